@@ -1,0 +1,129 @@
+//! Policies to bytes and back.
+//!
+//! | bytes | content |
+//! | --- | --- |
+//! | 8 | magic `TTAMER\r\n` |
+//! | 4 | schema version, little endian |
+//! | 8 | length of the body, little endian |
+//! | … | body: the policy in postcard encoding |
+//! | 32 | SHA-256 of everything before |
+//!
+//! The same policy always gives the same bytes. Bytes are accepted only if the checksum holds, nothing is missing or
+//! left over, and the decoded parts fit each other, so that no accepted policy can fail while deciding.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::policy::Policy;
+
+const MAGIC: &[u8; 8] = b"TTAMER\r\n";
+const HEADER: usize = MAGIC.len() + 4 + 8;
+const CHECKSUM: usize = 32;
+
+/// The schema that this version writes, and the only one it reads.
+pub const SCHEMA: u32 = 1;
+
+impl Policy {
+    /// The policy as bytes, deterministic.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it cannot be encoded (out of memory).
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let body = postcard::to_stdvec(self).map_err(|e| Error::format(format!("cannot encode the policy: {e}")))?;
+        let mut bytes = Vec::with_capacity(HEADER + body.len() + CHECKSUM);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&SCHEMA.to_le_bytes());
+        bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        let checksum = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&checksum);
+        Ok(bytes)
+    }
+
+    /// The policy that [`Policy::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for anything else: damaged, truncated, extended, or of another schema.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let refuse = |why: String| Err(Error::Format(why));
+        if !bytes.starts_with(MAGIC) {
+            return refuse("not a policy file: the first 8 bytes are not its magic".into());
+        }
+        let Some((content, checksum)) = bytes.split_last_chunk::<CHECKSUM>().filter(|(c, _)| c.len() >= HEADER) else {
+            return refuse(format!("truncated policy file: {} bytes are fewer than any policy has", bytes.len()));
+        };
+        if Sha256::digest(content).as_slice() != checksum {
+            return refuse("damaged policy file: the checksum does not match".into());
+        }
+        let (header, body) = content.split_at(HEADER);
+        let word = |from: usize, len: usize| {
+            header.iter().skip(from).take(len).rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte))
+        };
+        let (schema, length) = (word(MAGIC.len(), 4), word(MAGIC.len() + 4, 8));
+        if schema != u64::from(SCHEMA) {
+            return refuse(format!("policy schema {schema} is not readable by this version, which reads {SCHEMA}"));
+        }
+        if length != body.len() as u64 {
+            return refuse(format!("damaged policy file: body of {} bytes, expected {length}", body.len()));
+        }
+        match postcard::take_from_bytes::<Self>(body) {
+            Err(e) => refuse(format!("damaged policy file: {e}")),
+            Ok((_, rest)) if !rest.is_empty() => {
+                refuse(format!("damaged policy file: {} bytes are left over", rest.len()))
+            }
+            Ok((policy, _)) => match policy.problem() {
+                Some(problem) => refuse(format!("invalid policy: {problem}")),
+                None => Ok(policy),
+            },
+        }
+    }
+
+    /// Hexadecimal SHA-256 of the policy: the checksum that ends its bytes.
+    ///
+    /// # Errors
+    /// As [`Policy::to_bytes`].
+    pub fn digest(&self) -> Result<String> {
+        let bytes = self.to_bytes()?;
+        let (_, checksum) = bytes.split_at(bytes.len() - CHECKSUM);
+        Ok(checksum.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Writes the policy to `path`, atomically: after a crash the file holds the old policy or the new one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let bytes = self.to_bytes()?;
+        write_atomically(path, &bytes).map_err(|source| Error::Io { action: "write", path: path.into(), source })
+    }
+
+    /// Reads the policy that [`Policy::save`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it holds no undamaged policy.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
+        Self::from_bytes(&bytes)
+    }
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    let permissions = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o644);
+    #[cfg(unix)]
+    builder.permissions(permissions);
+    let mut file = builder.prefix(".ttamer-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    // The rename itself must reach the disk too.
+    #[cfg(unix)]
+    fs::File::open(folder)?.sync_all()?;
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! A piecewise-linear calibration curve from a signal to the logit of the expected loss.
+
+use serde::{Deserialize, Serialize};
+
+/// Knots in every curve; unused ones are padded with infinity.
+pub const KNOTS: usize = 16;
+
+/// Piecewise-linear, constant beyond the ends, total on every bit pattern but NaN (which the caller filters).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// Ascending; `knot[0]` is the low end of the calibrated range.
+    knot: [f64; KNOTS],
+    /// The high end of the calibrated range.
+    high: f64,
+    /// Value at each knot.
+    value: [f64; KNOTS],
+    /// Slope to the right of each knot.
+    slope: [f64; KNOTS],
+}
+
+impl Curve {
+    /// Through the points `(x[i], y[i])`, `x` strictly ascending and finite, `1 <= len <= KNOTS`; `None` otherwise.
+    pub fn through(x: &[f64], y: &[f64]) -> Option<Self> {
+        let ascending = x.iter().zip(x.iter().skip(1)).all(|(a, b)| a < b);
+        let finite = x.iter().chain(y).all(|v| v.is_finite());
+        if x.is_empty() || x.len() > KNOTS || x.len() != y.len() || !ascending || !finite {
+            return None;
+        }
+        let mut curve =
+            Self { knot: [f64::INFINITY; KNOTS], high: *x.last()?, value: [*y.last()?; KNOTS], slope: [0.0; KNOTS] };
+        for (to, from) in curve.knot.iter_mut().zip(x) {
+            *to = *from;
+        }
+        for (to, from) in curve.value.iter_mut().zip(y) {
+            *to = *from;
+        }
+        for (k, slope) in curve.slope.iter_mut().enumerate() {
+            if let (Some([x0, x1]), Some([y0, y1])) = (x.get(k..k + 2), y.get(k..k + 2)) {
+                // A gap too narrow for a finite slope is a step: the value at the left knot holds up to the right one.
+                let rise = (y1 - y0) / (x1 - x0);
+                *slope = if rise.is_finite() { rise } else { 0.0 };
+            }
+        }
+        Some(curve)
+    }
+
+    /// The same value for every signal.
+    pub fn constant(value: f64) -> Self {
+        let mut knot = [f64::INFINITY; KNOTS];
+        knot[0] = 0.0;
+        Self { knot, high: 0.0, value: [value; KNOTS], slope: [0.0; KNOTS] }
+    }
+
+    /// The points the curve goes through.
+    pub fn points(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        self.knot.iter().zip(&self.value).filter(|(x, _)| x.is_finite()).map(|(x, y)| (*x, *y))
+    }
+
+    /// Whether the invariants hold (for curves that come out of a file).
+    pub fn is_valid(&self) -> bool {
+        let known: Vec<(f64, f64)> = self.points().collect();
+        let (x, y): (Vec<f64>, Vec<f64>) = known.into_iter().unzip();
+        Self::through(&x, &y).is_some_and(|curve| curve == *self)
+    }
+
+    /// The value at `x`; `x` must not be NaN.
+    #[inline]
+    pub fn at(&self, x: f64) -> f64 {
+        let [first, ..] = self.knot;
+        let x = if x > self.high { self.high } else { x };
+        let x = if x < first { first } else { x };
+        let mut right = 0_usize;
+        for knot in &self.knot {
+            right += usize::from(x >= *knot);
+        }
+        // Clamped, `right` is in 1..=KNOTS; masking keeps the reads free of bounds checks.
+        let k = right.wrapping_sub(1) & (KNOTS - 1);
+        self.value[k] + self.slope[k] * (x - self.knot[k])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpolates_and_clamps() {
+        let curve = Curve::through(&[0.0, 1.0, 3.0], &[5.0, 4.0, 0.0]);
+        let Some(curve) = curve else { panic!("valid points were refused") };
+        for (x, y) in [(-1.0, 5.0), (0.0, 5.0), (0.5, 4.5), (2.0, 2.0), (3.0, 0.0), (9.0, 0.0)] {
+            assert_eq!(curve.at(x), y, "at {x}");
+        }
+        assert_eq!(curve.at(f64::INFINITY), 0.0);
+        assert_eq!(curve.at(f64::NEG_INFINITY), 5.0);
+        assert!(curve.is_valid());
+    }
+
+    #[test]
+    fn a_constant_is_constant_everywhere() {
+        let curve = Curve::constant(-2.5);
+        for x in [f64::NEG_INFINITY, -1e308, -0.0, 5e-324, 7.0, f64::INFINITY] {
+            assert_eq!(curve.at(x), -2.5, "at {x}");
+        }
+        assert!(curve.is_valid());
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_curve() {
+        assert!(Curve::through(&[], &[]).is_none());
+        assert!(Curve::through(&[0.0, 0.0], &[1.0, 2.0]).is_none());
+        assert!(Curve::through(&[0.0, f64::NAN], &[1.0, 2.0]).is_none());
+        assert!(Curve::through(&[0.0; KNOTS + 1], &[0.0; KNOTS + 1]).is_none());
+    }
+}

@@ -1,0 +1,71 @@
+//! The online half of the engine: what happens when a stage reports.
+//!
+//! Every rule is a pure function from (state of the request, signal, label) to the next state. It is total: any bit
+//! pattern may come in, a documented safe action comes out, nothing allocates and nothing panics.
+
+mod belief;
+mod curve;
+mod patience;
+mod state;
+mod table;
+mod threshold;
+mod tree;
+
+pub use belief::{BeliefRule, Duel, Linear};
+pub use curve::{Curve, KNOTS};
+pub use patience::PatienceRule;
+pub use state::{FlatState, NO_LABEL};
+pub use table::{StateReader, TableRule};
+pub use threshold::ThresholdRule;
+pub use tree::{TreeRule, TreeState};
+
+use serde::{Deserialize, Serialize};
+
+/// A decision rule and the state that one request carries through it.
+pub trait Rule: Sync {
+    /// What one request carries.
+    type State: Clone + Send;
+
+    /// The state before any stage has run.
+    fn begin(&self) -> Self::State;
+
+    /// The stage `next(state)` reports `signal` and `label`; decides what is next.
+    ///
+    /// `price` is what running that stage cost. Must not be called when nothing is waiting.
+    fn step(&self, state: &mut Self::State, signal: f64, label: i64, price: f64);
+
+    /// Expected loss of the answer in hand, in the unit of the losses.
+    fn expected_loss(&self, state: &Self::State) -> f64;
+
+    /// The part of the state that all rules share.
+    fn flat(state: &Self::State) -> &FlatState;
+}
+
+/// The rule of a compiled policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Rules {
+    /// Observed states on a line or a skip graph (section 3 of the theory).
+    Table(TableRule),
+    /// Observed states on a tree or forest.
+    Tree(TreeRule),
+    /// Posterior belief from signals (section 4 of the theory).
+    Belief(BeliefRule),
+    /// Confidence thresholds; answers with the last stage.
+    Threshold(ThresholdRule),
+    /// A number of consecutive equal predictions; answers with the last stage.
+    Patience(PatienceRule),
+}
+
+/// Runs `$body` with `$rule` bound to the concrete rule inside `$rules`.
+macro_rules! with_rule {
+    ($rules:expr, $rule:ident => $body:expr) => {
+        match $rules {
+            $crate::rules::Rules::Table($rule) => $body,
+            $crate::rules::Rules::Tree($rule) => $body,
+            $crate::rules::Rules::Belief($rule) => $body,
+            $crate::rules::Rules::Threshold($rule) => $body,
+            $crate::rules::Rules::Patience($rule) => $body,
+        }
+    };
+}
+pub(crate) use with_rule;

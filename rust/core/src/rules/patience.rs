@@ -1,0 +1,59 @@
+//! Patience: stop once enough consecutive stages gave the same label. Answers with the last stage.
+
+use serde::{Deserialize, Serialize};
+
+use super::threshold::{mean_loss, take_last, walk_problem};
+use super::{FlatState, Rule};
+use crate::plan::STOP;
+
+/// Stop after `patience` consecutive repetitions of a label.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PatienceRule {
+    /// The stage to run first.
+    pub entry: i32,
+    /// Repetitions that stop.
+    pub patience: u16,
+    /// The stage after each one, [`STOP`] after the last (k,).
+    pub successor: Vec<i32>,
+    /// Mean loss of each stage on the calibration trace (k,).
+    pub prior: Vec<f64>,
+}
+
+impl PatienceRule {
+    /// Why this rule could not be executed, if so.
+    pub fn problem(&self, stages: usize) -> Option<&'static str> {
+        if self.prior.len() != stages || !self.prior.iter().all(|v| v.is_finite()) {
+            Some("a loss is not finite")
+        } else {
+            walk_problem(self.entry, &self.successor, stages)
+        }
+    }
+}
+
+impl Rule for PatienceRule {
+    type State = FlatState;
+
+    fn begin(&self) -> FlatState {
+        FlatState::new(self.entry as i16, f64::INFINITY)
+    }
+
+    #[inline]
+    fn step(&self, state: &mut FlatState, signal: f64, label: i64, price: f64) {
+        let Some(stage) = state.waiting() else { return };
+        state.cost += price;
+        state.last = state.next;
+        state.streak = if state.same_label(label) { state.streak.saturating_add(1) } else { 0 };
+        state.label = label;
+        take_last(state, stage, signal, &self.prior);
+        let stop = state.streak >= self.patience;
+        state.next = if stop { STOP } else { self.successor.get(stage).copied().unwrap_or(STOP) } as i16;
+    }
+
+    fn expected_loss(&self, state: &FlatState) -> f64 {
+        mean_loss(state, &self.prior)
+    }
+
+    fn flat(state: &FlatState) -> &FlatState {
+        state
+    }
+}

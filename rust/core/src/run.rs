@@ -1,0 +1,164 @@
+//! One request.
+
+use crate::error::{Error, Result};
+use crate::plan::STOP;
+use crate::policy::Policy;
+use crate::rules::{FlatState, NO_LABEL, Rule, Rules, TreeRule, TreeState, with_rule};
+
+/// The state of a request under any rule.
+#[derive(Clone, Debug)]
+pub enum AnyState {
+    /// Fixed-size.
+    Flat(FlatState),
+    /// With the set of open stages.
+    Tree(TreeState),
+}
+
+impl AnyState {
+    /// The part all rules share.
+    #[inline]
+    pub fn flat(&self) -> &FlatState {
+        match self {
+            Self::Flat(state) => state,
+            Self::Tree(state) => TreeRule::flat(state),
+        }
+    }
+}
+
+/// `Some(stage)` unless `stage` is [`STOP`].
+#[inline]
+pub fn stage_number(stage: i16) -> Option<usize> {
+    usize::try_from(stage).ok()
+}
+
+/// Feeds one signal through a rule, prices included. Nothing happens when nothing is waiting.
+#[inline]
+pub(crate) fn advance<R: Rule>(policy: &Policy, rule: &R, state: &mut R::State, signal: f64, label: i64) {
+    let flat = R::flat(state);
+    if let Some(stage) = flat.waiting() {
+        let price = policy.price().of(flat.last, stage);
+        rule.step(state, signal, label, price);
+    }
+}
+
+impl Policy {
+    /// The state before any stage has run.
+    pub fn begin(&self) -> AnyState {
+        match self.rules() {
+            Rules::Tree(rule) => AnyState::Tree(rule.begin()),
+            Rules::Table(rule) => AnyState::Flat(rule.begin()),
+            Rules::Belief(rule) => AnyState::Flat(rule.begin()),
+            Rules::Threshold(rule) => AnyState::Flat(rule.begin()),
+            Rules::Patience(rule) => AnyState::Flat(rule.begin()),
+        }
+    }
+
+    /// One signal, on a policy without a tree; does nothing on a tree or when nothing is waiting.
+    #[inline]
+    pub fn advance_flat(&self, state: &mut FlatState, signal: f64, label: i64) {
+        match self.rules() {
+            Rules::Belief(rule) => advance(self, rule, state, signal, label),
+            Rules::Table(rule) => advance(self, rule, state, signal, label),
+            Rules::Threshold(rule) => advance(self, rule, state, signal, label),
+            Rules::Patience(rule) => advance(self, rule, state, signal, label),
+            Rules::Tree(_) => {}
+        }
+    }
+
+    /// One signal, on any policy; does nothing when nothing is waiting.
+    #[inline]
+    pub fn advance(&self, state: &mut AnyState, signal: f64, label: i64) {
+        match (state, self.rules()) {
+            (AnyState::Flat(flat), _) => self.advance_flat(flat, signal, label),
+            (AnyState::Tree(state), Rules::Tree(rule)) => advance(self, rule, state, signal, label),
+            (AnyState::Tree(_), _) => {}
+        }
+    }
+
+    /// Expected loss of the answer in hand.
+    pub fn expected_loss(&self, state: &AnyState) -> f64 {
+        match (state, self.rules()) {
+            (AnyState::Tree(state), Rules::Tree(rule)) => rule.expected_loss(state),
+            (AnyState::Flat(state), Rules::Belief(rule)) => rule.expected_loss(state),
+            (AnyState::Flat(state), Rules::Table(rule)) => rule.expected_loss(state),
+            (AnyState::Flat(state), Rules::Threshold(rule)) => rule.expected_loss(state),
+            (AnyState::Flat(state), Rules::Patience(rule)) => rule.expected_loss(state),
+            _ => f64::INFINITY,
+        }
+    }
+
+    /// A new request.
+    ///
+    /// # Example
+    /// ```
+    /// # use ndarray::array;
+    /// use ttamer::{Model, SolveOptions, Transition, policy_of};
+    /// let first = Transition::Dense(array![[0.5, 0.5]]);
+    /// let second = Transition::Dense(array![[1.0, 0.0], [0.0, 1.0]]);
+    /// let model = Model::line(vec![vec![0.1, 0.9], vec![0.0, 0.2]], vec![0.05, 0.1], vec![first, second])?;
+    /// let policy = policy_of(&model, &SolveOptions::default())?;
+    /// let mut run = policy.start();
+    /// while let Some(stage) = run.next() {
+    ///     let state = if stage == 0 { 1.0 } else { 0.0 }; // run the stage here
+    ///     run.observe(state, None)?;
+    /// }
+    /// assert_eq!(run.answer(), Some(1));
+    /// # Ok::<(), ttamer::Error>(())
+    /// ```
+    pub fn start(&self) -> Run<'_> {
+        Run { policy: self, state: self.begin() }
+    }
+}
+
+/// One request in progress.
+#[derive(Clone, Debug)]
+pub struct Run<'p> {
+    policy: &'p Policy,
+    state: AnyState,
+}
+
+impl Run<'_> {
+    /// The stage to run now; `None` once the request is decided.
+    #[inline]
+    pub fn next(&self) -> Option<usize> {
+        stage_number(self.state.flat().next)
+    }
+
+    /// The stage whose answer is the best in hand; `None` while there is none.
+    #[inline]
+    pub fn answer(&self) -> Option<usize> {
+        stage_number(self.state.flat().answer)
+    }
+
+    /// Summed cost of the stages run.
+    pub fn cost(&self) -> f64 {
+        self.state.flat().cost
+    }
+
+    /// Expected loss of the answer in hand; infinite while there is none.
+    pub fn expected_loss(&self) -> f64 {
+        self.policy.expected_loss(&self.state)
+    }
+
+    /// What the stage `next()` reports; returns the new `next()`. A NaN signal is "no information".
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the request is decided already.
+    #[inline]
+    pub fn observe(&mut self, signal: f64, label: Option<i64>) -> Result<Option<usize>> {
+        if self.state.flat().next == STOP as i16 {
+            return Err(Error::Stopped);
+        }
+        self.policy.advance(&mut self.state, signal, label.unwrap_or(NO_LABEL));
+        Ok(self.next())
+    }
+}
+
+/// Whether every request of `policy` carries only a [`FlatState`].
+pub fn is_flat(policy: &Policy) -> bool {
+    with_rule!(policy.rules(), rule => flat_rule(rule))
+}
+
+fn flat_rule<R: Rule>(_: &R) -> bool {
+    size_of::<R::State>() == size_of::<FlatState>()
+}
