@@ -5,9 +5,8 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::plan::STOP;
 use crate::policy::Policy;
-use crate::rules::{FlatState, NO_LABEL, Rule, Rules, TreeRule, TreeState};
+use crate::rules::{BeliefRule, FlatState, NO_LABEL, Rule, Rules, SLOTS, Seen, TreeState};
 use crate::run::advance;
 
 /// Lanes that one task works on; below this a batch is decided on the calling thread.
@@ -19,6 +18,8 @@ enum Lanes {
     /// No stage has run; every lane is in the state that the policy begins with.
     Fresh,
     Flat(Vec<FlatState>),
+    /// What was seen is kept by slot, so that early stages touch little memory.
+    Belief(Vec<FlatState>, Vec<Vec<Seen>>),
     Tree(Vec<TreeState>),
 }
 
@@ -75,8 +76,8 @@ impl Batch {
     fn map<T: Clone>(&self, of: impl Fn(&FlatState) -> T) -> Vec<T> {
         match &self.lanes {
             Lanes::Fresh => vec![of(self.policy.begin().flat()); self.len()],
-            Lanes::Flat(states) => states.iter().map(of).collect(),
-            Lanes::Tree(states) => states.iter().map(|state| of(TreeRule::flat(state))).collect(),
+            Lanes::Flat(states) | Lanes::Belief(states, _) => states.iter().map(of).collect(),
+            Lanes::Tree(states) => states.iter().map(|state| of(state.flat())).collect(),
         }
     }
 
@@ -85,9 +86,10 @@ impl Batch {
     /// # Errors
     /// [`Error::Invalid`] if there is no such stage.
     pub fn waiting(&self, stage: usize) -> Result<usize> {
-        self.waiting.get(stage).copied().ok_or_else(|| {
-            Error::invalid(format!("`stage` must be in 0..{}, got {stage}", self.waiting.len()))
-        })
+        self.waiting
+            .get(stage)
+            .copied()
+            .ok_or_else(|| Error::invalid(format!("`stage` must be in 0..{}, got {stage}", self.waiting.len())))
     }
 
     /// Which requests wait for `stage`, ascending.
@@ -113,7 +115,8 @@ impl Batch {
         let count = self.waiting(stage)?;
         for (name, len) in [("signal", signal.len()), ("prediction", label.map_or(count, <[i64]>::len))] {
             if len != count {
-                let message = format!("`{name}` must have {count} entries, one per request waiting for stage {stage}, got {len}");
+                let message =
+                    format!("`{name}` must have {count} entries, one per request waiting for stage {stage}, got {len}");
                 return Err(Error::invalid(message));
             }
         }
@@ -121,17 +124,18 @@ impl Batch {
             return Ok(());
         }
         let policy = Arc::clone(&self.policy);
+        let signals = Signals { signal, label };
         match policy.rules() {
-            Rules::Belief(rule) => self.observe_flat(&policy, rule, stage, signal, label),
-            Rules::Table(rule) => self.observe_flat(&policy, rule, stage, signal, label),
-            Rules::Threshold(rule) => self.observe_flat(&policy, rule, stage, signal, label),
-            Rules::Patience(rule) => self.observe_flat(&policy, rule, stage, signal, label),
+            Rules::Belief(rule) => self.observe_belief(&policy, rule, stage, signals),
+            Rules::Table(rule) => self.observe_flat(&policy, rule, stage, signals),
+            Rules::Threshold(rule) => self.observe_flat(&policy, rule, stage, signals),
+            Rules::Patience(rule) => self.observe_flat(&policy, rule, stage, signals),
             Rules::Tree(rule) => {
                 if matches!(self.lanes, Lanes::Fresh) {
                     self.lanes = Lanes::Tree(vec![rule.begin(); self.next.len()]);
                 }
                 if let Lanes::Tree(states) = &mut self.lanes {
-                    step_waiting(&policy, rule, stage, &mut self.next, states, signal, label);
+                    step_waiting(&policy, rule, stage, &mut self.next, states, signals);
                 }
             }
         }
@@ -139,17 +143,49 @@ impl Batch {
         Ok(())
     }
 
-    fn observe_flat<R: Rule<State = FlatState>>(
-        &mut self,
-        policy: &Policy,
-        rule: &R,
-        stage: usize,
-        signal: &[f64],
-        label: Option<&[i64]>,
-    ) {
-        match &mut self.lanes {
-            Lanes::Flat(states) => step_waiting(policy, rule, stage, &mut self.next, states, signal, label),
-            _ => self.lanes = Lanes::Flat(first_step(policy, rule, &mut self.next, signal, label)),
+    fn observe_flat<R: Rule<State = FlatState>>(&mut self, policy: &Policy, rule: &R, stage: usize, signals: Signals) {
+        if let Lanes::Flat(states) = &mut self.lanes {
+            step_waiting(policy, rule, stage, &mut self.next, states, signals);
+        } else {
+            let begin = rule.begin();
+            let states = map_rows(self.next.len(), |row| {
+                let mut state = begin;
+                let (signal, label) = signals.at(row);
+                advance(policy, rule, &mut state, signal, label);
+                state
+            });
+            copy_next(&states, &mut self.next);
+            self.lanes = Lanes::Flat(states);
+        }
+    }
+
+    fn observe_belief(&mut self, policy: &Policy, rule: &BeliefRule, stage: usize, signals: Signals) {
+        let begin = rule.begin();
+        let n = self.next.len();
+        if let Lanes::Belief(states, seen) = &mut self.lanes {
+            let slots =
+                rule.nodes.iter().filter(|node| node.stage() == stage as i16).map(|node| usize::from(node.slot));
+            let needed = slots.max().map_or(0, |slot| slot + 1);
+            while seen.len() < needed {
+                seen.push(vec![Seen::NONE; n]);
+            }
+            step_beliefs(policy, rule, stage, &mut self.next, states, seen, signals);
+        } else {
+            let (mut states, mut first) = (Vec::new(), Vec::new());
+            let lane = |row: usize| {
+                let mut state = begin;
+                let (signal, label) = signals.at(row);
+                advance(policy, rule, &mut state, signal, label);
+                let [seen, ..] = state.seen;
+                (state.flat, seen)
+            };
+            if n < 2 * CHUNK {
+                (states, first) = (0..n).map(lane).unzip();
+            } else {
+                (0..n).into_par_iter().with_min_len(CHUNK).map(lane).unzip_into_vecs(&mut states, &mut first);
+            }
+            copy_next(&states, &mut self.next);
+            self.lanes = Lanes::Belief(states, vec![first]);
         }
     }
 
@@ -163,71 +199,105 @@ impl Batch {
     }
 }
 
-/// The first observation of all lanes at once: states are made, stepped and written in one pass.
-fn first_step<R: Rule<State = FlatState>>(
-    policy: &Policy,
-    rule: &R,
-    next: &mut [i16],
-    signal: &[f64],
-    label: Option<&[i64]>,
-) -> Vec<FlatState> {
-    let begin = rule.begin();
-    let stepped = |signal: f64, label: i64| {
-        let mut state = begin;
-        advance(policy, rule, &mut state, signal, label);
-        state
-    };
-    let lane = |row: usize| stepped(signal[row], label.map_or(NO_LABEL, |label| label[row]));
-    let mut states = Vec::with_capacity(next.len());
-    if next.len() < 2 * CHUNK {
-        states.extend((0..next.len()).map(lane));
-    } else {
-        (0..next.len()).into_par_iter().with_min_len(CHUNK).map(lane).collect_into_vec(&mut states);
-    }
-    for (next, state) in next.iter_mut().zip(&states) {
-        *next = state.next;
-    }
-    states
+/// The signals and labels of the waiting requests, in ascending order of request.
+#[derive(Clone, Copy)]
+struct Signals<'a> {
+    signal: &'a [f64],
+    label: Option<&'a [i64]>,
 }
 
-/// One observation of the lanes that wait for `stage`; `signal` and `label` hold theirs, in order.
+impl Signals<'_> {
+    #[inline]
+    fn at(&self, k: usize) -> (f64, i64) {
+        let label = self.label.and_then(|label| label.get(k).copied());
+        (self.signal.get(k).copied().unwrap_or(f64::NAN), label.unwrap_or(NO_LABEL))
+    }
+}
+
+fn map_rows<T: Send>(n: usize, of: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
+    if n < 2 * CHUNK { (0..n).map(of).collect() } else { (0..n).into_par_iter().with_min_len(CHUNK).map(of).collect() }
+}
+
+fn copy_next(states: &[FlatState], next: &mut [i16]) {
+    for (next, state) in next.iter_mut().zip(states) {
+        *next = state.next;
+    }
+}
+
+/// How many lanes wait for `stage` before each chunk of lanes.
+fn waiting_before(next: &[i16], stage: i16) -> Vec<usize> {
+    let mut before = 0;
+    let mut counts = Vec::new();
+    for chunk in next.chunks(CHUNK) {
+        counts.push(before);
+        before += chunk.iter().filter(|next| **next == stage).count();
+    }
+    counts
+}
+
+/// Applies `work` to every item, on all cores where there are many.
+fn for_each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync + Send) {
+    if items.len() < 2 { items.into_iter().for_each(work) } else { items.into_par_iter().for_each(work) }
+}
+
+/// One observation of the lanes that wait for `stage`.
 fn step_waiting<R: Rule>(
     policy: &Policy,
     rule: &R,
     stage: usize,
     next: &mut [i16],
     states: &mut [R::State],
-    signal: &[f64],
-    label: Option<&[i64]>,
+    signals: Signals,
 ) {
     let stage = stage as i16;
-    let mut from = 0;
-    let starts: Vec<usize> = next
-        .chunks(CHUNK)
-        .map(|chunk| {
-            let start = from;
-            from += chunk.iter().filter(|next| **next == stage).count();
-            start
-        })
-        .collect();
-    let step_chunk = |((next, states), start): ((&mut [i16], &mut [R::State]), usize)| {
-        let mut at = start;
-        for (next, state) in next.iter_mut().zip(states) {
-            if *next != stage {
-                continue;
-            }
-            let signal = signal.get(at).copied().unwrap_or(f64::NAN);
-            let label = label.and_then(|label| label.get(at).copied()).unwrap_or(NO_LABEL);
+    let before = waiting_before(next, stage);
+    let chunks: Vec<_> = next.chunks_mut(CHUNK).zip(states.chunks_mut(CHUNK)).zip(before).collect();
+    for_each(chunks, |((next, states), mut at)| {
+        for (next, state) in next.iter_mut().zip(states).filter(|(next, _)| **next == stage) {
+            let (signal, label) = signals.at(at);
             at += 1;
             advance(policy, rule, state, signal, label);
             *next = R::flat(state).next;
         }
-    };
-    if next.len() < 2 * CHUNK {
-        next.chunks_mut(CHUNK).zip(states.chunks_mut(CHUNK)).zip(starts).for_each(step_chunk);
-    } else {
-        next.par_chunks_mut(CHUNK).zip(states.par_chunks_mut(CHUNK)).zip(starts).for_each(step_chunk);
-    }
+    });
 }
 
-const _: () = assert!(STOP == -1, "lanes compare against the stage number as i16");
+/// One observation of the lanes that wait for `stage`, with what was seen kept by slot.
+fn step_beliefs(
+    policy: &Policy,
+    rule: &BeliefRule,
+    stage: usize,
+    next: &mut [i16],
+    states: &mut [FlatState],
+    seen: &mut [Vec<Seen>],
+    signals: Signals,
+) {
+    let waiting = stage as i16;
+    let before = waiting_before(next, waiting);
+    let mut columns: Vec<_> = seen.iter_mut().map(|column| column.chunks_mut(CHUNK)).collect();
+    let mut chunks = Vec::with_capacity(before.len());
+    for ((next, states), at) in next.chunks_mut(CHUNK).zip(states.chunks_mut(CHUNK)).zip(before) {
+        let seen: Vec<&mut [Seen]> = columns.iter_mut().filter_map(Iterator::next).collect();
+        chunks.push((next, states, seen, at));
+    }
+    for_each(chunks, |(next, states, mut seen, mut at)| {
+        for (lane, (next, flat)) in next.iter_mut().zip(states).enumerate() {
+            if *next != waiting {
+                continue;
+            }
+            let mut slots = [Seen::NONE; SLOTS];
+            for (slot, column) in slots.iter_mut().zip(&seen) {
+                *slot = column.get(lane).copied().unwrap_or(Seen::NONE);
+            }
+            let written = rule.node(flat).map_or(0, |node| usize::from(node.slot));
+            let (signal, label) = signals.at(at);
+            at += 1;
+            rule.enter(flat, &mut slots, signal, label, policy.price().of(flat.last, stage));
+            if let (Some(cell), Some(slot)) = (seen.get_mut(written).and_then(|c| c.get_mut(lane)), slots.get(written))
+            {
+                *cell = *slot;
+            }
+            *next = flat.next;
+        }
+    });
+}

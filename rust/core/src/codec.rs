@@ -89,7 +89,8 @@ impl Policy {
     pub fn digest(&self) -> Result<String> {
         let bytes = self.to_bytes()?;
         let (_, checksum) = bytes.split_at(bytes.len() - CHECKSUM);
-        Ok(checksum.iter().map(|byte| format!("{byte:02x}")).collect())
+        let digits = checksum.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        Ok(digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect())
     }
 
     /// Writes the policy to `path`, atomically: after a crash the file holds the old policy or the new one.

@@ -1,7 +1,31 @@
 //! Policies with recall for early-exit networks and model cascades.
+//!
+//! Data flows one way: a calibration trace is [`learn`]ed from, or an exact [`Model`] is [`solve`]d; either gives an
+//! immutable [`Policy`], which decides one request ([`Run`]), many in step ([`Batch`]) or a whole trace ([`Replay`]).
 #![forbid(unsafe_code)]
 
-pub mod error;
-pub mod model;
+mod batch;
+mod codec;
+mod compile;
+mod describe;
+mod error;
+pub mod learn;
+mod model;
 pub mod plan;
+mod policy;
+mod price;
+mod replay;
+pub mod rules;
+mod run;
 pub mod solve;
+
+pub use batch::Batch;
+pub use codec::SCHEMA;
+pub use compile::compile;
+pub use error::{Error, Result};
+pub use model::{Model, Transition};
+pub use policy::{Facts, MAX_STAGES, Policy};
+pub use price::Price;
+pub use replay::Replay;
+pub use run::{AnyState, Run, stage_number};
+pub use solve::{Solution, SolveOptions, solve};

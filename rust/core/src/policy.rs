@@ -4,10 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::plan::{Intervals, Plan, STOP};
+use crate::plan::{Intervals, STOP};
 use crate::price::Price;
-use crate::rules::{Rules, StateReader, TableRule, TreeRule};
-use crate::solve::Solution;
+use crate::rules::Rules;
 
 /// The largest number of stages a policy may have.
 pub const MAX_STAGES: usize = i16::MAX as usize;
@@ -48,47 +47,12 @@ impl Policy {
         policy.problem().map_or(Ok(policy), |problem| Err(Error::invalid(format!("policy: {problem}"))))
     }
 
-    /// The policy of a solved model, with stages named by their numbers.
+    /// The same decisions, described by other facts.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the model has more than [`MAX_STAGES`] stages.
-    pub fn from_solution(
-        solution: Solution,
-        loss: Vec<Vec<f64>>,
-        price: Price,
-        default_loss: f64,
-        reader: StateReader,
-        mut facts: Facts,
-    ) -> Result<Self> {
-        let names = (0..loss.len()).map(|v| format!("stage {v}")).collect();
-        facts.value = solution.value;
-        facts.index = solution.index;
-        facts.index_error = solution.index_error;
-        let rules = match solution.plan {
-            Plan::Chain(plan) => Rules::Table(TableRule {
-                reader,
-                recall: solution.recall,
-                default_loss,
-                loss: loss.into_iter().flat_map(|of_stage| of_stage.into_iter().chain([f64::INFINITY])).collect(),
-                prior: solution.prior_loss,
-                plan,
-            }),
-            Plan::Tree(plan) => Rules::Tree(TreeRule::new(default_loss, loss, solution.prior_loss, plan)),
-        };
-        Self::new(names, price, rules, facts)
-    }
-
-    /// The same policy with other names for its stages.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] where their number differs.
-    pub fn with_names(mut self, names: Vec<String>) -> Result<Self> {
-        if names.len() != self.stages.len() {
-            let message = format!("`stages` must have {} names, got {}", self.stages.len(), names.len());
-            return Err(Error::invalid(message));
-        }
-        self.stages = names;
-        Ok(self)
+    /// As [`Policy::new`].
+    pub fn with_facts(self, facts: Facts) -> Result<Self> {
+        Self::new(self.stages, self.price, self.rules, facts)
     }
 
     /// Names of the stages (k,).
@@ -137,7 +101,8 @@ impl Policy {
                 })
             }),
             Rules::Belief(rule) => {
-                rule.problem(k).or_else(|| intervals_problem(&rule.decide, k, |row| row as i32))
+                // Children come after their parents, so that each request ends.
+                rule.problem(k).or_else(|| intervals_problem(&rule.decide, rule.nodes.len(), |row| row as i32))
             }
             Rules::Tree(rule) => rule.problem(k),
             Rules::Threshold(rule) => rule.problem(k),
@@ -148,11 +113,7 @@ impl Policy {
 }
 
 /// Checks the shape of `intervals` and that every row leads forward, so that each request ends.
-fn intervals_problem(
-    intervals: &Intervals,
-    stages: usize,
-    stage_of: impl Fn(usize) -> i32,
-) -> Option<&'static str> {
+fn intervals_problem(intervals: &Intervals, stages: usize, stage_of: impl Fn(usize) -> i32) -> Option<&'static str> {
     let rows = intervals.rows();
     let offsets = &intervals.first;
     let ascending = offsets.iter().zip(offsets.iter().skip(1)).all(|(a, b)| a <= b);

@@ -34,43 +34,63 @@ impl Policy {
             return Err(Error::invalid(format!("`signal` must have {k} columns, one per stage")));
         }
         if let Some(label) = label.filter(|label| label.len() != signal.len()) {
-            let message =
-                format!("`prediction` must have the shape of `signal`, got {} entries for {}", label.len(), signal.len());
+            let message = format!(
+                "`prediction` must have the shape of `signal`, got {} entries for {}",
+                label.len(),
+                signal.len()
+            );
             return Err(Error::invalid(message));
         }
         Ok(with_rule!(self.rules(), rule => replay_rule(self, rule, k, signal, label)))
     }
 }
 
+/// The rows that one task replays.
+struct Chunk<'a> {
+    signal: &'a [f64],
+    label: Option<&'a [i64]>,
+    answer: &'a mut [i32],
+    consulted: &'a mut [bool],
+    cost: &'a mut [f64],
+}
+
 fn replay_rule<R: Rule>(policy: &Policy, rule: &R, k: usize, signal: &[f64], label: Option<&[i64]>) -> Replay {
     let n = signal.len() / k;
     let mut replay = Replay { answer: vec![0; n], consulted: vec![false; n * k], cost: vec![0.0; n] };
-    let work = |(chunk, ((answer, consulted), cost)): (usize, ((&mut [i32], &mut [bool]), &mut [f64]))| {
-        let from = chunk * CHUNK * k;
-        let signal = signal.get(from..from + consulted.len()).unwrap_or_default().chunks_exact(k);
-        let mut label = label.and_then(|label| label.get(from..from + consulted.len())).map(|label| label.chunks_exact(k));
-        let rows = answer.iter_mut().zip(cost).zip(consulted.chunks_exact_mut(k)).zip(signal);
-        for (((answer, cost), consulted), signal) in rows {
-            let label = label.as_mut().and_then(Iterator::next);
-            let mut state = rule.begin();
-            while let Some(stage) = R::flat(&state).waiting() {
-                if let Some(mark) = consulted.get_mut(stage) {
-                    *mark = true;
-                }
-                let signal = signal.get(stage).copied().unwrap_or(f64::NAN);
-                let label = label.and_then(|label| label.get(stage).copied()).unwrap_or(NO_LABEL);
-                advance(policy, rule, &mut state, signal, label);
-            }
-            *answer = i32::from(R::flat(&state).answer);
-            *cost = R::flat(&state).cost;
+    let mut chunks = Vec::with_capacity(n.div_ceil(CHUNK));
+    let outputs = replay.answer.chunks_mut(CHUNK).zip(replay.consulted.chunks_mut(CHUNK * k));
+    let mut labels = label.map(|label| label.chunks(CHUNK * k));
+    for ((signal, (answer, consulted)), cost) in
+        signal.chunks(CHUNK * k).zip(outputs).zip(replay.cost.chunks_mut(CHUNK))
+    {
+        let label = labels.as_mut().and_then(Iterator::next);
+        chunks.push(Chunk { signal, label, answer, consulted, cost });
+    }
+    if chunks.len() < 2 {
+        for chunk in chunks {
+            replay_chunk(policy, rule, k, chunk);
         }
-    };
-    let Replay { answer, consulted, cost } = &mut replay;
-    if n <= CHUNK {
-        work((0, ((answer, consulted), cost)));
     } else {
-        let chunks = answer.par_chunks_mut(CHUNK).zip(consulted.par_chunks_mut(CHUNK * k)).zip(cost.par_chunks_mut(CHUNK));
-        chunks.enumerate().for_each(work);
+        chunks.into_par_iter().for_each(|chunk| replay_chunk(policy, rule, k, chunk));
     }
     replay
+}
+
+fn replay_chunk<R: Rule>(policy: &Policy, rule: &R, k: usize, chunk: Chunk) {
+    let mut labels = chunk.label.map(|label| label.chunks_exact(k));
+    let outputs = chunk.answer.iter_mut().zip(chunk.cost).zip(chunk.consulted.chunks_exact_mut(k));
+    for (((answer, cost), consulted), signal) in outputs.zip(chunk.signal.chunks_exact(k)) {
+        let label = labels.as_mut().and_then(Iterator::next);
+        let mut state = rule.begin();
+        while let Some(stage) = R::flat(&state).waiting() {
+            if let Some(mark) = consulted.get_mut(stage) {
+                *mark = true;
+            }
+            let signal = signal.get(stage).copied().unwrap_or(f64::NAN);
+            let label = label.and_then(|label| label.get(stage).copied()).unwrap_or(NO_LABEL);
+            advance(policy, rule, &mut state, signal, label);
+        }
+        *answer = i32::from(R::flat(&state).answer);
+        *cost = R::flat(&state).cost;
+    }
 }

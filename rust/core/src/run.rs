@@ -3,14 +3,16 @@
 use crate::error::{Error, Result};
 use crate::plan::STOP;
 use crate::policy::Policy;
-use crate::rules::{FlatState, NO_LABEL, Rule, Rules, TreeRule, TreeState, with_rule};
+use crate::rules::{BeliefState, FlatState, NO_LABEL, Rule, Rules, TreeState, with_rule};
 
 /// The state of a request under any rule.
 #[derive(Clone, Debug)]
 pub enum AnyState {
-    /// Fixed-size.
+    /// Tables, thresholds, patience.
     Flat(FlatState),
-    /// With the set of open stages.
+    /// Beliefs, with what each stage said.
+    Belief(BeliefState),
+    /// Trees, with the set of open stages.
     Tree(TreeState),
 }
 
@@ -20,7 +22,8 @@ impl AnyState {
     pub fn flat(&self) -> &FlatState {
         match self {
             Self::Flat(state) => state,
-            Self::Tree(state) => TreeRule::flat(state),
+            Self::Belief(state) => &state.flat,
+            Self::Tree(state) => state.flat(),
         }
     }
 }
@@ -45,58 +48,42 @@ impl Policy {
     /// The state before any stage has run.
     pub fn begin(&self) -> AnyState {
         match self.rules() {
-            Rules::Tree(rule) => AnyState::Tree(rule.begin()),
+            Rules::Belief(rule) => AnyState::Belief(rule.begin()),
             Rules::Table(rule) => AnyState::Flat(rule.begin()),
-            Rules::Belief(rule) => AnyState::Flat(rule.begin()),
             Rules::Threshold(rule) => AnyState::Flat(rule.begin()),
             Rules::Patience(rule) => AnyState::Flat(rule.begin()),
+            Rules::Tree(rule) => AnyState::Tree(rule.begin()),
         }
     }
 
-    /// One signal, on a policy without a tree; does nothing on a tree or when nothing is waiting.
-    #[inline]
-    pub fn advance_flat(&self, state: &mut FlatState, signal: f64, label: i64) {
-        match self.rules() {
-            Rules::Belief(rule) => advance(self, rule, state, signal, label),
-            Rules::Table(rule) => advance(self, rule, state, signal, label),
-            Rules::Threshold(rule) => advance(self, rule, state, signal, label),
-            Rules::Patience(rule) => advance(self, rule, state, signal, label),
-            Rules::Tree(_) => {}
-        }
-    }
-
-    /// One signal, on any policy; does nothing when nothing is waiting.
+    /// One signal; does nothing when nothing is waiting. `state` must come from this policy's [`Policy::begin`].
     #[inline]
     pub fn advance(&self, state: &mut AnyState, signal: f64, label: i64) {
-        match (state, self.rules()) {
-            (AnyState::Flat(flat), _) => self.advance_flat(flat, signal, label),
-            (AnyState::Tree(state), Rules::Tree(rule)) => advance(self, rule, state, signal, label),
-            (AnyState::Tree(_), _) => {}
+        match (self.rules(), state) {
+            (Rules::Belief(rule), AnyState::Belief(state)) => advance(self, rule, state, signal, label),
+            (Rules::Table(rule), AnyState::Flat(state)) => advance(self, rule, state, signal, label),
+            (Rules::Threshold(rule), AnyState::Flat(state)) => advance(self, rule, state, signal, label),
+            (Rules::Patience(rule), AnyState::Flat(state)) => advance(self, rule, state, signal, label),
+            (Rules::Tree(rule), AnyState::Tree(state)) => advance(self, rule, state, signal, label),
+            _ => {}
         }
     }
 
-    /// Expected loss of the answer in hand.
-    pub fn expected_loss(&self, state: &AnyState) -> f64 {
-        match (state, self.rules()) {
-            (AnyState::Tree(state), Rules::Tree(rule)) => rule.expected_loss(state),
-            (AnyState::Flat(state), Rules::Belief(rule)) => rule.expected_loss(state),
-            (AnyState::Flat(state), Rules::Table(rule)) => rule.expected_loss(state),
-            (AnyState::Flat(state), Rules::Threshold(rule)) => rule.expected_loss(state),
-            (AnyState::Flat(state), Rules::Patience(rule)) => rule.expected_loss(state),
-            _ => f64::INFINITY,
-        }
+    /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none.
+    pub fn expected_loss(&self, flat: &FlatState) -> f64 {
+        with_rule!(self.rules(), rule => rule.expected_loss(flat))
     }
 
     /// A new request.
     ///
     /// # Example
     /// ```
-    /// # use ndarray::array;
-    /// use ttamer::{Model, SolveOptions, Transition, policy_of};
+    /// use ndarray::array;
+    /// use ttamer::{Model, SolveOptions, Transition, compile};
     /// let first = Transition::Dense(array![[0.5, 0.5]]);
     /// let second = Transition::Dense(array![[1.0, 0.0], [0.0, 1.0]]);
     /// let model = Model::line(vec![vec![0.1, 0.9], vec![0.0, 0.2]], vec![0.05, 0.1], vec![first, second])?;
-    /// let policy = policy_of(&model, &SolveOptions::default())?;
+    /// let policy = compile(&model, &SolveOptions::default())?;
     /// let mut run = policy.start();
     /// while let Some(stage) = run.next() {
     ///     let state = if stage == 0 { 1.0 } else { 0.0 }; // run the stage here
@@ -137,7 +124,7 @@ impl Run<'_> {
 
     /// Expected loss of the answer in hand; infinite while there is none.
     pub fn expected_loss(&self) -> f64 {
-        self.policy.expected_loss(&self.state)
+        self.policy.expected_loss(self.state.flat())
     }
 
     /// What the stage `next()` reports; returns the new `next()`. A NaN signal is "no information".
@@ -152,13 +139,4 @@ impl Run<'_> {
         self.policy.advance(&mut self.state, signal, label.unwrap_or(NO_LABEL));
         Ok(self.next())
     }
-}
-
-/// Whether every request of `policy` carries only a [`FlatState`].
-pub fn is_flat(policy: &Policy) -> bool {
-    with_rule!(policy.rules(), rule => flat_rule(rule))
-}
-
-fn flat_rule<R: Rule>(_: &R) -> bool {
-    size_of::<R::State>() == size_of::<FlatState>()
 }

@@ -6,14 +6,16 @@
 mod belief;
 mod curve;
 mod patience;
+mod sensor;
 mod state;
 mod table;
 mod threshold;
 mod tree;
 
-pub use belief::{BeliefRule, Duel, Linear};
+pub use belief::{BeliefRule, BeliefState, Line, Node, SLOTS, Seen, Witness};
 pub use curve::{Curve, KNOTS};
 pub use patience::PatienceRule;
+pub use sensor::{LOGIT_LIMIT, Sensor};
 pub use state::{FlatState, NO_LABEL};
 pub use table::{StateReader, TableRule};
 pub use threshold::ThresholdRule;
@@ -35,7 +37,7 @@ pub trait Rule: Sync {
     fn step(&self, state: &mut Self::State, signal: f64, label: i64, price: f64);
 
     /// Expected loss of the answer in hand, in the unit of the losses.
-    fn expected_loss(&self, state: &Self::State) -> f64;
+    fn expected_loss(&self, flat: &FlatState) -> f64;
 
     /// The part of the state that all rules share.
     fn flat(state: &Self::State) -> &FlatState;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::threshold::{mean_loss, take_last, walk_problem};
-use super::{FlatState, Rule};
+use super::{FlatState, NO_LABEL, Rule};
 use crate::plan::STOP;
 
 /// Stop after `patience` consecutive repetitions of a label.
@@ -40,19 +40,20 @@ impl Rule for PatienceRule {
     #[inline]
     fn step(&self, state: &mut FlatState, signal: f64, label: i64, price: f64) {
         let Some(stage) = state.waiting() else { return };
-        state.cost += price;
-        state.last = state.next;
-        state.streak = if state.same_label(label) { state.streak.saturating_add(1) } else { 0 };
+        state.pay(price);
+        let repeats = label == state.label && label != NO_LABEL;
+        state.mark = if repeats { state.mark.saturating_add(1) } else { 0 };
         state.label = label;
         take_last(state, stage, signal, &self.prior);
-        let stop = state.streak >= self.patience;
+        let stop = state.mark >= self.patience;
         state.next = if stop { STOP } else { self.successor.get(stage).copied().unwrap_or(STOP) } as i16;
     }
 
-    fn expected_loss(&self, state: &FlatState) -> f64 {
-        mean_loss(state, &self.prior)
+    fn expected_loss(&self, flat: &FlatState) -> f64 {
+        mean_loss(flat, &self.prior)
     }
 
+    #[inline]
     fn flat(state: &FlatState) -> &FlatState {
         state
     }

@@ -41,6 +41,8 @@ pub struct TableRule {
     pub recall: bool,
     /// Loss of answering with nothing; infinite where a stage has to be run.
     pub default_loss: f64,
+    /// What one unit of the table's losses is in the unit of the trace (1 for an exact model).
+    pub unit: f64,
     /// `loss[offset[v] + s]`, infinite in the row of the unknown state.
     pub loss: Vec<f64>,
     /// Expected loss of each stage while its state is unknown (k,).
@@ -80,7 +82,11 @@ impl TableRule {
             Some("a loss is not a number")
         } else if !edges {
             Some("the bins do not fit the table")
-        } else if self.plan.start >= stages as i32 || self.plan.start < -1 || self.default_loss.is_nan() {
+        } else if self.plan.start >= stages as i32
+            || self.plan.start < -1
+            || self.default_loss.is_nan()
+            || !self.unit.is_finite()
+        {
             Some("the start does not fit the stages")
         } else {
             None
@@ -96,10 +102,9 @@ impl Rule for TableRule {
     }
 
     #[inline]
-    fn step(&self, state: &mut FlatState, signal: f64, label: i64, price: f64) {
+    fn step(&self, state: &mut FlatState, signal: f64, _label: i64, price: f64) {
         let Some(stage) = state.waiting() else { return };
-        state.cost += price;
-        state.last = state.next;
+        state.pay(price);
         let row = self.row(stage, signal);
         let loss = self.loss.get(row).copied().unwrap_or(f64::INFINITY);
         let known = loss < f64::INFINITY;
@@ -107,18 +112,18 @@ impl Rule for TableRule {
         if loss < state.best || (known && !self.recall) || fallback {
             state.best = loss;
             state.answer = stage as i16;
-            state.label = label;
         }
         state.next = self.plan.intervals.action(row, state.best) as i16;
     }
 
-    fn expected_loss(&self, state: &FlatState) -> f64 {
-        match usize::try_from(state.answer) {
-            Ok(held) if state.best == f64::INFINITY => self.prior.get(held).copied().unwrap_or(f64::INFINITY),
-            _ => state.best,
+    fn expected_loss(&self, flat: &FlatState) -> f64 {
+        match usize::try_from(flat.answer) {
+            Ok(held) if flat.best == f64::INFINITY => self.prior.get(held).map_or(f64::INFINITY, |r| r * self.unit),
+            _ => flat.best * self.unit,
         }
     }
 
+    #[inline]
     fn flat(state: &FlatState) -> &FlatState {
         state
     }

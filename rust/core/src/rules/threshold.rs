@@ -54,8 +54,8 @@ pub(super) fn take_last(state: &mut FlatState, stage: usize, signal: f64, prior:
 }
 
 /// Expected loss for rules that know no more than each stage's mean loss.
-pub(super) fn mean_loss(state: &FlatState, prior: &[f64]) -> f64 {
-    usize::try_from(state.answer).ok().and_then(|held| prior.get(held).copied()).unwrap_or(f64::INFINITY)
+pub(super) fn mean_loss(flat: &FlatState, prior: &[f64]) -> f64 {
+    usize::try_from(flat.answer).ok().and_then(|held| prior.get(held).copied()).unwrap_or(f64::INFINITY)
 }
 
 impl Rule for ThresholdRule {
@@ -68,17 +68,17 @@ impl Rule for ThresholdRule {
     #[inline]
     fn step(&self, state: &mut FlatState, signal: f64, _label: i64, price: f64) {
         let Some(stage) = state.waiting() else { return };
-        state.cost += price;
-        state.last = state.next;
+        state.pay(price);
         take_last(state, stage, signal, &self.prior);
         let stop = self.threshold.get(stage).is_none_or(|threshold| signal >= *threshold);
         state.next = if stop { STOP } else { self.successor.get(stage).copied().unwrap_or(STOP) } as i16;
     }
 
-    fn expected_loss(&self, state: &FlatState) -> f64 {
-        mean_loss(state, &self.prior)
+    fn expected_loss(&self, flat: &FlatState) -> f64 {
+        mean_loss(flat, &self.prior)
     }
 
+    #[inline]
     fn flat(state: &FlatState) -> &FlatState {
         state
     }

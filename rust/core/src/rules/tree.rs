@@ -51,6 +51,14 @@ pub struct TreeState {
     open: BinaryHeap<Reverse<Open>>,
 }
 
+impl TreeState {
+    /// The part all rules share.
+    #[inline]
+    pub fn flat(&self) -> &FlatState {
+        &self.flat
+    }
+}
+
 impl TreeRule {
     /// A rule whose children lists follow from the plan's parents.
     pub fn new(default_loss: f64, loss: Vec<Vec<f64>>, prior: Vec<f64>, plan: TreePlan) -> Self {
@@ -100,7 +108,8 @@ impl TreeRule {
             Some("the indices do not fit the tree")
         } else if self.loss.len() != stages || self.prior.len() != stages || self.default_loss.is_nan() {
             Some("the losses do not fit the tree")
-        } else if self.loss.iter().flatten().any(|r| !r.is_finite()) || plan.index.iter().flatten().any(|x| x.is_nan()) {
+        } else if self.loss.iter().flatten().any(|r| !r.is_finite()) || plan.index.iter().flatten().any(|x| x.is_nan())
+        {
             Some("a loss or index is not a number")
         } else if *self != Self::new(self.default_loss, self.loss.clone(), self.prior.clone(), plan.clone()) {
             Some("the children do not fit the parents")
@@ -123,29 +132,28 @@ impl Rule for TreeRule {
     }
 
     #[inline]
-    fn step(&self, state: &mut TreeState, signal: f64, label: i64, price: f64) {
+    fn step(&self, state: &mut TreeState, signal: f64, _label: i64, price: f64) {
         let Some(stage) = state.flat.waiting() else { return };
-        state.flat.cost += price;
-        state.flat.last = state.flat.next;
+        state.flat.pay(price);
         let losses = self.loss.get(stage).map_or(&[][..], Vec::as_slice);
         let row = super::StateReader::State.read(stage, losses.len(), signal);
         let loss = losses.get(row).copied().unwrap_or(f64::INFINITY);
         if loss < state.flat.best || state.flat.best == f64::INFINITY {
             state.flat.best = loss;
             state.flat.answer = stage as i16;
-            state.flat.label = label;
         }
         self.open_children(state, stage, row);
         Self::decide(state);
     }
 
-    fn expected_loss(&self, state: &TreeState) -> f64 {
-        match usize::try_from(state.flat.answer) {
-            Ok(held) if state.flat.best == f64::INFINITY => self.prior.get(held).copied().unwrap_or(f64::INFINITY),
-            _ => state.flat.best,
+    fn expected_loss(&self, flat: &FlatState) -> f64 {
+        match usize::try_from(flat.answer) {
+            Ok(held) if flat.best == f64::INFINITY => self.prior.get(held).copied().unwrap_or(f64::INFINITY),
+            _ => flat.best,
         }
     }
 
+    #[inline]
     fn flat(state: &TreeState) -> &FlatState {
         &state.flat
     }

@@ -1,0 +1,53 @@
+//! From a solved model to a policy that runs.
+
+use crate::error::Result;
+use crate::model::Model;
+use crate::plan::Plan;
+use crate::policy::{Facts, Policy};
+use crate::rules::{Rules, StateReader, TableRule, TreeRule};
+use crate::solve::{Solution, SolveOptions, solve};
+
+/// Solves `model` and compiles its policy; stages are named by their numbers.
+///
+/// # Errors
+/// As [`solve`], and where the model has more stages than a policy may have.
+pub fn compile(model: &Model, options: &SolveOptions) -> Result<Policy> {
+    let solution = solve(model, options)?;
+    let facts = Facts {
+        method: "exact".into(),
+        graph: model.graph_name().into(),
+        value: solution.value,
+        index: solution.index.clone(),
+        index_error: solution.index_error,
+        provenance: vec![("recall".into(), options.recall.to_string())],
+    };
+    let names = (0..model.stages()).map(|v| format!("stage {v}")).collect();
+    let rules = rules_of(model, options, solution, StateReader::State, 1.0);
+    Policy::new(names, model.price(), rules, facts)
+}
+
+/// The rule that executes `solution`; `unit` is what one unit of the model's losses is outside.
+pub(crate) fn rules_of(
+    model: &Model,
+    options: &SolveOptions,
+    solution: Solution,
+    reader: StateReader,
+    unit: f64,
+) -> Rules {
+    let losses = (0..model.stages()).map(|v| model.loss(v));
+    match solution.plan {
+        Plan::Chain(plan) => Rules::Table(TableRule {
+            reader,
+            recall: options.recall,
+            default_loss: options.default_loss,
+            unit,
+            loss: losses.flat_map(|loss| loss.iter().copied().chain([f64::INFINITY])).collect(),
+            prior: solution.prior_loss,
+            plan,
+        }),
+        Plan::Tree(plan) => {
+            let losses = losses.map(<[f64]>::to_vec).collect();
+            Rules::Tree(TreeRule::new(options.default_loss, losses, solution.prior_loss, plan))
+        }
+    }
+}

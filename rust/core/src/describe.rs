@@ -1,0 +1,126 @@
+//! A policy as JSON, for people and tools. Infinite numbers are the strings `inf` and `-inf`.
+
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+use crate::plan::{Intervals, STOP};
+use crate::policy::Policy;
+use crate::price::Price;
+use crate::rules::{BeliefRule, Node, Rules, TableRule};
+
+fn number(x: f64) -> Value {
+    if x.is_finite() { json!(x) } else { json!(if x > 0.0 { "inf" } else { "-inf" }) }
+}
+
+fn numbers(xs: &[f64]) -> Value {
+    xs.iter().map(|x| number(*x)).collect()
+}
+
+impl Policy {
+    /// Everything about the policy.
+    ///
+    /// `decisions` lists, for every situation (after which stages, in which state of the last), up to which loss in
+    /// hand to stop (`stop`) and which stage is next below each further limit (`next`: pairs of limit and stage).
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it cannot be written (out of memory).
+    pub fn describe(&self) -> Result<String> {
+        let facts = self.facts();
+        let mut rule = match self.rules() {
+            Rules::Belief(rule) => describe_belief(rule),
+            Rules::Table(rule) => describe_table(rule),
+            Rules::Tree(rule) => {
+                let index: Vec<Value> = rule.plan.index.iter().map(|index| numbers(index)).collect();
+                json!({"type": "tree", "parent": rule.plan.parent, "index": index, "mean_loss": rule.prior})
+            }
+            Rules::Threshold(rule) => json!({
+                "type": "threshold", "entry": rule.entry, "threshold": numbers(&rule.threshold),
+                "successor": rule.successor, "mean_loss": rule.prior,
+            }),
+            Rules::Patience(rule) => json!({
+                "type": "patience", "entry": rule.entry, "patience": rule.patience,
+                "successor": rule.successor, "mean_loss": rule.prior,
+            }),
+        };
+        if let Value::Object(map) = &mut rule {
+            map.insert("recall".into(), json!(self.recall()));
+        }
+        let cost = match self.price() {
+            Price::Stage(price) => numbers(price),
+            Price::Jump { stages, jump } => jump.chunks(*stages).map(numbers).collect(),
+        };
+        let provenance: Map<String, Value> =
+            facts.provenance.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+        let index: Vec<Value> = facts.index.iter().map(|index| numbers(index)).collect();
+        let whole = json!({
+            "method": facts.method, "graph": facts.graph, "recall": self.recall(), "stages": self.stages(),
+            "value": number(facts.value), "index": index, "index_error": facts.index_error, "cost": cost,
+            "rule": rule, "provenance": provenance,
+        });
+        serde_json::to_string(&whole).map_err(|e| Error::format(format!("cannot describe the policy: {e}")))
+    }
+}
+
+/// One row of decisions, with limits and stages mapped to what the reader knows.
+fn decision(
+    intervals: &Intervals,
+    row: usize,
+    loss: impl Fn(f64) -> f64,
+    stage: impl Fn(i32) -> i32,
+) -> Map<String, Value> {
+    let bound = |at: usize| intervals.first.get(at).map_or(0, |at| *at as usize);
+    let steps = bound(row)..bound(row + 1);
+    let limits = intervals.limit.get(steps.clone()).unwrap_or_default();
+    let next = intervals.next.get(steps).unwrap_or_default();
+    let steps: Vec<Value> = limits.iter().zip(next).map(|(x, j)| json!([number(loss(*x)), stage(*j)])).collect();
+    let stop = intervals.stop.get(row).copied().unwrap_or(f64::INFINITY);
+    let mut map = Map::new();
+    map.insert("stop".into(), number(loss(stop)));
+    map.insert("next".into(), json!(steps));
+    map
+}
+
+fn describe_belief(rule: &BeliefRule) -> Value {
+    let expected = |z: f64| if z.is_finite() { rule.scale / (1.0 + (-z).exp()) } else { z };
+    let sensors: Vec<Value> = rule
+        .sensor
+        .iter()
+        .map(|sensor| {
+            let curve: Vec<[f64; 2]> = sensor.curve.points().map(|(x, z)| [x, expected(z)]).collect();
+            json!({"curve": curve, "classes": sensor.class.len(), "mean_loss": sensor.mean_loss})
+        })
+        .collect();
+    let stage = |node: i32| {
+        let node = usize::try_from(node).ok().and_then(|node| rule.nodes.get(node));
+        node.map_or(STOP, |node| i32::from(Node::stage(node)))
+    };
+    let decisions: Vec<Value> = rule
+        .nodes
+        .iter()
+        .enumerate()
+        .map(|(row, node)| {
+            let mut map = decision(&rule.decide, row, expected, stage);
+            map.insert("stage".into(), json!(node.stage()));
+            map.insert("after".into(), json!(node.members));
+            Value::Object(map)
+        })
+        .collect();
+    json!({"type": "belief", "scale": rule.scale, "sensors": sensors, "decisions": decisions})
+}
+
+fn describe_table(rule: &TableRule) -> Value {
+    let mut decisions = Vec::new();
+    let bounds = rule.plan.offset.iter().zip(rule.plan.offset.iter().skip(1));
+    for (stage, (from, to)) in bounds.enumerate() {
+        for (state, row) in (*from..*to).enumerate() {
+            let row = row as usize;
+            let mut map = decision(&rule.plan.intervals, row, |x| x * rule.unit, |j| j);
+            let known = row + 1 < *to as usize;
+            map.insert("stage".into(), json!(stage));
+            map.insert("state".into(), if known { json!(state) } else { Value::Null });
+            map.insert("loss".into(), number(rule.loss.get(row).map_or(f64::INFINITY, |r| r * rule.unit)));
+            decisions.push(Value::Object(map));
+        }
+    }
+    json!({"type": "table", "start": rule.plan.start, "decisions": decisions})
+}

@@ -1,0 +1,89 @@
+//! The literal recipe: quantile states of each stage's own confidence, a chain of counts, the exact index
+//! (theory, sections 3 and 4). Right where states reveal losses; a baseline where they only hint at them.
+
+use ndarray::Array2;
+
+use super::calibrate::quantiles;
+use super::trace::{Trace, Weights};
+use crate::compile::rules_of;
+use crate::error::Result;
+use crate::model::{Model, Transition};
+use crate::rules::{Rules, StateReader};
+use crate::solve::{SolveOptions, solve};
+
+/// States per stage.
+const BINS: usize = 24;
+
+/// The compiled rule, and the index of each stage per state of the one before (in units of weighted loss).
+pub fn fit(trace: &Trace, weights: Weights, recall: bool) -> Result<(Rules, Vec<Vec<f64>>)> {
+    let edges: Vec<Vec<f64>> = trace.signal.iter().map(|signal| inner_edges(signal)).collect();
+    let sizes: Vec<usize> = edges.iter().map(|edges| edges.len() + 1).collect();
+    let reader = StateReader::Bins(edges);
+    let states: Vec<Vec<usize>> = trace
+        .signal
+        .iter()
+        .enumerate()
+        .map(|(v, signal)| signal.iter().map(|x| reader.read(v, sizes[v], *x)).collect())
+        .collect();
+    let mean = trace.mean_loss();
+    let loss = (0..trace.stages())
+        .map(|v| {
+            let mut sum = vec![(0.0, 0.0); sizes[v] + 1];
+            for (state, loss) in states[v].iter().zip(&trace.loss[v]) {
+                sum[*state].0 += loss;
+                sum[*state].1 += 1.0;
+            }
+            let known = &sum[..sizes[v]];
+            known.iter().map(|(sum, n)| weights.loss * if *n > 0.0 { sum / n } else { mean[v] }).collect()
+        })
+        .collect();
+    let transition = (0..trace.stages())
+        .map(|v| match v.checked_sub(1) {
+            None => Transition::Dense(frequencies(&vec![0; states[v].len()], &states[v], (1, sizes[v]))),
+            Some(u) => Transition::Dense(frequencies(&states[u], &states[v], (sizes[u], sizes[v]))),
+        })
+        .collect();
+    let cost = trace.cost.iter().map(|c| weights.cost * c).collect();
+    let model = Model::line(loss, cost, transition)?;
+    let options = SolveOptions { recall, ..SolveOptions::default() };
+    let solution = solve(&model, &options)?;
+    let index = solution.index.clone();
+    let unit = if weights.loss > 0.0 { weights.loss.recip() } else { 0.0 };
+    Ok((rules_of(&model, &options, solution, reader, unit), index))
+}
+
+/// Quantiles that cut a column into at most [`BINS`] bins.
+fn inner_edges(signal: &[f64]) -> Vec<f64> {
+    let known: Vec<f64> = signal.iter().copied().filter(|x| !x.is_nan()).collect();
+    let mut edges = quantiles(&known, BINS + 1);
+    // The lowest order statistic would cut off an empty bin, the highest a bin of the maximum alone.
+    if !edges.is_empty() {
+        edges.remove(0);
+    }
+    if edges.len() >= BINS {
+        edges.pop();
+    }
+    edges
+}
+
+/// Relative frequencies of `to` given `from`; rows never seen get those of all rows.
+fn frequencies(from: &[usize], to: &[usize], (rows, columns): (usize, usize)) -> Array2<f64> {
+    let mut count = Array2::<f64>::zeros((rows, columns));
+    let mut all = vec![0.0; columns];
+    for (a, b) in from.iter().zip(to).filter(|(a, b)| **a < rows && **b < columns) {
+        count[[*a, *b]] += 1.0;
+        all[*b] += 1.0;
+    }
+    let seen: f64 = all.iter().sum();
+    for mut row in count.rows_mut() {
+        let total = row.sum();
+        for (cell, all) in row.iter_mut().zip(&all) {
+            *cell = match (total > 0.0, seen > 0.0) {
+                (true, _) => *cell / total,
+                (false, true) => all / seen,
+                (false, false) => 1.0 / columns as f64,
+            };
+        }
+    }
+    count
+}

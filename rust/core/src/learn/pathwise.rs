@@ -1,0 +1,74 @@
+//! Pathwise indices: backward induction along the recorded paths (theory, section 4; Longstaff and Schwartz 2001).
+
+use rayon::prelude::*;
+
+use super::calibrate::quantiles;
+
+/// Candidate thresholds per decision.
+const CUTS: usize = 160;
+/// Candidates are quantiles of at most this many beliefs.
+const SAMPLE: usize = 65_536;
+/// Rows summed by one task.
+const CHUNK: usize = 65_536;
+
+/// The threshold on `belief` that minimises `Σ (belief <= threshold ? stop : go)` over rows; infinite where always or
+/// never stopping is best. O(n log CUTS).
+pub fn threshold(belief: &[f64], stop: &[f64], go: &[f64]) -> f64 {
+    let stride = belief.len().div_ceil(SAMPLE).max(1);
+    let sample: Vec<f64> = belief.iter().step_by(stride).copied().collect();
+    let edges = quantiles(&sample, CUTS + 1);
+    let bucket_gains = |rows: std::ops::Range<usize>| {
+        let mut gains = vec![0.0; edges.len() + 1];
+        for row in rows {
+            gains[edges.partition_point(|edge| *edge < belief[row])] += stop[row] - go[row];
+        }
+        gains
+    };
+    let n = belief.len();
+    let chunks: Vec<Vec<f64>> = (0..n.div_ceil(CHUNK))
+        .into_par_iter()
+        .map(|chunk| bucket_gains(chunk * CHUNK..((chunk + 1) * CHUNK).min(n)))
+        .collect();
+    // Bucket q holds the rows in (edges[q − 1], edges[q]]: stopping at threshold edges[q] costs the sum up to q.
+    let mut best = (0.0, f64::NEG_INFINITY);
+    let mut sum = 0.0;
+    for q in 0..=edges.len() {
+        sum += chunks.iter().map(|gains| gains[q]).sum::<f64>();
+        let threshold = match (edges.get(q), edges.get(q + 1)) {
+            (Some(here), Some(above)) => here + 0.5 * (above - here),
+            _ => f64::INFINITY,
+        };
+        if sum <= best.0 {
+            best = (sum, threshold);
+        }
+    }
+    best.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn separates_where_stopping_pays() {
+        let belief: Vec<f64> = (0..1000).map(f64::from).collect();
+        let go = vec![0.0; 1000];
+        let stop: Vec<f64> = belief.iter().map(|x| if *x < 400.0 { -1.0 } else { 1.0 }).collect();
+        let found = threshold(&belief, &stop, &go);
+        assert!((found - 400.0).abs() < 8.0, "{found}");
+    }
+
+    #[test]
+    fn never_and_always() {
+        let belief: Vec<f64> = (0..100).map(f64::from).collect();
+        assert_eq!(threshold(&belief, &[1.0; 100], &[0.0; 100]), f64::NEG_INFINITY);
+        assert_eq!(threshold(&belief, &[0.0; 100], &[1.0; 100]), f64::INFINITY);
+    }
+
+    #[test]
+    fn ties_stay_together() {
+        let belief = [1.0, 1.0, 1.0, 2.0];
+        let found = threshold(&belief, &[0.0, 0.0, 3.0, 5.0], &[2.0; 4]);
+        assert!((1.0..2.0).contains(&found), "{found}");
+    }
+}

@@ -1,0 +1,41 @@
+//! From a raw signal and a label to the logit of the expected loss of one stage alone.
+
+use serde::{Deserialize, Serialize};
+
+use super::Curve;
+
+/// Beliefs stay within ± this many logits.
+pub const LOGIT_LIMIT: f64 = 9.0;
+
+/// Calibration of one stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sensor {
+    /// Signal to logit, whatever the label.
+    pub curve: Curve,
+    /// `offset, slope` for labels 0, 1, …: the logit becomes `offset + slope · curve`; other labels keep the curve.
+    pub class: Vec<[f64; 2]>,
+    /// Mean loss of the stage, in the unit of the losses.
+    pub mean_loss: f64,
+    /// Logit of the mean loss: what an unknown signal counts as beside known ones.
+    pub mean_logit: f64,
+}
+
+impl Sensor {
+    /// The calibrated logit; infinite where the signal is not a number.
+    #[inline]
+    pub fn read(&self, signal: f64, label: i64) -> f64 {
+        if signal.is_nan() {
+            return f64::INFINITY;
+        }
+        let logit = self.curve.at(signal);
+        let class = usize::try_from(label).ok().and_then(|label| self.class.get(label));
+        let logit = class.map_or(logit, |[offset, slope]| offset + slope * logit);
+        logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+    }
+
+    /// Whether every number is usable.
+    pub fn is_valid(&self) -> bool {
+        let mut numbers = self.class.iter().flatten().chain([&self.mean_loss, &self.mean_logit]);
+        self.curve.is_valid() && numbers.all(|v| v.is_finite())
+    }
+}

@@ -1,0 +1,34 @@
+//! The Python face of the engine: conversions, error mapping, classes; no logic.
+
+mod convert;
+mod errors;
+mod fit;
+mod model;
+mod policy;
+mod run;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// The Rust core: exact models, fitting, policies and decisions.
+#[pymodule(gil_used = false)]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add("TTamerError", py.get_type::<errors::TTamerError>())?;
+    module.add("ValidationError", errors::validation(py)?)?;
+    module.add("RunFinishedError", errors::run_finished(py)?)?;
+    module.add("PolicyFormatError", errors::policy_format(py)?)?;
+    module.add_class::<model::Model>()?;
+    module.add_class::<policy::Policy>()?;
+    module.add_class::<run::Run>()?;
+    module.add_class::<policy::Batch>()?;
+    module.add_class::<policy::Replay>()?;
+    module.add_function(wrap_pyfunction!(model::solve, module)?)?;
+    module.add_function(wrap_pyfunction!(fit::fit, module)?)?;
+    let info = PyDict::new(py);
+    info.set_item("version", env!("CARGO_PKG_VERSION"))?;
+    info.set_item("profile", if cfg!(debug_assertions) { "debug" } else { "release" })?;
+    info.set_item("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS))?;
+    info.set_item("schema", ttamer::SCHEMA.to_string())?;
+    module.add("build_info", info)
+}

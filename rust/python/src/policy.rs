@@ -1,0 +1,270 @@
+//! Compiled policies, batches and replays.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
+
+use crate::convert::{arrays, floats, integers};
+use crate::errors::{invalid, raise};
+use crate::run::Run;
+
+/// A compiled policy: immutable, safe to share between threads, picklable.
+#[pyclass(frozen, eq, module = "ttamer_fast")]
+#[derive(PartialEq)]
+pub struct Policy {
+    inner: Arc<ttamer::Policy>,
+}
+
+impl Policy {
+    pub fn new(policy: ttamer::Policy) -> Self {
+        Self { inner: Arc::new(policy) }
+    }
+}
+
+/// Checks the shape (n, k) of a replayed array.
+fn check_shape<T: numpy::Element>(name: &str, array: &PyReadonlyArrayDyn<'_, T>, k: usize) -> PyResult<()> {
+    if array.ndim() == 2 && array.shape().last() == Some(&k) {
+        return Ok(());
+    }
+    Err(invalid(array.py(), format!("`{name}` must have shape (n, {k}), got {:?}", array.shape())))
+}
+
+#[pymethods]
+impl Policy {
+    /// The policy that `to_bytes` wrote.
+    #[staticmethod]
+    #[pyo3(signature = (data, /))]
+    fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
+        ttamer::Policy::from_bytes(data).map(Self::new).map_err(|error| raise(py, error))
+    }
+
+    /// The policy as bytes, deterministic.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = self.inner.to_bytes().map_err(|error| raise(py, error))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// Reads the policy that `save` wrote.
+    #[staticmethod]
+    #[pyo3(signature = (path, /))]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        ttamer::Policy::load(&path).map(Self::new).map_err(|error| raise(py, error))
+    }
+
+    /// Writes the policy, atomically.
+    #[pyo3(signature = (path, /))]
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        py.detach(|| self.inner.save(&path)).map_err(|error| raise(py, error))
+    }
+
+    /// A new request.
+    fn start(&self) -> Run {
+        Run::new(Arc::clone(&self.inner))
+    }
+
+    /// `n` requests in step.
+    #[pyo3(signature = (n, /))]
+    fn start_batch(&self, n: usize) -> Batch {
+        Batch { inner: Mutex::new(ttamer::Batch::new(Arc::clone(&self.inner), n)) }
+    }
+
+    /// A recorded trace at once, on all cores.
+    #[pyo3(signature = (signal, prediction = None))]
+    fn replay(
+        &self,
+        py: Python<'_>,
+        signal: &Bound<'_, PyAny>,
+        prediction: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Replay> {
+        let k = self.inner.stages().len();
+        let signal = floats("signal", signal)?;
+        check_shape("signal", &signal, k)?;
+        let label = prediction.map(|label| integers("prediction", label)).transpose()?;
+        if let Some(label) = &label {
+            check_shape("prediction", label, k)?;
+        }
+        let signal = signal.as_slice()?;
+        let label = label.as_ref().map(|label| label.as_slice()).transpose()?;
+        let replay = py.detach(|| self.inner.replay(signal, label)).map_err(|error| raise(py, error))?;
+        let consulted = PyArray1::from_vec(py, replay.consulted).reshape([replay.answer.len(), k])?;
+        Ok(Replay {
+            answer: PyArray1::from_vec(py, replay.answer).unbind(),
+            consulted: consulted.unbind(),
+            cost: PyArray1::from_vec(py, replay.cost).unbind(),
+        })
+    }
+
+    /// Everything about the policy, as plain dictionaries and lists.
+    fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let text = self.inner.describe().map_err(|error| raise(py, error))?;
+        py.import("json")?.call_method1("loads", (text,))
+    }
+
+    /// Hexadecimal SHA-256 of the policy.
+    #[getter]
+    fn digest(&self, py: Python<'_>) -> PyResult<String> {
+        self.inner.digest().map_err(|error| raise(py, error))
+    }
+
+    /// Names of the stages.
+    #[getter]
+    fn stages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.inner.stages())
+    }
+
+    /// How the policy was made.
+    #[getter]
+    fn method(&self) -> &str {
+        &self.inner.facts().method
+    }
+
+    /// `line`, `skip` or `tree`.
+    #[getter]
+    fn graph(&self) -> &str {
+        &self.inner.facts().graph
+    }
+
+    /// Whether an earlier answer than the last may be returned.
+    #[getter]
+    fn recall(&self) -> bool {
+        self.inner.recall()
+    }
+
+    /// Expected loss + cost: exact for a solved model, the mean on the calibration trace for a fitted policy.
+    #[getter]
+    fn value(&self) -> f64 {
+        self.inner.facts().value
+    }
+
+    /// Index of consulting each stage, per state of its parent.
+    #[getter]
+    fn index(&self, py: Python<'_>) -> PyResult<Py<PyList>> {
+        arrays(py, &self.inner.facts().index)
+    }
+
+    /// How far the reported indices may be from the exact ones.
+    #[getter]
+    fn index_error(&self) -> f64 {
+        self.inner.facts().index_error
+    }
+
+    /// What the policy was made from.
+    #[getter]
+    fn provenance<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let provenance = PyDict::new(py);
+        for (key, value) in &self.inner.facts().provenance {
+            provenance.set_item(key, value)?;
+        }
+        Ok(provenance)
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let class: Bound<'py, PyType> = py.get_type::<Self>();
+        Ok((class.getattr("from_bytes")?, (self.to_bytes(py)?,)))
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        self.digest(py)?.into_pyobject(py)?.hash()
+    }
+
+    fn __repr__(&self) -> String {
+        let facts = self.inner.facts();
+        let stages = self.inner.stages().join(", ");
+        format!("Policy(method={}, graph={}, stages=[{stages}], value={:.6})", facts.method, facts.graph, facts.value)
+    }
+}
+
+/// Many requests in step.
+#[pyclass(frozen, module = "ttamer_fast")]
+pub struct Batch {
+    inner: Mutex<ttamer::Batch>,
+}
+
+impl Batch {
+    fn lock(&self) -> MutexGuard<'_, ttamer::Batch> {
+        // A batch is never left half-changed: observe checks everything before it writes.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl Batch {
+    /// The stage each request waits for, −1 once decided.
+    #[getter]
+    fn next<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        PyArray1::from_vec(py, self.lock().next())
+    }
+
+    /// The stage whose answer each request has in hand, −1 while none.
+    #[getter]
+    fn answer<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        PyArray1::from_vec(py, self.lock().answer())
+    }
+
+    /// What each request has cost so far.
+    #[getter]
+    fn cost<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_vec(py, self.lock().cost())
+    }
+
+    /// Which requests wait for `stage`, ascending.
+    #[pyo3(signature = (stage, /))]
+    fn rows<'py>(&self, py: Python<'py>, stage: usize) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let rows = self.lock().rows(stage).map_err(|error| raise(py, error))?;
+        Ok(PyArray1::from_vec(py, rows))
+    }
+
+    /// Signals and predictions of exactly the requests that wait for `stage`.
+    #[pyo3(signature = (stage, signal, prediction = None))]
+    fn observe(
+        &self,
+        py: Python<'_>,
+        stage: usize,
+        signal: &Bound<'_, PyAny>,
+        prediction: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let signal = floats("signal", signal)?;
+        let label = prediction.map(|label| integers("prediction", label)).transpose()?;
+        let signal = signal.as_slice()?;
+        let label = label.as_ref().map(|label| label.as_slice()).transpose()?;
+        py.detach(|| self.lock().observe(stage, signal, label)).map_err(|error| raise(py, error))
+    }
+
+    fn __len__(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn __repr__(&self) -> String {
+        let batch = self.lock();
+        let waiting = batch.next().iter().filter(|stage| **stage >= 0).count();
+        format!("Batch(n={}, waiting={waiting})", batch.len())
+    }
+}
+
+/// What a policy does on every row of a trace.
+#[pyclass(frozen, module = "ttamer_fast")]
+pub struct Replay {
+    /// Stage whose answer is returned, −1 for none (n,).
+    #[pyo3(get)]
+    answer: Py<PyArray1<i32>>,
+    /// Whether each stage was run (n, k).
+    #[pyo3(get)]
+    consulted: Py<PyArray2<bool>>,
+    /// Summed cost (n,).
+    #[pyo3(get)]
+    cost: Py<PyArray1<f64>>,
+}
+
+#[pymethods]
+impl Replay {
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.answer.bind(py).len()
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        format!("Replay(n={})", self.__len__(py))
+    }
+}
