@@ -6,8 +6,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::policy::Policy;
-use crate::rules::{BeliefRule, FlatState, NO_LABEL, Rule, Rules, SLOTS, Seen, TreeState};
-use crate::run::advance;
+use crate::rules::{BeliefRule, FlatState, NO_LABEL, Rule, Rules, SLOTS, Seen, TreeState, signed, stage_number};
 
 /// Lanes that one task works on; below this a batch is decided on the calling thread.
 const CHUNK: usize = 16_384;
@@ -27,7 +26,7 @@ enum Lanes {
 #[derive(Debug)]
 pub struct Batch {
     policy: Arc<Policy>,
-    next: Vec<i16>,
+    next: Vec<u16>,
     waiting: Vec<usize>,
     lanes: Lanes,
 }
@@ -37,7 +36,7 @@ impl Batch {
     pub fn new(policy: Arc<Policy>, n: usize) -> Self {
         let first = policy.begin().flat().next;
         let mut waiting = vec![0; policy.stages().len()];
-        if let Some(count) = usize::try_from(first).ok().and_then(|stage| waiting.get_mut(stage)) {
+        if let Some(count) = stage_number(first).and_then(|stage| waiting.get_mut(stage)) {
             *count = n;
         }
         Self { next: vec![first; n], waiting, lanes: Lanes::Fresh, policy }
@@ -60,12 +59,12 @@ impl Batch {
 
     /// The stage each request waits for, −1 once decided (n,).
     pub fn next(&self) -> Vec<i32> {
-        self.next.iter().map(|stage| i32::from(*stage)).collect()
+        self.next.iter().map(|stage| signed(*stage)).collect()
     }
 
     /// The stage whose answer each request has in hand, −1 while none (n,).
     pub fn answer(&self) -> Vec<i32> {
-        self.map(|state| i32::from(state.answer))
+        self.map(|state| signed(state.answer))
     }
 
     /// What each request has cost so far (n,).
@@ -102,7 +101,7 @@ impl Batch {
             return Ok((0..count as i64).collect());
         }
         let mut rows = Vec::with_capacity(count);
-        rows.extend(self.next.iter().enumerate().filter(|(_, next)| **next == stage as i16).map(|(row, _)| row as i64));
+        rows.extend(self.next.iter().enumerate().filter(|(_, next)| **next == stage as u16).map(|(row, _)| row as i64));
         Ok(rows)
     }
 
@@ -151,7 +150,7 @@ impl Batch {
             let states = map_rows(self.next.len(), |row| {
                 let mut state = begin;
                 let (signal, label) = signals.at(row);
-                advance(policy, rule, &mut state, signal, label);
+                rule.step(&mut state, signal, label, policy.price());
                 state
             });
             copy_next(&states, &mut self.next);
@@ -164,18 +163,18 @@ impl Batch {
         let n = self.next.len();
         if let Lanes::Belief(states, seen) = &mut self.lanes {
             let slots =
-                rule.nodes.iter().filter(|node| node.stage() == stage as i16).map(|node| usize::from(node.slot));
+                rule.nodes.iter().filter(|node| usize::from(node.stage) == stage).map(|node| usize::from(node.slot));
             let needed = slots.max().map_or(0, |slot| slot + 1);
             while seen.len() < needed {
                 seen.push(vec![Seen::NONE; n]);
             }
-            step_beliefs(policy, rule, stage, &mut self.next, states, seen, signals);
+            step_beliefs(rule, stage, &mut self.next, states, seen, signals);
         } else {
             let (mut states, mut first) = (Vec::new(), Vec::new());
             let lane = |row: usize| {
                 let mut state = begin;
                 let (signal, label) = signals.at(row);
-                advance(policy, rule, &mut state, signal, label);
+                rule.step(&mut state, signal, label, policy.price());
                 let [seen, ..] = state.seen;
                 (state.flat, seen)
             };
@@ -192,7 +191,7 @@ impl Batch {
     fn recount(&mut self) {
         self.waiting.fill(0);
         for next in &self.next {
-            if let Some(count) = usize::try_from(*next).ok().and_then(|stage| self.waiting.get_mut(stage)) {
+            if let Some(count) = stage_number(*next).and_then(|stage| self.waiting.get_mut(stage)) {
                 *count += 1;
             }
         }
@@ -218,14 +217,14 @@ fn map_rows<T: Send>(n: usize, of: impl Fn(usize) -> T + Sync + Send) -> Vec<T> 
     if n < 2 * CHUNK { (0..n).map(of).collect() } else { (0..n).into_par_iter().with_min_len(CHUNK).map(of).collect() }
 }
 
-fn copy_next(states: &[FlatState], next: &mut [i16]) {
+fn copy_next(states: &[FlatState], next: &mut [u16]) {
     for (next, state) in next.iter_mut().zip(states) {
         *next = state.next;
     }
 }
 
 /// How many lanes wait for `stage` before each chunk of lanes.
-fn waiting_before(next: &[i16], stage: i16) -> Vec<usize> {
+fn waiting_before(next: &[u16], stage: u16) -> Vec<usize> {
     let mut before = 0;
     let mut counts = Vec::new();
     for chunk in next.chunks(CHUNK) {
@@ -245,18 +244,18 @@ fn step_waiting<R: Rule>(
     policy: &Policy,
     rule: &R,
     stage: usize,
-    next: &mut [i16],
+    next: &mut [u16],
     states: &mut [R::State],
     signals: Signals,
 ) {
-    let stage = stage as i16;
+    let stage = stage as u16;
     let before = waiting_before(next, stage);
     let chunks: Vec<_> = next.chunks_mut(CHUNK).zip(states.chunks_mut(CHUNK)).zip(before).collect();
     for_each(chunks, |((next, states), mut at)| {
         for (next, state) in next.iter_mut().zip(states).filter(|(next, _)| **next == stage) {
             let (signal, label) = signals.at(at);
             at += 1;
-            advance(policy, rule, state, signal, label);
+            rule.step(state, signal, label, policy.price());
             *next = R::flat(state).next;
         }
     });
@@ -264,15 +263,14 @@ fn step_waiting<R: Rule>(
 
 /// One observation of the lanes that wait for `stage`, with what was seen kept by slot.
 fn step_beliefs(
-    policy: &Policy,
     rule: &BeliefRule,
     stage: usize,
-    next: &mut [i16],
+    next: &mut [u16],
     states: &mut [FlatState],
     seen: &mut [Vec<Seen>],
     signals: Signals,
 ) {
-    let waiting = stage as i16;
+    let waiting = stage as u16;
     let before = waiting_before(next, waiting);
     let mut columns: Vec<_> = seen.iter_mut().map(|column| column.chunks_mut(CHUNK)).collect();
     let mut chunks = Vec::with_capacity(before.len());
@@ -292,7 +290,7 @@ fn step_beliefs(
             let written = rule.node(flat).map_or(0, |node| usize::from(node.slot));
             let (signal, label) = signals.at(at);
             at += 1;
-            rule.enter(flat, &mut slots, signal, label, policy.price().of(flat.last, stage));
+            rule.enter(flat, &mut slots, signal, label);
             if let (Some(cell), Some(slot)) = (seen.get_mut(written).and_then(|c| c.get_mut(lane)), slots.get(written))
             {
                 *cell = *slot;

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::plan::{Intervals, STOP};
+use crate::plan::{Intervals, Row, STOP};
 use crate::policy::Policy;
 use crate::price::Price;
-use crate::rules::{BeliefRule, Node, Rules, TableRule};
+use crate::rules::{BeliefRule, Rules, TableRule};
 
 fn number(x: f64) -> Value {
     if x.is_finite() { json!(x) } else { json!(if x > 0.0 { "inf" } else { "-inf" }) }
@@ -64,18 +64,15 @@ impl Policy {
 /// One row of decisions, with limits and stages mapped to what the reader knows.
 fn decision(
     intervals: &Intervals,
-    row: usize,
+    row: &Row,
     loss: impl Fn(f64) -> f64,
     stage: impl Fn(i32) -> i32,
 ) -> Map<String, Value> {
-    let bound = |at: usize| intervals.first.get(at).map_or(0, |at| *at as usize);
-    let steps = bound(row)..bound(row + 1);
-    let limits = intervals.limit.get(steps.clone()).unwrap_or_default();
-    let next = intervals.next.get(steps).unwrap_or_default();
-    let steps: Vec<Value> = limits.iter().zip(next).map(|(x, j)| json!([number(loss(*x)), stage(*j)])).collect();
-    let stop = intervals.stop.get(row).copied().unwrap_or(f64::INFINITY);
+    let last = (row.last != STOP).then_some((f64::INFINITY, row.last));
+    let steps = intervals.steps(row).chain(last);
+    let steps: Vec<Value> = steps.map(|(x, j)| json!([number(loss(x)), stage(j)])).collect();
     let mut map = Map::new();
-    map.insert("stop".into(), number(loss(stop)));
+    map.insert("stop".into(), number(loss(row.stop)));
     map.insert("next".into(), json!(steps));
     map
 }
@@ -92,15 +89,15 @@ fn describe_belief(rule: &BeliefRule) -> Value {
         .collect();
     let stage = |node: i32| {
         let node = usize::try_from(node).ok().and_then(|node| rule.nodes.get(node));
-        node.map_or(STOP, |node| i32::from(Node::stage(node)))
+        node.map_or(STOP, |node| i32::from(node.stage))
     };
     let decisions: Vec<Value> = rule
         .nodes
         .iter()
-        .enumerate()
-        .map(|(row, node)| {
+        .zip(rule.decide.rows())
+        .map(|(node, row)| {
             let mut map = decision(&rule.decide, row, expected, stage);
-            map.insert("stage".into(), json!(node.stage()));
+            map.insert("stage".into(), json!(node.stage));
             map.insert("after".into(), json!(node.members));
             Value::Object(map)
         })
@@ -112,13 +109,14 @@ fn describe_table(rule: &TableRule) -> Value {
     let mut decisions = Vec::new();
     let bounds = rule.plan.offset.iter().zip(rule.plan.offset.iter().skip(1));
     for (stage, (from, to)) in bounds.enumerate() {
-        for (state, row) in (*from..*to).enumerate() {
-            let row = row as usize;
+        let rows = rule.plan.intervals.rows().get(*from as usize..*to as usize).unwrap_or_default();
+        for (state, row) in rows.iter().enumerate() {
             let mut map = decision(&rule.plan.intervals, row, |x| x * rule.unit, |j| j);
-            let known = row + 1 < *to as usize;
+            let known = state + 1 < rows.len();
+            let loss = rule.loss.get(*from as usize + state).map_or(f64::INFINITY, |r| r * rule.unit);
             map.insert("stage".into(), json!(stage));
             map.insert("state".into(), if known { json!(state) } else { Value::Null });
-            map.insert("loss".into(), number(rule.loss.get(row).map_or(f64::INFINITY, |r| r * rule.unit)));
+            map.insert("loss".into(), number(loss));
             decisions.push(Value::Object(map));
         }
     }

@@ -27,5 +27,5 @@ pub use model::{Model, Transition};
 pub use policy::{Facts, MAX_STAGES, Policy};
 pub use price::Price;
 pub use replay::Replay;
-pub use run::{AnyState, Run, stage_number};
+pub use run::{AnyState, Run};
 pub use solve::{Solution, SolveOptions, solve};

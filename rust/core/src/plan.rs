@@ -5,61 +5,93 @@ use serde::{Deserialize, Serialize};
 /// The stage number that means "stop".
 pub const STOP: i32 = -1;
 
-/// Sorted intervals of the loss in hand, one list per *row*, each ending at infinity.
+/// One row of [`Intervals`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Largest loss in hand at which stopping is optimal; `-inf`: never stop, `inf`: always stop.
+    pub stop: f64,
+    /// The stage to run above every limit ([`STOP`] in a row that always stops).
+    pub last: i32,
+    /// Where the row's own limits begin.
+    pub first: u32,
+    /// How many it has.
+    pub len: u32,
+}
+
+/// Sorted intervals of the loss in hand, one list per *row*.
 ///
-/// In row `q` with `x` in hand the action is [`STOP`] if `x <= stop[q]`, else `next[k]` for the first `k` in
-/// `first[q]..first[q + 1]` with `x <= limit[k]`. A row without intervals always stops.
+/// With `x` in hand the action of a row is [`STOP`] if `x <= stop`, else the stage of its first limit with
+/// `x <= limit`, else `last`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Intervals {
-    /// Largest loss in hand at which stopping is optimal, per row; `-inf`: never stop, `inf`: always stop.
-    pub stop: Vec<f64>,
-    /// Offsets into `limit` and `next`, one more than rows.
-    pub first: Vec<u32>,
-    /// Upper ends of the intervals, ascending within a row, the last one infinite.
-    pub limit: Vec<f64>,
-    /// The stage to run in that interval.
-    pub next: Vec<i32>,
+    rows: Vec<Row>,
+    limit: Vec<f64>,
+    next: Vec<i32>,
 }
 
 impl Intervals {
     /// No rows yet.
     pub fn new() -> Self {
-        Self { first: vec![0], ..Self::default() }
+        Self::default()
     }
 
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.stop.len()
+    /// The rows.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
     }
 
-    /// Appends a row; `steps` are `(limit, next)` in ascending order of limit, the last limit infinite.
+    /// Appends a row; `steps` are `(limit, next)` in ascending order of limit, the last limit infinite. Without steps
+    /// the row always stops.
     pub fn push(&mut self, stop: f64, steps: impl IntoIterator<Item = (f64, i32)>) {
-        self.stop.push(stop);
+        let first = self.limit.len() as u32;
+        let mut last = STOP;
         for (limit, next) in steps {
             self.limit.push(limit);
             self.next.push(next);
+            last = next;
         }
-        self.first.push(self.limit.len() as u32);
+        if self.limit.len() as u32 > first {
+            self.limit.pop();
+            self.next.pop();
+        }
+        self.rows.push(Row { stop, last, first, len: self.limit.len() as u32 - first });
     }
 
-    /// The action in row `row` with `x` in hand. Total: a row out of range, or a NaN in hand, stops or takes the
-    /// row's last interval.
+    /// The finite limits of a row and the stages below them.
+    pub fn steps(&self, row: &Row) -> impl Iterator<Item = (f64, i32)> + '_ {
+        let range = row.first as usize..row.first as usize + row.len as usize;
+        let limits = self.limit.get(range.clone()).unwrap_or_default();
+        let next = self.next.get(range).unwrap_or_default();
+        limits.iter().copied().zip(next.iter().copied())
+    }
+
+    /// The action in row `row` with `x` in hand. Total: a row out of range stops, a NaN in hand takes `last`.
     #[inline]
     pub fn action(&self, row: usize, x: f64) -> i32 {
-        if self.stop.get(row).is_none_or(|stop| x <= *stop) {
-            return STOP;
+        match self.rows.get(row) {
+            None => STOP,
+            Some(row) if x <= row.stop => STOP,
+            Some(row) if row.len == 0 => row.last,
+            Some(row) => self.steps(row).find(|(limit, _)| x <= *limit).map_or(row.last, |(_, next)| next),
         }
-        let from = self.first.get(row).map_or(0, |f| *f as usize);
-        let to = self.first.get(row + 1).map_or(0, |f| *f as usize);
-        let Some(limits) = self.limit.get(from..to) else { return STOP };
-        let mut chosen = from;
-        for (k, limit) in limits.iter().enumerate() {
-            chosen = from + k;
-            if x <= *limit {
-                break;
-            }
+    }
+
+    /// Why these intervals could not be executed over `stages` stages, if so; `stage_of(row)` is the stage that a row
+    /// belongs to: every row must lead beyond it, so that each request ends.
+    pub fn problem(&self, stages: usize, stage_of: impl Fn(usize) -> i32) -> Option<&'static str> {
+        let range_fits = |row: &Row| (row.first as usize + row.len as usize) <= self.limit.len();
+        if self.limit.len() != self.next.len() || !self.rows.iter().all(range_fits) {
+            return Some("the intervals do not fit their rows");
         }
-        if limits.is_empty() { STOP } else { self.next.get(chosen).copied().unwrap_or(STOP) }
+        if self.rows.iter().map(|row| &row.stop).chain(&self.limit).any(|x| x.is_nan()) {
+            return Some("a limit is not a number");
+        }
+        let is_forward = |(at, row): (usize, &Row)| {
+            let stage = stage_of(at);
+            let mut targets = self.steps(row).map(|(_, next)| next).chain([row.last]);
+            targets.all(|j| j == STOP || (j > stage && j < stages as i32))
+        };
+        if self.rows.iter().enumerate().all(is_forward) { None } else { Some("a decision does not lead forward") }
     }
 }
 

@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::plan::{Intervals, STOP};
 use crate::price::Price;
 use crate::rules::Rules;
 
@@ -95,44 +94,12 @@ impl Policy {
             return Some("the costs do not fit the stages");
         }
         let own = match &self.rules {
-            Rules::Table(rule) => rule.problem(k).or_else(|| {
-                intervals_problem(&rule.plan.intervals, k, |row| {
-                    rule.plan.offset.partition_point(|from| (*from as usize) <= row) as i32 - 1
-                })
-            }),
-            Rules::Belief(rule) => {
-                // Children come after their parents, so that each request ends.
-                rule.problem(k).or_else(|| intervals_problem(&rule.decide, rule.nodes.len(), |row| row as i32))
-            }
+            Rules::Table(rule) => rule.problem(k),
+            Rules::Belief(rule) => rule.problem(k),
             Rules::Tree(rule) => rule.problem(k),
             Rules::Threshold(rule) => rule.problem(k),
             Rules::Patience(rule) => rule.problem(k),
         };
         own.or_else(|| self.price.problem())
     }
-}
-
-/// Checks the shape of `intervals` and that every row leads forward, so that each request ends.
-fn intervals_problem(intervals: &Intervals, stages: usize, stage_of: impl Fn(usize) -> i32) -> Option<&'static str> {
-    let rows = intervals.rows();
-    let offsets = &intervals.first;
-    let ascending = offsets.iter().zip(offsets.iter().skip(1)).all(|(a, b)| a <= b);
-    let end = offsets.last().map(|end| *end as usize);
-    let shaped = offsets.len() == rows + 1
-        && offsets.first() == Some(&0)
-        && end == Some(intervals.limit.len())
-        && end == Some(intervals.next.len());
-    if !ascending || !shaped || intervals.stop.iter().chain(&intervals.limit).any(|x| x.is_nan()) {
-        return Some("the intervals are not sorted rows");
-    }
-    for row in 0..rows {
-        let from = offsets.get(row).map_or(0, |o| *o as usize);
-        let to = offsets.get(row + 1).map_or(0, |o| *o as usize);
-        let next = intervals.next.get(from..to).unwrap_or_default();
-        let stage = stage_of(row);
-        if next.iter().any(|j| *j != STOP && (*j <= stage || *j >= stages as i32)) {
-            return Some("a decision does not lead forward");
-        }
-    }
-    None
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::rules::stage_number;
+
 /// Prices of stages, in the unit of the trace (or as weighted in an exact model).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Price {
@@ -25,13 +27,13 @@ impl Price {
         }
     }
 
-    /// Price of running `next` after `last` (−1: nothing yet); 0 for what is out of range.
+    /// Price of running `next` after `last` ([`NO_STAGE`](crate::rules::NO_STAGE): nothing yet); 0 for what is out of range.
     #[inline]
-    pub fn of(&self, last: i16, next: usize) -> f64 {
+    pub fn of(&self, last: u16, next: usize) -> f64 {
         match self {
             Self::Stage(price) => price.get(next).copied().unwrap_or(0.0),
             Self::Jump { stages, jump } => {
-                let row = usize::try_from(i32::from(last) + 1).unwrap_or(0);
+                let row = stage_number(last).map_or(0, |last| last + 1);
                 jump.get(row * stages + next).copied().unwrap_or(0.0)
             }
         }

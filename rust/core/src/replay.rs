@@ -4,8 +4,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::policy::Policy;
-use crate::rules::{NO_LABEL, Rule, with_rule};
-use crate::run::advance;
+use crate::rules::{NO_LABEL, Rule, signed, stage_number, with_rule};
 
 /// Rows that one task works on; smaller traces are replayed on the calling thread.
 const CHUNK: usize = 4096;
@@ -82,15 +81,15 @@ fn replay_chunk<R: Rule>(policy: &Policy, rule: &R, k: usize, chunk: Chunk) {
     for (((answer, cost), consulted), signal) in outputs.zip(chunk.signal.chunks_exact(k)) {
         let label = labels.as_mut().and_then(Iterator::next);
         let mut state = rule.begin();
-        while let Some(stage) = R::flat(&state).waiting() {
+        while let Some(stage) = stage_number(R::flat(&state).next) {
             if let Some(mark) = consulted.get_mut(stage) {
                 *mark = true;
             }
             let signal = signal.get(stage).copied().unwrap_or(f64::NAN);
             let label = label.and_then(|label| label.get(stage).copied()).unwrap_or(NO_LABEL);
-            advance(policy, rule, &mut state, signal, label);
+            rule.step(&mut state, signal, label, policy.price());
         }
-        *answer = i32::from(R::flat(&state).answer);
+        *answer = signed(R::flat(&state).answer);
         *cost = R::flat(&state).cost;
     }
 }

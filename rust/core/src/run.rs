@@ -1,9 +1,8 @@
 //! One request.
 
 use crate::error::{Error, Result};
-use crate::plan::STOP;
 use crate::policy::Policy;
-use crate::rules::{BeliefState, FlatState, NO_LABEL, Rule, Rules, TreeState, with_rule};
+use crate::rules::{BeliefState, FlatState, NO_LABEL, Rule, Rules, TreeState, stage_number, with_rule};
 
 /// The state of a request under any rule.
 #[derive(Clone, Debug)]
@@ -28,22 +27,6 @@ impl AnyState {
     }
 }
 
-/// `Some(stage)` unless `stage` is [`STOP`].
-#[inline]
-pub fn stage_number(stage: i16) -> Option<usize> {
-    usize::try_from(stage).ok()
-}
-
-/// Feeds one signal through a rule, prices included. Nothing happens when nothing is waiting.
-#[inline]
-pub(crate) fn advance<R: Rule>(policy: &Policy, rule: &R, state: &mut R::State, signal: f64, label: i64) {
-    let flat = R::flat(state);
-    if let Some(stage) = flat.waiting() {
-        let price = policy.price().of(flat.last, stage);
-        rule.step(state, signal, label, price);
-    }
-}
-
 impl Policy {
     /// The state before any stage has run.
     pub fn begin(&self) -> AnyState {
@@ -60,11 +43,11 @@ impl Policy {
     #[inline]
     pub fn advance(&self, state: &mut AnyState, signal: f64, label: i64) {
         match (self.rules(), state) {
-            (Rules::Belief(rule), AnyState::Belief(state)) => advance(self, rule, state, signal, label),
-            (Rules::Table(rule), AnyState::Flat(state)) => advance(self, rule, state, signal, label),
-            (Rules::Threshold(rule), AnyState::Flat(state)) => advance(self, rule, state, signal, label),
-            (Rules::Patience(rule), AnyState::Flat(state)) => advance(self, rule, state, signal, label),
-            (Rules::Tree(rule), AnyState::Tree(state)) => advance(self, rule, state, signal, label),
+            (Rules::Belief(rule), AnyState::Belief(state)) => rule.step(state, signal, label, self.price()),
+            (Rules::Table(rule), AnyState::Flat(state)) => rule.step(state, signal, label, self.price()),
+            (Rules::Threshold(rule), AnyState::Flat(state)) => rule.step(state, signal, label, self.price()),
+            (Rules::Patience(rule), AnyState::Flat(state)) => rule.step(state, signal, label, self.price()),
+            (Rules::Tree(rule), AnyState::Tree(state)) => rule.step(state, signal, label, self.price()),
             _ => {}
         }
     }
@@ -133,7 +116,7 @@ impl Run<'_> {
     /// [`Error::Stopped`] if the request is decided already.
     #[inline]
     pub fn observe(&mut self, signal: f64, label: Option<i64>) -> Result<Option<usize>> {
-        if self.state.flat().next == STOP as i16 {
+        if !self.state.flat().is_waiting() {
             return Err(Error::Stopped);
         }
         self.policy.advance(&mut self.state, signal, label.unwrap_or(NO_LABEL));

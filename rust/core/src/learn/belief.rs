@@ -8,7 +8,7 @@ use super::pathwise;
 use super::trace::{Trace, Weights};
 use super::weigh::{self, Evidence};
 use crate::plan::Intervals;
-use crate::rules::{BeliefRule, FlatState, LOGIT_LIMIT, NO_LABEL, Node, Rule, SLOTS, Seen};
+use crate::rules::{BeliefRule, FlatState, LOGIT_LIMIT, NO_LABEL, Rule, SLOTS, Seen};
 
 /// Calibration and weights are fitted on at most this many evenly spaced rows; indices on all of them.
 const SAMPLE: usize = 50_000;
@@ -50,7 +50,13 @@ impl PathBelief {
             })
             .collect();
         let evidence = Evidence { logit: &logit, target: &target, label: sample.label.as_deref() };
-        let nodes = (1..=path.len()).into_par_iter().map(|depth| weigh::node(&evidence, &path[..depth])).collect();
+        let nodes = (1..=path.len())
+            .into_par_iter()
+            .map(|depth| {
+                let before = depth.checked_sub(2).map(|at| path[at]);
+                weigh::node(&evidence, &path[..depth], trace.jump_cost(before, path[depth - 1]))
+            })
+            .collect();
         let rule = BeliefRule { recall, scale, sensor, nodes, decide: Intervals::new() };
         let (belief, loss) = walk(trace, &rule);
         Self { path: path.to_vec(), rule, belief, loss }
@@ -81,8 +87,8 @@ impl PathBelief {
     /// Indices of `rule` as expected losses: of consulting each stage of the path but the first.
     pub fn index(&self, rule: &BeliefRule) -> Vec<Vec<f64>> {
         let mut index = vec![Vec::new(); rule.sensor.len()];
-        for (stage, stop) in self.path.iter().skip(1).zip(&rule.decide.stop) {
-            index[*stage] = vec![rule.scale * sigmoid(*stop)];
+        for (stage, row) in self.path.iter().skip(1).zip(rule.decide.rows()) {
+            index[*stage] = vec![rule.scale * sigmoid(row.stop)];
         }
         index
     }
@@ -97,10 +103,10 @@ fn walk(trace: &Trace, rule: &BeliefRule) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
         let mut flat: FlatState = rule.begin().flat;
         let mut seen = [Seen::NONE; SLOTS];
         for (node, out) in rule.nodes.iter().zip(out) {
-            let stage = Node::stage(node) as usize;
+            let stage = usize::from(node.stage);
             let label = trace.label.as_ref().map_or(NO_LABEL, |label| label[stage][row]);
             rule.report(node, &mut flat, &mut seen, trace.signal[stage][row], label);
-            *out = (flat.best.min(LOGIT_LIMIT + 1.0), trace.loss[flat.answer as usize][row]);
+            *out = (flat.best.min(LOGIT_LIMIT + 1.0), trace.loss[usize::from(flat.answer)][row]);
         }
     };
     let mut by_row = vec![(0.0, 0.0); n * depth];

@@ -18,10 +18,10 @@ pub struct Evidence<'a> {
     pub label: Option<&'a [Vec<i64>]>,
 }
 
-/// The node reached by running `path`, in order; on a path longer than [`SLOTS`] the oldest answers are let go.
+/// The node reached by running `path`, in order, where the last stage costs `price`; on a path longer than [`SLOTS`] the oldest answers are let go.
 ///
 /// O(rows · m³) time for m members.
-pub fn node(evidence: &Evidence, path: &[usize]) -> Node {
+pub fn node(evidence: &Evidence, path: &[usize], price: f64) -> Node {
     let depth = path.len();
     let m = depth.min(SLOTS);
     let slot = (depth - 1) % SLOTS;
@@ -29,22 +29,17 @@ pub fn node(evidence: &Evidence, path: &[usize]) -> Node {
     for (step, stage) in path.iter().enumerate() {
         members[step % SLOTS] = *stage as u16;
     }
-    let mut own = vec![Line { offset: 0.0, slope: 1.0 }; m];
-    let mut witness = vec![Witness::default(); m * m];
-    if m > 1 {
-        let fitted: Vec<(Line, Vec<Witness>)> =
-            (0..m).into_par_iter().map(|j| posterior_of(evidence, &members, j)).collect();
-        for (j, (line, others)) in fitted.into_iter().enumerate() {
-            own[j] = line;
-            witness[j * m..(j + 1) * m].copy_from_slice(&others);
-        }
-    }
-    Node { members, slot: slot as u8, own, witness }
+    let witness = if m == 1 {
+        vec![[Line { offset: 0.0, slope: 1.0 }; 3]]
+    } else {
+        (0..m).into_par_iter().flat_map_iter(|j| witnesses_of(evidence, &members, j)).collect()
+    };
+    Node { stage: members[slot], slot: slot as u8, price, members, witness }
 }
 
 /// Logistic regression of member `j`'s loss on its own logit and, for each other member, its logit, whether the two
 /// labels are equal, and their product.
-fn posterior_of(evidence: &Evidence, members: &[u16], j: usize) -> (Line, Vec<Witness>) {
+fn witnesses_of(evidence: &Evidence, members: &[u16], j: usize) -> Vec<Witness> {
     let stage = |i: usize| usize::from(members[i]);
     let others: Vec<usize> = (0..members.len()).filter(|i| *i != j).collect();
     let per_other = if evidence.label.is_some() { 3 } else { 1 };
@@ -83,5 +78,6 @@ fn posterior_of(evidence: &Evidence, members: &[u16], j: usize) -> (Line, Vec<Wi
         let unknown = Line { offset: mix(differ.offset, equal.offset), slope: mix(differ.slope, equal.slope) };
         witnesses[*i] = [differ, equal, unknown];
     }
-    (Line { offset: t[0], slope: t[1] }, witnesses)
+    witnesses[j] = [Line { offset: t[0], slope: t[1] }; 3];
+    witnesses
 }

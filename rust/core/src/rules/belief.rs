@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::sensor::LOGIT_LIMIT;
-use super::{FlatState, NO_LABEL, Rule, Sensor};
+use super::{FlatState, NO_LABEL, NO_STAGE, Rule, Sensor, stage_number};
 use crate::plan::{Intervals, STOP};
+use crate::price::Price;
 
 /// Answers that are weighed against each other; on a longer path the oldest is let go.
 pub const SLOTS: usize = 8;
@@ -25,7 +26,7 @@ impl Seen {
 
     /// Whether its signal was a number.
     #[inline]
-    pub fn is_known(&self) -> bool {
+    fn is_known(&self) -> bool {
         self.logit < f64::INFINITY
     }
 }
@@ -42,60 +43,53 @@ pub struct Line {
 /// What another answer says about one: a line in its logit for labels that differ, are equal, or are not known.
 pub type Witness = [Line; 3];
 
-/// A set of stages that have run, in order: how to weigh their answers.
+/// A set of stages that have run: how to weigh their answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
-    /// The stage in each slot, in the order of slots; at most [`SLOTS`].
-    pub members: Vec<u16>,
-    /// The slot of the stage that ran last.
+    /// The stage that runs when this node is entered.
+    pub stage: u16,
+    /// The slot that its report goes to.
     pub slot: u8,
-    /// Own part of each member's posterior (m,).
-    pub own: Vec<Line>,
-    /// `witness[j * m + i]`: what member i says about member j; zero for i = j.
+    /// What running it costs.
+    pub price: f64,
+    /// The stage in each slot; at most [`SLOTS`].
+    pub members: Vec<u16>,
+    /// `witness[j * m + i]`: what member i says about member j; a member is a witness of itself.
     pub witness: Vec<Witness>,
 }
 
 impl Node {
     fn is_valid(&self, stages: usize) -> bool {
         let m = self.members.len();
-        let lines = self.own.iter().chain(self.witness.iter().flatten());
         (1..=SLOTS).contains(&m)
             && self.members.iter().all(|stage| usize::from(*stage) < stages)
-            && usize::from(self.slot) < m
-            && self.own.len() == m
+            && self.members.get(usize::from(self.slot)) == Some(&self.stage)
+            && self.price >= 0.0
             && self.witness.len() == m * m
-            && lines.map(|line| line.offset + line.slope).all(f64::is_finite)
+            && self.witness.iter().flatten().map(|line| line.offset + line.slope).all(f64::is_finite)
     }
+}
 
-    /// The stage that runs when this node is entered.
-    #[inline]
-    pub fn stage(&self) -> i16 {
-        self.members.get(usize::from(self.slot)).map_or(STOP as i16, |stage| *stage as i16)
+/// Posterior logit of a member with this label, where every signal and label is known.
+#[inline]
+fn posterior(label: i64, witnesses: &[Witness], seen: &[Seen]) -> f64 {
+    let mut logit = 0.0;
+    for ([differ, equal, _], other) in witnesses.iter().zip(seen) {
+        let line = if label == other.label { equal } else { differ };
+        logit += line.offset + line.slope * other.logit;
     }
+    logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+}
 
-    /// Posterior logit of member `j`.
-    #[inline]
-    fn posterior(&self, j: usize, seen: &[Seen; SLOTS]) -> f64 {
-        let m = self.members.len();
-        let (Some(own), Some(me), Some(witnesses)) =
-            (self.own.get(j), seen.get(j), self.witness.get(j * m..(j + 1) * m))
-        else {
-            return f64::INFINITY;
-        };
-        let mut logit = own.offset + own.slope * me.logit;
-        for (witness, other) in witnesses.iter().zip(seen) {
-            let [differ, equal, unknown] = witness;
-            let line = if me.label == NO_LABEL || other.label == NO_LABEL {
-                unknown
-            } else if me.label == other.label {
-                equal
-            } else {
-                differ
-            };
-            logit += line.offset + line.slope * other.logit;
-        }
-        logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+/// The same where labels may be missing.
+fn posterior_of_some(label: i64, witnesses: &[Witness], seen: &[Seen]) -> f64 {
+    let mut logit = 0.0;
+    for ([differ, equal, unknown], other) in witnesses.iter().zip(seen) {
+        let known = if label == other.label { equal } else { differ };
+        let line = if label == NO_LABEL || other.label == NO_LABEL { unknown } else { known };
+        logit += line.offset + line.slope * other.logit;
     }
+    logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
 }
 
 /// Calibration, weights and indices of a fitted policy.
@@ -129,82 +123,96 @@ impl BeliefRule {
         self.nodes.get(usize::from(flat.mark))
     }
 
-    /// Weighs the answers in hand; updates the best of them.
+    /// The stage of `node` reports: remember and weigh, without deciding.
     #[inline]
-    fn assess(&self, node: &Node, flat: &mut FlatState, seen: &[Seen; SLOTS]) {
-        if node.members.len() == 1 {
-            let [first, ..] = seen;
-            flat.best = first.logit;
-            flat.answer = node.stage();
-        } else if seen.iter().take(node.members.len()).all(Seen::is_known) {
-            self.weigh(node, flat, seen, seen);
+    pub fn report(&self, node: &Node, flat: &mut FlatState, seen: &mut [Seen; SLOTS], signal: f64, label: i64) {
+        let sensor = self.sensor.get(usize::from(node.stage));
+        let logit = sensor.map_or(f64::INFINITY, |sensor| sensor.read(signal, label));
+        let report = Seen { logit, label };
+        if let Some(slot) = seen.get_mut(usize::from(node.slot)) {
+            *slot = report;
+        }
+        flat.memo += i64::from(!report.is_known() || label == NO_LABEL);
+        if node.members.len() == 1 && report.is_known() {
+            flat.best = logit;
+            flat.answer = node.stage;
+        } else if flat.memo == 0 {
+            self.weigh(node, flat, seen);
+        } else if report.is_known() || flat.best < f64::INFINITY {
+            self.weigh_some(node, flat, seen);
         } else {
-            let mut filled = *seen;
-            for (seen, stage) in filled.iter_mut().zip(&node.members).filter(|(seen, _)| !seen.is_known()) {
-                seen.logit = self.sensor.get(usize::from(*stage)).map_or(0.0, |sensor| sensor.mean_logit);
-            }
-            self.weigh(node, flat, seen, &filled);
+            self.fall_back(flat, node.stage);
         }
     }
 
-    /// Posterior of every member whose own signal is known (of the last one alone without recall); `filled` has a
-    /// logit in every slot.
+    /// Posterior of every member (of the last one alone without recall), where everything is known.
     #[inline]
-    fn weigh(&self, node: &Node, flat: &mut FlatState, seen: &[Seen; SLOTS], filled: &[Seen; SLOTS]) {
-        let slot = usize::from(node.slot);
+    fn weigh(&self, node: &Node, flat: &mut FlatState, seen: &[Seen; SLOTS]) {
+        let m = node.members.len();
+        let Some(seen) = seen.get(..m) else { return };
         if self.recall {
             flat.best = f64::INFINITY;
-            for (j, (stage, seen)) in node.members.iter().zip(seen).enumerate() {
-                let logit = if seen.is_known() { node.posterior(j, filled) } else { f64::INFINITY };
+            for (j, (stage, own)) in node.members.iter().zip(seen).enumerate() {
+                let Some(witnesses) = node.witness.get(j * m..(j + 1) * m) else { return };
+                let logit = posterior(own.label, witnesses, seen);
                 if logit < flat.best {
                     flat.best = logit;
-                    flat.answer = *stage as i16;
+                    flat.answer = *stage;
                 }
             }
-        } else if seen.get(slot).is_some_and(Seen::is_known) {
-            flat.best = node.posterior(slot, filled);
-            flat.answer = node.stage();
+        } else {
+            let j = usize::from(node.slot);
+            if let (Some(own), Some(witnesses)) = (seen.get(j), node.witness.get(j * m..(j + 1) * m)) {
+                flat.best = posterior(own.label, witnesses, seen);
+                flat.answer = node.stage;
+            }
+        }
+    }
+
+    /// The same where signals or labels are missing: an unknown signal counts as the stage's mean, and its answer is
+    /// not taken while there is another.
+    #[cold]
+    fn weigh_some(&self, node: &Node, flat: &mut FlatState, seen: &[Seen; SLOTS]) {
+        let mut filled = *seen;
+        for (seen, stage) in filled.iter_mut().zip(&node.members).filter(|(seen, _)| !seen.is_known()) {
+            seen.logit = self.sensor.get(usize::from(*stage)).map_or(0.0, |sensor| sensor.mean_logit);
+        }
+        let mut best = f64::INFINITY;
+        let members = node.members.iter().zip(seen).zip(node.witness.chunks_exact(node.members.len()));
+        for ((stage, own), witnesses) in members {
+            if own.is_known() && (self.recall || *stage == node.stage) {
+                let logit = posterior_of_some(own.label, witnesses, &filled);
+                if logit < best {
+                    best = logit;
+                    flat.answer = *stage;
+                }
+            }
+        }
+        if best < f64::INFINITY {
+            flat.best = best;
         }
     }
 
     /// Without any known signal: the answer to fall back on is the one with the least mean loss.
-    fn fall_back(&self, flat: &mut FlatState, stage: i16) {
-        let mean = |stage: i16| {
-            let sensor = usize::try_from(stage).ok().and_then(|stage| self.sensor.get(stage));
-            sensor.map_or(f64::INFINITY, |sensor| sensor.mean_loss)
-        };
-        if flat.answer == STOP as i16 || mean(stage) <= mean(flat.answer) {
+    #[cold]
+    fn fall_back(&self, flat: &mut FlatState, stage: u16) {
+        let mean = |stage: u16| self.sensor.get(usize::from(stage)).map_or(f64::INFINITY, |sensor| sensor.mean_loss);
+        if flat.answer == NO_STAGE || mean(stage) <= mean(flat.answer) {
             flat.answer = stage;
         }
     }
 
-    /// The stage of `node` reports: remember and weigh, without deciding.
+    /// The stage of the node ahead reports: pay, remember, weigh, decide.
     #[inline]
-    pub fn report(&self, node: &Node, flat: &mut FlatState, seen: &mut [Seen; SLOTS], signal: f64, label: i64) {
-        let stage = node.stage();
-        let sensor = usize::try_from(stage).ok().and_then(|stage| self.sensor.get(stage));
-        let logit = sensor.map_or(f64::INFINITY, |sensor| sensor.read(signal, label));
-        if let Some(slot) = seen.get_mut(usize::from(node.slot)) {
-            *slot = Seen { logit, label };
-        }
-        if logit < f64::INFINITY || flat.best < f64::INFINITY {
-            self.assess(node, flat, seen);
-        } else {
-            self.fall_back(flat, stage);
-        }
-    }
-
-    /// The stage of the node ahead reports: remember, weigh, decide.
-    #[inline]
-    pub fn enter(&self, flat: &mut FlatState, seen: &mut [Seen; SLOTS], signal: f64, label: i64, price: f64) {
+    pub fn enter(&self, flat: &mut FlatState, seen: &mut [Seen; SLOTS], signal: f64, label: i64) {
         let Some(node) = self.node(flat) else { return };
-        flat.pay(price);
+        flat.pay(node.price);
         self.report(node, flat, seen, signal, label);
-        let child = self.decide.action(usize::from(flat.mark), flat.best);
-        flat.next = STOP as i16;
-        if let Some(node) = usize::try_from(child).ok().and_then(|child| self.nodes.get(child)) {
-            flat.mark = child as u16;
-            flat.next = node.stage();
+        let child = self.decide.action(usize::from(flat.mark), flat.best) as u16;
+        flat.next = NO_STAGE;
+        if let Some(node) = self.nodes.get(usize::from(child)) {
+            flat.mark = child;
+            flat.next = node.stage;
         }
     }
 
@@ -216,12 +224,11 @@ impl BeliefRule {
             Some("there must be 1..=65535 nodes")
         } else if !self.nodes.iter().all(|node| node.is_valid(stages)) {
             Some("a node is not valid")
-        } else if self.decide.rows() != self.nodes.len()
-            || self.nodes.first().is_none_or(|node| node.members.len() != 1)
-        {
+        } else if self.decide.rows().len() != self.nodes.len() {
             Some("the decisions do not fit the nodes")
         } else {
-            None
+            // Children come after their parents.
+            self.decide.problem(self.nodes.len(), |row| row as i32)
         }
     }
 }
@@ -230,22 +237,24 @@ impl Rule for BeliefRule {
     type State = BeliefState;
 
     fn begin(&self) -> BeliefState {
-        let first = self.nodes.first().map_or(STOP as i16, Node::stage);
+        let first = self.nodes.first().map_or(STOP, |node| i32::from(node.stage));
         BeliefState { flat: FlatState::new(first, f64::INFINITY), seen: [Seen::NONE; SLOTS] }
     }
 
     #[inline]
-    fn step(&self, state: &mut BeliefState, signal: f64, label: i64, price: f64) {
-        self.enter(&mut state.flat, &mut state.seen, signal, label, price);
+    fn step(&self, state: &mut BeliefState, signal: f64, label: i64, _price: &Price) {
+        if state.flat.is_waiting() {
+            self.enter(&mut state.flat, &mut state.seen, signal, label);
+        }
     }
 
     fn expected_loss(&self, flat: &FlatState) -> f64 {
-        match usize::try_from(flat.answer) {
-            Err(_) => f64::INFINITY,
-            Ok(held) if flat.best == f64::INFINITY => {
+        match stage_number(flat.answer) {
+            None => f64::INFINITY,
+            Some(held) if flat.best == f64::INFINITY => {
                 self.sensor.get(held).map_or(f64::INFINITY, |sensor| sensor.mean_loss)
             }
-            Ok(_) => self.scale / (1.0 + (-flat.best).exp()),
+            Some(_) => self.scale / (1.0 + (-flat.best).exp()),
         }
     }
 

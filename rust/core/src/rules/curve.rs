@@ -69,15 +69,15 @@ impl Curve {
         let [first, ..] = self.knot;
         let x = if x > self.high { self.high } else { x };
         let x = if x < first { first } else { x };
-        let mut right = 0_usize;
-        for knot in &self.knot {
-            right += usize::from(x >= *knot);
-        }
-        // Clamped, `right` is in 1..=KNOTS; masking keeps the reads free of bounds checks.
-        let k = right.wrapping_sub(1) & (KNOTS - 1);
+        // Two rounds of three independent comparisons find the last knot at or below x.
+        let is_right = |k: usize| usize::from(x >= self.knot[k & (KNOTS - 1)]);
+        let block = 4 * (is_right(4) + is_right(8) + is_right(12));
+        let k = (block + is_right(block + 1) + is_right(block + 2) + is_right(block + 3)) & (KNOTS - 1);
         self.value[k] + self.slope[k] * (x - self.knot[k])
     }
 }
+
+const _: () = assert!(KNOTS == 16, "the search in `at` is written for two rounds of four");
 
 #[cfg(test)]
 mod tests {

@@ -16,12 +16,14 @@ pub use belief::{BeliefRule, BeliefState, Line, Node, SLOTS, Seen, Witness};
 pub use curve::{Curve, KNOTS};
 pub use patience::PatienceRule;
 pub use sensor::{LOGIT_LIMIT, Sensor};
-pub use state::{FlatState, NO_LABEL};
+pub use state::{FlatState, NO_LABEL, NO_STAGE, signed, stage_number};
 pub use table::{StateReader, TableRule};
 pub use threshold::ThresholdRule;
 pub use tree::{TreeRule, TreeState};
 
 use serde::{Deserialize, Serialize};
+
+use crate::price::Price;
 
 /// A decision rule and the state that one request carries through it.
 pub trait Rule: Sync {
@@ -31,10 +33,9 @@ pub trait Rule: Sync {
     /// The state before any stage has run.
     fn begin(&self) -> Self::State;
 
-    /// The stage `next(state)` reports `signal` and `label`; decides what is next.
-    ///
-    /// `price` is what running that stage cost. Must not be called when nothing is waiting.
-    fn step(&self, state: &mut Self::State, signal: f64, label: i64, price: f64);
+    /// The waiting stage reports `signal` and `label`: books its price, decides what is next. Nothing happens when
+    /// nothing is waiting.
+    fn step(&self, state: &mut Self::State, signal: f64, label: i64, price: &Price);
 
     /// Expected loss of the answer in hand, in the unit of the losses.
     fn expected_loss(&self, flat: &FlatState) -> f64;

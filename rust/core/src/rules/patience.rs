@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::threshold::{mean_loss, take_last, walk_problem};
-use super::{FlatState, NO_LABEL, Rule};
+use super::{FlatState, NO_LABEL, NO_STAGE, Rule};
 use crate::plan::STOP;
+use crate::price::Price;
 
 /// Stop after `patience` consecutive repetitions of a label.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,19 +35,22 @@ impl Rule for PatienceRule {
     type State = FlatState;
 
     fn begin(&self) -> FlatState {
-        FlatState::new(self.entry as i16, f64::INFINITY)
+        FlatState::new(self.entry, f64::INFINITY)
     }
 
     #[inline]
-    fn step(&self, state: &mut FlatState, signal: f64, label: i64, price: f64) {
-        let Some(stage) = state.waiting() else { return };
-        state.pay(price);
-        let repeats = label == state.label && label != NO_LABEL;
+    fn step(&self, state: &mut FlatState, signal: f64, label: i64, price: &Price) {
+        if !state.is_waiting() {
+            return;
+        }
+        let is_first = state.last == NO_STAGE;
+        let stage = state.pay_from(price);
+        let repeats = !is_first && label == state.memo && label != NO_LABEL;
         state.mark = if repeats { state.mark.saturating_add(1) } else { 0 };
-        state.label = label;
+        state.memo = label;
         take_last(state, stage, signal, &self.prior);
         let stop = state.mark >= self.patience;
-        state.next = if stop { STOP } else { self.successor.get(stage).copied().unwrap_or(STOP) } as i16;
+        state.next = if stop { STOP } else { self.successor.get(stage).copied().unwrap_or(STOP) } as u16;
     }
 
     fn expected_loss(&self, flat: &FlatState) -> f64 {

@@ -1,9 +1,22 @@
 //! The fixed-size state of one request.
 
-use crate::plan::STOP;
-
 /// The label of a stage that gave none; it is equal to no other label, not even to itself.
 pub const NO_LABEL: i64 = i64::MIN;
+
+/// The stage number that means "none".
+pub const NO_STAGE: u16 = u16::MAX;
+
+/// `Some(stage)` unless `stage` is [`NO_STAGE`].
+#[inline]
+pub fn stage_number(stage: u16) -> Option<usize> {
+    if stage == NO_STAGE { None } else { Some(usize::from(stage)) }
+}
+
+/// The stage number as in arrays: −1 for none.
+#[inline]
+pub fn signed(stage: u16) -> i32 {
+    if stage == NO_STAGE { crate::plan::STOP } else { i32::from(stage) }
+}
 
 /// What every request carries: 32 bytes, copied freely.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,34 +25,41 @@ pub struct FlatState {
     pub best: f64,
     /// Summed price of the stages run.
     pub cost: f64,
-    /// Label of the last stage (for rules that compare neighbours).
-    pub label: i64,
-    /// The stage to run now, or [`STOP`].
-    pub next: i16,
-    /// The stage whose answer is the best in hand, or [`STOP`] while there is none.
-    pub answer: i16,
-    /// The stage run last, or [`STOP`].
-    pub last: i16,
-    /// The rule's own mark: length of the run of equal labels, or number of the node reached next.
+    /// The rule's own memory: label of the last stage (patience), number of incomplete reports (belief).
+    pub memo: i64,
+    /// The stage to run now, or [`NO_STAGE`].
+    pub next: u16,
+    /// The stage whose answer is the best in hand, or [`NO_STAGE`] while there is none.
+    pub answer: u16,
+    /// The stage run last, or [`NO_STAGE`].
+    pub last: u16,
+    /// The rule's own mark: length of the run of equal labels (patience), node that is entered next (belief).
     pub mark: u16,
 }
 
 impl FlatState {
-    /// Nothing has run; `next` is the stage to begin with, `best` the loss of answering with nothing.
-    pub const fn new(next: i16, best: f64) -> Self {
-        Self { best, cost: 0.0, label: NO_LABEL, next, answer: STOP as i16, last: STOP as i16, mark: 0 }
+    /// Nothing has run; `next` is the stage to begin with (−1: none), `best` the loss of answering with nothing.
+    pub const fn new(next: i32, best: f64) -> Self {
+        Self { best, cost: 0.0, memo: 0, next: next as u16, answer: NO_STAGE, last: NO_STAGE, mark: 0 }
     }
 
-    /// The stage waiting for a signal, if any.
+    /// Whether a stage waits for its signal.
     #[inline]
-    pub fn waiting(&self) -> Option<usize> {
-        usize::try_from(self.next).ok()
+    pub fn is_waiting(&self) -> bool {
+        self.next != NO_STAGE
     }
 
-    /// Books the price of the stage that now reports.
+    /// Books the price of the stage that now reports; returns that stage.
     #[inline]
-    pub(crate) fn pay(&mut self, price: f64) {
+    pub(crate) fn pay(&mut self, price: f64) -> usize {
         self.cost += price;
         self.last = self.next;
+        usize::from(self.next)
+    }
+
+    /// Books the price of the stage that now reports, as `price` has it; returns that stage.
+    #[inline]
+    pub(crate) fn pay_from(&mut self, price: &crate::Price) -> usize {
+        self.pay(price.of(self.last, usize::from(self.next)))
     }
 }

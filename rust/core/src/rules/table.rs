@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FlatState, Rule};
+use super::{FlatState, Rule, stage_number};
 use crate::plan::ChainPlan;
+use crate::price::Price;
 
 /// How a signal becomes a state number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,7 +63,7 @@ impl TableRule {
     /// Why this rule could not be executed, if so.
     pub fn problem(&self, stages: usize) -> Option<&'static str> {
         let offset = &self.plan.offset;
-        let rows = self.plan.intervals.rows();
+        let rows = self.plan.intervals.rows().len();
         let ascending = offset.iter().zip(offset.iter().skip(1)).all(|(a, b)| a < b);
         let fits = offset.len() == stages + 1 && offset.first() == Some(&0) && offset.last() == Some(&(rows as u32));
         let edges = match &self.reader {
@@ -89,7 +90,8 @@ impl TableRule {
         {
             Some("the start does not fit the stages")
         } else {
-            None
+            let stage_of = |row: usize| offset.partition_point(|from| *from as usize <= row) as i32 - 1;
+            self.plan.intervals.problem(stages, stage_of)
         }
     }
 }
@@ -98,27 +100,29 @@ impl Rule for TableRule {
     type State = FlatState;
 
     fn begin(&self) -> FlatState {
-        FlatState::new(self.plan.start as i16, self.default_loss)
+        FlatState::new(self.plan.start, self.default_loss)
     }
 
     #[inline]
-    fn step(&self, state: &mut FlatState, signal: f64, _label: i64, price: f64) {
-        let Some(stage) = state.waiting() else { return };
-        state.pay(price);
+    fn step(&self, state: &mut FlatState, signal: f64, _label: i64, price: &Price) {
+        if !state.is_waiting() {
+            return;
+        }
+        let stage = state.pay_from(price);
         let row = self.row(stage, signal);
         let loss = self.loss.get(row).copied().unwrap_or(f64::INFINITY);
         let known = loss < f64::INFINITY;
         let fallback = state.best == f64::INFINITY && !known;
         if loss < state.best || (known && !self.recall) || fallback {
             state.best = loss;
-            state.answer = stage as i16;
+            state.answer = stage as u16;
         }
-        state.next = self.plan.intervals.action(row, state.best) as i16;
+        state.next = self.plan.intervals.action(row, state.best) as u16;
     }
 
     fn expected_loss(&self, flat: &FlatState) -> f64 {
-        match usize::try_from(flat.answer) {
-            Ok(held) if flat.best == f64::INFINITY => self.prior.get(held).map_or(f64::INFINITY, |r| r * self.unit),
+        match stage_number(flat.answer) {
+            Some(held) if flat.best == f64::INFINITY => self.prior.get(held).map_or(f64::INFINITY, |r| r * self.unit),
             _ => flat.best * self.unit,
         }
     }

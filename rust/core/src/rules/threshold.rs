@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FlatState, Rule};
+use super::{FlatState, Rule, stage_number};
 use crate::plan::STOP;
+use crate::price::Price;
 
 /// Stop as soon as `signal >= threshold[stage]`; else go to `successor[stage]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,31 +48,33 @@ impl ThresholdRule {
 pub(super) fn take_last(state: &mut FlatState, stage: usize, signal: f64, prior: &[f64]) {
     if !signal.is_nan() {
         state.best = prior.get(stage).copied().unwrap_or(f64::INFINITY);
-        state.answer = stage as i16;
+        state.answer = stage as u16;
     } else if state.best == f64::INFINITY {
-        state.answer = stage as i16;
+        state.answer = stage as u16;
     }
 }
 
 /// Expected loss for rules that know no more than each stage's mean loss.
 pub(super) fn mean_loss(flat: &FlatState, prior: &[f64]) -> f64 {
-    usize::try_from(flat.answer).ok().and_then(|held| prior.get(held).copied()).unwrap_or(f64::INFINITY)
+    stage_number(flat.answer).and_then(|held| prior.get(held).copied()).unwrap_or(f64::INFINITY)
 }
 
 impl Rule for ThresholdRule {
     type State = FlatState;
 
     fn begin(&self) -> FlatState {
-        FlatState::new(self.entry as i16, f64::INFINITY)
+        FlatState::new(self.entry, f64::INFINITY)
     }
 
     #[inline]
-    fn step(&self, state: &mut FlatState, signal: f64, _label: i64, price: f64) {
-        let Some(stage) = state.waiting() else { return };
-        state.pay(price);
+    fn step(&self, state: &mut FlatState, signal: f64, _label: i64, price: &Price) {
+        if !state.is_waiting() {
+            return;
+        }
+        let stage = state.pay_from(price);
         take_last(state, stage, signal, &self.prior);
         let stop = self.threshold.get(stage).is_none_or(|threshold| signal >= *threshold);
-        state.next = if stop { STOP } else { self.successor.get(stage).copied().unwrap_or(STOP) } as i16;
+        state.next = if stop { STOP } else { self.successor.get(stage).copied().unwrap_or(STOP) } as u16;
     }
 
     fn expected_loss(&self, flat: &FlatState) -> f64 {

@@ -5,8 +5,9 @@ use std::collections::BinaryHeap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FlatState, Rule};
+use super::{FlatState, NO_STAGE, Rule, stage_number};
 use crate::plan::{STOP, TreePlan};
+use crate::price::Price;
 
 /// The compiled plan of a solved tree or forest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,12 +87,12 @@ impl TreeRule {
     fn decide(state: &mut TreeState) {
         let best = state.flat.best;
         state.flat.next = match state.open.peek() {
-            Some(Reverse(open)) if best > open.index || state.flat.answer == STOP as i16 && best == f64::INFINITY => {
+            Some(Reverse(open)) if best > open.index || state.flat.answer == NO_STAGE && best == f64::INFINITY => {
                 let stage = open.stage;
                 state.open.pop();
-                stage as i16
+                stage as u16
             }
-            _ => STOP as i16,
+            _ => NO_STAGE,
         };
     }
 
@@ -124,7 +125,7 @@ impl Rule for TreeRule {
 
     fn begin(&self) -> TreeState {
         let stages = self.plan.parent.len();
-        let flat = FlatState::new(STOP as i16, self.default_loss);
+        let flat = FlatState::new(STOP, self.default_loss);
         let mut state = TreeState { flat, open: BinaryHeap::with_capacity(stages) };
         self.open_children(&mut state, stages, 0);
         Self::decide(&mut state);
@@ -132,23 +133,25 @@ impl Rule for TreeRule {
     }
 
     #[inline]
-    fn step(&self, state: &mut TreeState, signal: f64, _label: i64, price: f64) {
-        let Some(stage) = state.flat.waiting() else { return };
-        state.flat.pay(price);
+    fn step(&self, state: &mut TreeState, signal: f64, _label: i64, price: &Price) {
+        if !state.flat.is_waiting() {
+            return;
+        }
+        let stage = state.flat.pay_from(price);
         let losses = self.loss.get(stage).map_or(&[][..], Vec::as_slice);
         let row = super::StateReader::State.read(stage, losses.len(), signal);
         let loss = losses.get(row).copied().unwrap_or(f64::INFINITY);
         if loss < state.flat.best || state.flat.best == f64::INFINITY {
             state.flat.best = loss;
-            state.flat.answer = stage as i16;
+            state.flat.answer = stage as u16;
         }
         self.open_children(state, stage, row);
         Self::decide(state);
     }
 
     fn expected_loss(&self, flat: &FlatState) -> f64 {
-        match usize::try_from(flat.answer) {
-            Ok(held) if flat.best == f64::INFINITY => self.prior.get(held).copied().unwrap_or(f64::INFINITY),
+        match stage_number(flat.answer) {
+            Some(held) if flat.best == f64::INFINITY => self.prior.get(held).copied().unwrap_or(f64::INFINITY),
             _ => flat.best,
         }
     }

@@ -1,0 +1,51 @@
+"""Counts the instructions of one observation in the Rust core and holds them against the recorded budget.
+
+usage: python benches/instructions.py [--record]
+Exits 1 where the count exceeds the budget in `benches/instructions.json` by more than 10 %.
+"""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUDGET = ROOT / "benches" / "instructions.json"
+ALLOWED = 1.10
+
+
+def build() -> str:
+    """Path of the compiled bench."""
+    command = ["cargo", "bench", "-q", "-p", "ttamer", "--bench", "instructions", "--no-run", "--message-format=json"]
+    lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    artifacts = (json.loads(line) for line in lines)
+    return next(a["executable"] for a in artifacts if a.get("executable") and a["target"]["name"] == "instructions")
+
+
+def count(binary: str) -> float:
+    """Instructions per observation, start of the request included."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "callgrind.out"
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--collect-atstart=no"]
+        command += ["--toggle-collect=*answer_requests*", binary]
+        run = subprocess.run(command, check=True, capture_output=True, text=True)
+    collected = re.search(r"Collected : (\d+)", run.stderr)
+    if collected is None:
+        raise SystemExit(f"callgrind reported no count:\n{run.stderr}")
+    return int(collected[1]) / int(run.stdout)
+
+
+def main() -> int:
+    """Counts, compares, reports."""
+    measured = count(build())
+    if "--record" in sys.argv:
+        BUDGET.write_text(json.dumps({"instructions_per_observation": round(measured, 1)}) + "\n")
+    budget = json.loads(BUDGET.read_text())["instructions_per_observation"]
+    print(f"{measured:.1f} instructions an observation, budget {budget} + 10 %")
+    return int(measured > ALLOWED * budget)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+//! The online path on a fitted 6-stage policy: one observation, a whole request, a batch, a replay.
+#![expect(clippy::unwrap_used, reason = "a bench may stop on a broken set-up")]
+#![expect(missing_docs, reason = "criterion's macros generate undocumented items")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ttamer::Batch;
+
+mod workload;
+
+use workload::{ROWS, STAGES, data, policy, request};
+
+fn online(c: &mut Criterion) {
+    let (signal, loss, label) = data();
+    let policy = Arc::new(policy(&signal, &loss, &label));
+    let replay = policy.replay(&signal, Some(&label)).unwrap();
+    let rows = || signal.chunks_exact(STAGES).zip(label.chunks_exact(STAGES));
+    for ((signal, label), answer) in rows().zip(&replay.answer) {
+        assert_eq!(request(&policy, signal, label), *answer as usize, "run and replay differ");
+    }
+    let observed = replay.consulted.iter().filter(|ran| **ran).count() as u64;
+
+    let mut group = c.benchmark_group("online");
+    group.throughput(Throughput::Elements(observed));
+    group.bench_function("requests, per observation", |b| {
+        b.iter(|| rows().map(|(signal, label)| request(&policy, black_box(signal), label)).sum::<usize>());
+    });
+    group.throughput(Throughput::Elements(ROWS as u64));
+    group.bench_function("replay, per request", |b| b.iter(|| policy.replay(&signal, Some(&label)).unwrap()));
+    let first: Vec<f64> = signal.iter().step_by(STAGES).copied().collect();
+    let first_label: Vec<i64> = label.iter().step_by(STAGES).copied().collect();
+    group.bench_function("batch, first observation, per request", |b| {
+        b.iter(|| {
+            let mut batch = Batch::new(Arc::clone(&policy), ROWS);
+            let rows = batch.rows(0).unwrap();
+            batch.observe(0, &first, Some(&first_label)).unwrap();
+            (batch, rows)
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, online);
+criterion_main!(benches);

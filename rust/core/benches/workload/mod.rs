@@ -1,0 +1,57 @@
+//! A fitted 6-stage policy and the requests it is measured on; the same in every bench.
+
+use ttamer::Policy;
+use ttamer::learn::{FitOptions, Kind, Method, Trace, fit};
+
+/// Stages of the cascade.
+pub const STAGES: usize = 6;
+/// Requests.
+pub const ROWS: usize = 20_000;
+
+/// Deterministic noise in [0, 1).
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.next()).sum::<f64>() - 6.0
+    }
+}
+
+/// Requests of varying difficulty at six stages that get better; label 1 where the stage is right.
+pub fn data() -> (Vec<f64>, Vec<f64>, Vec<i64>) {
+    let mut noise = Noise(7);
+    let (mut signal, mut loss, mut label) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROWS {
+        let easy = noise.normal();
+        for stage in 0..STAGES {
+            let s = 1.0 / (1.0 + (-(easy + noise.normal() + 0.3 * stage as f64)).exp());
+            let right = noise.next() < s;
+            signal.push(s);
+            loss.push(if right { 0.0 } else { 1.0 });
+            label.push(i64::from(right));
+        }
+    }
+    (signal, loss, label)
+}
+
+/// The default fit of that trace as a line.
+pub fn policy(signal: &[f64], loss: &[f64], label: &[i64]) -> Policy {
+    let cost: Vec<f64> = (0..STAGES).map(|v| 1.0 + 0.4 * v as f64).collect();
+    let trace = Trace::new(signal, loss, Some(label), &cost, Kind::Exits).unwrap();
+    let options = FitOptions { method: Method::Pathwise, tradeoff: 0.97, recall: true };
+    fit(&trace, (0..STAGES).map(|v| v.to_string()).collect(), &options, Vec::new()).unwrap()
+}
+
+/// One request from start to answer.
+pub fn request(policy: &Policy, signal: &[f64], label: &[i64]) -> usize {
+    let mut run = policy.start();
+    while let Some(stage) = run.next() {
+        run.observe(signal[stage], Some(label[stage])).unwrap();
+    }
+    run.answer().unwrap()
+}
