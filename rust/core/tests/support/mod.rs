@@ -186,3 +186,121 @@ fn brute_from(model: &Model, recall: bool, seen: &mut Vec<Option<usize>>, last: 
     }
     best
 }
+
+/// Bytes that proptest chose, read off one by one; zeros after the end.
+pub struct Dice<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Dice<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// 0..below.
+    pub fn roll(&mut self, below: usize) -> usize {
+        let (first, rest) = self.bytes.split_first().unwrap_or((&0, &[]));
+        self.bytes = rest;
+        *first as usize % below
+    }
+
+    /// A row of `columns` chances: small integers over their sum, so zeros and ties are common.
+    pub fn row(&mut self, columns: usize) -> Vec<f64> {
+        let mut weights: Vec<f64> = (0..columns).map(|_| [0.0, 0.0, 1.0, 2.0, 3.0, 5.0][self.roll(6)]).collect();
+        weights[self.bytes.len() % columns] += 1.0;
+        let sum: f64 = weights.iter().sum();
+        weights.iter().map(|w| w / sum).collect()
+    }
+
+    pub fn rows(&mut self, rows: usize, columns: usize) -> Vec<Vec<f64>> {
+        (0..rows).map(|_| self.row(columns)).collect()
+    }
+
+    /// Losses from a coarse or a fine grid.
+    pub fn losses(&mut self, states: usize) -> Vec<f64> {
+        let fine = self.roll(3) == 0;
+        (0..states)
+            .map(|_| if fine { self.roll(251) as f64 / 97.0 } else { self.roll(5) as f64 / 4.0 })
+            .collect()
+    }
+
+    pub fn cost(&mut self) -> f64 {
+        [0.0, 0.0, 0.05, 0.125, 0.25, 0.013, 0.07, 1.5][self.roll(8)]
+    }
+}
+
+/// Parts of a model, before they are checked.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub parents: Vec<Vec<i64>>,
+    pub loss: Vec<Vec<f64>>,
+    pub cost: Vec<f64>,
+    pub rows: Vec<Vec<Vec<f64>>>,
+}
+
+impl Parts {
+    /// Stages whose parents `shape` chooses.
+    pub fn new(dice: &mut Dice, stages: usize, mut shape: impl FnMut(&mut Dice, usize) -> Vec<i64>) -> Self {
+        let mut parts = Self { parents: vec![], loss: vec![], cost: vec![], rows: vec![] };
+        for v in 0..stages {
+            let states = 1 + dice.roll(3);
+            let parents = shape(dice, v);
+            let rows = parents.iter().map(|p| parts.loss[*p as usize].len()).product();
+            parts.rows.push(dice.rows(rows, states));
+            parts.parents.push(parents);
+            parts.loss.push(dice.losses(states));
+            parts.cost.push(dice.cost());
+        }
+        parts
+    }
+
+    pub fn line(dice: &mut Dice, stages: usize) -> Self {
+        Self::new(dice, stages, |_, v| if v == 0 { vec![] } else { vec![v as i64 - 1] })
+    }
+
+    pub fn tree(dice: &mut Dice, stages: usize) -> Self {
+        Self::new(dice, stages, |dice, v| match dice.roll(v + 1) {
+            0 => vec![],
+            p => vec![p as i64 - 1],
+        })
+    }
+
+    pub fn dag(dice: &mut Dice, stages: usize) -> Self {
+        Self::new(dice, stages, |dice, v| (0..v as i64).filter(|_| dice.roll(2) == 1).collect())
+    }
+
+    pub fn transitions(&self) -> Vec<Transition> {
+        self.rows.iter().map(|rows| dense(rows)).collect()
+    }
+
+    pub fn as_line(&self) -> Model {
+        Model::line(self.loss.clone(), self.cost.clone(), self.transitions()).unwrap()
+    }
+
+    pub fn as_tree(&self) -> Model {
+        let parent = self.parents.iter().map(|p| p.first().copied().unwrap_or(-1)).collect();
+        Model::tree(parent, self.loss.clone(), self.cost.clone(), self.transitions()).unwrap()
+    }
+
+    pub fn as_dag(&self) -> Model {
+        Model::dag(self.parents.clone(), self.loss.clone(), self.cost.clone(), self.transitions()).unwrap()
+    }
+
+    pub fn as_skip(&self, cost: Array2<f64>) -> Model {
+        Model::skip(self.loss.clone(), cost, self.transitions()).unwrap()
+    }
+
+    /// Jump costs that often equal each other, some of them infinite; the line itself stays possible.
+    pub fn jumps(&self, dice: &mut Dice) -> Array2<f64> {
+        let stages = self.loss.len();
+        Array2::from_shape_fn((stages, stages), |(i, j)| {
+            if j < i {
+                0.0
+            } else if j > i && dice.roll(5) == 0 {
+                f64::INFINITY
+            } else {
+                dice.cost()
+            }
+        })
+    }
+}
