@@ -1,9 +1,10 @@
 //! From a solved model to a policy that runs.
 
 use crate::error::Result;
-use crate::model::Model;
+use crate::model::{Graph, Model};
 use crate::plan::Plan;
 use crate::policy::{Facts, Policy};
+use crate::price::Price;
 use crate::rules::{Rules, StateReader, TableRule, TreeRule};
 use crate::solve::{Solution, SolveOptions, solve};
 
@@ -15,7 +16,7 @@ pub fn compile(model: &Model, options: &SolveOptions) -> Result<Policy> {
     let solution = solve(model, options)?;
     let facts = Facts {
         method: "exact".into(),
-        graph: model.graph_name().into(),
+        graph: model.graph().name().into(),
         value: solution.value,
         index: solution.index.clone(),
         index_error: solution.index_error,
@@ -23,7 +24,7 @@ pub fn compile(model: &Model, options: &SolveOptions) -> Result<Policy> {
     };
     let names = (0..model.stages()).map(|v| format!("stage {v}")).collect();
     let rules = rules_of(model, options, solution, StateReader::State, 1.0);
-    Policy::new(names, model.price(), rules, facts)
+    Policy::new(names, price_of(model), rules, facts)
 }
 
 /// The rule that executes `solution`; `unit` is what one unit of the model's losses is outside.
@@ -49,5 +50,19 @@ pub(crate) fn rules_of(
             let losses = losses.map(<[f64]>::to_vec).collect();
             Rules::Tree(TreeRule::new(options.default_loss, losses, solution.prior_loss, plan))
         }
+    }
+}
+
+/// What running each stage of `model` costs.
+fn price_of(model: &Model) -> Price {
+    let stages = model.stages();
+    match model.graph() {
+        Graph::Skip => {
+            let last = |row: usize| row.checked_sub(1);
+            let row = |row| (0..stages).map(move |v| if v < row { 0.0 } else { model.cost_of(last(row), v) });
+            Price::Jump { stages, jump: (0..stages).flat_map(row).collect() }
+        }
+        Graph::Line => Price::Stage((0..stages).map(|v| model.cost_of(v.checked_sub(1), v)).collect()),
+        Graph::Tree { .. } | Graph::Dag { .. } => Price::Stage((0..stages).map(|v| model.cost_of(None, v)).collect()),
     }
 }

@@ -94,7 +94,7 @@ fn describe_belief(rule: &BeliefRule) -> Value {
     let decisions: Vec<Value> = rule
         .nodes
         .iter()
-        .zip(rule.decide.rows())
+        .zip(rule.decide.table())
         .map(|(node, row)| {
             let mut map = decision(&rule.decide, row, expected, stage);
             map.insert("stage".into(), json!(node.stage));
@@ -109,7 +109,7 @@ fn describe_table(rule: &TableRule) -> Value {
     let mut decisions = Vec::new();
     let bounds = rule.plan.offset.iter().zip(rule.plan.offset.iter().skip(1));
     for (stage, (from, to)) in bounds.enumerate() {
-        let rows = rule.plan.intervals.rows().get(*from as usize..*to as usize).unwrap_or_default();
+        let rows = rule.plan.intervals.table().get(*from as usize..*to as usize).unwrap_or_default();
         for (state, row) in rows.iter().enumerate() {
             let mut map = decision(&rule.plan.intervals, row, |x| x * rule.unit, |j| j);
             let known = state + 1 < rows.len();

@@ -35,8 +35,13 @@ impl Intervals {
         Self::default()
     }
 
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     /// The rows.
-    pub fn rows(&self) -> &[Row] {
+    pub fn table(&self) -> &[Row] {
         &self.rows
     }
 

@@ -87,7 +87,7 @@ impl PathBelief {
     /// Indices of `rule` as expected losses: of consulting each stage of the path but the first.
     pub fn index(&self, rule: &BeliefRule) -> Vec<Vec<f64>> {
         let mut index = vec![Vec::new(); rule.sensor.len()];
-        for (stage, row) in self.path.iter().skip(1).zip(rule.decide.rows()) {
+        for (stage, row) in self.path.iter().skip(1).zip(rule.decide.table()) {
             index[*stage] = vec![rule.scale * sigmoid(row.stop)];
         }
         index

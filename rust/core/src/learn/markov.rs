@@ -7,9 +7,10 @@ use super::calibrate::quantiles;
 use super::trace::{Trace, Weights};
 use crate::compile::rules_of;
 use crate::error::Result;
-use crate::model::{Model, Transition};
+use crate::model::Model;
 use crate::rules::{Rules, StateReader};
 use crate::solve::{SolveOptions, solve};
+use crate::transition::Transition;
 
 /// States per stage.
 const BINS: usize = 24;

@@ -224,7 +224,7 @@ impl BeliefRule {
             Some("there must be 1..=65535 nodes")
         } else if !self.nodes.iter().all(|node| node.is_valid(stages)) {
             Some("a node is not valid")
-        } else if self.decide.rows().len() != self.nodes.len() {
+        } else if self.decide.rows() != self.nodes.len() {
             Some("the decisions do not fit the nodes")
         } else {
             // Children come after their parents.

@@ -63,7 +63,7 @@ impl TableRule {
     /// Why this rule could not be executed, if so.
     pub fn problem(&self, stages: usize) -> Option<&'static str> {
         let offset = &self.plan.offset;
-        let rows = self.plan.intervals.rows().len();
+        let rows = self.plan.intervals.rows();
         let ascending = offset.iter().zip(offset.iter().skip(1)).all(|(a, b)| a < b);
         let fits = offset.len() == stages + 1 && offset.first() == Some(&0) && offset.last() == Some(&(rows as u32));
         let edges = match &self.reader {

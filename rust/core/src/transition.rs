@@ -1,0 +1,271 @@
+//! Transition matrices: dense, sparse, or aggregated into a few meta-states.
+
+use ndarray::Array2;
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::model::ROW_SUM_TOLERANCE;
+
+/// P(state of a stage | state of its parent), rows summing to 1.
+#[derive(Clone, Debug)]
+pub enum Transition {
+    /// Every entry (K, K').
+    Dense(Array2<f64>),
+    /// The non-zero entries; a matrix counted from N traces has at most N.
+    Sparse(Csr),
+    /// `u` (K, q) times `v` (q, K'), both row-stochastic: soft aggregation into q meta-states (Singh, Jaakkola and
+    /// Jordan 1995).
+    LowRank {
+        /// Memberships (K, q).
+        u: Array2<f64>,
+        /// What a meta-state leads to (q, K').
+        v: Array2<f64>,
+    },
+}
+
+/// A matrix by its non-zero entries, row after row, columns ascending.
+#[derive(Clone, Debug)]
+pub struct Csr {
+    columns: usize,
+    first: Vec<usize>,
+    column: Vec<u32>,
+    value: Vec<f64>,
+}
+
+impl Csr {
+    /// From coordinates; entries that share a place are added. O(entries · log).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for arrays of different lengths and places outside `shape`.
+    pub fn from_coordinates(row: &[usize], column: &[usize], value: &[f64], shape: (usize, usize)) -> Result<Self> {
+        if row.len() != column.len() || row.len() != value.len() {
+            return Err(Error::invalid(format!(
+                "row, column and value must have the same length, got {}, {} and {}",
+                row.len(),
+                column.len(),
+                value.len()
+            )));
+        }
+        if u32::try_from(shape.1).is_err() {
+            return Err(Error::invalid(format!("a sparse transition has too many columns: {}", shape.1)));
+        }
+        let mut first = vec![0_usize; shape.0 + 1];
+        for (k, (r, c)) in row.iter().zip(column).enumerate() {
+            if *r >= shape.0 || *c >= shape.1 {
+                return Err(Error::invalid(format!(
+                    "entry {k} must lie inside shape ({}, {}), got row {r} column {c}",
+                    shape.0, shape.1
+                )));
+            }
+            first[r + 1] += 1;
+        }
+        for r in 0..shape.0 {
+            first[r + 1] += first[r];
+        }
+        let mut place = first.clone();
+        let mut entries = vec![(0_u32, 0.0_f64); row.len()];
+        for ((r, c), p) in row.iter().zip(column).zip(value) {
+            entries[place[*r]] = (*c as u32, *p);
+            place[*r] += 1;
+        }
+        let mut csr = Self { columns: shape.1, first: vec![0], column: Vec::new(), value: Vec::new() };
+        for r in 0..shape.0 {
+            let entries = &mut entries[first[r]..first[r + 1]];
+            entries.sort_by_key(|(c, _)| *c);
+            let from = csr.column.len();
+            for (c, p) in entries.iter() {
+                if csr.column.len() > from && csr.column.last() == Some(c) {
+                    if let Some(last) = csr.value.last_mut() {
+                        *last += p;
+                    }
+                } else {
+                    csr.column.push(*c);
+                    csr.value.push(*p);
+                }
+            }
+            csr.first.push(csr.column.len());
+        }
+        Ok(csr)
+    }
+
+    /// (rows, columns).
+    pub fn shape(&self) -> (usize, usize) {
+        (self.first.len() - 1, self.columns)
+    }
+
+    /// Number of stored entries.
+    pub fn entries(&self) -> usize {
+        self.value.len()
+    }
+
+    /// Columns and values of one row, columns ascending.
+    #[inline]
+    pub fn row(&self, row: usize) -> (&[u32], &[f64]) {
+        let range = self.first[row]..self.first[row + 1];
+        (&self.column[range.clone()], &self.value[range])
+    }
+}
+
+impl Transition {
+    /// From coordinates; see [`Csr::from_coordinates`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn from_coordinates(row: &[usize], column: &[usize], value: &[f64], shape: (usize, usize)) -> Result<Self> {
+        Csr::from_coordinates(row, column, value, shape).map(Self::Sparse)
+    }
+
+    /// (rows, columns).
+    pub fn shape(&self) -> (usize, usize) {
+        match self {
+            Self::Dense(p) => p.dim(),
+            Self::Sparse(p) => p.shape(),
+            Self::LowRank { u, v } => (u.nrows(), v.ncols()),
+        }
+    }
+
+    /// Checks the entries and the row sums of `transition[stage]`.
+    pub(crate) fn check(&self, stage: usize) -> Result<()> {
+        let name = format!("`transition[{stage}]`");
+        match self {
+            Self::Dense(p) => check_dense(p, &name),
+            Self::LowRank { u, v } => {
+                if u.ncols() != v.nrows() {
+                    return Err(Error::invalid(format!(
+                        "{name} factors must share their meta-states, got {} columns and {} rows",
+                        u.ncols(),
+                        v.nrows()
+                    )));
+                }
+                check_dense(u, &format!("{name} first factor"))?;
+                check_dense(v, &format!("{name} second factor"))
+            }
+            Self::Sparse(p) => (0..p.shape().0).try_for_each(|row| {
+                let (columns, values) = p.row(row);
+                check_row(values, &name, row, |k| columns.get(k).map_or(k, |c| *c as usize))
+            }),
+        }
+    }
+
+    /// Row vector times matrix (rows,) → (columns,).
+    pub fn push_forward(&self, weights: &[f64]) -> Vec<f64> {
+        match self {
+            Self::Dense(p) => push_forward_dense(p, weights),
+            Self::LowRank { u, v } => push_forward_dense(v, &push_forward_dense(u, weights)),
+            Self::Sparse(p) => {
+                let mut out = vec![0.0; p.columns];
+                for (row, w) in weights.iter().enumerate() {
+                    let (columns, values) = p.row(row);
+                    for (c, x) in columns.iter().zip(values) {
+                        out[*c as usize] += w * x;
+                    }
+                }
+                out
+            }
+        }
+    }
+
+    /// Matrix times column vector (columns,) → (rows,).
+    pub fn expect(&self, values: &[f64]) -> Vec<f64> {
+        match self {
+            Self::Dense(p) => expect_dense(p, values),
+            Self::LowRank { u, v } => expect_dense(u, &expect_dense(v, values)),
+            Self::Sparse(p) => (0..p.shape().0)
+                .map(|row| {
+                    let (columns, entries) = p.row(row);
+                    columns.iter().zip(entries).map(|(c, x)| x * values[*c as usize]).sum()
+                })
+                .collect(),
+        }
+    }
+
+    /// Multiply-adds of a product with one column.
+    pub(crate) fn work(&self) -> usize {
+        match self {
+            Self::Dense(p) => p.len(),
+            Self::Sparse(p) => p.entries(),
+            Self::LowRank { u, v } => u.len() + v.len(),
+        }
+    }
+}
+
+fn check_dense(p: &Array2<f64>, name: &str) -> Result<()> {
+    let columns = p.ncols();
+    match p.as_slice() {
+        Some(entries) if columns > 0 => entries
+            .par_chunks(columns)
+            .enumerate()
+            .map(|(row, values)| check_row(values, name, row, |k| k))
+            .find_first(Result::is_err)
+            .unwrap_or(Ok(())),
+        _ => {
+            p.rows().into_iter().enumerate().try_for_each(|(row, values)| check_row(&values.to_vec(), name, row, |k| k))
+        }
+    }
+}
+
+fn check_row(values: &[f64], name: &str, row: usize, column: impl Fn(usize) -> usize) -> Result<()> {
+    // Several running sums: a single one would wait for each addition.
+    let mut sums = [0.0_f64; 8];
+    let mut least = [0.0_f64; 8];
+    let chunks = values.chunks_exact(8);
+    for p in chunks.remainder() {
+        sums[0] += p;
+        least[0] = least[0].min(*p);
+    }
+    for chunk in chunks {
+        for ((sum, least), p) in sums.iter_mut().zip(&mut least).zip(chunk) {
+            *sum += p;
+            *least = least.min(*p);
+        }
+    }
+    let sum: f64 = sums.iter().sum();
+    if least.iter().any(|p| *p < 0.0) || !sum.is_finite() {
+        let bad = values.iter().position(|p| p.is_nan() || *p < 0.0 || p.is_infinite());
+        if let Some(k) = bad {
+            return Err(Error::invalid(format!(
+                "{name} row {row} column {} must be a probability, at least 0, got {}",
+                column(k),
+                values[k]
+            )));
+        }
+    }
+    // Also false for a sum that overflowed.
+    if (sum - 1.0).abs() <= ROW_SUM_TOLERANCE {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{name} row {row} must sum to 1, got {}", short(sum))))
+}
+
+/// Ten digits, without trailing zeros.
+fn short(x: f64) -> String {
+    let text = format!("{x:.10}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn push_forward_dense(p: &Array2<f64>, weights: &[f64]) -> Vec<f64> {
+    let rows = p.nrows();
+    let add = |mut sum: Vec<f64>, part: Vec<f64>| {
+        sum.iter_mut().zip(part).for_each(|(a, b)| *a += b);
+        sum
+    };
+    // Parts are summed in order, so that the result does not depend on timing; the split depends on the size alone.
+    let block = if rows * p.ncols() < 1 << 16 { rows.max(1) } else { 256 };
+    let parts: Vec<Vec<f64>> = (0..rows.div_ceil(block))
+        .into_par_iter()
+        .map(|part| {
+            let mut out = vec![0.0; p.ncols()];
+            for (row, w) in weights.iter().enumerate().skip(part * block).take(block) {
+                out.iter_mut().zip(p.row(row)).for_each(|(a, x)| *a += w * x);
+            }
+            out
+        })
+        .collect();
+    parts.into_iter().reduce(add).unwrap_or_default()
+}
+
+fn expect_dense(p: &Array2<f64>, values: &[f64]) -> Vec<f64> {
+    p.dot(&ndarray::ArrayView1::from(values)).to_vec()
+}
