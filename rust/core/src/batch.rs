@@ -6,20 +6,23 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::policy::Policy;
-use crate::rules::{BeliefRule, FlatState, NO_LABEL, Rule, Rules, SLOTS, Seen, TreeState, signed, stage_number};
+use crate::price::Price;
+use crate::rules::{
+    BeliefRule, FlatState, NO_LABEL, OpenStages, Rule, Rules, SLOTS, Seen, TreeRule, signed, stage_number,
+};
 
 /// Lanes that one task works on; below this a batch is decided on the calling thread.
 const CHUNK: usize = 16_384;
 
-/// What the lanes carry.
+/// What each lane's rule remembers besides its flat state.
 #[derive(Debug)]
-enum Lanes {
-    /// No stage has run; every lane is in the state that the policy begins with.
-    Fresh,
-    Flat(Vec<FlatState>),
-    /// What was seen is kept by slot, so that early stages touch little memory.
-    Belief(Vec<FlatState>, Vec<Vec<Seen>>),
-    Tree(Vec<TreeState>),
+enum Memory {
+    /// No stage has run, or the rule remembers nothing.
+    None,
+    /// What was seen, by slot, so that early stages touch little memory.
+    Seen(Vec<Vec<Seen>>),
+    /// Which stages are open.
+    Open(Vec<OpenStages>),
 }
 
 /// `n` requests under one policy.
@@ -28,7 +31,9 @@ pub struct Batch {
     policy: Arc<Policy>,
     next: Vec<u16>,
     waiting: Vec<usize>,
-    lanes: Lanes,
+    /// Empty until the first stage has reported.
+    lanes: Vec<FlatState>,
+    memory: Memory,
 }
 
 impl Batch {
@@ -39,7 +44,7 @@ impl Batch {
         if let Some(count) = stage_number(first).and_then(|stage| waiting.get_mut(stage)) {
             *count = n;
         }
-        Self { next: vec![first; n], waiting, lanes: Lanes::Fresh, policy }
+        Self { next: vec![first; n], waiting, lanes: Vec::new(), memory: Memory::None, policy }
     }
 
     /// Number of requests.
@@ -73,11 +78,10 @@ impl Batch {
     }
 
     fn map<T: Clone>(&self, of: impl Fn(&FlatState) -> T) -> Vec<T> {
-        match &self.lanes {
-            Lanes::Fresh => vec![of(self.policy.begin().flat()); self.len()],
-            Lanes::Flat(states) | Lanes::Belief(states, _) => states.iter().map(of).collect(),
-            Lanes::Tree(states) => states.iter().map(|state| of(state.flat())).collect(),
+        if self.lanes.is_empty() {
+            return vec![of(self.policy.begin().flat()); self.len()];
         }
+        self.lanes.iter().map(of).collect()
     }
 
     /// How many requests wait for `stage`.
@@ -124,67 +128,65 @@ impl Batch {
         }
         let policy = Arc::clone(&self.policy);
         let signals = Signals { signal, label };
+        let price = policy.price();
         match policy.rules() {
-            Rules::Belief(rule) => self.observe_belief(&policy, rule, stage, signals),
-            Rules::Table(rule) => self.observe_flat(&policy, rule, stage, signals),
-            Rules::Threshold(rule) => self.observe_flat(&policy, rule, stage, signals),
-            Rules::Patience(rule) => self.observe_flat(&policy, rule, stage, signals),
-            Rules::Tree(rule) => {
-                if matches!(self.lanes, Lanes::Fresh) {
-                    self.lanes = Lanes::Tree(vec![rule.begin(); self.next.len()]);
-                }
-                if let Lanes::Tree(states) = &mut self.lanes {
-                    step_waiting(&policy, rule, stage, &mut self.next, states, signals);
-                }
-            }
+            Rules::Belief(rule) => self.observe_beliefs(rule, stage, price, signals),
+            Rules::Table(rule) => self.observe_flat(rule, stage, price, signals),
+            Rules::Threshold(rule) => self.observe_flat(rule, stage, price, signals),
+            Rules::Patience(rule) => self.observe_flat(rule, stage, price, signals),
+            Rules::Tree(rule) => self.observe_open(rule, stage, price, signals),
         }
         self.recount();
         Ok(())
     }
 
-    fn observe_flat<R: Rule<State = FlatState>>(&mut self, policy: &Policy, rule: &R, stage: usize, signals: Signals) {
-        if let Lanes::Flat(states) = &mut self.lanes {
-            step_waiting(policy, rule, stage, &mut self.next, states, signals);
-        } else {
-            let begin = rule.begin();
-            let states = map_rows(self.next.len(), |row| {
-                let mut state = begin;
-                let (signal, label) = signals.at(row);
-                rule.step(&mut state, signal, label, policy.price());
-                state
-            });
-            copy_next(&states, &mut self.next);
-            self.lanes = Lanes::Flat(states);
+    fn observe_flat<R: Rule<Memory = ()>>(&mut self, rule: &R, stage: usize, price: &Price, signals: Signals) {
+        if self.lanes.is_empty() {
+            self.lanes = vec![rule.begin().0; self.next.len()];
+        }
+        let mut memory = vec![(); self.next.len()];
+        step_waiting(rule, stage, price, signals, &mut self.next, &mut self.lanes, &mut memory);
+    }
+
+    fn observe_open(&mut self, rule: &TreeRule, stage: usize, price: &Price, signals: Signals) {
+        if self.lanes.is_empty() {
+            let (flat, open) = rule.begin();
+            self.lanes = vec![flat; self.next.len()];
+            self.memory = Memory::Open(vec![open; self.next.len()]);
+        }
+        if let Memory::Open(open) = &mut self.memory {
+            step_waiting(rule, stage, price, signals, &mut self.next, &mut self.lanes, open);
         }
     }
 
-    fn observe_belief(&mut self, policy: &Policy, rule: &BeliefRule, stage: usize, signals: Signals) {
-        let begin = rule.begin();
+    fn observe_beliefs(&mut self, rule: &BeliefRule, stage: usize, price: &Price, signals: Signals) {
         let n = self.next.len();
-        if let Lanes::Belief(states, seen) = &mut self.lanes {
-            let slots =
-                rule.nodes.iter().filter(|node| usize::from(node.stage) == stage).map(|node| usize::from(node.slot));
-            let needed = slots.max().map_or(0, |slot| slot + 1);
-            while seen.len() < needed {
-                seen.push(vec![Seen::NONE; n]);
+        if let Memory::Seen(seen) = &mut self.memory {
+            let entered = rule.nodes.iter().filter(|node| usize::from(node.stage) == stage);
+            let slots = entered.map(|node| usize::from(node.slot) + 1).max().unwrap_or(0);
+            if seen.len() < slots {
+                seen.resize_with(slots, || vec![Seen::NONE; n]);
             }
-            step_beliefs(rule, stage, &mut self.next, states, seen, signals);
+            step_beliefs(rule, stage, price, signals, &mut self.next, &mut self.lanes, seen);
         } else {
-            let (mut states, mut first) = (Vec::new(), Vec::new());
+            let begin = rule.begin();
             let lane = |row: usize| {
-                let mut state = begin;
+                let (mut flat, mut seen) = begin;
                 let (signal, label) = signals.at(row);
-                rule.step(&mut state, signal, label, policy.price());
-                let [seen, ..] = state.seen;
-                (state.flat, seen)
+                rule.step(&mut flat, &mut seen, signal, label, price);
+                let [first, ..] = seen;
+                (flat, first)
             };
+            let mut first = Vec::new();
             if n < 2 * CHUNK {
-                (states, first) = (0..n).map(lane).unzip();
+                (self.lanes, first) = (0..n).map(lane).unzip();
             } else {
-                (0..n).into_par_iter().with_min_len(CHUNK).map(lane).unzip_into_vecs(&mut states, &mut first);
+                (0..n).into_par_iter().with_min_len(CHUNK).map(lane).unzip_into_vecs(&mut self.lanes, &mut first);
             }
-            copy_next(&states, &mut self.next);
-            self.lanes = Lanes::Belief(states, vec![first]);
+            for (next, flat) in self.next.iter_mut().zip(&self.lanes) {
+                *next = flat.next;
+            }
+            self.memory = Memory::Seen(vec![first]);
         }
     }
 
@@ -213,16 +215,6 @@ impl Signals<'_> {
     }
 }
 
-fn map_rows<T: Send>(n: usize, of: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
-    if n < 2 * CHUNK { (0..n).map(of).collect() } else { (0..n).into_par_iter().with_min_len(CHUNK).map(of).collect() }
-}
-
-fn copy_next(states: &[FlatState], next: &mut [u16]) {
-    for (next, state) in next.iter_mut().zip(states) {
-        *next = state.next;
-    }
-}
-
 /// How many lanes wait for `stage` before each chunk of lanes.
 fn waiting_before(next: &[u16], stage: u16) -> Vec<usize> {
     let mut before = 0;
@@ -241,48 +233,50 @@ fn for_each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync + Send) {
 
 /// One observation of the lanes that wait for `stage`.
 fn step_waiting<R: Rule>(
-    policy: &Policy,
     rule: &R,
     stage: usize,
-    next: &mut [u16],
-    states: &mut [R::State],
+    price: &Price,
     signals: Signals,
+    next: &mut [u16],
+    lanes: &mut [FlatState],
+    memory: &mut [R::Memory],
 ) {
     let stage = stage as u16;
     let before = waiting_before(next, stage);
-    let chunks: Vec<_> = next.chunks_mut(CHUNK).zip(states.chunks_mut(CHUNK)).zip(before).collect();
-    for_each(chunks, |((next, states), mut at)| {
-        for (next, state) in next.iter_mut().zip(states).filter(|(next, _)| **next == stage) {
+    let lanes = lanes.chunks_mut(CHUNK).zip(memory.chunks_mut(CHUNK));
+    let chunks: Vec<_> = next.chunks_mut(CHUNK).zip(lanes).zip(before).collect();
+    for_each(chunks, |((next, (lanes, memory)), mut at)| {
+        let lanes = lanes.iter_mut().zip(memory);
+        for (next, (flat, memory)) in next.iter_mut().zip(lanes).filter(|(next, _)| **next == stage) {
             let (signal, label) = signals.at(at);
             at += 1;
-            rule.step(state, signal, label, policy.price());
-            *next = R::flat(state).next;
+            rule.step(flat, memory, signal, label, price);
+            *next = flat.next;
         }
     });
 }
 
-/// One observation of the lanes that wait for `stage`, with what was seen kept by slot.
+/// The same, with what was seen kept by slot.
 fn step_beliefs(
     rule: &BeliefRule,
     stage: usize,
-    next: &mut [u16],
-    states: &mut [FlatState],
-    seen: &mut [Vec<Seen>],
+    price: &Price,
     signals: Signals,
+    next: &mut [u16],
+    lanes: &mut [FlatState],
+    seen: &mut [Vec<Seen>],
 ) {
-    let waiting = stage as u16;
-    let before = waiting_before(next, waiting);
+    let stage = stage as u16;
+    let before = waiting_before(next, stage);
     let mut columns: Vec<_> = seen.iter_mut().map(|column| column.chunks_mut(CHUNK)).collect();
     let mut chunks = Vec::with_capacity(before.len());
-    for ((next, states), at) in next.chunks_mut(CHUNK).zip(states.chunks_mut(CHUNK)).zip(before) {
+    for ((next, lanes), at) in next.chunks_mut(CHUNK).zip(lanes.chunks_mut(CHUNK)).zip(before) {
         let seen: Vec<&mut [Seen]> = columns.iter_mut().filter_map(Iterator::next).collect();
-        chunks.push((next, states, seen, at));
+        chunks.push((next, lanes, seen, at));
     }
-    for_each(chunks, |(next, states, mut seen, mut at)| {
-        for (lane, (next, flat)) in next.iter_mut().zip(states).enumerate() {
-            if *next != waiting {
-                continue;
-            }
+    for_each(chunks, |(next, lanes, mut seen, mut at)| {
+        let waiting = next.iter_mut().zip(lanes).enumerate().filter(|(_, (next, _))| **next == stage);
+        for (lane, (next, flat)) in waiting {
             let mut slots = [Seen::NONE; SLOTS];
             for (slot, column) in slots.iter_mut().zip(&seen) {
                 *slot = column.get(lane).copied().unwrap_or(Seen::NONE);
@@ -290,9 +284,9 @@ fn step_beliefs(
             let written = rule.node(flat).map_or(0, |node| usize::from(node.slot));
             let (signal, label) = signals.at(at);
             at += 1;
-            rule.enter(flat, &mut slots, signal, label);
-            if let (Some(cell), Some(slot)) = (seen.get_mut(written).and_then(|c| c.get_mut(lane)), slots.get(written))
-            {
+            rule.step(flat, &mut slots, signal, label, price);
+            let cell = seen.get_mut(written).and_then(|column| column.get_mut(lane));
+            if let (Some(cell), Some(slot)) = (cell, slots.get(written)) {
                 *cell = *slot;
             }
             *next = flat.next;

@@ -80,16 +80,16 @@ fn replay_chunk<R: Rule>(policy: &Policy, rule: &R, k: usize, chunk: Chunk) {
     let outputs = chunk.answer.iter_mut().zip(chunk.cost).zip(chunk.consulted.chunks_exact_mut(k));
     for (((answer, cost), consulted), signal) in outputs.zip(chunk.signal.chunks_exact(k)) {
         let label = labels.as_mut().and_then(Iterator::next);
-        let mut state = rule.begin();
-        while let Some(stage) = stage_number(R::flat(&state).next) {
+        let (mut flat, mut memory) = rule.begin();
+        while let Some(stage) = stage_number(flat.next) {
             if let Some(mark) = consulted.get_mut(stage) {
                 *mark = true;
             }
             let signal = signal.get(stage).copied().unwrap_or(f64::NAN);
             let label = label.and_then(|label| label.get(stage).copied()).unwrap_or(NO_LABEL);
-            rule.step(&mut state, signal, label, policy.price());
+            rule.step(&mut flat, &mut memory, signal, label, policy.price());
         }
-        *answer = signed(R::flat(&state).answer);
-        *cost = R::flat(&state).cost;
+        *answer = signed(flat.answer);
+        *cost = flat.cost;
     }
 }

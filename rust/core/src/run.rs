@@ -2,52 +2,67 @@
 
 use crate::error::{Error, Result};
 use crate::policy::Policy;
-use crate::rules::{BeliefState, FlatState, NO_LABEL, Rule, Rules, TreeState, stage_number, with_rule};
+use crate::rules::{FlatState, NO_LABEL, OpenStages, Rule, Rules, SLOTS, Seen, stage_number, with_rule};
 
-/// The state of a request under any rule.
+/// What any rule remembers of a request besides the flat state.
 #[derive(Clone, Debug)]
-pub enum AnyState {
-    /// Tables, thresholds, patience.
-    Flat(FlatState),
-    /// Beliefs, with what each stage said.
-    Belief(BeliefState),
-    /// Trees, with the set of open stages.
-    Tree(TreeState),
+enum Memory {
+    /// Nothing: tables, thresholds, patience.
+    None,
+    /// What each stage said: beliefs.
+    Seen([Seen; SLOTS]),
+    /// Which stages are open: trees.
+    Open(OpenStages),
+}
+
+/// What a request carries under any rule.
+#[derive(Clone, Debug)]
+pub struct AnyState {
+    flat: FlatState,
+    memory: Memory,
 }
 
 impl AnyState {
-    /// The part all rules share.
+    /// The part that all rules share.
     #[inline]
     pub fn flat(&self) -> &FlatState {
-        match self {
-            Self::Flat(state) => state,
-            Self::Belief(state) => &state.flat,
-            Self::Tree(state) => state.flat(),
-        }
+        &self.flat
     }
 }
 
 impl Policy {
     /// The state before any stage has run.
+    #[inline]
     pub fn begin(&self) -> AnyState {
+        let plain = |flat| AnyState { flat, memory: Memory::None };
         match self.rules() {
-            Rules::Belief(rule) => AnyState::Belief(rule.begin()),
-            Rules::Table(rule) => AnyState::Flat(rule.begin()),
-            Rules::Threshold(rule) => AnyState::Flat(rule.begin()),
-            Rules::Patience(rule) => AnyState::Flat(rule.begin()),
-            Rules::Tree(rule) => AnyState::Tree(rule.begin()),
+            Rules::Belief(rule) => {
+                let (flat, seen) = rule.begin();
+                AnyState { flat, memory: Memory::Seen(seen) }
+            }
+            Rules::Table(rule) => plain(rule.begin().0),
+            Rules::Threshold(rule) => plain(rule.begin().0),
+            Rules::Patience(rule) => plain(rule.begin().0),
+            Rules::Tree(rule) => {
+                let (flat, open) = rule.begin();
+                AnyState { flat, memory: Memory::Open(open) }
+            }
         }
     }
 
     /// One signal; does nothing when nothing is waiting. `state` must come from this policy's [`Policy::begin`].
     #[inline]
     pub fn advance(&self, state: &mut AnyState, signal: f64, label: i64) {
-        match (self.rules(), state) {
-            (Rules::Belief(rule), AnyState::Belief(state)) => rule.step(state, signal, label, self.price()),
-            (Rules::Table(rule), AnyState::Flat(state)) => rule.step(state, signal, label, self.price()),
-            (Rules::Threshold(rule), AnyState::Flat(state)) => rule.step(state, signal, label, self.price()),
-            (Rules::Patience(rule), AnyState::Flat(state)) => rule.step(state, signal, label, self.price()),
-            (Rules::Tree(rule), AnyState::Tree(state)) => rule.step(state, signal, label, self.price()),
+        let AnyState { flat, memory } = state;
+        if !flat.is_waiting() {
+            return;
+        }
+        match (self.rules(), memory) {
+            (Rules::Belief(rule), Memory::Seen(seen)) => rule.step(flat, seen, signal, label, self.price()),
+            (Rules::Table(rule), _) => rule.step(flat, &mut (), signal, label, self.price()),
+            (Rules::Threshold(rule), _) => rule.step(flat, &mut (), signal, label, self.price()),
+            (Rules::Patience(rule), _) => rule.step(flat, &mut (), signal, label, self.price()),
+            (Rules::Tree(rule), Memory::Open(open)) => rule.step(flat, open, signal, label, self.price()),
             _ => {}
         }
     }
@@ -75,6 +90,7 @@ impl Policy {
     /// assert_eq!(run.answer(), Some(1));
     /// # Ok::<(), ttamer::Error>(())
     /// ```
+    #[inline]
     pub fn start(&self) -> Run<'_> {
         Run { policy: self, state: self.begin() }
     }

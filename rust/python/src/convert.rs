@@ -13,10 +13,10 @@ fn array<'py, T: numpy::Element>(
     dtype: &str,
 ) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
     let py = value.py();
-    if let Ok(array) = value.cast::<PyArrayDyn<T>>() {
-        if array.is_c_contiguous() {
-            return Ok(array.readonly());
-        }
+    if let Ok(array) = value.cast::<PyArrayDyn<T>>()
+        && array.is_c_contiguous()
+    {
+        return Ok(array.readonly());
     }
     let numpy = py.import("numpy")?;
     let options = PyDict::new(py);

@@ -1,5 +1,7 @@
 //! The Python face of the engine: conversions, error mapping, classes; no logic.
 
+#![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
+
 mod convert;
 mod errors;
 mod fit;

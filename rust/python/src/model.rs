@@ -24,13 +24,14 @@ fn transitions(transition: &Bound<'_, PyAny>) -> PyResult<Vec<Transition>> {
 }
 
 fn one_transition(name: &str, entry: &Bound<'_, PyAny>) -> PyResult<Transition> {
-    let array = floats(name, entry)?;
+    matrix(name, entry).map(Transition::Dense)
+}
+
+fn matrix(name: &str, value: &Bound<'_, PyAny>) -> PyResult<ndarray::Array2<f64>> {
+    let array = floats(name, value)?;
     let dims = array.ndim();
-    let view = array.as_array().into_owned();
-    let matrix = view.into_dimensionality::<ndarray::Ix2>();
-    matrix
-        .map(Transition::Dense)
-        .map_err(|_| invalid(entry.py(), format!("`{name}` must have 2 dimensions (K_parent, K), got {dims}")))
+    let matrix = array.as_array().to_owned().into_dimensionality::<ndarray::Ix2>();
+    matrix.map_err(|_| invalid(value.py(), format!("`{name}` must have 2 dimensions, got {dims}")))
 }
 
 #[pymethods]
@@ -43,10 +44,32 @@ impl Model {
         Ok(Self { inner: inner.map_err(|error| raise(py, error))? })
     }
 
+    /// A cascade in which stages may be jumped over.
+    #[staticmethod]
+    fn skip(loss: &Bound<'_, PyAny>, cost: &Bound<'_, PyAny>, transition: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = loss.py();
+        let inner = ttamer::Model::skip(losses(loss)?, matrix("cost", cost)?, transitions(transition)?);
+        Ok(Self { inner: inner.map_err(|error| raise(py, error))? })
+    }
+
+    /// A tree or forest: stages open up as their parents run.
+    #[staticmethod]
+    fn tree(
+        parent: &Bound<'_, PyAny>,
+        loss: &Bound<'_, PyAny>,
+        cost: &Bound<'_, PyAny>,
+        transition: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let py = loss.py();
+        let parent = integers("parent", parent)?.as_slice()?.to_vec();
+        let inner = ttamer::Model::tree(parent, losses(loss)?, vector("cost", cost)?, transitions(transition)?);
+        Ok(Self { inner: inner.map_err(|error| raise(py, error))? })
+    }
+
     /// `line`, `skip` or `tree`.
     #[getter]
     fn graph(&self) -> &'static str {
-        self.inner.graph_name()
+        self.inner.graph().name()
     }
 
     /// Number of states of each stage.
@@ -57,7 +80,7 @@ impl Model {
 
     fn __repr__(&self) -> String {
         let states: Vec<String> = (0..self.inner.stages()).map(|v| self.inner.loss(v).len().to_string()).collect();
-        format!("Model.{}(states=[{}])", self.inner.graph_name(), states.join(", "))
+        format!("Model.{}(states=[{}])", self.inner.graph().name(), states.join(", "))
     }
 }
 
@@ -68,9 +91,4 @@ pub fn solve(py: Python<'_>, model: &Model, recall: bool, default_loss: f64) -> 
     let options = SolveOptions { recall, default_loss };
     let policy = py.detach(|| ttamer::compile(&model.inner, &options));
     policy.map(Policy::new).map_err(|error| raise(py, error))
-}
-
-#[expect(dead_code, reason = "used once trees land")]
-fn parents(parent: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
-    Ok(integers("parent", parent)?.as_slice()?.to_vec())
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt};
-use ttamer::rules::NO_LABEL;
-use ttamer::{AnyState, stage_number};
+use ttamer::AnyState;
+use ttamer::rules::{NO_LABEL, stage_number};
 
 use crate::errors::raise;
 
@@ -47,10 +47,10 @@ fn label_of(label: &Bound<'_, PyAny>) -> PyResult<i64> {
     if label.is_none() {
         return Ok(NO_LABEL);
     }
-    if label.is_exact_instance_of::<PyInt>() {
-        if let Ok(label) = label.extract::<i64>() {
-            return Ok(label);
-        }
+    if label.is_exact_instance_of::<PyInt>()
+        && let Ok(label) = label.extract::<i64>()
+    {
+        return Ok(label);
     }
     Ok(label.hash()? as i64)
 }
@@ -84,7 +84,7 @@ impl Run {
     /// What the stage `next` reports; returns the new `next`.
     #[pyo3(signature = (signal, prediction = None, /))]
     fn observe(&mut self, signal: &Bound<'_, PyAny>, prediction: Option<&Bound<'_, PyAny>>) -> PyResult<Option<usize>> {
-        if self.state.flat().waiting().is_none() {
+        if !self.state.flat().is_waiting() {
             return Err(raise(signal.py(), ttamer::Error::Stopped));
         }
         let signal = signal_of(signal)?;

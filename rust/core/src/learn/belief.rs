@@ -8,7 +8,7 @@ use super::pathwise;
 use super::trace::{Trace, Weights};
 use super::weigh::{self, Evidence};
 use crate::plan::Intervals;
-use crate::rules::{BeliefRule, FlatState, LOGIT_LIMIT, NO_LABEL, Rule, SLOTS, Seen};
+use crate::rules::{BeliefRule, LOGIT_LIMIT, NO_LABEL, Rule};
 
 /// Calibration and weights are fitted on at most this many evenly spaced rows; indices on all of them.
 const SAMPLE: usize = 50_000;
@@ -100,8 +100,7 @@ fn walk(trace: &Trace, rule: &BeliefRule) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
     let n = trace.rows();
     let depth = rule.nodes.len();
     let walk_row = |row: usize, out: &mut [(f64, f64)]| {
-        let mut flat: FlatState = rule.begin().flat;
-        let mut seen = [Seen::NONE; SLOTS];
+        let (mut flat, mut seen) = rule.begin();
         for (node, out) in rule.nodes.iter().zip(out) {
             let stage = usize::from(node.stage);
             let label = trace.label.as_ref().map_or(NO_LABEL, |label| label[stage][row]);

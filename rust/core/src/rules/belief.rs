@@ -107,15 +107,6 @@ pub struct BeliefRule {
     pub decide: Intervals,
 }
 
-/// The shared state and what each stage in hand said.
-#[derive(Clone, Copy, Debug)]
-pub struct BeliefState {
-    /// The part all rules share; `mark` is the node that the waiting stage leads to.
-    pub flat: FlatState,
-    /// By slot of the node.
-    pub seen: [Seen; SLOTS],
-}
-
 impl BeliefRule {
     /// The node that a request is about to enter.
     #[inline]
@@ -202,20 +193,6 @@ impl BeliefRule {
         }
     }
 
-    /// The stage of the node ahead reports: pay, remember, weigh, decide.
-    #[inline]
-    pub fn enter(&self, flat: &mut FlatState, seen: &mut [Seen; SLOTS], signal: f64, label: i64) {
-        let Some(node) = self.node(flat) else { return };
-        flat.pay(node.price);
-        self.report(node, flat, seen, signal, label);
-        let child = self.decide.action(usize::from(flat.mark), flat.best) as u16;
-        flat.next = NO_STAGE;
-        if let Some(node) = self.nodes.get(usize::from(child)) {
-            flat.mark = child;
-            flat.next = node.stage;
-        }
-    }
-
     /// Why this rule could not be executed, if so.
     pub fn problem(&self, stages: usize) -> Option<&'static str> {
         if self.sensor.len() != stages || !self.sensor.iter().all(Sensor::is_valid) || !self.scale.is_finite() {
@@ -234,17 +211,25 @@ impl BeliefRule {
 }
 
 impl Rule for BeliefRule {
-    type State = BeliefState;
+    /// By slot of the node.
+    type Memory = [Seen; SLOTS];
 
-    fn begin(&self) -> BeliefState {
+    #[inline]
+    fn begin(&self) -> (FlatState, [Seen; SLOTS]) {
         let first = self.nodes.first().map_or(STOP, |node| i32::from(node.stage));
-        BeliefState { flat: FlatState::new(first, f64::INFINITY), seen: [Seen::NONE; SLOTS] }
+        (FlatState::new(first, f64::INFINITY), [Seen::NONE; SLOTS])
     }
 
     #[inline]
-    fn step(&self, state: &mut BeliefState, signal: f64, label: i64, _price: &Price) {
-        if state.flat.is_waiting() {
-            self.enter(&mut state.flat, &mut state.seen, signal, label);
+    fn step(&self, flat: &mut FlatState, seen: &mut [Seen; SLOTS], signal: f64, label: i64, _price: &Price) {
+        let Some(node) = self.node(flat) else { return };
+        flat.pay(node.price);
+        self.report(node, flat, seen, signal, label);
+        let child = self.decide.action(usize::from(flat.mark), flat.best) as u16;
+        flat.next = NO_STAGE;
+        if let Some(node) = self.nodes.get(usize::from(child)) {
+            flat.mark = child;
+            flat.next = node.stage;
         }
     }
 
@@ -256,10 +241,5 @@ impl Rule for BeliefRule {
             }
             Some(_) => self.scale / (1.0 + (-flat.best).exp()),
         }
-    }
-
-    #[inline]
-    fn flat(state: &BeliefState) -> &FlatState {
-        &state.flat
     }
 }

@@ -12,36 +12,33 @@ mod table;
 mod threshold;
 mod tree;
 
-pub use belief::{BeliefRule, BeliefState, Line, Node, SLOTS, Seen, Witness};
+pub use belief::{BeliefRule, Line, Node, SLOTS, Seen, Witness};
 pub use curve::{Curve, KNOTS};
 pub use patience::PatienceRule;
 pub use sensor::{LOGIT_LIMIT, Sensor};
 pub use state::{FlatState, NO_LABEL, NO_STAGE, signed, stage_number};
 pub use table::{StateReader, TableRule};
 pub use threshold::ThresholdRule;
-pub use tree::{TreeRule, TreeState};
+pub use tree::{OpenStages, TreeRule};
 
 use serde::{Deserialize, Serialize};
 
 use crate::price::Price;
 
-/// A decision rule and the state that one request carries through it.
+/// A decision rule, and what one request carries through it: a [`FlatState`] and a memory of the rule's own.
 pub trait Rule: Sync {
-    /// What one request carries.
-    type State: Clone + Send;
+    /// What the rule remembers of one request besides the flat state.
+    type Memory: Clone + Send;
 
-    /// The state before any stage has run.
-    fn begin(&self) -> Self::State;
+    /// Before any stage has run.
+    fn begin(&self) -> (FlatState, Self::Memory);
 
-    /// The waiting stage reports `signal` and `label`: books its price, decides what is next. Nothing happens when
+    /// The waiting stage reports `signal` and `label`: books its price, decides what is next. Must not be called when
     /// nothing is waiting.
-    fn step(&self, state: &mut Self::State, signal: f64, label: i64, price: &Price);
+    fn step(&self, flat: &mut FlatState, memory: &mut Self::Memory, signal: f64, label: i64, price: &Price);
 
     /// Expected loss of the answer in hand, in the unit of the losses.
     fn expected_loss(&self, flat: &FlatState) -> f64;
-
-    /// The part of the state that all rules share.
-    fn flat(state: &Self::State) -> &FlatState;
 }
 
 /// The rule of a compiled policy.

@@ -32,17 +32,14 @@ impl PatienceRule {
 }
 
 impl Rule for PatienceRule {
-    type State = FlatState;
+    type Memory = ();
 
-    fn begin(&self) -> FlatState {
-        FlatState::new(self.entry, f64::INFINITY)
+    fn begin(&self) -> (FlatState, ()) {
+        (FlatState::new(self.entry, f64::INFINITY), ())
     }
 
     #[inline]
-    fn step(&self, state: &mut FlatState, signal: f64, label: i64, price: &Price) {
-        if !state.is_waiting() {
-            return;
-        }
+    fn step(&self, state: &mut FlatState, (): &mut (), signal: f64, label: i64, price: &Price) {
         let is_first = state.last == NO_STAGE;
         let stage = state.pay_from(price);
         let repeats = !is_first && label == state.memo && label != NO_LABEL;
@@ -55,10 +52,5 @@ impl Rule for PatienceRule {
 
     fn expected_loss(&self, flat: &FlatState) -> f64 {
         mean_loss(flat, &self.prior)
-    }
-
-    #[inline]
-    fn flat(state: &FlatState) -> &FlatState {
-        state
     }
 }

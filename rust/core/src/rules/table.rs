@@ -97,17 +97,14 @@ impl TableRule {
 }
 
 impl Rule for TableRule {
-    type State = FlatState;
+    type Memory = ();
 
-    fn begin(&self) -> FlatState {
-        FlatState::new(self.plan.start, self.default_loss)
+    fn begin(&self) -> (FlatState, ()) {
+        (FlatState::new(self.plan.start, self.default_loss), ())
     }
 
     #[inline]
-    fn step(&self, state: &mut FlatState, signal: f64, _label: i64, price: &Price) {
-        if !state.is_waiting() {
-            return;
-        }
+    fn step(&self, state: &mut FlatState, (): &mut (), signal: f64, _label: i64, price: &Price) {
         let stage = state.pay_from(price);
         let row = self.row(stage, signal);
         let loss = self.loss.get(row).copied().unwrap_or(f64::INFINITY);
@@ -125,10 +122,5 @@ impl Rule for TableRule {
             Some(held) if flat.best == f64::INFINITY => self.prior.get(held).map_or(f64::INFINITY, |r| r * self.unit),
             _ => flat.best * self.unit,
         }
-    }
-
-    #[inline]
-    fn flat(state: &FlatState) -> &FlatState {
-        state
     }
 }

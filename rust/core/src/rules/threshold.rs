@@ -60,17 +60,14 @@ pub(super) fn mean_loss(flat: &FlatState, prior: &[f64]) -> f64 {
 }
 
 impl Rule for ThresholdRule {
-    type State = FlatState;
+    type Memory = ();
 
-    fn begin(&self) -> FlatState {
-        FlatState::new(self.entry, f64::INFINITY)
+    fn begin(&self) -> (FlatState, ()) {
+        (FlatState::new(self.entry, f64::INFINITY), ())
     }
 
     #[inline]
-    fn step(&self, state: &mut FlatState, signal: f64, _label: i64, price: &Price) {
-        if !state.is_waiting() {
-            return;
-        }
+    fn step(&self, state: &mut FlatState, (): &mut (), signal: f64, _label: i64, price: &Price) {
         let stage = state.pay_from(price);
         take_last(state, stage, signal, &self.prior);
         let stop = self.threshold.get(stage).is_none_or(|threshold| signal >= *threshold);
@@ -79,10 +76,5 @@ impl Rule for ThresholdRule {
 
     fn expected_loss(&self, flat: &FlatState) -> f64 {
         mean_loss(flat, &self.prior)
-    }
-
-    #[inline]
-    fn flat(state: &FlatState) -> &FlatState {
-        state
     }
 }

@@ -26,7 +26,7 @@ pub struct TreeRule {
 
 /// An open stage, ordered by index, then by number.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Open {
+pub struct Open {
     index: f64,
     stage: u32,
 }
@@ -45,20 +45,8 @@ impl PartialOrd for Open {
     }
 }
 
-/// The shared state and the stages that may be next; room for all of them is made once, at the start.
-#[derive(Clone, Debug)]
-pub struct TreeState {
-    flat: FlatState,
-    open: BinaryHeap<Reverse<Open>>,
-}
-
-impl TreeState {
-    /// The part all rules share.
-    #[inline]
-    pub fn flat(&self) -> &FlatState {
-        &self.flat
-    }
-}
+/// The stages that may be next; room for all of them is made once, at the start.
+pub type OpenStages = BinaryHeap<Reverse<Open>>;
 
 impl TreeRule {
     /// A rule whose children lists follow from the plan's parents.
@@ -75,25 +63,22 @@ impl TreeRule {
     }
 
     /// Opens the children of `parent` (the roots, if it is the number of stages) given its state.
-    fn open_children(&self, state: &mut TreeState, parent: usize, row: usize) {
+    fn open_children(&self, open: &mut OpenStages, parent: usize, row: usize) {
         for child in self.children.get(parent).into_iter().flatten() {
             let index = self.plan.index.get(*child as usize).and_then(|index| index.get(row).or(index.last()));
             if let Some(index) = index {
-                state.open.push(Reverse(Open { index: *index, stage: *child }));
+                open.push(Reverse(Open { index: *index, stage: *child }));
             }
         }
     }
 
-    fn decide(state: &mut TreeState) {
-        let best = state.flat.best;
-        state.flat.next = match state.open.peek() {
-            Some(Reverse(open)) if best > open.index || state.flat.answer == NO_STAGE && best == f64::INFINITY => {
-                let stage = open.stage;
-                state.open.pop();
-                stage as u16
-            }
-            _ => NO_STAGE,
-        };
+    fn decide(flat: &mut FlatState, open: &mut OpenStages) {
+        let is_empty_handed = flat.answer == NO_STAGE && flat.best == f64::INFINITY;
+        let worth_it = open.peek().filter(|Reverse(first)| flat.best > first.index || is_empty_handed);
+        flat.next = worth_it.map_or(NO_STAGE, |Reverse(first)| first.stage as u16);
+        if flat.is_waiting() {
+            open.pop();
+        }
     }
 
     /// Why this rule could not be executed, if so.
@@ -121,32 +106,29 @@ impl TreeRule {
 }
 
 impl Rule for TreeRule {
-    type State = TreeState;
+    type Memory = OpenStages;
 
-    fn begin(&self) -> TreeState {
+    fn begin(&self) -> (FlatState, OpenStages) {
         let stages = self.plan.parent.len();
-        let flat = FlatState::new(STOP, self.default_loss);
-        let mut state = TreeState { flat, open: BinaryHeap::with_capacity(stages) };
-        self.open_children(&mut state, stages, 0);
-        Self::decide(&mut state);
-        state
+        let mut flat = FlatState::new(STOP, self.default_loss);
+        let mut open = OpenStages::with_capacity(stages);
+        self.open_children(&mut open, stages, 0);
+        Self::decide(&mut flat, &mut open);
+        (flat, open)
     }
 
     #[inline]
-    fn step(&self, state: &mut TreeState, signal: f64, _label: i64, price: &Price) {
-        if !state.flat.is_waiting() {
-            return;
-        }
-        let stage = state.flat.pay_from(price);
+    fn step(&self, flat: &mut FlatState, open: &mut OpenStages, signal: f64, _label: i64, price: &Price) {
+        let stage = flat.pay_from(price);
         let losses = self.loss.get(stage).map_or(&[][..], Vec::as_slice);
         let row = super::StateReader::State.read(stage, losses.len(), signal);
         let loss = losses.get(row).copied().unwrap_or(f64::INFINITY);
-        if loss < state.flat.best || state.flat.best == f64::INFINITY {
-            state.flat.best = loss;
-            state.flat.answer = stage as u16;
+        if loss < flat.best || flat.best == f64::INFINITY {
+            flat.best = loss;
+            flat.answer = stage as u16;
         }
-        self.open_children(state, stage, row);
-        Self::decide(state);
+        self.open_children(open, stage, row);
+        Self::decide(flat, open);
     }
 
     fn expected_loss(&self, flat: &FlatState) -> f64 {
@@ -154,10 +136,5 @@ impl Rule for TreeRule {
             Some(held) if flat.best == f64::INFINITY => self.prior.get(held).copied().unwrap_or(f64::INFINITY),
             _ => flat.best,
         }
-    }
-
-    #[inline]
-    fn flat(state: &TreeState) -> &FlatState {
-        &state.flat
     }
 }
