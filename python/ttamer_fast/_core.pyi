@@ -1,7 +1,8 @@
 """The Rust core: exact models, fitting, policies and decisions."""
 
+from collections.abc import Hashable
 from os import PathLike
-from typing import Any, Hashable, final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +25,6 @@ class Model:
     def states(self) -> tuple[int, ...]: ...
 
 def solve(model: Model, recall: bool = True, default_loss: float = ...) -> Policy: ...
-
 def fit(
     signal: NDArray[np.float64],
     loss: NDArray[np.float64],
