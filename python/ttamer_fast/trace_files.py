@@ -115,7 +115,7 @@ def _reason(error: BaseException) -> str:
 def _read_npz(file: Path) -> Mapping[str, Any]:
     wanted = ("signal", "loss", "correct", "cost", "prediction", "stages", "kind")
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             columns = {name: archive[name] for name in wanted if name in archive.files}
     except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValidationError(f"cannot read {file} as .npz: {_reason(error)}") from error
