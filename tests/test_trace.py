@@ -54,7 +54,10 @@ def test_costs_by_row() -> None:
     ("changes", "message"),
     [
         ({"signal": [0.1, 0.2]}, "`signal` must have shape (n, k) with at least one row and one stage, got (2,)"),
-        ({"signal": np.empty((0, 2))}, "`signal` must have shape (n, k) with at least one row and one stage, got (0, 2)"),
+        (
+            {"signal": np.empty((0, 2))},
+            "`signal` must have shape (n, k) with at least one row and one stage, got (0, 2)",
+        ),
         ({"signal": [["a", "b"]]}, "`signal` must be real numbers, got dtype <U1"),
         ({"signal": [[1.0], [1.0, 2.0]]}, "`signal` must be a rectangular array of numbers"),
         ({"loss": LOSS[:2]}, "`loss` must have shape (3, 2), got (2, 2)"),

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 class TTamerError(Exception): ...
 class ValidationError(TTamerError, ValueError): ...
 class PolicyFormatError(TTamerError, ValueError): ...
+class RunFinishedError(TTamerError, RuntimeError): ...
 
 @final
 class Model:
@@ -35,9 +36,7 @@ def fit(
     kind: str,
     stages: list[str],
     tradeoff: float,
-    graph: str = "auto",
-    recall: bool | None = None,
-    seed: int = 0,
+    recall: bool = True,
     provenance: list[tuple[str, str]] = ...,
 ) -> Policy: ...
 

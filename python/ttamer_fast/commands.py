@@ -247,8 +247,10 @@ def _policy_text(policy: Policy) -> str:
     lines += [f"{name:<10}{value}" for name, value in policy.provenance.items()]
     rule = policy.describe()["rule"]
     for row in rule.get("decisions", [])[:40]:
-        following = ", ".join(f"stage {j} up to {limit:.4g}" for limit, j in row["next"])
-        lines.append(f"after stage {row['stage']}: stop up to {row['stop']:.4g}" + (f"; {following}" * bool(following)))
+        following = ", ".join(f"stage {j} up to {float(limit):.4g}" for limit, j in row["next"])
+        lines.append(
+            f"after stage {row['stage']}: stop up to {float(row['stop']):.4g}" + (f"; {following}" * bool(following))
+        )
     for name in ("threshold", "patience"):
         if name in rule:
             lines.append(f"{name:<10}{rule[name]}")

@@ -43,7 +43,7 @@ def fit(
     max_loss : float, optional
         Least mean cost within this mean loss.
     graph : {"auto", "line", "skip"}
-        ``"line"``: the next stage is the following one; ``"skip"``: any later one.
+        ``"line"``: the next stage is the following one; ``"skip"``: any later one (not available yet).
     estimator : {"auto", "pathwise", "markov"}
         ``"pathwise"``: posterior belief with indices fitted along the trace; ``"markov"``: quantile states with the
         exact index.
@@ -86,11 +86,12 @@ def fit(
         got = " and ".join(f"`{name}`" for name in given) or "none"
         raise ValidationError(f"exactly one of `tradeoff`, `max_cost` and `max_loss` must be given, got {got}")
     options = _Options(
-        method=_one_of("estimator", estimator, ESTIMATORS),
-        graph=_one_of("graph", graph, GRAPHS),
+        method="markov" if _one_of("estimator", estimator, ESTIMATORS) == "markov" else "pathwise",
         recall=_recall(recall),
-        seed=_seed(seed),
     )
+    if _one_of("graph", graph, GRAPHS) == "skip":
+        raise ValidationError("`graph` 'skip' is not available for fitted policies yet: use 'auto' or 'line'")
+    _check_seed(seed)
     if tradeoff is not None:
         weight = check_tradeoff(tradeoff)
         return compiled(trace, options, weight, f"tradeoff={weight!r}")
@@ -102,9 +103,7 @@ def fit(
 @dataclass(frozen=True)
 class _Options:
     method: str
-    graph: str = "auto"
-    recall: bool | None = None
-    seed: int = 0
+    recall: bool = True
 
 
 def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
@@ -134,9 +133,7 @@ def compiled(trace: Trace, options: _Options, tradeoff: float, goal: str) -> Pol
         kind=trace.kind,
         stages=list(trace.stages),
         tradeoff=tradeoff,
-        graph=options.graph,
         recall=options.recall,
-        seed=options.seed,
         provenance=provenance,
     )
 
@@ -201,15 +198,14 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def _recall(value: bool | str) -> bool | None:
+def _recall(value: bool | str) -> bool:
     if value is True or value is False:
         return value
     if value == "auto":
-        return None
+        return True
     raise ValidationError(f"`recall` must be True, False or 'auto', got {value!r}")
 
 
-def _seed(value: int) -> int:
+def _check_seed(value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**64:
         raise ValidationError(f"`seed` must be an integer in [0, 2**64), got {value!r}")
-    return value

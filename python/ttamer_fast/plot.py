@@ -107,8 +107,8 @@ def _draw_belief(rule: dict[str, Any], stages: list[str], facts: dict[str, Any])
     _bars(decisions, rule["decisions"], stages, largest=rule.get("scale", 1.0))
     decisions.set_xlabel("expected loss of the answer in hand")
     decisions.set_title(_headline(facts), loc="left")
-    for i, curve in enumerate(rule["curve"]):
-        x, y = zip(*curve, strict=True)
+    for i, sensor in enumerate(rule["sensors"]):
+        x, y = zip(*sensor["curve"], strict=True)
         curves.plot(x, [max(value, LEAST_LOSS) for value in y], color=_colour(i), linewidth=1.8, label=stages[i])
     curves.set_yscale("log")
     curves.set_xlabel("signal")
@@ -123,14 +123,14 @@ def _bars(axes: Any, decisions: list[dict[str, Any]], stages: list[str], largest
     """One bar a stage: where to stop, and which stage is next elsewhere."""
     ends = [LEAST_LOSS, largest]
     for row in decisions:
-        if not math.isinf(row["stop"]):
-            ends.append(max(row["stop"], LEAST_LOSS))
+        if math.isfinite(float(row["stop"])):
+            ends.append(max(float(row["stop"]), LEAST_LOSS))
     low, high = min(ends), max(ends)
     shown = set()
     for row in decisions:
         left = low
         for limit, following in [(row["stop"], -1), *row["next"]]:
-            right = min(max(limit, low), high)
+            right = min(max(float(limit), low), high)
             if right > left:
                 colour = STOP_COLOUR if following < 0 else _colour(following)
                 axes.barh(row["stage"], right - left, left=left, height=0.66, color=colour, edgecolor="white")
@@ -155,11 +155,12 @@ def _bars(axes: Any, decisions: list[dict[str, Any]], stages: list[str], largest
 def _draw_threshold(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
     figure = _figure(8.4, max(3.0, 1.4 + 0.5 * len(stages)))
     axes = figure.add_subplot()
-    thresholds = [t for t in rule["threshold"] if math.isfinite(t)]
+    reached = [float(threshold) for threshold in rule["threshold"]]
+    thresholds = [t for t in reached if math.isfinite(t)]
     low, high = (min(thresholds), max(thresholds)) if thresholds else (0.0, 1.0)
     margin = 0.35 * (high - low) or 0.35 * abs(high) or 0.35
     low, high = low - margin, high + margin
-    for i, threshold in enumerate(rule["threshold"]):
+    for i, threshold in enumerate(reached):
         cut = min(max(threshold, low), high)
         axes.barh(i, cut - low, left=low, height=0.66, color="#c8d3e0")
         axes.barh(i, high - cut, left=cut, height=0.66, color=STOP_COLOUR)
@@ -191,7 +192,7 @@ def _draw_table(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) 
     figure = _figure(8.4, max(3.0, 1.4 + 0.5 * len(stages)))
     axes = figure.add_subplot()
     for row in rule["decisions"]:
-        axes.plot(row["state"], row["stop"], "s", color=_colour(row["stage"]), markersize=4)
+        axes.plot(row["state"], float(row["stop"]), "s", color=_colour(row["stage"]), markersize=4)
     for i, name in enumerate(stages):
         axes.plot([], [], "s", color=_colour(i), label=name)
     axes.set_xlabel("state of the stage that just ran")

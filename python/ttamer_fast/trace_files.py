@@ -56,7 +56,10 @@ def read_trace(path: str | PathLike[str], loss: str = "auto", kind: str | None =
     file = Path(path)
     if loss not in LOSSES:
         raise ValidationError(f"`loss` must be 'auto', 'correct' or 'loss', got {loss!r}")
-    columns = _reader(file)(file)
+    read = _reader(file)
+    if not file.is_file():
+        raise ValidationError(f"cannot read {file}: no such file")
+    columns = read(file)
     for name in ("signal", "cost"):
         if name not in columns:
             raise ValidationError(f"{file}: `{name}` is missing")
