@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -38,7 +38,7 @@ class Cascade(Generic[X, Y]):
     confidence : callable
         ``confidence(y)`` is the signal of an answer, on the scale of the calibration trace.
     label : callable, optional
-        ``label(y)`` is hashable and equal exactly where two answers are the same.
+        ``label(y)`` is the integer that the calibration trace has as the prediction of such an answer.
     batch_models : sequence of k callables, optional
         ``batch_models[i](xs)`` returns the answers to a batch, in its order. Default: `models` one by one.
 
@@ -67,7 +67,7 @@ class Cascade(Generic[X, Y]):
         models: Sequence[Callable[[X], Y]],
         *,
         confidence: Callable[[Y], float],
-        label: Callable[[Y], Hashable] | None = None,
+        label: Callable[[Y], int] | None = None,
         batch_models: Sequence[Callable[[Any], Sequence[Y]]] | None = None,
     ) -> None:
         for name, given in (("models", models), ("batch_models", batch_models)):
@@ -111,15 +111,13 @@ class Cascade(Generic[X, Y]):
         """
         batch = self.policy.start_batch(len(xs))
         answers: list[dict[int, Y]] = [{} for _ in range(len(xs))]
-        codes: dict[Hashable, int] = {}
         while bool((waiting := batch.next[batch.next >= 0]).size):
             stage = int(waiting.min())
             rows = batch.rows(stage)
             given = self._run_batch(stage, xs[rows] if isinstance(xs, np.ndarray) else [xs[row] for row in rows])
             for row, y in zip(rows, given, strict=True):
                 answers[row][stage] = y
-            label = self._label
-            labels = None if label is None else [codes.setdefault(label(y), len(codes)) for y in given]
+            labels = None if self._label is None else [self._label(y) for y in given]
             batch.observe(stage, [self._confidence(y) for y in given], labels)
         kept, cost = batch.answer.tolist(), batch.cost.tolist()
         return [_served(of_row, answer, paid) for of_row, answer, paid in zip(answers, kept, cost, strict=True)]

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import cross_validation as cv
+from ._core import ValidationError
 from .arrays import Floats
 from .evaluation import standard_error
 from .extras import require
@@ -79,6 +80,7 @@ def compare(
     tradeoff: float = 0.95,
     folds: int = 5,
     seed: int = 0,
+    reference: str | None = None,
     progress: cv.Progress | None = None,
 ) -> Comparison:
     """Tune every rule on k − 1 folds, judge it on the other, and compare request by request.
@@ -93,6 +95,8 @@ def compare(
         From 2 to n.
     seed : int
         Of the assignment of rows to folds.
+    reference : str, optional
+        The rule that differences are to; default: the best of the rules that are neither fits nor the bound.
     progress : callable, optional
         Called with the share done, in [0, 1], after each fit.
 
@@ -100,13 +104,12 @@ def compare(
     -------
     Comparison
         Rules: always the last stage; the best single stage (kind models); every baseline; the default fit, and the
-        same with and without recall; the clairvoyant bound, which no rule can reach. Differences are to the best of
-        the rules that are not fits.
+        same with and without recall; the clairvoyant bound, which no rule can reach.
 
     Raises
     ------
     ValidationError
-        If `tradeoff` or `folds` is out of range.
+        If `tradeoff` or `folds` is out of range, or `reference` is not one of the rules.
 
     Notes
     -----
@@ -122,10 +125,14 @@ def compare(
     >>> result["clairvoyant"].objective <= result["fit"].objective
     True
     """
-    (outcomes,) = cv.cross_validate(trace, cv.rules(trace), [tradeoff], folds, seed, progress)
+    rules = cv.rules(trace)
+    if reference is not None and reference not in rules:
+        raise ValidationError(f"`reference` must be one of {', '.join(rules)}, got {reference}")
+    (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress)
     objective = {name: result.objective(tradeoff, trace.full_cost) for name, result in outcomes.items()}
-    simple = [name for name in objective if name not in (*cv.FITS, cv.CLAIRVOYANT)]
-    reference = min(simple, key=lambda name: float(objective[name].mean()))
+    if reference is None:
+        simple = [name for name in objective if name not in (*cv.FITS, cv.CLAIRVOYANT)]
+        reference = min(simple, key=lambda name: float(objective[name].mean()))
     rows = []
     for name, result in outcomes.items():
         paired = objective[name] - objective[reference]

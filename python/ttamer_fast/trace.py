@@ -53,7 +53,7 @@ class Trace:
     >>> import ttamer_fast as tt
     >>> trace = tt.Trace([[0.9, 0.8], [0.3, 0.7]], [[0, 0], [1, 0]], [1.0, 4.0], stages=["small", "large"])
     >>> trace
-    Trace(n=2, k=2, kind='exits', stages=('small', 'large'), mean loss=[0.5 0.], mean cost=[1. 4.], prediction=no)
+    Trace(n=2, k=2, kind='exits', stages=('small', 'large'), mean loss=[0.5, 0.0], mean cost=[1.0, 4.0], prediction=no)
     >>> trace.full_cost
     5.0
     """
@@ -248,15 +248,18 @@ class Trace:
         return self.n
 
     def __repr__(self) -> str:
-        with np.printoptions(precision=4, suppress=True, threshold=8):
-            return (
-                f"Trace(n={self.n}, k={self.k}, kind={self.kind!r}, stages={self.stages}, "
-                f"mean loss={self.loss.mean(axis=0)}, mean cost={self.mean_cost}, "
-                f"prediction={'no' if self.prediction is None else 'yes'})"
-            )
+        return (
+            f"Trace(n={self.n}, k={self.k}, kind={self.kind!r}, stages={self.stages}, "
+            f"mean loss={_short(self.loss.mean(axis=0))}, mean cost={_short(self.mean_cost)}, "
+            f"prediction={'no' if self.prediction is None else 'yes'})"
+        )
 
     def __reduce__(self) -> tuple[type[Trace], tuple[Any, ...]]:
         return Trace, (self.signal, self.loss, self.cost, self.prediction, self.kind, self.stages)
+
+
+def _short(values: Floats) -> list[float]:
+    return [float(f"{value:.4g}") for value in values]
 
 
 def _check_shape(name: str, shape: tuple[int, ...], allowed: tuple[tuple[int, ...], ...]) -> None:
