@@ -2,8 +2,8 @@
 
 usage: python benches/quality/table.py [--traces FOLDER] [--folds 5] [--output FILE]
 
-Objective: 1000 · (λ · loss + (1 − λ) · cost / cost of running every stage), the mean over cross-validation. In brackets: the
-paired difference to the tuned single threshold ± its standard error. The rows of command_apis are cut to the first 20,000.
+Objective: 1000 · (λ · loss + (1 − λ) · cost / cost of running every stage), the mean over cross-validation. In
+brackets: the paired difference to the tuned single threshold ± its standard error. Traces are cut to 20,000 rows.
 """
 
 from __future__ import annotations
