@@ -1,13 +1,14 @@
 # `make demo` and `make test` set up all they need: Rust, Python 3.11 and pip have to be there.
+BASE_PYTHON ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+export PYO3_PYTHON := $(abspath $(PYTHON))
 SOURCES := $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi') Cargo.toml pyproject.toml
-RUN_DEMO = $(VENV)/bin/ttamer demo
 
 .PHONY: demo test bench quality clean
 
 demo: $(VENV)/demo
-	$(RUN_DEMO)
+	$(VENV)/bin/ttamer demo
 
 test: $(VENV)/test
 	cargo fmt --check
@@ -27,7 +28,8 @@ quality: $(VENV)/test
 
 # A release build with the packages of one extra; `touch` remembers that it is newer than the sources.
 $(VENV)/%: $(SOURCES)
-	test -x $(PYTHON) || python3 -m venv $(VENV)
+	test -x $(PYTHON) || $(BASE_PYTHON) -m venv $(VENV)
+	@echo "building and installing into $(VENV): a few minutes the first time"
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check '.[$*]'
 	touch $@
 
