@@ -1,7 +1,8 @@
 """The Rust core: exact models, fitting, policies and decisions."""
 
+from collections.abc import Hashable
 from os import PathLike
-from typing import Any, Hashable, final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 class TTamerError(Exception): ...
 class ValidationError(TTamerError, ValueError): ...
 class PolicyFormatError(TTamerError, ValueError): ...
+class RunFinishedError(TTamerError, RuntimeError): ...
 
 @final
 class Model:
@@ -24,7 +26,6 @@ class Model:
     def states(self) -> tuple[int, ...]: ...
 
 def solve(model: Model, recall: bool = True, default_loss: float = ...) -> Policy: ...
-
 def fit(
     signal: NDArray[np.float64],
     loss: NDArray[np.float64],
@@ -35,9 +36,7 @@ def fit(
     kind: str,
     stages: list[str],
     tradeoff: float,
-    graph: str = "auto",
-    recall: bool | None = None,
-    seed: int = 0,
+    recall: bool = True,
     provenance: list[tuple[str, str]] = ...,
 ) -> Policy: ...
 

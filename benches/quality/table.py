@@ -1,0 +1,65 @@
+"""Every method on recorded traces, out of sample: prints a markdown table and may write it to a file.
+
+usage: python benches/quality/table.py [--traces FOLDER] [--folds 5] [--output FILE]
+
+Objective: 1000 · (λ · loss + (1 − λ) · cost / cost of running every stage), the mean over cross-validation. In
+brackets: the paired difference to the tuned single threshold ± its standard error. Traces are cut to 20,000 rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import ttamer_fast as tt
+
+TRADEOFFS = (0.70, 0.87, 0.95, 0.985)
+TRACES = Path(__file__).parents[2].parent / "shared" / "traces"
+ROWS = 20_000
+REFERENCE = "threshold"
+
+
+def lines(files: list[Path], folds: int) -> Iterator[str]:
+    heads = " | ".join(f"λ = {tradeoff:g}" for tradeoff in TRADEOFFS)
+    yield f"| trace | method | {heads} |"
+    yield "| --- | --- |" + " --- |" * len(TRADEOFFS)
+    for file in files:
+        kind = "exits" if "minilm" in file.stem else "models"
+        trace = tt.read_trace(file, kind=kind).rows(slice(ROWS))
+        results = [tt.compare(trace, tradeoff, folds, reference=REFERENCE) for tradeoff in TRADEOFFS]
+        for i, row in enumerate(results[0].rows):
+            cells = [cell(result[row.name], row.name) for result in results]
+            named = f"{file.stem} (n {trace.n}, k {trace.k})" if i == 0 else ""
+            yield f"| {named} | {row.name.replace('_', ' ')} | {' | '.join(cells)} |"
+
+
+def cell(row: tt.Compared, name: str) -> str:
+    objective = f"{1000 * row.objective:.1f}"
+    if name in (REFERENCE, "clairvoyant"):
+        return objective
+    return f"{objective} ({1000 * row.difference:+.1f} ± {1000 * row.difference_se:.1f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--traces", type=Path, default=TRACES, help="folder of .npz files")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--output", type=Path, help="also write the table to this file")
+    given = parser.parse_args()
+    files = sorted(given.traces.glob("*.npz"))
+    if not files:
+        parser.error(f"no .npz files in {given.traces}")
+    started = time.perf_counter()
+    table = []
+    for line in lines(files, given.folds):
+        print(line, flush=True)
+        table.append(line)
+    print(f"\n{time.perf_counter() - started:.0f} s")
+    if given.output is not None:
+        given.output.write_text("\n".join(table) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Policies with recall for early-exit networks and model cascades.
+
+Fit a policy to a calibration trace, ask it after every stage whether to stop or which stage to run next, and return
+the best answer in hand.
+
+Examples
+--------
+>>> import numpy as np, ttamer_fast as tt
+>>> rng = np.random.default_rng(0)
+>>> signal = rng.random((1000, 3))
+>>> trace = tt.Trace(signal, rng.random((1000, 3)) > signal, cost=[1.0, 2.0, 4.0])
+>>> run = tt.fit(trace, tradeoff=0.9).start()
+>>> while run.next is not None:
+...     _ = run.observe(0.95)
+>>> run.answer
+0
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from . import baselines
+from ._core import (
+    Batch,
+    Model,
+    Policy,
+    PolicyFormatError,
+    Replay,
+    Run,
+    RunFinishedError,
+    TTamerError,
+    ValidationError,
+    build_info,
+    solve,
+)
+from .cascade import Cascade, Served
+from .comparison import Compared, Comparison, compare
+from .evaluation import Evaluation, evaluate
+from .extras import MissingExtraError
+from .fitting import fit
+from .frontiers import Frontier, FrontierPoint, frontier
+from .trace import Trace
+from .trace_files import read_trace
+
+__all__ = [
+    "Batch",
+    "Cascade",
+    "Compared",
+    "Comparison",
+    "Evaluation",
+    "Frontier",
+    "FrontierPoint",
+    "MissingExtraError",
+    "Model",
+    "Policy",
+    "PolicyFormatError",
+    "Replay",
+    "Run",
+    "RunFinishedError",
+    "Served",
+    "TTamerError",
+    "Trace",
+    "ValidationError",
+    "__version__",
+    "baselines",
+    "build_info",
+    "compare",
+    "evaluate",
+    "fit",
+    "frontier",
+    "load",
+    "read_trace",
+    "solve",
+]
+
+__version__ = build_info["version"]
+
+load = Policy.load
+
+if build_info["profile"] != "release":
+    warnings.warn(
+        f"ttamer_fast was built with profile {build_info['profile']!r}: decisions are many times slower than in a "
+        "release build",
+        RuntimeWarning,
+        stacklevel=2,
+    )

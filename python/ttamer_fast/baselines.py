@@ -1,0 +1,88 @@
+"""Simple rules to compare with, each tuned on a trace and compiled to the same kind of policy.
+
+Each is tuned in its own way: a grid for `threshold`, backward induction for `stage_thresholds`, enumeration for
+`static` and `patience`, quantile states and the exact index for `markov`. All minimise λ · loss + (1 − λ) · cost / cost
+of running every stage.
+
+Examples
+--------
+>>> import numpy as np, ttamer_fast as tt
+>>> rng = np.random.default_rng(0)
+>>> signal = rng.random((1000, 3))
+>>> trace = tt.Trace(signal, rng.random((1000, 3)) > signal, cost=[1.0, 2.0, 4.0])
+>>> tt.baselines.threshold(trace, tradeoff=0.9).method
+'threshold'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from ._core import Policy
+from .fitting import baseline
+from .trace import Trace
+
+__all__ = ["ALL", "markov", "patience", "stage_thresholds", "static", "threshold"]
+
+
+def static(trace: Trace, tradeoff: float) -> Policy:
+    """Always the same answer: the best single exit, or the best single model.
+
+    Parameters
+    ----------
+    trace : Trace
+        Calibration requests.
+    tradeoff : float
+        λ in [0, 1].
+
+    Raises
+    ------
+    ValidationError
+        If `tradeoff` is out of range.
+    """
+    return baseline(trace, "static", tradeoff)
+
+
+def threshold(trace: Trace, tradeoff: float) -> Policy:
+    """Stop at the first stage whose confidence reaches one threshold, the same for all stages.
+
+    Parameters and errors as :func:`static`.
+    """
+    return baseline(trace, "threshold", tradeoff)
+
+
+def stage_thresholds(trace: Trace, tradeoff: float) -> Policy:
+    """Stop at the first stage whose confidence reaches that stage's own threshold.
+
+    Parameters and errors as :func:`static`.
+    """
+    return baseline(trace, "stage_thresholds", tradeoff)
+
+
+def patience(trace: Trace, tradeoff: float) -> Policy:
+    """Stop when enough stages in a row gave the same prediction; the trace needs predictions.
+
+    Parameters and errors as :func:`static`; a trace without predictions is a ValidationError.
+    """
+    return baseline(trace, "patience", tradeoff)
+
+
+def markov(trace: Trace, tradeoff: float) -> Policy:
+    """T-Tamer's recipe taken literally (arXiv 2509.22992): confidence bins as states, the exact index on their chain.
+
+    Parameters and errors as :func:`static`.
+    """
+    return baseline(trace, "markov", tradeoff)
+
+
+ALL: Mapping[str, Callable[[Trace, float], Policy]] = MappingProxyType(
+    {
+        "static": static,
+        "threshold": threshold,
+        "stage_thresholds": stage_thresholds,
+        "patience": patience,
+        "markov": markov,
+    }
+)
+"""Every baseline by its name."""

@@ -1,0 +1,230 @@
+"""Pictures: loss against cost of all rules, and where a policy stops (extra `plot`)."""
+
+from __future__ import annotations
+
+import math
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from . import cross_validation as cv
+from ._core import Policy, ValidationError
+from .atomic import replacing
+from .extras import require
+from .frontiers import Frontier
+
+__all__ = ["plot_frontier", "plot_policy"]
+
+STOP_COLOUR = "#2a9d5c"
+STAGE_COLOURS = ("#4477aa", "#ee8866", "#aa3377", "#ccbb44", "#66ccee", "#997700", "#bb5566", "#44aa99", "#777777")
+LEAST_LOSS = 1e-4
+"""Where the logarithmic axes of expected losses begin."""
+
+RULE_STYLES: dict[str, dict[str, Any]] = {
+    cv.FIT: {"color": "#c1272d", "linewidth": 2.6, "marker": "o", "markersize": 5, "zorder": 5},
+    cv.FIT_NO_RECALL: {"color": "#e9909a", "linewidth": 1.6, "linestyle": "--", "zorder": 4},
+    "threshold": {"color": "#4477aa", "linewidth": 1.4, "marker": "s", "markersize": 3.5},
+    "stage_thresholds": {"color": "#228833", "linewidth": 1.4, "marker": "^", "markersize": 4},
+    "patience": {"color": "#ccbb44", "linewidth": 1.4, "marker": "D", "markersize": 3.5},
+    "markov": {"color": "#aa3377", "linewidth": 1.4, "marker": "v", "markersize": 4},
+    cv.CLAIRVOYANT: {"color": "#888888", "linewidth": 1.2, "linestyle": ":"},
+}
+
+
+def plot_frontier(frontier: Frontier, path: str | PathLike[str]) -> None:
+    """Draw mean loss against mean cost of every rule, and each stage alone.
+
+    Parameters
+    ----------
+    frontier : Frontier
+        What :func:`ttamer_fast.frontier` returns.
+    path : path-like
+        A .png, .svg or .pdf file, written atomically.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    ValidationError
+        If the file cannot be written.
+    """
+    figure = _figure(8.4, 5.4)
+    axes = figure.add_subplot()
+    for name, points in frontier.points.items():
+        ordered = sorted(points, key=lambda point: (point.cost, point.loss))
+        axes.plot(
+            [p.cost for p in ordered], [p.loss for p in ordered], label=name.replace("_", " "), **RULE_STYLES[name]
+        )
+    for i, point in enumerate(frontier.stage_points):
+        axes.plot(point.cost, point.loss, "k+", markersize=9, label="one stage alone" if i == 0 else None)
+        axes.annotate(
+            str(i), (point.cost, point.loss), xytext=(4, 4), textcoords="offset points", fontsize=9, color="#333333"
+        )
+    costs = [p.cost for points in frontier.points.values() for p in points if p.cost > 0.0]
+    if costs and max(costs) > 20.0 * min(costs):
+        axes.set_xscale("log")
+    axes.set_xlabel("mean cost per request")
+    axes.set_ylabel("mean loss")
+    axes.set_title(f"Loss against cost, {frontier.folds}-fold cross-validation on {frontier.n:,} requests", loc="left")
+    names = "\n".join(f"{i}  {name}" for i, name in enumerate(frontier.stages))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    figure.text(0.995, 0.02, "stages alone (+)\n" + names, ha="right", va="bottom", fontsize=8.5, color="#333333")
+    axes.grid(alpha=0.25)
+    _write(figure, path)
+
+
+def plot_policy(policy: Policy, path: str | PathLike[str]) -> None:
+    """Draw where a policy stops, by stage and by the expected loss, the state or the signal in hand.
+
+    Parameters
+    ----------
+    policy : Policy
+        Fitted, solved or a baseline; trees are not drawn.
+    path : path-like
+        A .png, .svg or .pdf file, written atomically.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    ValidationError
+        If the policy is a tree, or the file cannot be written.
+    """
+    facts = policy.describe()
+    rule = facts["rule"]
+    draw = {"belief": _draw_belief, "threshold": _draw_threshold, "patience": _draw_patience, "table": _draw_table}
+    if rule["type"] not in draw:
+        raise ValidationError(f"`policy` of type {rule['type']} has no picture")
+    stages = [f"{i}  {name}" for i, name in enumerate(facts["stages"])]
+    figure = draw[rule["type"]](rule, stages, facts)
+    _write(figure, path)
+
+
+def _draw_belief(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
+    k = len(stages)
+    figure = _figure(12.5, max(3.8, 1.6 + 0.62 * k))
+    decisions, curves = figure.subplots(1, 2, width_ratios=(1.45, 1.0))
+    _bars(decisions, rule["decisions"], stages, largest=rule.get("scale", 1.0))
+    decisions.set_xlabel("expected loss of the answer in hand")
+    decisions.set_title(_headline(facts), loc="left")
+    for i, sensor in enumerate(rule["sensors"]):
+        x, y = zip(*sensor["curve"], strict=True)
+        curves.plot(x, [max(value, LEAST_LOSS) for value in y], color=_colour(i), linewidth=1.8, label=stages[i])
+    curves.set_yscale("log")
+    curves.set_xlabel("signal")
+    curves.set_ylabel("expected loss of that stage alone")
+    curves.set_title("How signals are read", loc="left")
+    curves.grid(alpha=0.25)
+    curves.legend(frameon=False, fontsize=8.5, loc="lower left")
+    return figure
+
+
+def _bars(axes: Any, decisions: list[dict[str, Any]], stages: list[str], largest: float) -> None:
+    """One bar a stage: where to stop, and which stage is next elsewhere."""
+    ends = [LEAST_LOSS, largest]
+    for row in decisions:
+        if math.isfinite(float(row["stop"])):
+            ends.append(max(float(row["stop"]), LEAST_LOSS))
+    low, high = min(ends), max(ends)
+    shown = set()
+    for row in decisions:
+        left = low
+        for limit, following in [(row["stop"], -1), *row["next"]]:
+            right = min(max(float(limit), low), high)
+            if right > left:
+                colour = STOP_COLOUR if following < 0 else _colour(following)
+                axes.barh(row["stage"], right - left, left=left, height=0.66, color=colour, edgecolor="white")
+                if math.log(right / left) > 0.09 * math.log(high / low):
+                    text = "stop" if following < 0 else f"run {following}"
+                    axes.text(
+                        math.sqrt(left * right), row["stage"], text, ha="center", va="center", color="white", fontsize=9
+                    )
+                shown.add(following)
+                left = right
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.set_yticks(range(len(stages)), stages)
+    axes.set_ylim(len(stages) - 0.5, -0.5)
+    patch = require("matplotlib.patches", "plot").Patch
+    handles = [
+        patch(color=STOP_COLOUR if j < 0 else _colour(j), label="stop" if j < 0 else f"run {j}") for j in sorted(shown)
+    ]
+    axes.legend(handles=handles, frameon=False, ncols=6, fontsize=8.5, loc="upper left", bbox_to_anchor=(0.0, -0.14))
+
+
+def _draw_threshold(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
+    figure = _figure(8.4, max(3.0, 1.4 + 0.5 * len(stages)))
+    axes = figure.add_subplot()
+    reached = [float(threshold) for threshold in rule["threshold"]]
+    thresholds = [t for t in reached if math.isfinite(t)]
+    low, high = (min(thresholds), max(thresholds)) if thresholds else (0.0, 1.0)
+    margin = 0.35 * (high - low) or 0.35 * abs(high) or 0.35
+    low, high = low - margin, high + margin
+    for i, threshold in enumerate(reached):
+        cut = min(max(threshold, low), high)
+        axes.barh(i, cut - low, left=low, height=0.66, color="#c8d3e0")
+        axes.barh(i, high - cut, left=cut, height=0.66, color=STOP_COLOUR)
+        said = f"stop from {threshold:.4g}" if math.isfinite(threshold) else ("stop" if threshold < 0 else "go on")
+        axes.text(0.5 * (low + high), i, said, ha="center", va="center", fontsize=9)
+    axes.set_yticks(range(len(stages)), stages)
+    axes.set_ylim(len(stages) - 0.5, -0.5)
+    axes.set_xlim(low, high)
+    axes.set_xlabel("signal (green: stop)")
+    axes.set_title(_headline(facts), loc="left")
+    return figure
+
+
+def _draw_patience(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
+    figure = _figure(8.4, max(3.0, 1.4 + 0.5 * len(stages)))
+    axes = figure.add_subplot()
+    for i in range(len(stages)):
+        may_stop = i >= rule["patience"] or i == len(stages) - 1
+        axes.barh(i, 1.0, height=0.66, color=STOP_COLOUR if may_stop else "#c8d3e0")
+    axes.set_yticks(range(len(stages)), stages)
+    axes.set_ylim(len(stages) - 0.5, -0.5)
+    axes.set_xticks([])
+    axes.set_xlabel(f"green: stops after {rule['patience']} equal predictions in a row, or at the end")
+    axes.set_title(_headline(facts), loc="left")
+    return figure
+
+
+def _draw_table(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
+    figure = _figure(8.4, max(3.0, 1.4 + 0.5 * len(stages)))
+    axes = figure.add_subplot()
+    for row in rule["decisions"]:
+        axes.plot(row["state"], float(row["stop"]), "s", color=_colour(row["stage"]), markersize=4)
+    for i, name in enumerate(stages):
+        axes.plot([], [], "s", color=_colour(i), label=name)
+    axes.set_xlabel("state of the stage that just ran")
+    axes.set_ylabel("stop at a weighted loss in hand up to")
+    axes.set_title(_headline(facts), loc="left")
+    axes.legend(frameon=False, fontsize=8.5)
+    axes.grid(alpha=0.25)
+    return figure
+
+
+def _headline(facts: dict[str, Any]) -> str:
+    goal = dict(facts["provenance"]).get("goal")
+    recall = "recall" if facts["recall"] else "no recall"
+    return f"Where the policy stops ({facts['method']}, {recall}{', ' + goal if goal else ''})"
+
+
+def _colour(stage: int) -> str:
+    return STAGE_COLOURS[stage % len(STAGE_COLOURS)]
+
+
+def _figure(width: float, height: float) -> Any:
+    figure = require("matplotlib.figure", "plot").Figure(figsize=(width, height), layout="constrained")
+    require("matplotlib.backends.backend_agg", "plot").FigureCanvasAgg(figure)
+    return figure
+
+
+def _write(figure: Any, path: str | PathLike[str]) -> None:
+    file = Path(path)
+    if file.suffix not in (".png", ".svg", ".pdf"):
+        raise ValidationError(f"`path` must end in .png, .svg or .pdf, got {str(file)!r}")
+    try:
+        with replacing(file) as temporary:
+            figure.savefig(temporary, dpi=150)
+    except OSError as error:
+        raise ValidationError(f"cannot write {file}: {error.strerror}") from error

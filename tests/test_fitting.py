@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ttamer_fast as tt
+from conftest import make_trace
+
+
+def test_the_same_input_gives_the_same_bytes(trace: tt.Trace) -> None:
+    again = make_trace()
+    assert tt.fit(again, tradeoff=0.95, seed=3).to_bytes() == tt.fit(trace, tradeoff=0.95, seed=3).to_bytes()
+    assert tt.fit(again, max_cost=5.0).to_bytes() == tt.fit(trace, max_cost=5.0).to_bytes()
+
+
+def test_provenance_says_what_a_policy_is_made_from(trace: tt.Trace) -> None:
+    known = tt.fit(trace, tradeoff=0.95).provenance
+    assert known["goal"] == "tradeoff=0.95"
+    assert known["rows"] == str(trace.n)
+    assert known["trace"] == trace.digest
+    assert known["kind"] == "models"
+    assert known["version"] == tt.__version__
+
+
+@pytest.mark.parametrize(
+    ("goal", "message"),
+    [
+        ({}, "exactly one of `tradeoff`, `max_cost` and `max_loss` must be given, got none"),
+        (
+            {"tradeoff": 0.9, "max_cost": 3.0},
+            "exactly one of `tradeoff`, `max_cost` and `max_loss` must be given, got `tradeoff` and `max_cost`",
+        ),
+        ({"tradeoff": 1.5}, "`tradeoff` must be between 0 and 1, got 1.5"),
+        ({"tradeoff": math.nan}, "`tradeoff` must be between 0 and 1, got nan"),
+        ({"tradeoff": "high"}, "`tradeoff` must be a number between 0 and 1, got 'high'"),
+        ({"max_cost": -1.0}, "`max_cost` must be finite and at least 0, got -1.0"),
+        ({"max_loss": math.inf}, "`max_loss` must be finite and at least 0, got inf"),
+        ({"max_loss": "low"}, "`max_loss` must be a number, got 'low'"),
+        ({"tradeoff": 0.9, "graph": "tree"}, "`graph` must be one of 'auto', 'line', 'skip', got 'tree'"),
+        (
+            {"tradeoff": 0.9, "estimator": "bins"},
+            "`estimator` must be one of 'auto', 'pathwise', 'markov', got 'bins'",
+        ),
+        ({"tradeoff": 0.9, "recall": "yes"}, "`recall` must be True, False or 'auto', got 'yes'"),
+        ({"tradeoff": 0.9, "seed": -1}, "`seed` must be an integer in [0, 2**64), got -1"),
+        ({"max_cost": 0.5}, "`max_cost` of 0.5 cannot be met on this trace: the least reachable is 1"),
+    ],
+)
+def test_refusals(trace: tt.Trace, goal: dict[str, Any], message: str) -> None:
+    with pytest.raises(tt.ValidationError) as raised:
+        tt.fit(trace, **goal)
+    assert str(raised.value) == message
+
+
+def test_unreachable_loss_names_the_least(trace: tt.Trace) -> None:
+    with pytest.raises(
+        tt.ValidationError, match=r"`max_loss` of 0\.0 cannot be met on this trace: the least reachable is 0"
+    ):
+        tt.fit(trace, max_loss=0.0)
+
+
+def test_only_traces_are_fitted(trace: tt.Trace) -> None:
+    with pytest.raises(tt.ValidationError, match="`trace` must be a Trace, got ndarray"):
+        tt.fit(trace.signal, tradeoff=0.9)  # type: ignore[arg-type]
+    with pytest.raises(tt.ValidationError, match="`trace` must be a Trace, got ndarray"):
+        tt.baselines.static(trace.signal, 0.9)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["models", "exits"])
+def test_budgets_are_kept_and_used(kind: str) -> None:
+    trace = make_trace(kind=kind)
+    losses = []
+    for budget in (2.0, 4.0, 8.0):
+        result = tt.evaluate(tt.fit(trace, max_cost=budget), trace)
+        assert result.cost <= budget
+        losses.append(result.loss)
+    assert losses == sorted(losses, reverse=True)
+    loose, tight = (tt.evaluate(tt.fit(trace, max_loss=limit), trace) for limit in (0.3, 0.25))
+    assert loose.loss <= 0.3
+    assert tight.loss <= 0.25
+    assert loose.cost <= tight.cost
+
+
+@pytest.mark.parametrize("kind", ["models", "exits"])
+@pytest.mark.parametrize("tradeoff", [0.0, 0.5, 0.95, 1.0])
+def test_value_is_the_mean_objective_on_the_trace(kind: str, tradeoff: float) -> None:
+    trace = make_trace(kind=kind)
+    for policy in (tt.fit(trace, tradeoff=tradeoff), *(tuned(trace, tradeoff) for tuned in tt.baselines.ALL.values())):
+        assert math.isclose(policy.value, tt.evaluate(policy, trace).objective, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def test_fit_beats_the_rules_of_thumb_where_there_is_much_to_gain() -> None:
+    train, test = make_trace(n=8000).split()
+    ours = tt.evaluate(tt.fit(train, tradeoff=0.95), test).objective
+    for tuned in (tt.baselines.static, tt.baselines.threshold, tt.baselines.patience):
+        assert ours < tt.evaluate(tuned(train, 0.95), test).objective
+
+
+def test_degenerate_traces() -> None:
+    ones = np.ones((20, 3))
+    for signal in (ones, ones * math.nan, ones * math.inf, ones * 1e308, np.tile([math.inf, -math.inf, 0.0], (20, 1))):
+        for loss in (ones, 0.0 * ones, 1e300 * ones):
+            for cost in ([0.0, 0.0, 0.0], [1.0, 2.0, 3.0]):
+                trace = tt.Trace(signal, loss, cost, prediction=ones)
+                policies = [tt.fit(trace, tradeoff=0.9), *(tuned(trace, 0.9) for tuned in tt.baselines.ALL.values())]
+                for policy in policies:
+                    assert (policy.replay(signal).answer >= 0).all()
+    single = tt.Trace([[0.5]], [[1.0]], [1.0])
+    assert tt.fit(single, tradeoff=0.9).replay([[0.1]]).answer.tolist() == [0]
+
+
+def test_static_baseline() -> None:
+    trace = tt.Trace(np.ones((10, 3)), np.tile([0.5, 0.1, 0.4], (10, 1)), [1.0, 1.0, 1.0], kind="models")
+    replay = tt.baselines.static(trace, 0.9).replay(trace.signal)
+    assert replay.answer.tolist() == [1] * 10
+    assert replay.consulted.tolist() == [[False, True, False]] * 10
+
+
+def test_patience_needs_predictions() -> None:
+    with pytest.raises(tt.ValidationError, match="prediction"):
+        tt.baselines.patience(make_trace(labels=False), 0.9)

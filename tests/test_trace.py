@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ttamer_fast as tt
+
+SIGNAL = [[0.9, 0.8], [0.3, 0.7], [0.5, 0.6]]
+LOSS = [[0.0, 1.0], [1.0, 0.0], [0.5, 0.25]]
+COST = [1.0, 4.0]
+
+
+def made(**changes: object) -> tt.Trace:
+    return tt.Trace(**{"signal": SIGNAL, "loss": LOSS, "cost": COST, **changes})  # type: ignore[arg-type]
+
+
+def test_arrays_are_read_only_contiguous_copies() -> None:
+    signal = np.asfortranarray(np.array(SIGNAL, np.float32))
+    trace = made(signal=signal, prediction=np.array([[0, 1], [1, 1], [2, 2]], np.int16))
+    signal[0, 0] = 0.0
+    assert trace.signal[0, 0] == np.float32(0.9)
+    assert trace.prediction is not None
+    for array, dtype in (
+        (trace.signal, np.float64),
+        (trace.loss, np.float64),
+        (trace.cost, np.float64),
+        (trace.prediction, np.int64),
+    ):
+        assert array.dtype == dtype
+        assert array.flags.c_contiguous
+        assert not array.flags.writeable
+    assert (trace.n, trace.k, len(trace)) == (3, 2, 3)
+
+
+def test_boolean_losses_and_names() -> None:
+    trace = made(loss=[[True, False]] * 3, stages=["small", "large"])
+    assert trace.loss.tolist() == [[1.0, 0.0]] * 3
+    assert trace.stages == ("small", "large")
+
+
+def test_costs_by_row() -> None:
+    trace = made(cost=[[1.0, 2.0], [3.0, 4.0], [2.0, 6.0]])
+    assert trace.mean_cost.tolist() == [2.0, 4.0]
+    assert trace.full_cost == 6.0
+    assert made(cost=[COST] * 3).cost.tolist() == COST
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"signal": [0.1, 0.2]}, "`signal` must have shape (n, k) with at least one row and one stage, got (2,)"),
+        (
+            {"signal": np.empty((0, 2))},
+            "`signal` must have shape (n, k) with at least one row and one stage, got (0, 2)",
+        ),
+        ({"signal": [["a", "b"]]}, "`signal` must be real numbers, got dtype <U1"),
+        ({"signal": [[1.0], [1.0, 2.0]]}, "`signal` must be a rectangular array of numbers"),
+        ({"loss": LOSS[:2]}, "`loss` must have shape (3, 2), got (2, 2)"),
+        ({"loss": [[0, 1], [1, -0.5], [0, 0]]}, "`loss` row 1 column 1 must be finite and at least 0, got -0.5"),
+        ({"loss": [[0, 1], [1, math.nan], [0, 0]]}, "`loss` row 1 column 1 must be finite and at least 0, got nan"),
+        ({"cost": [1.0]}, "`cost` must have shape (2,) or (3, 2), got (1,)"),
+        ({"cost": [1.0, math.inf]}, "`cost` entry 1 must be finite and at least 0, got inf"),
+        ({"prediction": [[0, 1], [1, 0.5], [0, 0]]}, "`prediction` row 1 column 1 must be an integer, got 0.5"),
+        ({"prediction": [[0, 1], [1, math.nan], [0, 0]]}, "`prediction` row 1 column 1 must be an integer, got nan"),
+        ({"prediction": [["a", "b"]] * 3}, "`prediction` must be integers, got dtype <U1"),
+        ({"prediction": [[0, 1]]}, "`prediction` must have shape (3, 2), got (1, 2)"),
+        ({"kind": "tree"}, "`kind` must be 'exits' or 'models', got 'tree'"),
+        ({"stages": ["a"]}, "`stages` must have 2 names, got 1"),
+        ({"stages": "ab"}, "`stages` must have 2 names, got a string"),
+        ({"stages": ["a", ""]}, "`stages` entry 1 must not be empty"),
+        ({"stages": ["a", "a"]}, "`stages` entry 1 must differ from the others, got 'a' again"),
+    ],
+)
+def test_refusals(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(tt.ValidationError) as raised:
+        made(**changes)
+    assert str(raised.value) == message
+
+
+def test_unsigned_hashes_keep_their_bits() -> None:
+    trace = made(prediction=np.array([[2**64 - 1, 0]] * 3, np.uint64))
+    assert trace.prediction is not None
+    assert trace.prediction[0].tolist() == [-1, 0]
+
+
+@given(n=st.integers(2, 40), share=st.floats(0.01, 0.99), seed=st.integers(0, 2**32 - 1))
+def test_split_is_a_partition(n: int, share: float, seed: int) -> None:
+    trace = tt.Trace(np.arange(n, dtype=float)[:, None], np.zeros((n, 1)), [1.0])
+    train, test = trace.split(test=share, seed=seed)
+    assert sorted([*train.signal[:, 0], *test.signal[:, 0]]) == list(range(n))
+    again, _ = trace.split(test=share, seed=seed)
+    assert again.digest == train.digest
+
+
+def test_rows() -> None:
+    trace = made(cost=[[1.0, 2.0], [3.0, 4.0], [2.0, 6.0]], prediction=[[0, 1], [1, 1], [2, 2]])
+    assert trace[1:].signal.tolist() == SIGNAL[1:]
+    assert trace.rows([True, False, True]).cost.tolist() == [[1.0, 2.0], [2.0, 6.0]]
+    assert trace.rows([2, 0]).loss.tolist() == [LOSS[2], LOSS[0]]
+    for bad in ([3], [True], [], [0.5], [[0]]):
+        with pytest.raises(tt.ValidationError, match="`index`"):
+            trace.rows(bad)
+    with pytest.raises(tt.ValidationError, match="`index` must leave at least one row"):
+        trace.rows(slice(5, None))
+    with pytest.raises(tt.ValidationError, match="`test`"):
+        trace.split(test=1.0)
+    with pytest.raises(tt.ValidationError, match="one row"):
+        trace[:1].split()
+
+
+def test_pickle_and_digest() -> None:
+    trace = made(prediction=[[0, 1], [1, 1], [2, 2]], kind="models")
+    copy = pickle.loads(pickle.dumps(trace))
+    assert copy.digest == trace.digest
+    assert not copy.signal.flags.writeable
+    assert made().digest != trace.digest
+    assert made(kind="models").digest != made().digest
