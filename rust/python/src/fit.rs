@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use ttamer::learn::{self, FitOptions, Kind, Method, Trace};
 
 use crate::convert::{floats, integers};
-use crate::errors::{invalid, raise};
+use crate::errors::invalid;
 use crate::policy::Policy;
 
 /// Learns a policy from arrays (n, k); `ttamer_fast.fit` and `ttamer_fast.baselines` are the public face.
@@ -43,5 +43,5 @@ pub fn fit(
         let trace = Trace::new(signal, loss, label, cost, kind)?;
         learn::fit(&trace, stages, &FitOptions { method, tradeoff, recall }, provenance)
     });
-    policy.map(Policy::new).map_err(|error| raise(py, error))
+    Policy::wrap(py, policy)
 }

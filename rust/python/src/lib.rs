@@ -13,7 +13,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 /// The Rust core: exact models, fitting, policies and decisions.
-#[pymodule(gil_used = false)]
+// `Run` relies on the GIL.
+#[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add("TTamerError", py.get_type::<errors::TTamerError>())?;
@@ -22,7 +23,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("PolicyFormatError", errors::policy_format(py)?)?;
     module.add_class::<model::Model>()?;
     module.add_class::<policy::Policy>()?;
-    module.add_class::<run::Run>()?;
+    module.add("Run", run::run_type(py)?)?;
     module.add_class::<policy::Batch>()?;
     module.add_class::<policy::Replay>()?;
     module.add_function(wrap_pyfunction!(model::solve, module)?)?;

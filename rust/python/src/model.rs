@@ -90,5 +90,5 @@ impl Model {
 pub fn solve(py: Python<'_>, model: &Model, recall: bool, default_loss: f64) -> PyResult<Policy> {
     let options = SolveOptions { recall, default_loss };
     let policy = py.detach(|| ttamer::compile(&model.inner, &options));
-    policy.map(Policy::new).map_err(|error| raise(py, error))
+    Policy::wrap(py, policy)
 }

@@ -9,18 +9,43 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 
 use crate::convert::{arrays, floats, integers};
 use crate::errors::{invalid, raise};
-use crate::run::Run;
+use crate::run::{self, Numbers};
 
 /// A compiled policy: immutable, safe to share between threads, picklable.
 #[pyclass(frozen, eq, module = "ttamer_fast")]
-#[derive(PartialEq)]
 pub struct Policy {
     inner: Arc<ttamer::Policy>,
+    numbers: Numbers,
+}
+
+impl PartialEq for Policy {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner == other.inner
+    }
 }
 
 impl Policy {
-    pub fn new(policy: ttamer::Policy) -> Self {
-        Self { inner: Arc::new(policy) }
+    /// Wraps a policy of the engine.
+    pub fn new(py: Python<'_>, policy: ttamer::Policy) -> PyResult<Self> {
+        let numbers = Numbers::new(py, policy.stages().len())?;
+        Ok(Self { inner: Arc::new(policy), numbers })
+    }
+
+    /// Wraps what the engine returned, or raises its error.
+    pub fn wrap(py: Python<'_>, policy: ttamer::Result<ttamer::Policy>) -> PyResult<Self> {
+        Self::new(py, policy.map_err(|error| raise(py, error))?)
+    }
+
+    /// The policy of the engine.
+    #[inline]
+    pub fn inner(&self) -> &ttamer::Policy {
+        &self.inner
+    }
+
+    /// The Python object for a stage number or none, borrowed from this policy.
+    #[inline]
+    pub fn number(&self, stage: u16) -> *mut pyo3::ffi::PyObject {
+        self.numbers.get(stage)
     }
 }
 
@@ -38,7 +63,7 @@ impl Policy {
     #[staticmethod]
     #[pyo3(signature = (data, /))]
     fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
-        ttamer::Policy::from_bytes(data).map(Self::new).map_err(|error| raise(py, error))
+        Self::wrap(py, ttamer::Policy::from_bytes(data))
     }
 
     /// The policy as bytes, deterministic.
@@ -51,7 +76,7 @@ impl Policy {
     #[staticmethod]
     #[pyo3(signature = (path, /))]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        ttamer::Policy::load(&path).map(Self::new).map_err(|error| raise(py, error))
+        Self::wrap(py, ttamer::Policy::load(&path))
     }
 
     /// Writes the policy, atomically.
@@ -61,8 +86,8 @@ impl Policy {
     }
 
     /// A new request.
-    fn start(&self) -> Run {
-        Run::new(Arc::clone(&self.inner))
+    fn start(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        run::start(slf)
     }
 
     /// `n` requests in step.
