@@ -5,20 +5,26 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::plan::STOP;
 use crate::policy::Policy;
 use crate::price::Price;
 use crate::rules::{
-    BeliefRule, FlatState, NO_LABEL, OpenStages, Rule, Rules, SLOTS, Seen, TreeRule, signed, stage_number,
+    BeliefRule, FlatState, NO_LABEL, NO_STAGE, OpenStages, Rule, Rules, SLOTS, Seen, TreeRule, signed, stage_number,
 };
 
 /// Lanes that one task works on; below this a batch is decided on the calling thread.
 const CHUNK: usize = 16_384;
+
+/// Up to this many stages, counting each in a pass of its own is faster than one pass with a table.
+const FEW_STAGES: usize = 16;
 
 /// What each lane's rule remembers besides its flat state.
 #[derive(Debug)]
 enum Memory {
     /// No stage has run, or the rule remembers nothing.
     None,
+    /// What the entry stage said, of the requests that it did not end; states are made when a second stage reports.
+    First(Vec<(f64, i64)>),
     /// What was seen, by slot, so that early stages touch little memory.
     Seen(Vec<Vec<Seen>>),
     /// Which stages are open.
@@ -78,10 +84,16 @@ impl Batch {
     }
 
     fn map<T: Clone>(&self, of: impl Fn(&FlatState) -> T) -> Vec<T> {
-        if self.lanes.is_empty() {
-            return vec![of(self.policy.begin().flat()); self.len()];
+        let begin = self.policy.begin();
+        match (&self.memory, self.policy.rules()) {
+            (Memory::First(_), Rules::Belief(rule)) => {
+                let mut entered = *begin.flat();
+                rule.enter_first(&mut entered);
+                vec![of(&entered); self.len()]
+            }
+            _ if self.lanes.is_empty() => vec![of(begin.flat()); self.len()],
+            _ => self.lanes.iter().map(of).collect(),
         }
-        self.lanes.iter().map(of).collect()
     }
 
     /// How many requests wait for `stage`.
@@ -160,41 +172,55 @@ impl Batch {
     }
 
     fn observe_beliefs(&mut self, rule: &BeliefRule, stage: usize, price: &Price, signals: Signals) {
-        let n = self.next.len();
-        if let Memory::Seen(seen) = &mut self.memory {
-            let entered = rule.nodes.iter().filter(|node| usize::from(node.stage) == stage);
-            let slots = entered.map(|node| usize::from(node.slot) + 1).max().unwrap_or(0);
-            if seen.len() < slots {
-                seen.resize_with(slots, || vec![Seen::NONE; n]);
+        match std::mem::replace(&mut self.memory, Memory::None) {
+            Memory::Seen(mut seen) => {
+                let entered = rule.nodes.iter().filter(|node| usize::from(node.stage) == stage);
+                let slots = entered.map(|node| usize::from(node.slot) + 1).max().unwrap_or(0);
+                if seen.len() < slots {
+                    seen.resize_with(slots, || vec![Seen::NONE; self.next.len()]);
+                }
+                step_beliefs(rule, stage, price, signals, &mut self.next, &mut self.lanes, &mut seen);
+                self.memory = Memory::Seen(seen);
             }
-            step_beliefs(rule, stage, price, signals, &mut self.next, &mut self.lanes, seen);
-        } else {
-            let begin = rule.begin();
-            let lane = |row: usize| {
-                let (mut flat, mut seen) = begin;
-                let (signal, label) = signals.at(row);
-                rule.step(&mut flat, &mut seen, signal, label, price);
-                let [first, ..] = seen;
-                (flat, first)
-            };
-            let mut first = Vec::new();
-            if n < 2 * CHUNK {
-                (self.lanes, first) = (0..n).map(lane).unzip();
-            } else {
-                (0..n).into_par_iter().with_min_len(CHUNK).map(lane).unzip_into_vecs(&mut self.lanes, &mut first);
+            Memory::First(kept) => {
+                self.memory = Memory::Seen(vec![self.enter_kept(rule, price, &kept)]);
+                self.observe_beliefs(rule, stage, price, signals);
             }
-            for (next, flat) in self.next.iter_mut().zip(&self.lanes) {
-                *next = flat.next;
-            }
-            self.memory = Memory::Seen(vec![first]);
+            _ => self.memory = Memory::First(first_actions(rule, &mut self.next, signals)),
         }
     }
 
+    /// Makes the states after the entry stage; those that it ended need no signal for it. Returns what it said.
+    fn enter_kept(&mut self, rule: &BeliefRule, price: &Price, kept: &[(f64, i64)]) -> Vec<Seen> {
+        let (begin, nothing) = rule.begin();
+        let mut ended = begin;
+        rule.enter_first(&mut ended);
+        let mut kept = kept.iter();
+        let mut first = vec![Seen::NONE; self.next.len()];
+        self.lanes = vec![ended; self.next.len()];
+        let lanes = self.lanes.iter_mut().zip(&mut first).zip(&self.next);
+        for ((flat, first), _) in lanes.filter(|(_, next)| **next != NO_STAGE) {
+            if let Some((signal, label)) = kept.next() {
+                let mut seen = nothing;
+                *flat = begin;
+                rule.step(flat, &mut seen, *signal, *label, price);
+                [*first, ..] = seen;
+            }
+        }
+        first
+    }
+
     fn recount(&mut self) {
-        self.waiting.fill(0);
-        for next in &self.next {
-            if let Some(count) = stage_number(*next).and_then(|stage| self.waiting.get_mut(stage)) {
-                *count += 1;
+        if self.waiting.len() <= FEW_STAGES {
+            for (stage, count) in self.waiting.iter_mut().enumerate() {
+                *count = self.next.iter().filter(|next| usize::from(**next) == stage).count();
+            }
+        } else {
+            self.waiting.fill(0);
+            for next in &self.next {
+                if let Some(count) = self.waiting.get_mut(usize::from(*next)) {
+                    *count += 1;
+                }
             }
         }
     }
@@ -213,6 +239,31 @@ impl Signals<'_> {
         let label = self.label.and_then(|label| label.get(k).copied());
         (self.signal.get(k).copied().unwrap_or(f64::NAN), label.unwrap_or(NO_LABEL))
     }
+}
+
+/// The first observation of every lane: decides on raw signals, and keeps them of the lanes that go on.
+fn first_actions(rule: &BeliefRule, next: &mut [u16], signals: Signals) -> Vec<(f64, i64)> {
+    let mut kept = Vec::with_capacity(next.len());
+    if let Some((threshold, child)) = rule.entry.threshold().filter(|_| rule.first_action(f64::NAN, NO_LABEL) != STOP) {
+        // The common case without a lookup per lane.
+        let onward = rule.stage_of(child);
+        for (row, next) in next.iter_mut().enumerate() {
+            let (signal, label) = signals.at(row);
+            *next = if signal >= threshold { NO_STAGE } else { onward };
+            if *next != NO_STAGE {
+                kept.push((signal, label));
+            }
+        }
+    } else {
+        for (row, next) in next.iter_mut().enumerate() {
+            let (signal, label) = signals.at(row);
+            *next = rule.stage_of(rule.first_action(signal, label));
+            if *next != NO_STAGE {
+                kept.push((signal, label));
+            }
+        }
+    }
+    kept
 }
 
 /// How many lanes wait for `stage` before each chunk of lanes.

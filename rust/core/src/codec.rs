@@ -75,10 +75,13 @@ impl Policy {
             Ok((_, rest)) if !rest.is_empty() => {
                 refuse(format!("damaged policy file: {} bytes are left over", rest.len()))
             }
-            Ok((policy, _)) => match policy.problem() {
-                Some(problem) => refuse(format!("invalid policy: {problem}")),
-                None => Ok(policy),
-            },
+            Ok((mut policy, _)) => {
+                if let Some(problem) = policy.problem() {
+                    return refuse(format!("invalid policy: {problem}"));
+                }
+                policy.prepare();
+                Ok(policy)
+            }
         }
     }
 

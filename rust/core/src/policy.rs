@@ -42,7 +42,8 @@ impl Policy {
     /// # Errors
     /// [`Error::Invalid`] where they do not.
     pub fn new(stages: Vec<String>, price: Price, rules: Rules, facts: Facts) -> Result<Self> {
-        let policy = Self { stages, price, rules, facts };
+        let mut policy = Self { stages, price, rules, facts };
+        policy.prepare();
         policy.problem().map_or(Ok(policy), |problem| Err(Error::invalid(format!("policy: {problem}"))))
     }
 
@@ -82,6 +83,11 @@ impl Policy {
             Rules::Tree(_) => true,
             Rules::Threshold(_) | Rules::Patience(_) => false,
         }
+    }
+
+    /// Derives what is not stored.
+    pub(crate) fn prepare(&mut self) {
+        self.rules.prepare();
     }
 
     /// Why this policy could not be executed, if so.

@@ -78,8 +78,21 @@ fn replay_rule<R: Rule>(policy: &Policy, rule: &R, k: usize, signal: &[f64], lab
 fn replay_chunk<R: Rule>(policy: &Policy, rule: &R, k: usize, chunk: Chunk) {
     let mut labels = chunk.label.map(|label| label.chunks_exact(k));
     let outputs = chunk.answer.iter_mut().zip(chunk.cost).zip(chunk.consulted.chunks_exact_mut(k));
+    let (begin, _) = rule.begin();
     for (((answer, cost), consulted), signal) in outputs.zip(chunk.signal.chunks_exact(k)) {
         let label = labels.as_mut().and_then(Iterator::next);
+        if let Some(first) = stage_number(begin.next) {
+            let label = label.and_then(|label| label.get(first).copied()).unwrap_or(NO_LABEL);
+            let signal = signal.get(first).copied().unwrap_or(f64::NAN);
+            if rule.ends_at_once(signal, label) {
+                *answer = first as i32;
+                *cost = policy.price().of(begin.last, first);
+                if let Some(mark) = consulted.get_mut(first) {
+                    *mark = true;
+                }
+                continue;
+            }
+        }
         let (mut flat, mut memory) = rule.begin();
         while let Some(stage) = stage_number(flat.next) {
             if let Some(mark) = consulted.get_mut(stage) {

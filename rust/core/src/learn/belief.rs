@@ -8,7 +8,7 @@ use super::pathwise;
 use super::trace::{Trace, Weights};
 use super::weigh::{self, Evidence};
 use crate::plan::Intervals;
-use crate::rules::{BeliefRule, LOGIT_LIMIT, NO_LABEL, Rule};
+use crate::rules::{BeliefRule, EntryCuts, LOGIT_LIMIT, NO_LABEL, Rule};
 
 /// Calibration and weights are fitted on at most this many evenly spaced rows; indices on all of them.
 const SAMPLE: usize = 50_000;
@@ -57,7 +57,7 @@ impl PathBelief {
                 weigh::node(&evidence, &path[..depth], trace.jump_cost(before, path[depth - 1]))
             })
             .collect();
-        let rule = BeliefRule { recall, scale, sensor, nodes, decide: Intervals::new() };
+        let rule = BeliefRule { recall, scale, sensor, nodes, decide: Intervals::new(), entry: EntryCuts::default() };
         let (belief, loss) = walk(trace, &rule);
         Self { path: path.to_vec(), rule, belief, loss }
     }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::sensor::LOGIT_LIMIT;
-use super::{FlatState, NO_LABEL, NO_STAGE, Rule, Sensor, stage_number};
+use super::{EntryCuts, FlatState, NO_LABEL, NO_STAGE, Rule, Sensor, stage_number};
 use crate::plan::{Intervals, STOP};
 use crate::price::Price;
 
@@ -105,9 +105,39 @@ pub struct BeliefRule {
     pub nodes: Vec<Node>,
     /// Stop or go to which node, one row per node, on the belief in hand.
     pub decide: Intervals,
+    /// The same for node 0, on its raw signal.
+    #[serde(skip)]
+    pub entry: EntryCuts,
 }
 
 impl BeliefRule {
+    /// Derives the decisions of node 0 on its raw signal.
+    pub(crate) fn prepare(&mut self) {
+        let sensor = self.nodes.first().and_then(|node| self.sensor.get(usize::from(node.stage)));
+        self.entry = sensor.map_or_else(EntryCuts::default, |sensor| EntryCuts::new(sensor, &self.decide));
+    }
+
+    /// Books the first report of a request that it ends.
+    pub fn enter_first(&self, flat: &mut FlatState) {
+        if let Some(node) = self.nodes.first() {
+            flat.pay(node.price);
+            flat.answer = node.stage;
+            flat.next = NO_STAGE;
+        }
+    }
+
+    /// The stage that runs on entering a node; none for [`STOP`].
+    #[inline]
+    pub fn stage_of(&self, node: i32) -> u16 {
+        usize::try_from(node).ok().and_then(|node| self.nodes.get(node)).map_or(NO_STAGE, |node| node.stage)
+    }
+
+    /// What follows the first report.
+    #[inline]
+    pub fn first_action(&self, signal: f64, label: i64) -> i32 {
+        if signal.is_nan() { self.decide.action(0, f64::INFINITY) } else { self.entry.action(signal, label) }
+    }
+
     /// The node that a request is about to enter.
     #[inline]
     pub fn node(&self, flat: &FlatState) -> Option<&Node> {
@@ -225,12 +255,20 @@ impl Rule for BeliefRule {
         let Some(node) = self.node(flat) else { return };
         flat.pay(node.price);
         self.report(node, flat, seen, signal, label);
-        let child = self.decide.action(usize::from(flat.mark), flat.best) as u16;
+        let child = match flat.mark {
+            0 => self.first_action(signal, label),
+            mark => self.decide.action(usize::from(mark), flat.best),
+        } as u16;
         flat.next = NO_STAGE;
         if let Some(node) = self.nodes.get(usize::from(child)) {
             flat.mark = child;
             flat.next = node.stage;
         }
+    }
+
+    #[inline]
+    fn ends_at_once(&self, signal: f64, label: i64) -> bool {
+        self.first_action(signal, label) == STOP
     }
 
     fn expected_loss(&self, flat: &FlatState) -> f64 {

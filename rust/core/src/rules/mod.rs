@@ -5,6 +5,7 @@
 
 mod belief;
 mod curve;
+mod entry;
 mod patience;
 mod sensor;
 mod state;
@@ -14,6 +15,7 @@ mod tree;
 
 pub use belief::{BeliefRule, Line, Node, SLOTS, Seen, Witness};
 pub use curve::{Curve, KNOTS};
+pub use entry::EntryCuts;
 pub use patience::PatienceRule;
 pub use sensor::{LOGIT_LIMIT, Sensor};
 pub use state::{FlatState, NO_LABEL, NO_STAGE, signed, stage_number};
@@ -39,6 +41,12 @@ pub trait Rule: Sync {
 
     /// Expected loss of the answer in hand, in the unit of the losses.
     fn expected_loss(&self, flat: &FlatState) -> f64;
+
+    /// Whether the first report alone ends the request; a cheap shortcut where it can be told without weighing.
+    #[inline]
+    fn ends_at_once(&self, _signal: f64, _label: i64) -> bool {
+        false
+    }
 }
 
 /// The rule of a compiled policy.
@@ -54,6 +62,15 @@ pub enum Rules {
     Threshold(ThresholdRule),
     /// A number of consecutive equal predictions; answers with the last stage.
     Patience(PatienceRule),
+}
+
+impl Rules {
+    /// Derives what is not stored; to be called once, before anything is decided.
+    pub(crate) fn prepare(&mut self) {
+        if let Self::Belief(rule) = self {
+            rule.prepare();
+        }
+    }
 }
 
 /// Runs `$body` with `$rule` bound to the concrete rule inside `$rules`.

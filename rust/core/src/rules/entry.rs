@@ -1,0 +1,132 @@
+//! The first decision of a request, made on the raw signal.
+//!
+//! Before anything else has run, belief is a function of one signal and one label, so that the decision is a step
+//! function of the signal: one comparison, without calibrating first.
+
+use serde::{Deserialize, Serialize};
+
+use super::Sensor;
+use crate::plan::{Intervals, STOP};
+
+/// Actions by signal, one row per class and one more for every other label.
+///
+/// The intervals are over the *negated* signal: confident requests, which stop, come first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EntryCuts {
+    intervals: Intervals,
+}
+
+impl EntryCuts {
+    /// The decisions of row 0 of `decide`, as a function of the signal that `sensor` calibrates.
+    pub fn new(sensor: &Sensor, decide: &Intervals) -> Self {
+        let mut intervals = Intervals::new();
+        for class in 0..=sensor.class.len() {
+            let (stop, steps) = steps_of(sensor, class as i64, decide);
+            intervals.push(stop, steps);
+        }
+        Self { intervals }
+    }
+
+    /// The action for a signal that is a number.
+    #[inline]
+    pub fn action(&self, signal: f64, label: i64) -> i32 {
+        let other = self.intervals.rows().saturating_sub(1);
+        let row = usize::try_from(label).map_or(other, |class| class.min(other));
+        // An infinite signal must not meet the limit of a row that never stops.
+        self.intervals.action(row, (-signal).max(f64::MIN))
+    }
+
+    /// Where no label matters and one threshold decides: the least signal that stops, and the action below it.
+    pub fn threshold(&self) -> Option<(f64, i32)> {
+        match self.intervals.table() {
+            [row] if row.len == 0 && row.last != STOP && row.stop > f64::NEG_INFINITY => Some((-row.stop, row.last)),
+            _ => None,
+        }
+    }
+}
+
+/// The step function for one class: limit up to which the negated signal stops, and `(limit, action)` beyond it.
+fn steps_of(sensor: &Sensor, class: i64, decide: &Intervals) -> (f64, Vec<(f64, i32)>) {
+    let logit = |x: f64| sensor.read(x, class);
+    let action = |x: f64| decide.action(0, logit(x));
+    let knots: Vec<f64> = sensor.curve.points().map(|(x, _)| x).collect();
+    let limits = decide.table().first().map_or_else(Vec::new, |row| {
+        decide.steps(row).map(|(limit, _)| limit).chain([row.stop]).filter(|limit| limit.is_finite()).collect()
+    });
+    let mut cuts = knots.clone();
+    for (left, right) in knots.iter().zip(knots.iter().skip(1)) {
+        // The logit is linear in between, so that each limit is crossed at most once.
+        let (from, to) = (logit(*left), logit(*left + 0.5 * (right - left)));
+        for limit in &limits {
+            let crossing = left + 0.5 * (right - left) * ((limit - from) / (to - from));
+            if crossing > *left && crossing < *right {
+                cuts.push(crossing);
+            }
+        }
+    }
+    cuts.sort_unstable_by(|a, b| b.total_cmp(a));
+    cuts.dedup();
+    // From the most confident signal down; each interval is closed at its lower end, where the negated signal ends.
+    let mut pieces: Vec<(f64, i32)> = Vec::new();
+    let mut push = |limit: f64, action: i32| match pieces.last_mut() {
+        Some(last) if last.1 == action => last.0 = limit,
+        _ => pieces.push((limit, action)),
+    };
+    for (at, cut) in cuts.iter().enumerate() {
+        let inside =
+            at.checked_sub(1).and_then(|above| cuts.get(above)).map_or(*cut, |above| cut + 0.5 * (above - cut));
+        push(-cut, action(inside));
+    }
+    push(f64::INFINITY, cuts.last().map_or(STOP, |lowest| action(*lowest)));
+    match pieces.split_first() {
+        Some(((limit, STOP), rest)) => (*limit, rest.to_vec()),
+        _ => (f64::NEG_INFINITY, pieces),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::Curve;
+
+    fn sensor(x: &[f64], z: &[f64], class: Vec<[f64; 2]>) -> Sensor {
+        let curve = Curve::through(x, z).unwrap_or_else(|| panic!("not a curve"));
+        Sensor { curve, class, mean_loss: 0.5, mean_logit: 0.0 }
+    }
+
+    fn intervals(stop: f64, steps: &[(f64, i32)]) -> Intervals {
+        let mut intervals = Intervals::new();
+        intervals.push(stop, steps.iter().copied());
+        intervals
+    }
+
+    #[test]
+    fn agrees_with_calibrating_first() {
+        let wavy =
+            sensor(&[0.0, 0.2, 0.5, 0.8, 1.0], &[2.0, 3.0, -1.0, 0.5, -4.0], vec![[0.0, 1.0], [1.0, 0.5], [0.3, -1.0]]);
+        for decide in [
+            intervals(-0.7, &[(f64::INFINITY, 1)]),
+            intervals(-2.0, &[(0.2, 1), (1.5, 2), (f64::INFINITY, STOP)]),
+            intervals(f64::NEG_INFINITY, &[(f64::INFINITY, 3)]),
+            intervals(f64::INFINITY, &[]),
+        ] {
+            let cuts = EntryCuts::new(&wavy, &decide);
+            for label in [-5, 0, 1, 2, 3, 99] {
+                for i in -20..=1220 {
+                    let x = f64::from(i) / 1000.0 + 1e-7;
+                    assert_eq!(cuts.action(x, label), decide.action(0, wavy.read(x, label)), "at {x}, label {label}");
+                }
+                for x in [f64::INFINITY, f64::NEG_INFINITY, 1e308, -1e308] {
+                    assert_eq!(cuts.action(x, label), decide.action(0, wavy.read(x, label)), "at {x}, label {label}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_falling_curve_gives_one_threshold() {
+        let falling = sensor(&[0.0, 0.5, 1.0], &[2.0, 0.0, -2.0], Vec::new());
+        let cuts = EntryCuts::new(&falling, &intervals(-1.0, &[(f64::INFINITY, 1)]));
+        assert_eq!(cuts.threshold(), Some((0.75, 1)));
+    }
+}
