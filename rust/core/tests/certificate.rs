@@ -31,10 +31,12 @@ fn doctor(plan: &mut Plan, dice: &mut Dice) {
     match plan {
         Plan::Chain(plan) => {
             let old = std::mem::replace(&mut plan.intervals, Intervals::new());
-            for row in 0..old.rows() {
-                let steps = old.first[row] as usize..old.first[row + 1] as usize;
-                let steps: Vec<(f64, i32)> = steps.map(|k| (old.limit[k], old.next[k])).collect();
-                let stop = if dice.roll(3) == 0 { dice.roll(9) as f64 / 8.0 } else { old.stop[row] };
+            for row in old.table() {
+                let mut steps: Vec<(f64, i32)> = old.steps(row).collect();
+                if row.last != STOP {
+                    steps.push((f64::INFINITY, row.last));
+                }
+                let stop = if dice.roll(3) == 0 { dice.roll(9) as f64 / 8.0 } else { row.stop };
                 plan.intervals.push(stop, steps);
             }
         }

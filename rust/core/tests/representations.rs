@@ -95,7 +95,8 @@ fn close(a: &Solution, b: &Solution) {
         assert!(x == y || (x - y).abs() < 1e-9, "{x} {y}");
     }
     if let (Plan::Chain(a), Plan::Chain(b)) = (&a.plan, &b.plan) {
-        let differ = a.intervals.stop.iter().zip(&b.intervals.stop).filter(|(x, y)| (*x - *y).abs() > 1e-9).count();
+        let rows = a.intervals.table().iter().zip(b.intervals.table());
+        let differ = rows.filter(|(x, y)| (x.stop - y.stop).abs() > 1e-9).count();
         assert_eq!(differ, 0);
     }
 }
