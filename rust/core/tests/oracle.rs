@@ -1,5 +1,5 @@
 //! Solvers against brute force over the full information state, and theorems as properties.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 

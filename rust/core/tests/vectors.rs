@@ -1,5 +1,5 @@
 //! The shared vectors: value, index, value without recall, and what the plan really does.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 

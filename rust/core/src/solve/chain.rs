@@ -190,8 +190,15 @@ fn stage_gains(
     let rows = &rows[..order.len()];
     let from = rows.iter().map(|row| row.from).collect();
     let own = rows.iter().map(|row| row.own).collect();
-    let cross: Vec<usize> = rows.iter().map(|row| kept.partition_point(|m| *m < row.cross)).collect();
-    let low = cross.iter().copied().min().unwrap_or(0);
+    let cross: Vec<usize> = rows
+        .iter()
+        .map(|row| {
+            let cross = kept.partition_point(|m| *m < row.cross);
+            // A state that never gains has nothing before its own loss.
+            if cross < row.from { cross } else { kept.len() }
+        })
+        .collect();
+    let low = cross.iter().copied().min().unwrap_or(kept.len());
     StageGains { order, loss, from, own, cross, gain, low }
 }
 

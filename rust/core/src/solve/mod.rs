@@ -6,8 +6,9 @@
 //! | line, skip | no | `no_recall.rs` |
 //! | tree, forest | yes | `tree.rs` |
 //!
-//! `grid.rs`, `product.rs` and `memory.rs` are shared.
+//! `grid.rs`, `product.rs` and `memory.rs` are shared; `certify.rs` checks what any of them says.
 
+mod certify;
 mod chain;
 mod grid;
 mod memory;
@@ -15,6 +16,8 @@ mod no_recall;
 mod product;
 mod stack;
 mod tree;
+
+pub use certify::{Certificate, verify};
 
 use crate::error::{Error, Result};
 use crate::model::{Graph, Model};

@@ -10,7 +10,7 @@ use crate::transition::{Csr, Transition};
 /// Rows of one task: enough to pay for packing the other operand, few enough to keep all cores busy.
 const ROWS: usize = 128;
 /// Columns of one dense product; the staircase of the table is followed in steps of this width.
-pub(crate) const COLUMNS: usize = 128;
+pub(crate) const COLUMNS: usize = 64;
 
 /// Rows and columns of a view.
 pub(crate) fn part(mut view: ArrayView2<'_, f64>, rows: Range<usize>, columns: Range<usize>) -> ArrayView2<'_, f64> {

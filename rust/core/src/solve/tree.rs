@@ -112,6 +112,13 @@ impl Steps {
             .collect()
     }
 
+    /// E[(x − Y)⁺] in one row.
+    pub(crate) fn paid(&self, row: usize, x: f64) -> f64 {
+        let f = self.table.row(row);
+        let ends = self.point.iter().skip(1).copied().chain([f64::INFINITY]);
+        self.point.iter().zip(ends).zip(f).map(|((from, to), f)| f * (x.min(to) - from).max(0.0)).sum()
+    }
+
     /// W = max(σ, Y), by the parent's states, where it can matter.
     pub(crate) fn floor(self, model: &Model, v: usize, index: &[f64]) -> Result<Self> {
         let rows = model.parent(v).map_or(1, |p| model.states(p));
