@@ -71,14 +71,15 @@ def load_images(limit: int | None = None, seed: int = 0) -> Images:
 
 
 def train(images: Images, trees: int) -> tuple[Stage, ...]:
-    """Fit the four models."""
+    """Fit the four models; the SVM learns from shifted copies of the images too."""
     linear = require("sklearn.linear_model", "demo")
     forest = require("sklearn.ensemble", "demo").RandomForestClassifier(trees, random_state=0)
-    machine = require("sklearn.svm", "demo").SVC(C=5.0, gamma=0.3)
+    machine = require("sklearn.svm", "demo").SVC(C=5.0, gamma=0.3, cache_size=500)
     coarse, fine = linear.LogisticRegression(C=10.0, max_iter=2000), linear.LogisticRegression(C=0.3, max_iter=2000)
     coarse.fit(_pooled(images.pixels), images.digit)
-    for model in (fine, forest, machine):
+    for model in (fine, forest):
         model.fit(images.pixels, images.digit)
+    machine.fit(_shifted(images.pixels), np.repeat(images.digit, 9))
     return (
         Stage(STAGES[0], lambda pixels: coarse.predict_proba(_pooled(pixels)), lead=False),
         Stage(STAGES[1], fine.predict_proba, lead=False),
@@ -121,3 +122,10 @@ def _pooled(pixels: Floats) -> Floats:
     """(n, 64) to the means of 2×2 pixels, (n, 16)."""
     pooled: Floats = pixels.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
     return pooled
+
+
+def _shifted(pixels: Floats) -> Floats:
+    """(n, 64) to the nine shifts of each image by at most a pixel, (9 n, 64)."""
+    padded = np.pad(pixels.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
+    shifts = [padded[:, down : down + 8, right : right + 8] for down in range(3) for right in range(3)]
+    return np.stack(shifts, axis=1).reshape(-1, 64)
