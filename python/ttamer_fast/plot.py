@@ -111,7 +111,9 @@ def _draw_belief(rule: dict[str, Any], stages: list[str], facts: dict[str, Any])
     decisions.set_title(_headline(facts), loc="left")
     for i, sensor in enumerate(rule["sensors"]):
         x, y = zip(*sensor["curve"], strict=True)
-        curves.plot(x, [max(value, LEAST_LOSS * rule["scale"]) for value in y], color=_colour(i), linewidth=1.8, label=stages[i])
+        curves.plot(
+            x, [max(value, LEAST_LOSS * rule["scale"]) for value in y], color=_colour(i), linewidth=1.8, label=stages[i]
+        )
     curves.set_yscale("log")
     curves.set_xlabel("signal")
     curves.set_ylabel("expected loss of that stage alone")
