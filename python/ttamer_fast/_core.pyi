@@ -7,7 +7,20 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__: list[str]
+__all__ = [
+    "Batch",
+    "Model",
+    "Policy",
+    "PolicyFormatError",
+    "Replay",
+    "Run",
+    "RunFinishedError",
+    "TTamerError",
+    "ValidationError",
+    "build_info",
+    "fit",
+    "solve",
+]
 
 class TTamerError(Exception): ...
 class ValidationError(TTamerError, ValueError): ...

@@ -27,7 +27,7 @@ RULE_STYLES: dict[str, dict[str, Any]] = {
     "stage_thresholds": {"color": "#228833", "linewidth": 1.4, "marker": "^", "markersize": 4},
     "patience": {"color": "#ccbb44", "linewidth": 1.4, "marker": "D", "markersize": 3.5},
     "markov": {"color": "#aa3377", "linewidth": 1.4, "marker": "v", "markersize": 4},
-    cv.CLAIRVOYANT: {"color": "#888888", "linewidth": 1.2, "linestyle": ":"},
+    cv.CLAIRVOYANT: {"color": "#888888", "linewidth": 1.2, "linestyle": ":", "marker": "*", "markersize": 5},
 }
 
 
@@ -111,10 +111,9 @@ def _draw_belief(rule: dict[str, Any], stages: list[str], facts: dict[str, Any])
     decisions.set_title(_headline(facts), loc="left")
     for i, sensor in enumerate(rule["sensors"]):
         x, y = zip(*sensor["curve"], strict=True)
-        curves.plot(
-            x, [max(value, LEAST_LOSS * rule["scale"]) for value in y], color=_colour(i), linewidth=1.8, label=stages[i]
-        )
+        curves.plot(x, y, color=_colour(i), linewidth=1.8, label=stages[i])
     curves.set_yscale("log")
+    curves.set_ylim(bottom=max(curves.get_ylim()[0], LEAST_LOSS * rule["scale"]))
     curves.set_xlabel("signal")
     curves.set_ylabel("expected loss of that stage alone")
     curves.set_title("How signals are read", loc="left")
