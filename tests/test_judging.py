@@ -62,21 +62,19 @@ def test_comparison() -> None:
     names = [row.name for row in result.rows]
     assert names == [
         "last stage",
-        "single stage",
         "static",
         "threshold",
         "stage_thresholds",
         "patience",
         "markov",
         "fit, no recall",
-        "fit, recall",
         "fit",
         "clairvoyant",
     ]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert result[result.reference].difference == 0.0
-    simple = names[:7]
+    simple = names[:6]
     assert result[result.reference].objective == min(result[name].objective for name in simple)
     for row in result.rows:
         assert row.difference == pytest.approx(row.objective - result[result.reference].objective)
@@ -97,7 +95,6 @@ def test_comparison() -> None:
 def test_comparison_without_predictions_or_of_exits() -> None:
     names = [row.name for row in tt.compare(make_trace(n=300, labels=False, kind="exits"), folds=2).rows]
     assert "patience" not in names
-    assert "single stage" not in names
 
 
 def test_a_useless_cascade_is_called_so() -> None:

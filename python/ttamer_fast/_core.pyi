@@ -7,6 +7,21 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+__all__ = [
+    "Batch",
+    "Model",
+    "Policy",
+    "PolicyFormatError",
+    "Replay",
+    "Run",
+    "RunFinishedError",
+    "TTamerError",
+    "ValidationError",
+    "build_info",
+    "fit",
+    "solve",
+]
+
 class TTamerError(Exception): ...
 class ValidationError(TTamerError, ValueError): ...
 class PolicyFormatError(TTamerError, ValueError): ...

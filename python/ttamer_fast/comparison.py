@@ -103,8 +103,8 @@ def compare(
     Returns
     -------
     Comparison
-        Rules: always the last stage; the best single stage (kind models); every baseline; the default fit, and the
-        same with and without recall; the clairvoyant bound, which no rule can reach.
+        Rules: always the last stage; every baseline (`static` is the best single exit or model); the fit without
+        recall; the default fit; the clairvoyant bound, which no rule can reach.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def _verdict(objective: dict[str, Floats]) -> tuple[str, ...]:
     )
     return (
         _sentence("a cascade", objective[cv.FIT], objective[alone], f"the best without one ({alone})"),
-        _sentence("recall", objective[cv.FIT_RECALL], objective[cv.FIT_NO_RECALL], "the fit without it"),
+        _sentence("recall", objective[cv.FIT], objective[cv.FIT_NO_RECALL], "the fit without it"),
     )
 
 

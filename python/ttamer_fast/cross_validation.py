@@ -19,26 +19,21 @@ Rule = Callable[[Trace, Trace, float], Outcome]
 """(training rows, test rows, trade-off) to what happens on the test rows."""
 
 FIT = "fit"
-FIT_RECALL = "fit, recall"
 FIT_NO_RECALL = "fit, no recall"
 LAST = "last stage"
-SINGLE = "single stage"
 CLAIRVOYANT = "clairvoyant"
 
-FITS = (FIT, FIT_RECALL, FIT_NO_RECALL)
-WITHOUT_CASCADE = ("static", LAST, SINGLE)
+FITS = (FIT, FIT_NO_RECALL)
+WITHOUT_CASCADE = ("static", LAST)
 
 
 def rules(trace: Trace) -> dict[str, Rule]:
     """Every rule that applies to `trace`, by name, simple ones first, the lower bound last."""
     found: dict[str, Rule] = {LAST: _last_stage}
-    if trace.kind == "models":
-        found[SINGLE] = _single_stage
     for name, baseline in baselines.ALL.items():
         if name != "patience" or trace.prediction is not None:
             found[name] = partial(_baseline, baseline)
     found[FIT_NO_RECALL] = partial(_fit, recall=False)
-    found[FIT_RECALL] = partial(_fit, recall=True)
     found[FIT] = partial(_fit, recall="auto")
     found[CLAIRVOYANT] = _clairvoyant
     return found
@@ -84,11 +79,6 @@ def _baseline(tuned: Callable[[Trace, float], Policy], train: Trace, test: Trace
 
 def _last_stage(_train: Trace, test: Trace, _tradeoff: float) -> Outcome:
     return outcome.always(test, test.k - 1)
-
-
-def _single_stage(train: Trace, test: Trace, tradeoff: float) -> Outcome:
-    means = [outcome.always(train, i).objective(tradeoff, train.full_cost).mean() for i in range(train.k)]
-    return outcome.always(test, int(np.argmin(means)))
 
 
 def _clairvoyant(_train: Trace, test: Trace, tradeoff: float) -> Outcome:

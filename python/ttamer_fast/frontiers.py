@@ -109,7 +109,7 @@ def frontier(
     >>> [point.tradeoff for point in result.points["fit"]]
     [0.5, 0.9]
     """
-    redundant = (cv.LAST, cv.SINGLE, "static", cv.FIT_RECALL)
+    redundant = (cv.LAST, "static")
     chosen = {name: rule for name, rule in cv.rules(trace).items() if name not in redundant}
     ordered = sorted(tradeoffs)
     results = cv.cross_validate(trace, chosen, ordered, folds, seed, progress)

@@ -18,7 +18,7 @@ __all__ = ["plot_frontier", "plot_policy"]
 STOP_COLOUR = "#2a9d5c"
 STAGE_COLOURS = ("#4477aa", "#ee8866", "#aa3377", "#ccbb44", "#66ccee", "#997700", "#bb5566", "#44aa99", "#777777")
 LEAST_LOSS = 1e-4
-"""Where the logarithmic axes of expected losses begin."""
+"""Where logarithmic axes of expected losses begin at the latest, over the largest loss."""
 
 RULE_STYLES: dict[str, dict[str, Any]] = {
     cv.FIT: {"color": "#c1272d", "linewidth": 2.6, "marker": "o", "markersize": 5, "zorder": 5},
@@ -27,7 +27,7 @@ RULE_STYLES: dict[str, dict[str, Any]] = {
     "stage_thresholds": {"color": "#228833", "linewidth": 1.4, "marker": "^", "markersize": 4},
     "patience": {"color": "#ccbb44", "linewidth": 1.4, "marker": "D", "markersize": 3.5},
     "markov": {"color": "#aa3377", "linewidth": 1.4, "marker": "v", "markersize": 4},
-    cv.CLAIRVOYANT: {"color": "#888888", "linewidth": 1.2, "linestyle": ":"},
+    cv.CLAIRVOYANT: {"color": "#888888", "linewidth": 1.2, "linestyle": ":", "marker": "*", "markersize": 5},
 }
 
 
@@ -56,7 +56,7 @@ def plot_frontier(frontier: Frontier, path: str | PathLike[str]) -> None:
             [p.cost for p in ordered], [p.loss for p in ordered], label=name.replace("_", " "), **RULE_STYLES[name]
         )
     for i, point in enumerate(frontier.stage_points):
-        axes.plot(point.cost, point.loss, "k+", markersize=9, label="one stage alone" if i == 0 else None)
+        axes.plot(point.cost, point.loss, "k+", markersize=9, label="one stage alone:" if i == 0 else None)
         axes.annotate(
             str(i), (point.cost, point.loss), xytext=(4, 4), textcoords="offset points", fontsize=9, color="#333333"
         )
@@ -66,9 +66,11 @@ def plot_frontier(frontier: Frontier, path: str | PathLike[str]) -> None:
     axes.set_xlabel("mean cost per request")
     axes.set_ylabel("mean loss")
     axes.set_title(f"Loss against cost, {frontier.folds}-fold cross-validation on {frontier.n:,} requests", loc="left")
-    names = "\n".join(f"{i}  {name}" for i, name in enumerate(frontier.stages))
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    figure.text(0.995, 0.02, "stages alone (+)\n" + names, ha="right", va="bottom", fontsize=8.5, color="#333333")
+    handles, labels = axes.get_legend_handles_labels()
+    for i, name in enumerate(frontier.stages):
+        handles.append(require("matplotlib.lines", "plot").Line2D([], [], linestyle="none"))
+        labels.append(f"{i}  {name}")
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
     axes.grid(alpha=0.25)
     _write(figure, path)
 
@@ -104,13 +106,14 @@ def _draw_belief(rule: dict[str, Any], stages: list[str], facts: dict[str, Any])
     k = len(stages)
     figure = _figure(12.5, max(3.8, 1.6 + 0.62 * k))
     decisions, curves = figure.subplots(1, 2, width_ratios=(1.45, 1.0))
-    _bars(decisions, rule["decisions"], stages, largest=rule.get("scale", 1.0))
+    _bars(decisions, rule["decisions"], stages, largest=rule["scale"])
     decisions.set_xlabel("expected loss of the answer in hand")
     decisions.set_title(_headline(facts), loc="left")
     for i, sensor in enumerate(rule["sensors"]):
         x, y = zip(*sensor["curve"], strict=True)
-        curves.plot(x, [max(value, LEAST_LOSS) for value in y], color=_colour(i), linewidth=1.8, label=stages[i])
+        curves.plot(x, y, color=_colour(i), linewidth=1.8, label=stages[i])
     curves.set_yscale("log")
+    curves.set_ylim(bottom=max(curves.get_ylim()[0], LEAST_LOSS * rule["scale"]))
     curves.set_xlabel("signal")
     curves.set_ylabel("expected loss of that stage alone")
     curves.set_title("How signals are read", loc="left")
@@ -121,19 +124,22 @@ def _draw_belief(rule: dict[str, Any], stages: list[str], facts: dict[str, Any])
 
 def _bars(axes: Any, decisions: list[dict[str, Any]], stages: list[str], largest: float) -> None:
     """One bar a stage: where to stop, and which stage is next elsewhere."""
-    ends = [LEAST_LOSS, largest]
-    for row in decisions:
-        if math.isfinite(float(row["stop"])):
-            ends.append(max(float(row["stop"]), LEAST_LOSS))
-    low, high = min(ends), max(ends)
-    shown = set()
+    stops = [float(row["stop"]) for row in decisions if 0.0 < float(row["stop"]) < largest]
+    low, high = max(0.1 * min(stops, default=largest), LEAST_LOSS * largest), largest
+    shown: set[int] = set()
     for row in decisions:
         left = low
         for limit, following in [(row["stop"], -1), *row["next"]]:
             right = min(max(float(limit), low), high)
             if right > left:
-                colour = STOP_COLOUR if following < 0 else _colour(following)
-                axes.barh(row["stage"], right - left, left=left, height=0.66, color=colour, edgecolor="white")
+                axes.barh(
+                    row["stage"],
+                    right - left,
+                    left=left,
+                    height=0.66,
+                    color=_action_colour(following),
+                    edgecolor="white",
+                )
                 if math.log(right / left) > 0.09 * math.log(high / low):
                     text = "stop" if following < 0 else f"run {following}"
                     axes.text(
@@ -145,11 +151,7 @@ def _bars(axes: Any, decisions: list[dict[str, Any]], stages: list[str], largest
     axes.set_xlim(low, high)
     axes.set_yticks(range(len(stages)), stages)
     axes.set_ylim(len(stages) - 0.5, -0.5)
-    patch = require("matplotlib.patches", "plot").Patch
-    handles = [
-        patch(color=STOP_COLOUR if j < 0 else _colour(j), label="stop" if j < 0 else f"run {j}") for j in sorted(shown)
-    ]
-    axes.legend(handles=handles, frameon=False, ncols=6, fontsize=8.5, loc="upper left", bbox_to_anchor=(0.0, -0.14))
+    _explain(axes, shown)
 
 
 def _draw_threshold(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
@@ -189,18 +191,39 @@ def _draw_patience(rule: dict[str, Any], stages: list[str], facts: dict[str, Any
 
 
 def _draw_table(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
-    figure = _figure(8.4, max(3.0, 1.4 + 0.5 * len(stages)))
+    figure = _figure(8.4, max(3.0, 1.6 + 0.5 * len(stages)))
     axes = figure.add_subplot()
+    shown: set[int] = set()
     for row in rule["decisions"]:
-        axes.plot(row["state"], float(row["stop"]), "s", color=_colour(row["stage"]), markersize=4)
-    for i, name in enumerate(stages):
-        axes.plot([], [], "s", color=_colour(i), label=name)
-    axes.set_xlabel("state of the stage that just ran")
-    axes.set_ylabel("stop at a weighted loss in hand up to")
+        if row["state"] is not None:
+            following = _next_stage(row, float(row["loss"]))
+            axes.barh(row["stage"], 1.0, left=row["state"] - 0.5, height=0.66, color=_action_colour(following))
+            shown.add(following)
+    axes.set_yticks(range(len(stages)), stages)
+    axes.set_ylim(len(stages) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(require("matplotlib.ticker", "plot").MaxNLocator(integer=True))
+    axes.set_xlabel("state of the stage that just ran, its own answer in hand")
     axes.set_title(_headline(facts), loc="left")
-    axes.legend(frameon=False, fontsize=8.5)
-    axes.grid(alpha=0.25)
+    _explain(axes, shown)
     return figure
+
+
+def _next_stage(row: dict[str, Any], loss: float) -> int:
+    """The stage to run in one row of decisions with `loss` in hand, or -1."""
+    if loss <= float(row["stop"]) or not row["next"]:
+        return -1
+    return next((int(stage) for limit, stage in row["next"] if loss <= float(limit)), -1)
+
+
+def _explain(axes: Any, actions: set[int]) -> None:
+    """A legend of the colours of actions, below the axes."""
+    patch = require("matplotlib.patches", "plot").Patch
+    handles = [patch(color=_action_colour(j), label="stop" if j < 0 else f"run {j}") for j in sorted(actions)]
+    axes.figure.legend(handles=handles, frameon=False, ncols=10, fontsize=8.5, loc="outside lower left")
+
+
+def _action_colour(following: int) -> str:
+    return STOP_COLOUR if following < 0 else _colour(following)
 
 
 def _headline(facts: dict[str, Any]) -> str:

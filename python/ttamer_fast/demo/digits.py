@@ -43,12 +43,11 @@ class Images:
 
 
 class Stage:
-    """A fitted model: scores (n, 10) from pixels (n, 64); confidence is the best score, or its lead for an SVM."""
+    """A fitted model: probabilities (n, 10) from pixels (n, 64); confidence is the largest one."""
 
-    def __init__(self, name: str, scores: Callable[[Floats], Floats], lead: bool) -> None:
+    def __init__(self, name: str, probabilities: Callable[[Floats], Floats]) -> None:
         self.name = name
-        self._scores = scores
-        self._lead = lead
+        self._probabilities = probabilities
 
     def __call__(self, pixels: Floats) -> Answer:
         """Answer one request, pixels (64,)."""
@@ -57,10 +56,8 @@ class Stage:
 
     def many(self, pixels: Floats) -> tuple[Ints, Floats]:
         """Digits (n,) and confidences (n,) for pixels (n, 64)."""
-        scores = self._scores(pixels)
-        digit = scores.argmax(axis=1)
-        ordered = np.sort(scores, axis=1)
-        return digit, ordered[:, -1] - ordered[:, -2] if self._lead else ordered[:, -1]
+        probabilities = self._probabilities(pixels)
+        return probabilities.argmax(axis=1), probabilities.max(axis=1)
 
 
 def load_images(limit: int | None = None, seed: int = 0) -> Images:
@@ -71,19 +68,20 @@ def load_images(limit: int | None = None, seed: int = 0) -> Images:
 
 
 def train(images: Images, trees: int) -> tuple[Stage, ...]:
-    """Fit the four models."""
+    """Fit the four models; all of them give probabilities."""
     linear = require("sklearn.linear_model", "demo")
     forest = require("sklearn.ensemble", "demo").RandomForestClassifier(trees, random_state=0)
-    machine = require("sklearn.svm", "demo").SVC(C=5.0, gamma=0.3)
+    kernel = require("sklearn.svm", "demo").SVC(C=5.0, gamma=0.3)
+    machine = require("sklearn.calibration", "demo").CalibratedClassifierCV(kernel)
     coarse, fine = linear.LogisticRegression(C=10.0, max_iter=2000), linear.LogisticRegression(C=0.3, max_iter=2000)
     coarse.fit(_pooled(images.pixels), images.digit)
     for model in (fine, forest, machine):
         model.fit(images.pixels, images.digit)
     return (
-        Stage(STAGES[0], lambda pixels: coarse.predict_proba(_pooled(pixels)), lead=False),
-        Stage(STAGES[1], fine.predict_proba, lead=False),
-        Stage(STAGES[2], forest.predict_proba, lead=False),
-        Stage(STAGES[3], machine.decision_function, lead=True),
+        Stage(STAGES[0], lambda pixels: coarse.predict_proba(_pooled(pixels))),
+        Stage(STAGES[1], fine.predict_proba),
+        Stage(STAGES[2], forest.predict_proba),
+        Stage(STAGES[3], machine.predict_proba),
     )
 
 

@@ -31,10 +31,10 @@ class DemoSettings:
     served_share: float = 1 / 3
     cross_fit_folds: int = 5
     folds: int = 5
-    trees: int = 30
+    trees: int = 100
     latency_calls: int = 200
-    tradeoff: float = 0.985
-    tradeoffs: tuple[float, ...] = (0.5, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995)
+    tradeoff: float = 0.97
+    tradeoffs: tuple[float, ...] = (0.5, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.98, 0.99, 0.995)
 
 
 @dataclass(frozen=True)
