@@ -1,6 +1,5 @@
 //! The online path on a fitted 6-stage policy: one observation, a whole request, a batch, a replay.
 #![expect(clippy::unwrap_used, reason = "a bench may stop on a broken set-up")]
-#![expect(missing_docs, reason = "criterion's macros generate undocumented items")]
 
 use std::hint::black_box;
 use std::sync::Arc;
