@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::plan::STOP;
 use crate::policy::Policy;
 use crate::price::Price;
 use crate::rules::{
@@ -213,7 +212,7 @@ impl Batch {
     fn recount(&mut self) {
         if self.waiting.len() <= FEW_STAGES {
             for (stage, count) in self.waiting.iter_mut().enumerate() {
-                *count = self.next.iter().filter(|next| usize::from(**next) == stage).count();
+                *count = count_of(&self.next, stage as u16);
             }
         } else {
             self.waiting.fill(0);
@@ -224,6 +223,11 @@ impl Batch {
             }
         }
     }
+}
+
+/// How many lanes wait for `stage`; sums of narrow numbers, which the compiler turns into vector code.
+fn count_of(next: &[u16], stage: u16) -> usize {
+    next.chunks(CHUNK).map(|chunk| usize::from(chunk.iter().map(|next| u16::from(*next == stage)).sum::<u16>())).sum()
 }
 
 /// The signals and labels of the waiting requests, in ascending order of request.
@@ -243,26 +247,39 @@ impl Signals<'_> {
 
 /// The first observation of every lane: decides on raw signals, and keeps them of the lanes that go on.
 fn first_actions(rule: &BeliefRule, next: &mut [u16], signals: Signals) -> Vec<(f64, i64)> {
-    let mut kept = Vec::with_capacity(next.len());
-    if let Some((threshold, child)) = rule.entry.threshold().filter(|_| rule.first_action(f64::NAN, NO_LABEL) != STOP) {
-        // The common case without a lookup per lane.
-        let onward = rule.stage_of(child);
-        for (row, next) in next.iter_mut().enumerate() {
-            let (signal, label) = signals.at(row);
-            *next = if signal >= threshold { NO_STAGE } else { onward };
-            if *next != NO_STAGE {
-                kept.push((signal, label));
-            }
+    let plain = rule.entry.thresholds().filter(|found| found.onward == rule.first_action(f64::NAN, NO_LABEL));
+    match (plain, signals.label) {
+        (Some(found), Some(label)) => {
+            let onward = rule.stage_of(found.onward);
+            keep_where(next, signals, |row, signal| {
+                let least = label.get(row).map_or(f64::INFINITY, |label| found.least(*label));
+                if signal >= least { NO_STAGE } else { onward }
+            })
         }
-    } else {
-        for (row, next) in next.iter_mut().enumerate() {
-            let (signal, label) = signals.at(row);
-            *next = rule.stage_of(rule.first_action(signal, label));
-            if *next != NO_STAGE {
-                kept.push((signal, label));
-            }
+        (Some(found), None) => {
+            let (onward, least) = (rule.stage_of(found.onward), found.least(NO_LABEL));
+            keep_where(next, signals, |_, signal| if signal >= least { NO_STAGE } else { onward })
+        }
+        (None, _) => {
+            keep_where(next, signals, |row, signal| rule.stage_of(rule.first_action(signal, signals.at(row).1)))
         }
     }
+}
+
+/// Sets what is next for every lane, and keeps the signals and labels of those that go on.
+#[inline]
+fn keep_where(next: &mut [u16], signals: Signals, stage: impl Fn(usize, f64) -> u16) -> Vec<(f64, i64)> {
+    let mut kept = vec![(0.0, 0); next.len()];
+    let mut count = 0;
+    for (row, (next, signal)) in next.iter_mut().zip(signals.signal).enumerate() {
+        *next = stage(row, *signal);
+        // Written always and advanced by 0 or 1: a branch on the decision would be mispredicted half of the time.
+        if let Some(cell) = kept.get_mut(count) {
+            *cell = signals.at(row);
+        }
+        count += usize::from(*next != NO_STAGE);
+    }
+    kept.truncate(count);
     kept
 }
 
@@ -272,7 +289,7 @@ fn waiting_before(next: &[u16], stage: u16) -> Vec<usize> {
     let mut counts = Vec::new();
     for chunk in next.chunks(CHUNK) {
         counts.push(before);
-        before += chunk.iter().filter(|next| **next == stage).count();
+        before += count_of(chunk, stage);
     }
     counts
 }

@@ -3,17 +3,36 @@
 //! Before anything else has run, belief is a function of one signal and one label, so that the decision is a step
 //! function of the signal: one comparison, without calibrating first.
 
-use serde::{Deserialize, Serialize};
-
 use super::Sensor;
-use crate::plan::{Intervals, STOP};
+use crate::plan::{Intervals, Row, STOP};
 
 /// Actions by signal, one row per class and one more for every other label.
 ///
 /// The intervals are over the *negated* signal: confident requests, which stop, come first.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EntryCuts {
     intervals: Intervals,
+    thresholds: Option<Thresholds>,
+}
+
+/// The common case: whatever the label, confident signals stop and all others go to the same place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Least signal that stops, per class, NaN for none; the last entry is for every other label.
+    least: Vec<f64>,
+    /// The action below it.
+    pub onward: i32,
+}
+
+impl Thresholds {
+    /// The least signal that stops a request with this label; NaN for none.
+    #[inline]
+    pub fn least(&self, label: i64) -> f64 {
+        let other = self.least.len().saturating_sub(1);
+        // Negative labels turn into numbers beyond every class.
+        let row = (label as usize).min(other);
+        self.least.get(row).copied().unwrap_or(f64::INFINITY)
+    }
 }
 
 impl EntryCuts {
@@ -24,25 +43,36 @@ impl EntryCuts {
             let (stop, steps) = steps_of(sensor, class as i64, decide);
             intervals.push(stop, steps);
         }
-        Self { intervals }
+        let thresholds = thresholds_of(&intervals);
+        Self { intervals, thresholds }
     }
 
     /// The action for a signal that is a number.
     #[inline]
     pub fn action(&self, signal: f64, label: i64) -> i32 {
         let other = self.intervals.rows().saturating_sub(1);
-        let row = usize::try_from(label).map_or(other, |class| class.min(other));
+        let row = (label as usize).min(other);
         // An infinite signal must not meet the limit of a row that never stops.
         self.intervals.action(row, (-signal).max(f64::MIN))
     }
 
-    /// Where no label matters and one threshold decides: the least signal that stops, and the action below it.
-    pub fn threshold(&self) -> Option<(f64, i32)> {
-        match self.intervals.table() {
-            [row] if row.len == 0 && row.last != STOP && row.stop > f64::NEG_INFINITY => Some((-row.stop, row.last)),
-            _ => None,
-        }
+    /// The thresholds, where that is all there is to it.
+    pub fn thresholds(&self) -> Option<&Thresholds> {
+        self.thresholds.as_ref()
     }
+}
+
+fn thresholds_of(intervals: &Intervals) -> Option<Thresholds> {
+    let rows = intervals.table();
+    let always_stops = |row: &Row| row.stop == f64::INFINITY;
+    let onward = rows.iter().find(|row| !always_stops(row))?.last;
+    let is_plain = |row: &Row| always_stops(row) || (row.len == 0 && row.last == onward);
+    if onward == STOP || !rows.iter().all(is_plain) {
+        return None;
+    }
+    // No signal, not even an infinite one, is at or above NaN: such a row never stops.
+    let least = |row: &Row| if row.stop == f64::NEG_INFINITY { f64::NAN } else { -row.stop };
+    Some(Thresholds { least: rows.iter().map(least).collect(), onward })
 }
 
 /// The step function for one class: limit up to which the negated signal stops, and `(limit, action)` beyond it.
@@ -127,6 +157,7 @@ mod tests {
     fn a_falling_curve_gives_one_threshold() {
         let falling = sensor(&[0.0, 0.5, 1.0], &[2.0, 0.0, -2.0], Vec::new());
         let cuts = EntryCuts::new(&falling, &intervals(-1.0, &[(f64::INFINITY, 1)]));
-        assert_eq!(cuts.threshold(), Some((0.75, 1)));
+        let found = cuts.thresholds().map(|found| (found.least(0), found.least(-3), found.onward));
+        assert_eq!(found, Some((0.75, 0.75, 1)));
     }
 }
