@@ -248,34 +248,38 @@ impl Signals<'_> {
 /// The first observation of every lane: decides on raw signals, and keeps them of the lanes that go on.
 fn first_actions(rule: &BeliefRule, next: &mut [u16], signals: Signals) -> Vec<(f64, i64)> {
     let plain = rule.entry.thresholds().filter(|found| found.onward == rule.first_action(f64::NAN, NO_LABEL));
-    match (plain, signals.label) {
-        (Some(found), Some(label)) => {
+    let labelled = signals.label.map(|label| signals.signal.iter().copied().zip(label.iter().copied()));
+    let unlabelled = signals.signal.iter().map(|signal| (*signal, NO_LABEL));
+    match (plain, labelled) {
+        (Some(found), Some(reports)) => {
             let onward = rule.stage_of(found.onward);
-            keep_where(next, signals, |row, signal| {
-                let least = label.get(row).map_or(f64::INFINITY, |label| found.least(*label));
-                if signal >= least { NO_STAGE } else { onward }
-            })
+            keep_where(next, reports, |signal, label| if signal >= found.least(label) { NO_STAGE } else { onward })
         }
         (Some(found), None) => {
             let (onward, least) = (rule.stage_of(found.onward), found.least(NO_LABEL));
-            keep_where(next, signals, |_, signal| if signal >= least { NO_STAGE } else { onward })
+            keep_where(next, unlabelled, |signal, _| if signal >= least { NO_STAGE } else { onward })
         }
-        (None, _) => {
-            keep_where(next, signals, |row, signal| rule.stage_of(rule.first_action(signal, signals.at(row).1)))
+        (None, Some(reports)) => {
+            keep_where(next, reports, |signal, label| rule.stage_of(rule.first_action(signal, label)))
         }
+        (None, None) => keep_where(next, unlabelled, |signal, label| rule.stage_of(rule.first_action(signal, label))),
     }
 }
 
-/// Sets what is next for every lane, and keeps the signals and labels of those that go on.
+/// Sets what is next for every lane, and keeps the reports of those that go on.
 #[inline]
-fn keep_where(next: &mut [u16], signals: Signals, stage: impl Fn(usize, f64) -> u16) -> Vec<(f64, i64)> {
+fn keep_where(
+    next: &mut [u16],
+    reports: impl Iterator<Item = (f64, i64)>,
+    stage: impl Fn(f64, i64) -> u16,
+) -> Vec<(f64, i64)> {
     let mut kept = vec![(0.0, 0); next.len()];
     let mut count = 0;
-    for (row, (next, signal)) in next.iter_mut().zip(signals.signal).enumerate() {
-        *next = stage(row, *signal);
+    for (next, (signal, label)) in next.iter_mut().zip(reports) {
+        *next = stage(signal, label);
         // Written always and advanced by 0 or 1: a branch on the decision would be mispredicted half of the time.
         if let Some(cell) = kept.get_mut(count) {
-            *cell = signals.at(row);
+            *cell = (signal, label);
         }
         count += usize::from(*next != NO_STAGE);
     }
