@@ -142,7 +142,9 @@ impl Check {
                     continue;
                 }
                 let row = plan.offset[i] as usize + s;
-                for m in 0..=columns.at(*r) {
+                // After the first stage only its own loss or the default answer's is in hand.
+                let last = columns.at(r.min(default_loss));
+                for m in if i == 0 { last } else { 0 }..=last {
                     let mut best = 0.0_f64;
                     let action = plan.intervals.action(row, columns.point[m]);
                     let mut taken = if action == STOP { 0.0 } else { f64::NEG_INFINITY };
@@ -163,7 +165,7 @@ impl Check {
             let mut offer = Array2::zeros((model.states(i), kept.len()));
             let mut total = 0.0;
             for (s, r) in model.loss(i).iter().enumerate() {
-                let own = columns.at(*r);
+                let own = columns.at(r.min(default_loss));
                 for (to, m) in kept.iter().enumerate() {
                     offer[[s, to]] = (columns.point[*m] - r).max(0.0) + gain[[s, own.min(*m)]];
                 }

@@ -72,7 +72,7 @@ pub(crate) fn solve(model: &Model, default_loss: f64) -> Result<ChainTables> {
         unseen[j] =
             next.order.iter().enumerate().map(|(t, s)| model.marginal(j)[*s] * (next.loss[t] - next.own[t])).sum();
         let parent = j.checked_sub(1);
-        let solved = Stage { model, j, parent, columns: &columns, next: &next, unseen: &unseen, line }
+        let solved = Stage { model, j, parent, columns: &columns, next: &next, unseen: &unseen, default_loss, line }
             .solve(&mut stack, std::mem::take(&mut spare));
         if default_loss.is_finite() {
             at_default[j] = solved.unknown[columns.at(default_loss)];
@@ -210,6 +210,7 @@ struct Stage<'a> {
     columns: &'a Columns,
     next: &'a StageGains,
     unseen: &'a [f64],
+    default_loss: f64,
     line: bool,
 }
 
@@ -228,7 +229,9 @@ impl Stage<'_> {
         // Earlier stages that may jump to j need every column of every state.
         let pushed = (0..self.parent.unwrap_or(0)).any(|u| model.cost_of(Some(u), self.j).is_finite());
         let full = vec![width; if pushed { states.len() } else { 0 }];
-        stack.push_back(model, self.parent, self.j);
+        let column: Vec<usize> = cap.iter().map(|cap| cap - 1).collect();
+        let first_only = self.parent == Some(0) && self.default_loss == f64::INFINITY;
+        stack.push_back(model, self.parent, self.j, first_only.then_some((&states, &column)));
         let kept = self.parent.map_or_else(Vec::new, |i| self.columns.before(i.saturating_sub(1)).0);
 
         let gains = GainRows::new(model.transition(self.j), model.marginal(self.j), &self.columns.point, self.next);

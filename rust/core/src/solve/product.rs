@@ -70,9 +70,18 @@ fn dense_times(p: &Array2<f64>, table: &ArrayView2<f64>, out: &mut ArrayViewMut2
         general_mat_mul(1.0, p, table, 0.0, out);
         return;
     }
-    let rows = p.nrows().div_ceil(2 * rayon::current_num_threads()).max(ROWS);
-    let parts: Vec<_> = p.axis_chunks_iter(Axis(0), rows).zip(out.axis_chunks_iter_mut(Axis(0), rows)).collect();
-    parts.into_par_iter().for_each(|(p, mut out)| general_mat_mul(1.0, &p, table, 0.0, &mut out));
+    // Split along the longer side: what is shared is packed once a task.
+    let tasks = 2 * rayon::current_num_threads();
+    if table.ncols() > p.nrows() {
+        let columns = table.ncols().div_ceil(tasks).max(4 * COLUMNS);
+        let parts: Vec<_> =
+            table.axis_chunks_iter(Axis(1), columns).zip(out.axis_chunks_iter_mut(Axis(1), columns)).collect();
+        parts.into_par_iter().for_each(|(table, mut out)| general_mat_mul(1.0, p, &table, 0.0, &mut out));
+    } else {
+        let rows = p.nrows().div_ceil(tasks).max(ROWS);
+        let parts: Vec<_> = p.axis_chunks_iter(Axis(0), rows).zip(out.axis_chunks_iter_mut(Axis(0), rows)).collect();
+        parts.into_par_iter().for_each(|(p, mut out)| general_mat_mul(1.0, &p, table, 0.0, &mut out));
+    }
 }
 
 /// What is known of a stage when the stage before it is solved: its states in ascending order of loss.

@@ -7,6 +7,7 @@ use super::grid::Columns;
 use super::product::{part, times};
 use crate::model::Model;
 use crate::plan::STOP;
+use crate::transition::Transition;
 
 /// Columns of `T_ij(x | s)` for all j behind the stages solved so far, side by side.
 ///
@@ -17,6 +18,8 @@ pub(crate) struct Stack {
     segments: Vec<Segment>,
     /// By state number, the unknown state last where a product has been taken.
     table: Array2<f64>,
+    /// Whether each row holds its last column only, one entry per segment.
+    own_only: bool,
 }
 
 /// The columns of one stage: `table` columns `offset..offset + columns.len()`.
@@ -28,12 +31,59 @@ struct Segment {
 
 impl Stack {
     /// From the states of stage `j` back to those of its parent.
-    pub(crate) fn push_back(&mut self, model: &Model, parent: Option<usize>, j: usize) {
+    ///
+    /// `own`, where given, is each row's only column in which anything can be in hand: that is so after the first
+    /// stage, and saves the largest products.
+    pub(crate) fn push_back(
+        &mut self,
+        model: &Model,
+        parent: Option<usize>,
+        j: usize,
+        own: Option<(&[Option<usize>], &[usize])>,
+    ) {
         if parent.is_none() || self.segments.is_empty() {
             self.segments.clear();
             return;
         }
-        self.table = times(model.transition(j), Some(model.marginal(j)), &self.table.view());
+        self.own_only = own.is_some();
+        self.table = match (own, model.transition(j)) {
+            (Some((states, column)), Transition::Dense(p)) => self.own_columns(states, column, |state, place| {
+                let column = self.table.column(place);
+                p.row(state).iter().zip(column).map(|(p, t)| p * t).sum()
+            }),
+            (own, transition) => {
+                let all = times(transition, Some(model.marginal(j)), &self.table.view());
+                match own {
+                    Some((states, column)) => self.own_columns(states, column, |state, place| all[[state, place]]),
+                    None => all,
+                }
+            }
+        };
+    }
+
+    /// One entry per state and segment: `entry` at the state's own column; −∞ where that has been dropped, and for the
+    /// unknown state.
+    fn own_columns(
+        &self,
+        states: &[Option<usize>],
+        column: &[usize],
+        entry: impl Fn(usize, usize) -> f64 + Sync,
+    ) -> Array2<f64> {
+        let mut out = Array2::from_elem((states.len(), self.segments.len()), f64::NEG_INFINITY);
+        let mut column_of = vec![0; states.len()];
+        for (state, m) in states.iter().zip(column) {
+            if let Some(state) = state {
+                column_of[*state] = *m;
+            }
+        }
+        out.axis_iter_mut(Axis(0)).into_par_iter().enumerate().take(states.len() - 1).for_each(|(state, mut out)| {
+            for (out, segment) in out.iter_mut().zip(&self.segments) {
+                if let Ok(place) = segment.columns.binary_search(&column_of[state]) {
+                    *out = entry(state, segment.offset + place);
+                }
+            }
+        });
+        out
     }
 
     /// The row of a state of the parent, `None` for the unknown one.
@@ -54,6 +104,18 @@ impl Stack {
         best: &mut [f64],
         who: &mut [i32],
     ) {
+        if self.own_only {
+            for (segment, t) in self.segments.iter().zip(row) {
+                let gain = t - model.cost_of(parent, segment.stage);
+                if let (Some(best), Some(who)) = (best.last_mut(), who.last_mut())
+                    && gain > *best
+                {
+                    *best = gain;
+                    *who = segment.stage as i32;
+                }
+            }
+            return;
+        }
         for segment in &self.segments {
             let cost = model.cost_of(parent, segment.stage);
             if cost == f64::INFINITY {
@@ -122,6 +184,9 @@ impl Stack {
 
     /// Drops what no stage before `i` can use.
     pub(crate) fn prune(&mut self, model: &Model, i: usize, columns: &Columns) {
+        if i == 0 {
+            self.segments.clear();
+        }
         if self.segments.is_empty() {
             return;
         }
