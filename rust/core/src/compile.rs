@@ -1,12 +1,12 @@
 //! From a solved model to a policy that runs.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Graph, Model};
 use crate::plan::Plan;
 use crate::policy::{Facts, Policy};
 use crate::price::Price;
 use crate::rules::{Rules, StateReader, TableRule, TreeRule};
-use crate::solve::{Solution, SolveOptions, solve};
+use crate::solve::{Certificate, Solution, SolveOptions, solve};
 
 /// Solves `model` and compiles its policy; stages are named by their numbers.
 ///
@@ -25,6 +25,29 @@ pub fn compile(model: &Model, options: &SolveOptions) -> Result<Policy> {
     let names = (0..model.stages()).map(|v| format!("stage {v}")).collect();
     let rules = rules_of(model, options, solution, StateReader::State, 1.0);
     Policy::new(names, price_of(model), rules, facts)
+}
+
+/// What following `policy` pays on `model`, and how far from optimal that can be; see [`crate::solve::verify`].
+///
+/// # Errors
+/// [`Error::Invalid`] for a policy that was not made by solving a model, or of another graph or shape.
+pub fn verify(model: &Model, policy: &Policy) -> Result<Certificate> {
+    let facts = policy.facts();
+    let (plan, prior_loss, default_loss) = match policy.rules() {
+        Rules::Table(rule) => (Plan::Chain(rule.plan.clone()), rule.prior.clone(), rule.default_loss),
+        Rules::Tree(rule) => (Plan::Tree(rule.plan.clone()), rule.prior.clone(), rule.default_loss),
+        _ => return Err(Error::invalid("`policy` must come from solving a model, got a fitted one")),
+    };
+    let solution = Solution {
+        value: facts.value,
+        index: facts.index.clone(),
+        index_error: facts.index_error,
+        plan,
+        prior_loss,
+        recall: policy.recall(),
+        default_loss,
+    };
+    crate::solve::verify(model, &solution)
 }
 
 /// The rule that executes `solution`; `unit` is what one unit of the model's losses is outside.

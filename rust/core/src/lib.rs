@@ -22,7 +22,7 @@ pub mod transition;
 
 pub use batch::Batch;
 pub use codec::SCHEMA;
-pub use compile::compile;
+pub use compile::{compile, verify};
 pub use error::{Error, Result};
 pub use model::{Graph, Model};
 pub use policy::{Facts, MAX_STAGES, Policy};

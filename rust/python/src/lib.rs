@@ -1,5 +1,6 @@
 //! The Python face of the engine: conversions, error mapping, classes; no logic.
 
+#![expect(clippy::doc_markdown, reason = "doc comments become Python docstrings")]
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
 mod convert;
@@ -27,6 +28,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<policy::Batch>()?;
     module.add_class::<policy::Replay>()?;
     module.add_function(wrap_pyfunction!(model::solve, module)?)?;
+    module.add_class::<model::Certificate>()?;
+    module.add_function(wrap_pyfunction!(model::verify, module)?)?;
     module.add_function(wrap_pyfunction!(fit::fit, module)?)?;
     let info = PyDict::new(py);
     info.set_item("version", env!("CARGO_PKG_VERSION"))?;

@@ -9,7 +9,10 @@ use crate::convert::{entries, floats, integers, vector};
 use crate::errors::{invalid, raise};
 use crate::policy::Policy;
 
-/// Stages, their states and losses, and how states follow each other (docs/theory.md, section 1).
+/// An exact model: stages with states, what answering in each state loses, and how states follow each other.
+///
+/// Made by `Model.line`, `Model.skip` or `Model.tree`; validated once, immutable, solved by `solve`. Losses and costs
+/// are already weighted and add up. Notation and proofs: docs/theory.md, sections 1 to 3.
 #[pyclass(frozen, module = "ttamer_fast")]
 pub struct Model {
     inner: ttamer::Model,
@@ -23,7 +26,26 @@ fn transitions(transition: &Bound<'_, PyAny>) -> PyResult<Vec<Transition>> {
     entries("transition", transition)?.iter().map(|(name, entry)| one_transition(name, entry)).collect()
 }
 
+/// Dense array, scipy.sparse matrix or array, or a pair (U, V) of dense factors.
 fn one_transition(name: &str, entry: &Bound<'_, PyAny>) -> PyResult<Transition> {
+    let py = entry.py();
+    if entry.hasattr("tocoo")? {
+        let entries = entry.call_method0("tocoo")?;
+        let places = |axis: &str| -> PyResult<Vec<usize>> {
+            let places = integers(name, &entries.getattr(axis)?)?;
+            Ok(places.as_slice()?.iter().map(|place| *place as usize).collect())
+        };
+        let value = vector(name, &entries.getattr("data")?)?;
+        let shape: (usize, usize) = entries.getattr("shape")?.extract()?;
+        let made = Transition::from_coordinates(&places("row")?, &places("col")?, &value, shape);
+        return made.map_err(|error| invalid(py, format!("`{name}`: {error}")));
+    }
+    if let Ok(factors) = entry.cast::<PyTuple>()
+        && factors.len() == 2
+    {
+        let factor = |at: usize| matrix(&format!("{name}[{at}]"), &factors.get_item(at)?);
+        return Ok(Transition::LowRank { u: factor(0)?, v: factor(1)? });
+    }
     matrix(name, entry).map(Transition::Dense)
 }
 
@@ -37,6 +59,34 @@ fn matrix(name: &str, value: &Bound<'_, PyAny>) -> PyResult<ndarray::Array2<f64>
 #[pymethods]
 impl Model {
     /// A line of stages: exits of a network, an ordered cascade.
+    ///
+    /// Parameters
+    /// ----------
+    /// loss : sequence of k arrays (K_v,) of float
+    ///     Loss of answering with stage v in each of its states, finite and at least 0.
+    /// cost : array (k,) of float
+    ///     Cost of running each stage, finite and at least 0.
+    /// transition : sequence of k arrays (K_{v-1}, K_v) of float
+    ///     Row s: distribution of the state of v after state s of the stage before; (1, K_0) for the first. Each may be
+    ///     dense, a scipy.sparse matrix, or a pair (U, V) of row-stochastic factors (soft state aggregation).
+    ///
+    /// Raises
+    /// ------
+    /// ValidationError
+    ///     For wrong lengths or shapes, numbers out of range, rows that do not sum to 1; the message names the entry.
+    ///
+    /// Notes
+    /// -----
+    /// O(non-zeros) time and memory. T-Tamer (arXiv 2509.22992), section 3.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import ttamer_fast as tt
+    /// >>> model = tt.Model.line(
+    /// ...     loss=[[0.1, 0.9], [0.0, 0.2]], cost=[0.05, 0.1], transition=[[[0.5, 0.5]], [[1.0, 0.0], [0.0, 1.0]]]
+    /// ... )
+    /// >>> model
+    /// Model.line(states=[2, 2])
     #[staticmethod]
     fn line(loss: &Bound<'_, PyAny>, cost: &Bound<'_, PyAny>, transition: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = loss.py();
@@ -44,7 +94,32 @@ impl Model {
         Ok(Self { inner: inner.map_err(|error| raise(py, error))? })
     }
 
-    /// A cascade in which stages may be jumped over.
+    /// A cascade in which stages may be jumped over; a stage that is jumped over is never seen.
+    ///
+    /// Parameters
+    /// ----------
+    /// loss, transition
+    ///     As for `Model.line`.
+    /// cost : array (k, k) of float
+    ///     Upper triangle: `cost[i, j]` of running j when i − 1 was the last stage run (row 0: nothing has run).
+    ///     Infinite: not allowed.
+    ///
+    /// Raises
+    /// ------
+    /// ValidationError
+    ///     As for `Model.line`, and for a NaN or a lower-triangular entry other than 0.
+    ///
+    /// Notes
+    /// -----
+    /// O(non-zeros) time and memory.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import ttamer_fast as tt
+    /// >>> loss, transition = [[0.1, 0.9], [0.0, 0.2]], [[[0.5, 0.5]], [[1.0, 0.0], [0.0, 1.0]]]
+    /// >>> model = tt.Model.skip(loss, [[0.05, 0.08], [0.0, 0.1]], transition)
+    /// >>> round(tt.solve(model).value, 6)
+    /// 0.18
     #[staticmethod]
     fn skip(loss: &Bound<'_, PyAny>, cost: &Bound<'_, PyAny>, transition: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = loss.py();
@@ -52,7 +127,33 @@ impl Model {
         Ok(Self { inner: inner.map_err(|error| raise(py, error))? })
     }
 
-    /// A tree or forest: stages open up as their parents run.
+    /// A tree or forest: stages open up as their parents run; several roots are independent alternatives.
+    ///
+    /// Parameters
+    /// ----------
+    /// parent : array (k,) of int
+    ///     Parent of each stage, −1 for a root; parents come before their children.
+    /// loss, cost
+    ///     As for `Model.line`.
+    /// transition
+    ///     As for `Model.line`, with (K_parent, K_v) for every stage and (1, K_v) for a root.
+    ///
+    /// Raises
+    /// ------
+    /// ValidationError
+    ///     As for `Model.line`, and for a parent that does not come before its child.
+    ///
+    /// Notes
+    /// -----
+    /// O(non-zeros) time and memory.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import ttamer_fast as tt
+    /// >>> model = tt.Model.tree([-1, -1], [[0.0, 1.0], [0.3]], [0.1, 0.05], [[[0.5, 0.5]], [[1.0]]])
+    /// >>> policy = tt.solve(model)
+    /// >>> [float(index.round(6)[0]) for index in policy.index], round(policy.value, 6)
+    /// ([0.2, 0.35], 0.275)
     #[staticmethod]
     fn tree(
         parent: &Bound<'_, PyAny>,
@@ -84,11 +185,130 @@ impl Model {
     }
 }
 
-/// The best policy of an exact model.
+/// The optimal policy of an exact model.
+///
+/// Parameters
+/// ----------
+/// model : Model
+/// recall : bool
+///     Whether the answer of any consulted stage may be returned, or only that of the last one.
+/// default_loss : float
+///     Loss of answering with nothing; infinite (the default): at least one stage has to run. With a finite one a run
+///     may end with `run.answer` None.
+///
+/// Returns
+/// -------
+/// Policy
+///     `policy.value` is the least possible expected loss + cost, `policy.index[v]` (K_parent,) the index of consulting
+///     v given its parent's state (lines and trees with recall). The signal of such a policy is the state itself.
+///
+/// Raises
+/// ------
+/// ValidationError
+///     For a negative or NaN default loss, a tree without recall, and models too large for memory (refused before
+///     anything is allocated).
+///
+/// Notes
+/// -----
+/// Value and decisions are exact, up to rounding; large models report indices within `policy.index_error`. A line of k
+/// stages with K states on a common grid of K losses takes O(k K³) time and O(K²) memory, a skip graph k times that.
+/// T-Tamer (arXiv 2509.22992), Algorithm 1; Weitzman (1979) for independent boxes; proofs in docs/theory.md.
+///
+/// Examples
+/// --------
+/// >>> import ttamer_fast as tt
+/// >>> model = tt.Model.line(
+/// ...     loss=[[0.1, 0.9], [0.0, 0.2]], cost=[0.05, 0.1], transition=[[[0.5, 0.5]], [[1.0, 0.0], [0.0, 1.0]]]
+/// ... )
+/// >>> policy = tt.solve(model)
+/// >>> round(policy.value, 6), policy.index[1].round(6).tolist()
+/// (0.25, [0.1, 0.3])
+/// >>> run = policy.start()
+/// >>> run.observe(1)  # the first stage is in state 1: its answer would lose 0.9
+/// 1
+/// >>> run.observe(1)
+/// >>> run.answer
+/// 1
 #[pyfunction]
 #[pyo3(signature = (model, recall = true, default_loss = f64::INFINITY))]
 pub fn solve(py: Python<'_>, model: &Model, recall: bool, default_loss: f64) -> PyResult<Policy> {
     let options = SolveOptions { recall, default_loss };
     let policy = py.detach(|| ttamer::compile(&model.inner, &options));
     Policy::wrap(py, policy)
+}
+
+/// What following a policy pays on a model, and how far from optimal that can be.
+///
+/// Computed from the policy's decisions alone, independently of the solver: the Bellman residual of every situation
+/// that can occur. The model may be another one than was solved, say the one before aggregation.
+///
+/// Parameters
+/// ----------
+/// model : Model
+/// policy : Policy
+///     From `solve`, possibly saved and loaded in between.
+///
+/// Returns
+/// -------
+/// Certificate
+///     `value`, `residual`, `bound`, `exact`.
+///
+/// Raises
+/// ------
+/// ValidationError
+///     For a fitted policy, or one of another graph or shape than the model.
+///
+/// Notes
+/// -----
+/// Lines: O(k K² G) for G distinct losses, skip graphs k times that, trees as much as solving.
+///
+/// Examples
+/// --------
+/// >>> import ttamer_fast as tt
+/// >>> model = tt.Model.tree([-1, -1], [[0.0, 1.0], [0.3]], [0.1, 0.05], [[[0.5, 0.5]], [[1.0]]])
+/// >>> tt.verify(model, tt.solve(model)).exact
+/// True
+#[pyfunction]
+pub fn verify(py: Python<'_>, model: &Model, policy: &Policy) -> PyResult<Certificate> {
+    let certificate = py.detach(|| ttamer::verify(&model.inner, policy.inner()));
+    certificate.map(|inner| Certificate { inner }).map_err(|error| raise(py, error))
+}
+
+/// What `verify` found.
+#[pyclass(frozen, module = "ttamer_fast")]
+pub struct Certificate {
+    inner: ttamer::solve::Certificate,
+}
+
+#[pymethods]
+impl Certificate {
+    /// Expected loss + cost of following the policy on the model.
+    #[getter]
+    fn value(&self) -> f64 {
+        self.inner.value
+    }
+
+    /// The largest Bellman residual over all situations that can occur.
+    #[getter]
+    fn residual(&self) -> f64 {
+        self.inner.residual
+    }
+
+    /// No policy pays less than the value minus this.
+    #[getter]
+    fn bound(&self) -> f64 {
+        self.inner.bound
+    }
+
+    /// Whether the bound, and the distance to the value that the policy states, are rounding.
+    #[getter]
+    fn exact(&self) -> bool {
+        self.inner.exact
+    }
+
+    fn __repr__(&self) -> String {
+        let exact = if self.inner.exact { "True" } else { "False" };
+        let ttamer::solve::Certificate { value, residual, bound, .. } = self.inner;
+        format!("Certificate(value={value:.6}, residual={residual:.1e}, bound={bound:.1e}, exact={exact})")
+    }
 }
