@@ -23,6 +23,7 @@ import warnings
 from . import baselines
 from ._core import (
     Batch,
+    Certificate,
     Model,
     Policy,
     PolicyFormatError,
@@ -33,6 +34,7 @@ from ._core import (
     ValidationError,
     build_info,
     solve,
+    verify,
 )
 from .cascade import Cascade, Served
 from .comparison import Compared, Comparison, compare
@@ -46,6 +48,7 @@ from .trace_files import read_trace
 __all__ = [
     "Batch",
     "Cascade",
+    "Certificate",
     "Compared",
     "Comparison",
     "Evaluation",
@@ -72,6 +75,7 @@ __all__ = [
     "load",
     "read_trace",
     "solve",
+    "verify",
 ]
 
 __version__ = build_info["version"]

@@ -200,7 +200,8 @@ impl Model {
 /// -------
 /// Policy
 ///     `policy.value` is the least possible expected loss + cost, `policy.index[v]` (K_parent,) the index of consulting
-///     v given its parent's state (lines and trees with recall). The signal of such a policy is the state itself.
+///     v given its parent's state (lines and trees with recall), the largest where there are several, and infinite
+///     where it is not below the parent's own loss and cannot matter. The signal of such a policy is the state itself.
 ///
 /// Raises
 /// ------
@@ -222,7 +223,7 @@ impl Model {
 /// ... )
 /// >>> policy = tt.solve(model)
 /// >>> round(policy.value, 6), policy.index[1].round(6).tolist()
-/// (0.25, [0.1, 0.3])
+/// (0.25, [inf, 0.3])
 /// >>> run = policy.start()
 /// >>> run.observe(1)  # the first stage is in state 1: its answer would lose 0.9
 /// 1
