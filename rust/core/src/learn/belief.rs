@@ -1,121 +1,409 @@
-//! Belief and pathwise index on a line of stages (theory, section 4).
+//! The default fit: posterior beliefs over sets of consulted stages, then backward induction (theory, section 4).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
-use super::calibrate;
+use super::calibrate::{self, Column};
+use super::graph::Graph;
+use super::induction::{self, Decision, Plan};
 use super::logistic::sigmoid;
-use super::pathwise;
-use super::trace::{Trace, Weights};
+use super::trace::{Kind, Trace, Weights};
 use super::weigh::{self, Evidence};
-use crate::plan::Intervals;
-use crate::rules::{BeliefRule, EntryCuts, LOGIT_LIMIT, NO_LABEL, Rule};
+use super::{Shape, sample};
+use crate::plan::{Intervals, STOP};
+use crate::rules::{BeliefRule, EntryCuts, NO_LABEL, Node, SLOTS, Seen, Witness};
 
-/// Calibration and weights are fitted on at most this many evenly spaced rows; indices on all of them.
+/// Calibration and weights are fitted on at most this many rows …
 const SAMPLE: usize = 50_000;
+/// … fewer where there are many stages: this many signals …
+const SAMPLED_SIGNALS: usize = 400_000;
+/// … but never fewer rows than this.
+const LEAST_SAMPLE: usize = 2_000;
+/// Decisions are found on as many rows as keep rows times situations below this.
+const CELLS: usize = 1 << 24;
 /// Rows walked by one task.
 const CHUNK: usize = 4096;
+/// Most stages whose sets are all considered; of more, the best are chosen first.
+const LATTICE: usize = 5;
+/// Rows on which stages are chosen.
+const SCOUTED: usize = 10_000;
+/// A further stage must lower the objective by this share.
+const WORTHWHILE: f64 = 1e-3;
+/// Strength of the pull towards "believe each stage as calibrated".
+const RIDGE_MODELS: f64 = 10.0;
+const RIDGE_EXITS: f64 = 30.0;
+/// Logits by which the deepest exit is favoured among the answers in hand.
+const MARGIN_EXITS: f64 = 0.3;
+/// Weight of the belief, against the realised loss, in what stopping costs.
+const MIX: f64 = 0.5;
+/// Cells of the belief that decisions are made by.
+const BELIEF_CELLS: usize = 64;
+/// Up to this many rows cells are exact; beyond, they come from a sample.
+const EXACT: usize = 65_536;
 
-/// Everything about a path of stages that does not depend on the trade-off.
-pub struct PathBelief {
-    path: Vec<usize>,
+/// What is known once certain stages have run; nothing in it depends on the trade-off.
+pub struct Known {
+    witness: Vec<Witness>,
+    /// Belief in the best answer in hand, by row.
+    pub belief: Vec<f64>,
+    /// What stopping costs, by row: half the realised loss, half the believed one.
+    pub loss: Vec<f64>,
+    /// Cell of the belief, by row.
+    pub cell: Vec<u8>,
+    /// The limits between the cells, ascending.
+    pub cuts: Vec<f64>,
+}
+
+/// Calibration and beliefs of one trace: policies for any trade-off follow cheaply.
+pub struct Learner {
+    trace: Trace,
+    /// The rows that decisions are found on, if not all.
+    thinned: Option<Trace>,
+    shape: Shape,
+    ridge: f64,
+    /// Calibration; no situations yet.
     rule: BeliefRule,
-    /// `belief[d][row]` after the first d + 1 stages of the path.
-    belief: Vec<Vec<f64>>,
-    /// `loss[d][row]` of the answer in hand then.
-    loss: Vec<Vec<f64>>,
+    evidence: Evidence,
+    /// `logit[v][row]` on the rows that decisions are found on; infinite without a signal.
+    logit: Vec<Vec<f64>>,
+    known: Mutex<BTreeMap<Vec<u16>, Arc<Known>>>,
+    scout: OnceLock<Box<Learner>>,
 }
 
-impl PathBelief {
-    /// Calibrates every stage and learns how to weigh the answers along `path`.
-    pub fn new(trace: &Trace, path: &[usize], recall: bool) -> Self {
+impl Learner {
+    /// Calibrates every stage. O(k · rows · log rows) for at most 50,000 rows, plus one pass over all.
+    pub fn new(trace: Trace, shape: Shape, recall: bool) -> Self {
+        let k = trace.stages();
         let scale = trace.scale();
-        let stride = trace.rows().div_ceil(SAMPLE).max(1);
-        let rows: Vec<u32> = (0..trace.rows() as u32).step_by(stride).collect();
-        let sample = trace.select(&rows);
+        let most = (SAMPLED_SIGNALS / k).clamp(LEAST_SAMPLE, SAMPLE);
+        let sampled = thinned(&trace, most);
+        let some = sampled.as_ref().unwrap_or(&trace);
         let target: Vec<Vec<f64>> =
-            sample.loss.iter().map(|column| column.iter().map(|loss| loss / scale).collect()).collect();
-        let sensor: Vec<_> = (0..trace.stages())
+            some.loss.par_iter().map(|column| column.iter().map(|loss| loss / scale).collect()).collect();
+        let sensor: Vec<_> = (0..k)
             .into_par_iter()
             .map(|v| {
-                let label = sample.label.as_ref().map(|label| label[v].as_slice());
-                calibrate::sensor(&sample.signal[v], &target[v], label, scale)
+                let label = some.label.as_ref().map(|label| label[v].as_slice());
+                let column = Column { signal: &some.signal[v], target: &target[v], weight: &some.weight, label };
+                calibrate::sensor(&column, scale)
             })
             .collect();
-        let logit: Vec<Vec<f64>> = (0..trace.stages())
-            .into_par_iter()
-            .map(|v| {
-                let label = |row: usize| sample.label.as_ref().map_or(NO_LABEL, |label| label[v][row]);
-                let read = |row: usize| sensor[v].read(sample.signal[v][row], label(row));
-                (0..rows.len()).map(read).map(|z| if z.is_finite() { z } else { sensor[v].mean_logit }).collect()
-            })
-            .collect();
-        let evidence = Evidence { logit: &logit, target: &target, label: sample.label.as_deref() };
-        let nodes = (1..=path.len())
-            .into_par_iter()
-            .map(|depth| {
-                let before = depth.checked_sub(2).map(|at| path[at]);
-                weigh::node(&evidence, &path[..depth], trace.jump_cost(before, path[depth - 1]))
-            })
-            .collect();
-        let rule = BeliefRule { recall, scale, sensor, nodes, decide: Intervals::new(), entry: EntryCuts::default() };
-        let (belief, loss) = walk(trace, &rule);
-        Self { path: path.to_vec(), rule, belief, loss }
+        let margin = if trace.kind == Kind::Exits { MARGIN_EXITS } else { 0.0 };
+        let (nodes, decide, entry) = (Vec::new(), Intervals::new(), EntryCuts::default());
+        let rule = BeliefRule { recall, margin, scale, sensor, nodes, decide, entry };
+        let read = logits(some, &rule);
+        let is_known: Vec<Vec<bool>> =
+            read.iter().map(|column| column.iter().map(|z| z.is_finite()).collect()).collect();
+        let filled = read.into_iter().zip(&rule.sensor).map(|(column, sensor)| {
+            column.into_iter().map(|z| if z.is_finite() { z } else { sensor.missing_logit }).collect()
+        });
+        let logit = filled.collect();
+        let evidence = Evidence { logit, is_known, target, label: some.label.clone(), weight: some.weight.clone() };
+        let situations = if shape.is_line(trace.kind) { k } else { (1 << k.min(LATTICE)) - 1 };
+        let thinned = thinned(&trace, CELLS / situations);
+        let logit = logits(thinned.as_ref().unwrap_or(&trace), &rule);
+        let ridge = if trace.kind == Kind::Exits { RIDGE_EXITS } else { RIDGE_MODELS };
+        let known = Mutex::new(BTreeMap::new());
+        Self { trace, thinned, shape, ridge, rule, evidence, logit, known, scout: OnceLock::new() }
     }
 
-    /// The rule for one trade-off: backward induction over the recorded paths. O(rows · depth).
-    pub fn rule(&self, trace: &Trace, weights: Weights) -> BeliefRule {
-        let depth = self.path.len();
-        let weighted = |d: usize| self.loss[d].iter().map(|loss| weights.loss * loss).collect::<Vec<f64>>();
-        let mut stop_at = vec![f64::INFINITY; depth];
-        let mut ahead = weighted(depth - 1);
-        for d in (0..depth - 1).rev() {
-            let price = weights.cost * trace.jump_cost(Some(self.path[d]), self.path[d + 1]);
-            let stop = weighted(d);
-            let go: Vec<f64> = ahead.iter().map(|ahead| price + ahead).collect();
-            stop_at[d] = pathwise::threshold(&self.belief[d], &stop, &go);
-            let best = self.belief[d].iter().zip(stop.iter().zip(&go));
-            ahead = best.map(|(belief, (stop, go))| if *belief <= stop_at[d] { *stop } else { *go }).collect();
-        }
-        let mut decide = Intervals::new();
-        for (d, stop) in stop_at.iter().enumerate() {
-            let go = (d + 1 < depth).then_some((f64::INFINITY, (d + 1) as i32));
-            decide.push(*stop, go);
-        }
-        BeliefRule { decide, ..self.rule.clone() }
+    /// The trace it learned from.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
     }
 
-    /// Indices of `rule` as expected losses: of consulting each stage of the path but the first.
-    pub fn index(&self, rule: &BeliefRule) -> Vec<Vec<f64>> {
-        let mut index = vec![Vec::new(); rule.sensor.len()];
-        for (stage, row) in self.path.iter().skip(1).zip(rule.decide.table()) {
-            index[*stage] = vec![rule.scale * sigmoid(row.stop)];
+    /// Rows that decisions are found on.
+    fn rows(&self) -> &Trace {
+        self.thinned.as_ref().unwrap_or(&self.trace)
+    }
+
+    /// The rule for one trade-off, the index of each stage where stages form a line (as an expected loss), and the
+    /// kind of graph. O(rows · situations).
+    pub fn rule(&self, weights: Weights) -> (BeliefRule, Vec<Vec<f64>>, &'static str) {
+        let graph = if self.shape.is_line(self.trace.kind) {
+            Graph::line(&self.trace)
+        } else {
+            self.lattice(&self.chosen_stages(weights))
+        };
+        let known = self.known(&[&graph]);
+        let plan = self.plan(&graph, &known, weights);
+        let mut index = vec![Vec::new(); self.trace.stages()];
+        if graph.is_line {
+            for (situation, decision) in graph.situations.iter().zip(&plan.decisions) {
+                for choice in &situation.choices {
+                    let stop = decision.first().filter(|first| first.1 == 0).map_or(f64::NEG_INFINITY, |first| first.0);
+                    index[usize::from(choice.stage)] = vec![self.rule.scale * sigmoid(stop)];
+                }
+            }
         }
-        index
+        let name = match (graph.is_line, self.is_any_order()) {
+            (true, _) => "line",
+            (false, true) => "lattice",
+            (false, false) => "skip",
+        };
+        (self.assemble(&graph, &known, &plan), index, name)
+    }
+
+    /// Whether earlier stages may follow later ones.
+    fn is_any_order(&self) -> bool {
+        self.shape == Shape::Auto && self.rule.recall
+    }
+
+    fn lattice(&self, stages: &[usize]) -> Graph {
+        Graph::lattice(&self.trace, stages, self.is_any_order())
+    }
+
+    /// The stages worth having: all of a few; of more, the best next one is added while that pays.
+    fn chosen_stages(&self, weights: Weights) -> Vec<usize> {
+        let k = self.trace.stages();
+        if k <= LATTICE {
+            return (0..k).collect();
+        }
+        if self.trace.rows() > SCOUTED {
+            let scout = self.scout.get_or_init(|| {
+                let few = thinned(&self.trace, SCOUTED).unwrap_or_else(|| self.trace.clone());
+                Box::new(Self::new(few, self.shape, self.rule.recall))
+            });
+            return scout.chosen_stages(weights);
+        }
+        let mut chosen: Vec<usize> = Vec::new();
+        let mut best = f64::INFINITY;
+        while chosen.len() < LATTICE {
+            let candidates: Vec<Vec<usize>> = (0..k)
+                .filter(|stage| !chosen.contains(stage))
+                .map(|stage| {
+                    let mut stages = chosen.clone();
+                    stages.push(stage);
+                    stages.sort_unstable();
+                    stages
+                })
+                .collect();
+            let graphs: Vec<Graph> = candidates.iter().map(|stages| self.lattice(stages)).collect();
+            self.known(&graphs.iter().collect::<Vec<_>>());
+            let values: Vec<f64> =
+                graphs.par_iter().map(|graph| self.plan(graph, &self.known(&[graph]), weights).value).collect();
+            let least = (0..values.len()).min_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap_or(0);
+            if values[least] >= best * (1.0 - WORTHWHILE) {
+                break;
+            }
+            best = values[least];
+            chosen.clone_from(&candidates[least]);
+        }
+        chosen
+    }
+
+    fn plan(&self, graph: &Graph, known: &[Arc<Known>], weights: Weights) -> Plan {
+        let known: Vec<&Known> = known.iter().map(Arc::as_ref).collect();
+        induction::plan(graph, &known, &self.rows().weight, weights)
+    }
+
+    /// What is known in every situation of the graphs, in order; computed where it has not been yet.
+    fn known(&self, graphs: &[&Graph]) -> Vec<Arc<Known>> {
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let situations = || graphs.iter().flat_map(|graph| &graph.situations);
+        let missing: BTreeSet<Vec<u16>> = {
+            let known = lock();
+            situations().filter(|s| !known.contains_key(&s.members)).map(|s| s.members.clone()).collect()
+        };
+        // The largest sets take longest: they are begun first.
+        let mut missing: Vec<Vec<u16>> = missing.into_iter().collect();
+        missing.sort_by_key(|members| std::cmp::Reverse(members.len()));
+        let learned: Vec<(Vec<u16>, Arc<Known>)> = missing
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|members| {
+                let known = Arc::new(self.learn(&members));
+                (members, known)
+            })
+            .collect();
+        let mut known = lock();
+        known.extend(learned);
+        situations().filter_map(|situation| known.get(&situation.members).cloned()).collect()
+    }
+
+    /// Fits the weights of one set of stages and walks all rows with the code that runs online.
+    fn learn(&self, members: &[u16]) -> Known {
+        let witness = weigh::witnesses(&self.evidence, members, self.ridge);
+        let node = self.node(members, members.last().copied().unwrap_or(0), 0.0, &witness, &[]);
+        let rows = self.rows();
+        let column = |v: &u16| {
+            let v = usize::from(*v);
+            (self.logit[v].as_slice(), rows.label.as_ref().map(|label| label[v].as_slice()))
+        };
+        let columns: Vec<(&[f64], Option<&[i64]>)> = members.iter().map(column).collect();
+        let walk = |row: usize| {
+            let mut hand = [Seen::NONE; SLOTS];
+            let mut is_complete = true;
+            for (seen, (logit, label)) in hand.iter_mut().zip(&columns) {
+                *seen = Seen { logit: logit[row], label: label.map_or(NO_LABEL, |label| label[row]) };
+                is_complete &= seen.is_complete();
+            }
+            let (belief, stage) = self.rule.believe(&node, &hand, is_complete).unwrap_or((0.0, node.stage));
+            let realised = rows.loss[usize::from(stage)][row];
+            (belief, (1.0 - MIX) * realised + MIX * self.rule.scale * sigmoid(belief))
+        };
+        let n = rows.rows();
+        let (mut belief, mut loss) = (vec![0.0; n], vec![0.0; n]);
+        belief.par_chunks_mut(CHUNK).zip(loss.par_chunks_mut(CHUNK)).enumerate().for_each(|(chunk, (belief, loss))| {
+            for (at, (belief, loss)) in belief.iter_mut().zip(loss).enumerate() {
+                (*belief, *loss) = walk(chunk * CHUNK + at);
+            }
+        });
+        let (cell, cuts) = if n <= EXACT { exact_cells(&belief) } else { sampled_cells(&belief) };
+        Known { witness, belief, loss, cell, cuts }
+    }
+
+    fn node(&self, members: &[u16], stage: u16, price: f64, witness: &[Witness], slot_of: &[u8]) -> Node {
+        let slot = |stage: u16| slot_of.get(usize::from(stage)).copied().unwrap_or(0);
+        let mut places: Vec<u8> = members.iter().map(|member| slot(*member)).collect();
+        if slot_of.is_empty() || places.iter().enumerate().all(|(at, place)| usize::from(*place) == at) {
+            places.clear();
+        }
+        Node { stage, slot: slot(stage), price, members: members.to_vec(), places, witness: witness.to_vec() }
+    }
+
+    /// The situations that a request can get into, as nodes: parents before children.
+    fn assemble(&self, graph: &Graph, known: &[Arc<Known>], plan: &Plan) -> BeliefRule {
+        let entry = graph.entries[plan.entry];
+        let mut slot_of = vec![0_u8; self.trace.stages()];
+        if graph.is_line {
+            for (stage, slot) in slot_of.iter_mut().enumerate() {
+                *slot = (stage % SLOTS) as u8;
+            }
+        } else {
+            // The first stage writes to slot 0, the others follow.
+            let others: BTreeSet<u16> = graph.entries.iter().map(|e| e.stage).filter(|s| *s != entry.stage).collect();
+            for (at, stage) in others.into_iter().enumerate() {
+                slot_of[usize::from(stage)] = at as u8 + 1;
+            }
+        }
+        let mut rule = self.rule.clone();
+        let mut number: BTreeMap<(usize, u16), i32> = BTreeMap::from([((entry.to, entry.stage), 0)]);
+        let mut queue = VecDeque::from([entry]);
+        while let Some(reached) = queue.pop_front() {
+            let situation = &graph.situations[reached.to];
+            let witness = &known[reached.to].witness;
+            rule.nodes.push(self.node(&situation.members, reached.stage, reached.price, witness, &slot_of));
+            let mut target = |action: usize| match action.checked_sub(1).and_then(|c| situation.choices.get(c)) {
+                None => STOP,
+                Some(choice) => {
+                    let next = number.len() as i32;
+                    *number.entry((choice.to, choice.stage)).or_insert_with(|| {
+                        queue.push_back(*choice);
+                        next
+                    })
+                }
+            };
+            let decision: &Decision = &plan.decisions[reached.to];
+            let (stop, rest) = match decision.split_first() {
+                Some(((limit, 0), rest)) => (*limit, rest),
+                _ => (f64::NEG_INFINITY, decision.as_slice()),
+            };
+            let steps: Vec<(f64, i32)> = rest.iter().map(|(limit, action)| (*limit, target(*action))).collect();
+            rule.decide.push(stop, steps);
+        }
+        rule
     }
 }
 
-/// Belief and realised loss of the answer in hand at every node of a line of nodes, on every row; computed by the
-/// code that runs online.
-fn walk(trace: &Trace, rule: &BeliefRule) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
-    let n = trace.rows();
-    let depth = rule.nodes.len();
-    let walk_row = |row: usize, out: &mut [(f64, f64)]| {
-        let (mut flat, mut seen) = rule.begin();
-        for (node, out) in rule.nodes.iter().zip(out) {
-            let stage = usize::from(node.stage);
-            let label = trace.label.as_ref().map_or(NO_LABEL, |label| label[stage][row]);
-            rule.report(node, &mut flat, &mut seen, trace.signal[stage][row], label);
-            *out = (flat.best.min(LOGIT_LIMIT + 1.0), trace.loss[usize::from(flat.answer)][row]);
-        }
+/// A sample of about `most` rows; `None` where that is all of them.
+fn thinned(trace: &Trace, most: usize) -> Option<Trace> {
+    (trace.rows() > most).then(|| trace.select(&sample::spread(trace.rows(), most)))
+}
+
+/// Calibrated logits of every stage, infinite without a signal.
+fn logits(trace: &Trace, rule: &BeliefRule) -> Vec<Vec<f64>> {
+    let read = |v: usize| {
+        let label = trace.label.as_ref().map(|label| label[v].as_slice());
+        let mut column = vec![0.0; trace.rows()];
+        column.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
+            for (at, out) in out.iter_mut().enumerate() {
+                let row = chunk * CHUNK + at;
+                *out = rule.sensor[v].read(trace.signal[v][row], label.map_or(NO_LABEL, |label| label[row]));
+            }
+        });
+        column
     };
-    let mut by_row = vec![(0.0, 0.0); n * depth];
-    by_row.par_chunks_mut(CHUNK * depth).enumerate().for_each(|(chunk, out)| {
-        for (row, out) in out.chunks_exact_mut(depth).enumerate() {
-            walk_row(chunk * CHUNK + row, out);
+    (0..trace.stages()).into_par_iter().map(read).collect()
+}
+
+/// Where the cells end, as counts of rows in ascending order of belief: finer at both ends, because the best limit
+/// often lies among the last few rows.
+fn cell_ends(rows: usize) -> Vec<usize> {
+    let cells = BELIEF_CELLS.min(rows);
+    let end = |cell: usize| {
+        let share = 0.5 - 0.5 * (std::f64::consts::PI * cell as f64 / cells as f64).cos();
+        ((rows as f64 * share + 0.5) as usize).min(rows)
+    };
+    let mut ends: Vec<usize> = (1..=cells).map(end).filter(|end| *end > 0).collect();
+    ends.dedup();
+    ends
+}
+
+/// Limits between the cells: halfway to the next distinct belief, so that no limit is met by a row.
+fn between(sorted: &[f64], ends: &[usize]) -> Vec<f64> {
+    let inner = ends.split_last().map_or(&[][..], |(_, inner)| inner);
+    let limit = |end: &usize| {
+        let (below, from) = (sorted[end - 1], &sorted[*end..]);
+        from.get(from.partition_point(|x| *x <= below)).map_or(f64::INFINITY, |above| 0.5 * (below + above))
+    };
+    inner.iter().map(limit).collect()
+}
+
+/// Cells of a few rows: equal beliefs may fall into different cells, as their ranks have it.
+fn exact_cells(belief: &[f64]) -> (Vec<u8>, Vec<f64>) {
+    let mut order: Vec<u32> = (0..belief.len() as u32).collect();
+    order.sort_unstable_by(|a, b| belief[*a as usize].total_cmp(&belief[*b as usize]).then(a.cmp(b)));
+    let ends = cell_ends(order.len());
+    let mut cell = vec![0_u8; belief.len()];
+    let mut from = 0;
+    for (number, end) in ends.iter().enumerate() {
+        for row in &order[from..*end] {
+            cell[*row as usize] = number as u8;
+        }
+        from = *end;
+    }
+    let sorted: Vec<f64> = order.iter().map(|row| belief[*row as usize]).collect();
+    (cell, between(&sorted, &ends))
+}
+
+/// Cells of many rows: limits from a sample.
+fn sampled_cells(belief: &[f64]) -> (Vec<u8>, Vec<f64>) {
+    let some: Vec<f64> = sample::spread(belief.len(), EXACT).iter().map(|row| belief[*row as usize]).collect();
+    let sorted = sample::sorted(&some);
+    let mut cuts = between(&sorted, &cell_ends(sorted.len()));
+    cuts.dedup();
+    let mut cell = vec![0_u8; belief.len()];
+    cell.par_chunks_mut(CHUNK).zip(belief.par_chunks(CHUNK)).for_each(|(cell, belief)| {
+        for (cell, x) in cell.iter_mut().zip(belief) {
+            *cell = cuts.partition_point(|cut| cut < x) as u8;
         }
     });
-    let column = |d: usize, of: fn(&(f64, f64)) -> f64| by_row.iter().skip(d).step_by(depth).map(of).collect();
-    let belief = (0..depth).into_par_iter().map(|d| column(d, |cell| cell.0)).collect();
-    let loss = (0..depth).into_par_iter().map(|d| column(d, |cell| cell.1)).collect();
-    (belief, loss)
+    (cell, cuts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_finer_at_the_ends() {
+        let ends = cell_ends(10_000);
+        assert_eq!(ends.len(), BELIEF_CELLS);
+        assert_eq!(ends.last(), Some(&10_000));
+        assert!(ends[0] < 20 && ends[32] - ends[31] > 200, "{ends:?}");
+        assert_eq!(cell_ends(1), [1]);
+        assert_eq!(cell_ends(2).last(), Some(&2));
+    }
+
+    #[test]
+    fn exact_and_sampled_cells_agree_on_distinct_beliefs() {
+        let belief: Vec<f64> = (0..5000).map(|i| (sample::mixed(i) % 1_000_003) as f64).collect();
+        let (exact, cuts) = exact_cells(&belief);
+        let (sampled, same) = sampled_cells(&belief);
+        assert_eq!(cuts, same);
+        assert_eq!(exact, sampled);
+    }
 }

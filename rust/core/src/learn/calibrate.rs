@@ -1,51 +1,117 @@
 //! From raw signals to logits of the expected loss, one stage at a time (theory, section 4).
 
-use super::logistic::{self, Design, logit};
+use super::logistic::{self, Design, Prior, logit, sigmoid};
+use super::sample;
 use crate::rules::{Curve, KNOTS, LOGIT_LIMIT, Sensor};
 
 /// Strength of the penalty on second differences of the curve's values.
 const SMOOTHNESS: f64 = 5.0;
 /// Strength of the pull of the curve's values towards the overall mean.
 const RIDGE: f64 = 1e-3;
-/// Strength of the pull of a class's line towards the curve of all classes.
-const CLASS_RIDGE: f64 = 3.0;
+/// Cells that rows are gathered in before a curve is fitted.
+const CELLS: usize = 256;
+/// Strengths of the pull of a class towards the curve of all classes, in the order in which they are tried.
+const CLASS_RIDGES: [f64; 3] = [50.0, 10.0, 2.0];
 /// Classes with fewer rows keep the curve of all classes.
-const CLASS_ROWS: usize = 10;
+const CLASS_ROWS: f64 = 10.0;
+/// So many of the most frequent classes get a line of their own.
+const CLASSES: usize = 64;
 /// Labels from here on are taken for hashes, not for class numbers.
-const CLASSES: usize = 1024;
+const LABELS: usize = 1024;
+/// Standard errors by which class lines must win out of sample.
+const CLEAR: f64 = 2.0;
+const FOLDS: usize = 4;
 
-/// Calibrates one stage. `target` is the loss in [0, 1] (n,), `scale` what it was divided by.
-pub fn sensor(signal: &[f64], target: &[f64], label: Option<&[i64]>, scale: f64) -> Sensor {
-    let n = target.len() as f64;
-    let mean = target.iter().sum::<f64>() / n;
-    let smoothed = (mean * n + 0.5) / (n + 1.0);
-    let mean_logit = logit(smoothed).clamp(-LOGIT_LIMIT, LOGIT_LIMIT);
-    let known: Vec<usize> = (0..signal.len()).filter(|row| !signal[*row].is_nan()).collect();
-    let signal: Vec<f64> = known.iter().map(|row| signal[*row].clamp(f64::MIN, f64::MAX)).collect();
-    let target: Vec<f64> = known.iter().map(|row| target[*row]).collect();
-    let curve = curve(&signal, &target, mean_logit);
-    let class = match label {
-        Some(label) => {
-            let label: Vec<i64> = known.iter().map(|row| label[*row]).collect();
-            let base: Vec<f64> = signal.iter().map(|x| curve.at(*x)).collect();
-            classes(&base, &target, &label)
-        }
-        None => Vec::new(),
-    };
-    Sensor { curve, class, mean_loss: mean * scale, mean_logit }
+/// What one stage said, and what its answers cost.
+pub struct Column<'a> {
+    /// NaN: unknown (n,).
+    pub signal: &'a [f64],
+    /// Loss in [0, 1] (n,).
+    pub target: &'a [f64],
+    /// Weight of each row (n,).
+    pub weight: &'a [f64],
+    /// (n,), if there are any.
+    pub label: Option<&'a [i64]>,
 }
 
-/// A curve through at most [`KNOTS`] quantiles of the signal, smooth on the scale of ranks.
-fn curve(signal: &[f64], target: &[f64], mean_logit: f64) -> Curve {
-    let knots = quantiles(signal, KNOTS);
+/// Rows with a signal.
+struct Known {
+    signal: Vec<f64>,
+    target: Vec<f64>,
+    weight: Vec<f64>,
+}
+
+/// Calibrates one stage; `scale` is what the losses were divided by.
+pub fn sensor(column: &Column, scale: f64) -> Sensor {
+    let mass = |rows: &mut dyn Iterator<Item = usize>| {
+        rows.fold((0.0, 0.0), |(w, wy), row| (w + column.weight[row], wy + column.weight[row] * column.target[row]))
+    };
+    let is_known = |row: &usize| !column.signal[*row].is_nan();
+    let n = column.signal.len();
+    let (all, lost) = mass(&mut (0..n));
+    let (dark, lost_dark) = mass(&mut (0..n).filter(|row| !is_known(row)));
+    let share = (lost + 0.5) / (all + 1.0);
+    let limited = |p: f64| logit(p).clamp(-LOGIT_LIMIT, LOGIT_LIMIT);
+    let missing_logit = limited((lost_dark + share) / (dark + 1.0));
+    let rows: Vec<usize> = (0..n).filter(is_known).collect();
+    let known = Known {
+        signal: rows.iter().map(|row| column.signal[*row].clamp(f64::MIN, f64::MAX)).collect(),
+        target: rows.iter().map(|row| column.target[*row]).collect(),
+        weight: rows.iter().map(|row| column.weight[*row]).collect(),
+    };
+    let curve = curve(&known).unwrap_or_else(|| Curve::constant(missing_logit));
+    let class = column.label.map_or(Vec::new(), |label| {
+        let label: Vec<i64> = rows.iter().map(|row| label[*row]).collect();
+        let base: Vec<f64> = known.signal.iter().map(|x| curve.at(*x)).collect();
+        classes(&base, &known, &label)
+    });
+    let mean_loss = if all > 0.0 { lost / all * scale } else { 0.0 };
+    Sensor { curve, class, mean_loss, missing_logit }
+}
+
+/// Sums over the rows of a cell.
+#[derive(Clone, Copy, Default)]
+struct Cell {
+    weight: f64,
+    signal: f64,
+    target: f64,
+}
+
+impl Cell {
+    fn add(&mut self, weight: f64, signal: f64, target: f64) {
+        if weight > 0.0 {
+            self.weight += weight;
+            let share = weight / self.weight;
+            // Halves keep the difference of two huge signals finite.
+            let half = (signal / 2.0 - self.signal / 2.0) * share;
+            self.signal = self.signal + half + half;
+            self.target += (target - self.target) * share;
+        }
+    }
+}
+
+/// A curve through quantiles of the signal, smooth on the scale of ranks; `None` without any signal.
+fn curve(known: &Known) -> Option<Curve> {
+    let sorted = sample::sorted(&known.signal);
+    let knots = sample::knots(&sorted, KNOTS - 1);
+    let (mass, lost) =
+        known.weight.iter().zip(&known.target).fold((0.0, 0.0), |(w, wy), (weight, y)| (w + weight, wy + weight * y));
+    let base = logit((lost + 0.5) / (mass + 1.0));
     let m = knots.len();
     if m < 2 {
-        return Curve::constant(mean_logit);
+        return (m == 1).then(|| Curve::constant(base));
     }
-    let mut features = vec![0.0; signal.len() * m];
-    for (x, row) in signal.iter().zip(features.chunks_exact_mut(m)) {
-        let left = knots.partition_point(|knot| knot <= x).clamp(1, m - 1) - 1;
-        // Halves keep the difference of two huge signals finite.
+    let edges = sample::knots(&sorted, CELLS);
+    let mut cells = vec![Cell::default(); edges.len()];
+    for ((x, y), w) in known.signal.iter().zip(&known.target).zip(&known.weight) {
+        let cell = edges.partition_point(|edge| edge < x).min(edges.len() - 1);
+        cells[cell].add(*w, *x, *y);
+    }
+    cells.retain(|cell| cell.weight > 0.0);
+    let mut features = vec![0.0; cells.len() * m];
+    for (cell, row) in cells.iter().zip(features.chunks_exact_mut(m)) {
+        let x = cell.signal;
+        let left = knots.partition_point(|knot| *knot <= x).clamp(1, m - 1) - 1;
         let share = (x / 2.0 - knots[left] / 2.0) / (knots[left + 1] / 2.0 - knots[left] / 2.0);
         let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
         row[left] = 1.0 - share;
@@ -60,60 +126,177 @@ fn curve(signal: &[f64], target: &[f64], mean_logit: f64) -> Curve {
             }
         }
     }
-    let design = Design { features: &features, target, offset: None };
-    let values = logistic::fit(&design, &vec![mean_logit; m], &penalty);
-    Curve::through(&knots, &values).unwrap_or_else(|| Curve::constant(mean_logit))
+    let target: Vec<f64> = cells.iter().map(|cell| cell.target).collect();
+    let weight: Vec<f64> = cells.iter().map(|cell| cell.weight).collect();
+    let design = Design { features: &features, target: &target, weight: &weight, offset: None };
+    let values = logistic::fit(&design, &Prior { centre: &vec![base; m], penalty: &penalty });
+    Curve::through(&knots, &values).or_else(|| Some(Curve::constant(base)))
 }
 
 /// Up to `count` distinct order statistics at evenly spaced ranks, the smallest and largest among them.
 pub fn quantiles(values: &[f64], count: usize) -> Vec<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
+    let sorted = sample::sorted(values);
     let Some(last) = sorted.len().checked_sub(1) else { return Vec::new() };
     let mut knots: Vec<f64> = (0..count).map(|q| sorted[q * last / (count - 1)]).collect();
     knots.dedup_by(|b, a| *b <= *a);
     knots
 }
 
-/// `offset, slope` per label: the base logit's line, pulled towards the identity.
-fn classes(base: &[f64], target: &[f64], label: &[i64]) -> Vec<[f64; 2]> {
-    let n = base.len() as f64;
-    let centre = base.iter().sum::<f64>() / n;
-    let spread = (base.iter().map(|z| (z - centre).powi(2)).sum::<f64>() / n).sqrt() + 1e-6;
-    let mut rows: Vec<Vec<usize>> = Vec::new();
-    for (row, label) in label.iter().enumerate() {
-        if let Some(class) = usize::try_from(*label).ok().filter(|class| *class < CLASSES) {
-            if rows.len() <= class {
-                rows.resize(class + 1, Vec::new());
+/// Rows of one class, one fold and nearly the same base logit.
+#[derive(Clone, Copy, Default)]
+struct Group {
+    fold: usize,
+    rows: f64,
+    /// Weighted mean of the base logit.
+    base: f64,
+    weight: f64,
+    lost: f64,
+    /// Sums of w², w²y and w²y².
+    squares: [f64; 3],
+}
+
+/// Offset and slope of one class, on the standardised base logit.
+type ClassLine = Option<[f64; 2]>;
+
+/// The rows of every class that may get a line.
+struct Grouped {
+    class: Vec<usize>,
+    groups: Vec<Vec<Group>>,
+    /// All rows with a signal, whatever their class.
+    rows: f64,
+    centre: f64,
+    spread: f64,
+}
+
+impl Grouped {
+    /// `None` where no class is frequent enough, or there is only one.
+    fn new(base: &[f64], known: &Known, label: &[i64]) -> Option<Self> {
+        let class_of = |label: i64| usize::try_from(label).ok().filter(|class| *class < LABELS);
+        let mut count = [0_usize; LABELS];
+        for class in label.iter().filter_map(|label| class_of(*label)) {
+            count[class] += 1;
+        }
+        let mut class: Vec<usize> = (0..LABELS).filter(|class| count[*class] as f64 >= CLASS_ROWS).collect();
+        class.sort_by_key(|class| std::cmp::Reverse(count[*class]));
+        class.truncate(CLASSES);
+        let first = label.first()?;
+        if class.is_empty() || label.iter().all(|label| label == first) {
+            return None;
+        }
+        let mass: f64 = known.weight.iter().sum();
+        let centre = base.iter().zip(&known.weight).map(|(z, w)| z * w).sum::<f64>() / mass;
+        let spread = base.iter().zip(&known.weight).map(|(z, w)| w * (z - centre).powi(2)).sum::<f64>() / mass;
+        let spread = spread.sqrt() + 1e-6;
+        if !centre.is_finite() || !spread.is_finite() {
+            return None;
+        }
+        let edges = sample::knots(&sample::sorted(base), CELLS);
+        let mut place = [usize::MAX; LABELS];
+        for (at, class) in class.iter().enumerate() {
+            place[*class] = at;
+        }
+        let mut all = vec![Group::default(); class.len() * edges.len() * FOLDS];
+        for (row, label) in label.iter().enumerate() {
+            let Some(at) = class_of(*label).map(|class| place[class]).filter(|at| *at < class.len()) else { continue };
+            let cell = edges.partition_point(|edge| *edge < base[row]).min(edges.len() - 1);
+            let fold = sample::mixed(row as u64) as usize % FOLDS;
+            let group = &mut all[(at * edges.len() + cell) * FOLDS + fold];
+            let (w, y) = (known.weight[row], known.target[row]);
+            group.fold = fold;
+            group.rows += 1.0;
+            group.weight += w;
+            group.base += if group.weight > 0.0 { (base[row] - group.base) * w / group.weight } else { 0.0 };
+            group.lost += w * y;
+            group.squares[0] += w * w;
+            group.squares[1] += w * w * y;
+            group.squares[2] += w * w * y * y;
+        }
+        let groups = all
+            .chunks_exact(edges.len() * FOLDS)
+            .map(|groups| groups.iter().copied().filter(|group| group.weight > 0.0).collect())
+            .collect();
+        Some(Self { class, groups, rows: label.len() as f64, centre, spread })
+    }
+
+    /// The line of one class, from the groups outside fold `held`.
+    fn line(&self, groups: &[Group], held: Option<usize>, ridge: f64) -> ClassLine {
+        let used: Vec<&Group> = groups.iter().filter(|group| Some(group.fold) != held).collect();
+        if used.iter().map(|group| group.rows).sum::<f64>() < CLASS_ROWS {
+            return None;
+        }
+        let features: Vec<f64> = used.iter().flat_map(|group| [1.0, self.standardised(group)]).collect();
+        let target: Vec<f64> = used.iter().map(|group| group.lost / group.weight).collect();
+        let weight: Vec<f64> = used.iter().map(|group| group.weight).collect();
+        let offset: Vec<f64> = used.iter().map(|group| group.base).collect();
+        let design = Design { features: &features, target: &target, weight: &weight, offset: Some(&offset) };
+        let t = logistic::fit(&design, &Prior { centre: &[0.0, 0.0], penalty: &logistic::ridge(2, ridge) });
+        Some([t[0], t[1]])
+    }
+
+    fn standardised(&self, group: &Group) -> f64 {
+        (group.base - self.centre) / self.spread
+    }
+
+    /// Mean decrease of the log loss out of sample, and its standard error.
+    fn gain(&self, ridge: f64) -> (f64, f64) {
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for groups in &self.groups {
+            for fold in 0..FOLDS {
+                let Some([offset, slope]) = self.line(groups, Some(fold), ridge) else { continue };
+                for group in groups.iter().filter(|group| group.fold == fold) {
+                    let limited = |z: f64| sigmoid(z.clamp(-LOGIT_LIMIT, LOGIT_LIMIT));
+                    let before = limited(group.base);
+                    let after = limited(group.base + offset + slope * self.standardised(group));
+                    // The decrease is w · (constant + tilt · y) on each row.
+                    let constant = ((1.0 - after) / (1.0 - before)).ln();
+                    let tilt = (after / before).ln() - constant;
+                    let [w2, w2y, w2y2] = group.squares;
+                    sum += constant * group.weight + tilt * group.lost;
+                    squares += constant * constant * w2 + 2.0 * constant * tilt * w2y + tilt * tilt * w2y2;
+                }
             }
-            rows[class].push(row);
+        }
+        let mean = sum / self.rows;
+        (mean, ((squares / self.rows - mean * mean).max(0.0) / self.rows).sqrt())
+    }
+}
+
+/// `offset, slope` per label: the base logit's line, pulled towards the identity as strongly as is best out of sample;
+/// empty where lines are not clearly better than none.
+fn classes(base: &[f64], known: &Known, label: &[i64]) -> Vec<[f64; 2]> {
+    let Some(grouped) = Grouped::new(base, known, label) else { return Vec::new() };
+    let mut best = (0.0, None);
+    for ridge in CLASS_RIDGES {
+        let (gain, error) = grouped.gain(ridge);
+        if gain > CLEAR * error && gain > best.0 {
+            best = (gain, Some(ridge));
         }
     }
-    let line = |rows: &Vec<usize>| {
-        if rows.len() < CLASS_ROWS {
-            return [0.0, 1.0];
+    let Some(ridge) = best.1 else { return Vec::new() };
+    let mut table = vec![[0.0, 1.0]; grouped.class.iter().max().map_or(0, |class| class + 1)];
+    for (class, groups) in grouped.class.iter().zip(&grouped.groups) {
+        if let Some([offset, slope]) = grouped.line(groups, None, ridge) {
+            let slope = slope / grouped.spread;
+            table[*class] = [offset - slope * grouped.centre, 1.0 + slope];
         }
-        let features: Vec<f64> = rows.iter().flat_map(|row| [1.0, (base[*row] - centre) / spread]).collect();
-        let target: Vec<f64> = rows.iter().map(|row| target[*row]).collect();
-        let offset: Vec<f64> = rows.iter().map(|row| base[*row]).collect();
-        let design = Design { features: &features, target: &target, offset: Some(&offset) };
-        let t = logistic::fit(&design, &[0.0, 0.0], &logistic::ridge(2, CLASS_RIDGE));
-        [t[0] - t[1] * centre / spread, 1.0 + t[1] / spread]
-    };
-    rows.iter().map(line).collect()
+    }
+    table
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::logistic::sigmoid;
     use super::*;
+
+    fn fitted(signal: &[f64], target: &[f64], label: Option<&[i64]>) -> Sensor {
+        sensor(&Column { signal, target, weight: &vec![1.0; target.len()], label }, 1.0)
+    }
 
     #[test]
     fn recovers_a_logistic_curve() {
         let n = 20_000;
         let signal: Vec<f64> = (0..n).map(|i| (f64::from(i) + 0.5) / f64::from(n)).collect();
         let target: Vec<f64> = signal.iter().map(|x| sigmoid(2.0 - 4.0 * x)).collect();
-        let sensor = sensor(&signal, &target, None, 1.0);
+        let sensor = fitted(&signal, &target, None);
         for x in [0.05, 0.3, 0.5, 0.77, 0.95] {
             assert!((sensor.read(x, 0) - (2.0 - 4.0 * x)).abs() < 0.05, "at {x}: {}", sensor.read(x, 0));
         }
@@ -121,18 +304,41 @@ mod tests {
 
     #[test]
     fn one_distinct_signal_gives_the_mean() {
-        let sensor = sensor(&[0.5; 40], &[0.25; 40], None, 1.0);
+        let sensor = fitted(&[0.5; 40], &[0.25; 40], None);
         let read = sigmoid(sensor.read(0.7, 3));
         assert!((read - 0.25).abs() < 0.02, "{read}");
     }
 
     #[test]
     fn classes_differ_where_they_do() {
-        let signal = [0.5; 2000];
         let label: Vec<i64> = (0..2000).map(|i| i % 2).collect();
         let target: Vec<f64> = label.iter().map(|l| if *l == 0 { 0.1 } else { 0.6 }).collect();
-        let sensor = sensor(&signal, &target, Some(&label), 1.0);
+        let sensor = fitted(&[0.5; 2000], &target, Some(&label));
         assert!((sigmoid(sensor.read(0.5, 0)) - 0.1).abs() < 0.02);
         assert!((sigmoid(sensor.read(0.5, 1)) - 0.6).abs() < 0.02);
+    }
+
+    #[test]
+    fn classes_that_do_not_differ_get_no_lines() {
+        let label: Vec<i64> = (0..2000).map(|i| i % 7).collect();
+        let target: Vec<f64> = (0..2000).map(|i| (sample::mixed(i) % 2) as f64).collect();
+        assert!(fitted(&[0.5; 2000], &target, Some(&label)).class.is_empty());
+    }
+
+    #[test]
+    fn unknown_signals_have_a_logit_of_their_own() {
+        let signal: Vec<f64> = (0..2000).map(|i| if i % 4 == 0 { f64::NAN } else { 0.5 }).collect();
+        let target: Vec<f64> = (0..2000).map(|i| if i % 4 == 0 { 0.9 } else { 0.1 }).collect();
+        let sensor = fitted(&signal, &target, None);
+        assert!((sigmoid(sensor.missing_logit) - 0.9).abs() < 0.01, "{}", sensor.missing_logit);
+        assert!((sigmoid(sensor.read(0.5, 0)) - 0.1).abs() < 0.01);
+    }
+
+    #[test]
+    fn huge_signals_and_single_rows_stay_finite() {
+        for signal in [vec![f64::MAX, f64::MIN, 0.0, f64::INFINITY], vec![f64::NAN; 4], vec![1e308, -1e308, 1.0, 2.0]] {
+            assert!(fitted(&signal, &[1.0, 0.0, 0.5, 0.0], Some(&[0, 1, 0, 1])).is_valid());
+        }
+        assert!(fitted(&[0.3], &[1.0], Some(&[2])).is_valid());
     }
 }

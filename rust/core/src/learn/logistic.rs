@@ -1,10 +1,12 @@
 //! Penalised logistic regression on fractional targets, by Newton's method.
 
-/// A step never moves a coefficient further than this.
-const MAX_STEP: f64 = 4.0;
-/// Steps smaller than this end the iteration.
-const TOLERANCE: f64 = 1e-6;
 const ITERATIONS: usize = 12;
+/// A step is halved at most this often before the search gives up.
+const HALVINGS: usize = 8;
+/// A relative decrease below this ends the iteration.
+const TOLERANCE: f64 = 1e-7;
+/// The logit is kept within ± this while fitting.
+const CLIP: f64 = 30.0;
 /// Rows at extreme beliefs keep at least this curvature.
 const MIN_CURVATURE: f64 = 1e-6;
 
@@ -24,32 +26,57 @@ pub struct Design<'a> {
     pub features: &'a [f64],
     /// In [0, 1] (n,).
     pub target: &'a [f64],
+    /// Weight of each row, at least 0 (n,).
+    pub weight: &'a [f64],
     /// Known part of the logit (n,), if any.
     pub offset: Option<&'a [f64]>,
 }
 
-/// Minimises `Σ logloss + ½ (t − prior)ᵀ P (t − prior)`; `penalty` is (d, d), row by row. O(n·d²) per iteration.
-pub fn fit(design: &Design, prior: &[f64], penalty: &[f64]) -> Vec<f64> {
-    let d = prior.len();
-    let mut t = prior.to_vec();
+/// A quadratic pull towards `centre`.
+pub struct Prior<'a> {
+    /// Where the search begins, too (d,).
+    pub centre: &'a [f64],
+    /// (d, d), row by row, symmetric and positive definite.
+    pub penalty: &'a [f64],
+}
+
+impl Prior<'_> {
+    /// `½ (t − centre)ᵀ P (t − centre)` and its gradient.
+    fn pull(&self, t: &[f64]) -> (f64, Vec<f64>) {
+        let away: Vec<f64> = t.iter().zip(self.centre).map(|(t, centre)| t - centre).collect();
+        let rows = self.penalty.chunks_exact(t.len());
+        let gradient: Vec<f64> = rows.map(|row| row.iter().zip(&away).map(|(p, a)| p * a).sum()).collect();
+        (0.5 * away.iter().zip(&gradient).map(|(a, g)| a * g).sum::<f64>(), gradient)
+    }
+}
+
+/// Minimises `Σ weight · logloss + ½ (t − centre)ᵀ P (t − centre)`. O(n·d²) per iteration.
+///
+/// A step is taken only if the objective does not rise: collinear features would diverge otherwise.
+pub fn fit(design: &Design, prior: &Prior) -> Vec<f64> {
+    let mut t = prior.centre.to_vec();
+    let mut mean = vec![0.0; design.target.len()];
+    let mut value = objective(design, prior, &t, &mut mean);
     for _ in 0..ITERATIONS {
-        let (mut gradient, mut hessian) = derivatives(design, &t);
-        for a in 0..d {
-            for b in 0..d {
-                gradient[a] += penalty[a * d + b] * (t[b] - prior[b]);
-                hessian[a * d + b] += penalty[a * d + b];
-            }
+        let (mut gradient, mut hessian) = derivatives(design, t.len(), &mean);
+        for (g, pull) in gradient.iter_mut().zip(prior.pull(&t).1) {
+            *g += pull;
+        }
+        for (h, penalty) in hessian.iter_mut().zip(prior.penalty) {
+            *h += penalty;
         }
         let step = solve(hessian, gradient);
-        let largest = step.iter().fold(0.0_f64, |m, s| m.max(s.abs()));
-        if !largest.is_finite() {
-            break;
-        }
-        let shrink = if largest > MAX_STEP { MAX_STEP / largest } else { 1.0 };
-        for (t, step) in t.iter_mut().zip(&step) {
-            *t -= shrink * step;
-        }
-        if largest < TOLERANCE {
+        let mut share = 1.0;
+        let accepted = (0..HALVINGS).find_map(|_| {
+            let trial: Vec<f64> = t.iter().zip(&step).map(|(t, step)| t - share * step).collect();
+            share *= 0.5;
+            let reached = objective(design, prior, &trial, &mut mean);
+            (reached <= value + 1e-12 * value.abs()).then_some((trial, reached))
+        });
+        let Some((trial, reached)) = accepted else { break };
+        let is_done = value - reached < TOLERANCE * value.abs();
+        (t, value) = (trial, reached);
+        if is_done {
             break;
         }
     }
@@ -65,21 +92,33 @@ pub fn ridge(d: usize, strength: f64) -> Vec<f64> {
     penalty
 }
 
-fn derivatives(design: &Design, t: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let d = t.len();
+/// The objective at `t`; leaves the predicted means in `mean`.
+fn objective(design: &Design, prior: &Prior, t: &[f64], mean: &mut [f64]) -> f64 {
+    let mut sum = 0.0;
+    let rows = design.features.chunks_exact(t.len()).zip(design.target).zip(design.weight).zip(mean);
+    for (row, (((x, y), w), mean)) in rows.enumerate() {
+        let known = design.offset.map_or(0.0, |offset| offset[row]);
+        let z = (known + x.iter().zip(t).map(|(x, t)| x * t).sum::<f64>()).clamp(-CLIP, CLIP);
+        let e = (-z.abs()).exp();
+        *mean = if z < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) };
+        sum += w * (z.max(0.0) + e.ln_1p() - y * z);
+    }
+    sum + prior.pull(t).0
+}
+
+/// Gradient and Hessian of the log loss where the predicted means are `mean`.
+fn derivatives(design: &Design, d: usize, mean: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let mut gradient = vec![0.0; d];
     let mut hessian = vec![0.0; d * d];
-    for (row, (x, y)) in design.features.chunks_exact(d).zip(design.target).enumerate() {
-        let known = design.offset.map_or(0.0, |offset| offset[row]);
-        let mean = sigmoid(known + x.iter().zip(t).map(|(x, t)| x * t).sum::<f64>());
-        let curvature = (mean * (1.0 - mean)).max(MIN_CURVATURE);
+    let rows = design.features.chunks_exact(d).zip(design.target).zip(design.weight).zip(mean);
+    for (((x, y), w), mean) in rows {
+        let residual = w * (mean - y);
+        let curvature = w * (mean * (1.0 - mean)).max(MIN_CURVATURE);
         for a in 0..d {
-            gradient[a] += (mean - y) * x[a];
+            gradient[a] += residual * x[a];
             let scaled = curvature * x[a];
-            if scaled != 0.0 {
-                for (h, x) in hessian[a * d + a..(a + 1) * d].iter_mut().zip(&x[a..]) {
-                    *h += scaled * x;
-                }
+            for (h, x) in hessian[a * d + a..(a + 1) * d].iter_mut().zip(&x[a..]) {
+                *h += scaled * x;
             }
         }
     }
@@ -130,19 +169,37 @@ mod tests {
         assert!((x[0] - 1.75).abs() < 1e-12 && (x[1] - 1.5).abs() < 1e-12, "{x:?}");
     }
 
+    fn constant(target: &[f64], weight: &[f64], centre: f64, strength: f64) -> f64 {
+        let features = vec![1.0; target.len()];
+        let design = Design { features: &features, target, weight, offset: None };
+        fit(&design, &Prior { centre: &[centre], penalty: &ridge(1, strength) })[0]
+    }
+
     #[test]
     fn finds_the_log_odds() {
         let target: Vec<f64> = (0..100).map(|i| f64::from(u8::from(i < 20))).collect();
-        let design = Design { features: &[1.0; 100], target: &target, offset: None };
-        let t = fit(&design, &[0.0], &ridge(1, 1e-9));
-        assert!((t[0] - logit(0.2)).abs() < 1e-6, "{t:?}");
+        let found = constant(&target, &[1.0; 100], 0.0, 1e-9);
+        assert!((found - logit(0.2)).abs() < 1e-5, "{found}");
+    }
+
+    #[test]
+    fn weights_count_rows() {
+        let found = constant(&[1.0, 0.0, 0.5], &[1.0, 3.0, 0.0], 0.0, 1e-9);
+        assert!((found - logit(0.25)).abs() < 1e-5, "{found}");
     }
 
     #[test]
     fn a_strong_penalty_keeps_the_prior() {
-        let target = [1.0; 50];
-        let design = Design { features: &[1.0; 50], target: &target, offset: None };
-        let t = fit(&design, &[-2.0], &ridge(1, 1e9));
-        assert!((t[0] + 2.0).abs() < 1e-6, "{t:?}");
+        let found = constant(&[1.0; 50], &[1.0; 50], -2.0, 1e9);
+        assert!((found + 2.0).abs() < 1e-6, "{found}");
+    }
+
+    #[test]
+    fn collinear_features_do_not_diverge() {
+        let features: Vec<f64> = (0..400).flat_map(|i| [1.0, f64::from(i - 200), 3.0 * f64::from(i - 200)]).collect();
+        let target: Vec<f64> = (0..400).map(|i| f64::from(u8::from(i >= 200))).collect();
+        let design = Design { features: &features, target: &target, weight: &[1.0; 400], offset: None };
+        let t = fit(&design, &Prior { centre: &[0.0, 1.0, 0.0], penalty: &ridge(3, 1.0) });
+        assert!(t.iter().all(|t| t.is_finite() && t.abs() < 50.0), "{t:?}");
     }
 }

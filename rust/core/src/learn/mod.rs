@@ -2,15 +2,19 @@
 
 mod belief;
 mod calibrate;
+mod cut;
+mod graph;
+mod induction;
 mod logistic;
 mod markov;
-mod pathwise;
+mod sample;
 mod thumb;
 mod trace;
 mod weigh;
 
 use rayon::prelude::*;
 
+pub use belief::Learner;
 pub use trace::{Kind, Trace, Weights};
 
 use crate::error::Result;
@@ -52,6 +56,35 @@ impl Method {
     }
 }
 
+/// Which stage may follow which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Exits in their order; models in any order, chosen request by request.
+    Auto,
+    /// Every stage after the one before it.
+    Line,
+    /// Any later stage.
+    Skip,
+}
+
+impl Shape {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Line, Self::Skip];
+
+    /// Its name in arguments and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Line => "line",
+            Self::Skip => "skip",
+        }
+    }
+
+    fn is_line(self, kind: Kind) -> bool {
+        self == Self::Line || (self == Self::Auto && kind == Kind::Exits)
+    }
+}
+
 /// What to learn.
 #[derive(Clone, Debug)]
 pub struct FitOptions {
@@ -63,7 +96,7 @@ pub struct FitOptions {
     pub recall: bool,
 }
 
-/// Learns a policy from `trace`.
+/// Learns a policy from `trace`, on the whole line of stages; [`Learner`] has more choices for the default method.
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] for a trade-off outside [0, 1], or a method that needs labels on a trace without.
@@ -76,10 +109,7 @@ pub fn fit(
     let weights = Weights::new(trace, options.tradeoff)?;
     let (rules, index) = match options.method {
         Method::Pathwise => {
-            let path: Vec<usize> = (0..trace.stages()).collect();
-            let learned = belief::PathBelief::new(trace, &path, options.recall);
-            let rule = learned.rule(trace, weights);
-            let index = learned.index(&rule);
+            let (rule, index, _) = Learner::new(trace.clone(), Shape::Line, options.recall).rule(weights);
             (Rules::Belief(rule), index)
         }
         Method::Markov => markov::fit(trace, weights, options.recall)?,
@@ -88,17 +118,31 @@ pub fn fit(
         Method::StageThresholds => (thumb::stage_thresholds(trace, weights), Vec::new()),
         Method::Patience => (thumb::patience(trace, weights)?, Vec::new()),
     };
-    let mut facts = Facts {
-        method: options.method.name().into(),
-        graph: "line".into(),
-        value: 0.0,
-        index,
-        index_error: 0.0,
-        provenance,
-    };
-    let draft = Policy::new(stages, trace.price(), rules, facts.clone())?;
-    facts.value = objective(&draft, trace, weights);
-    draft.with_facts(facts)
+    let facts = facts(options.method, "line", index, provenance);
+    valued(Policy::new(stages, trace.price(), rules, facts)?, trace, weights)
+}
+
+impl Learner {
+    /// The policy for one trade-off.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] for a trade-off outside [0, 1], or names that do not fit the stages.
+    pub fn policy(&self, stages: Vec<String>, tradeoff: f64, provenance: Vec<(String, String)>) -> Result<Policy> {
+        let weights = Weights::new(self.trace(), tradeoff)?;
+        let (rule, index, graph) = self.rule(weights);
+        let facts = facts(Method::Pathwise, graph, index, provenance);
+        valued(Policy::new(stages, self.trace().price(), Rules::Belief(rule), facts)?, self.trace(), weights)
+    }
+}
+
+fn facts(method: Method, graph: &str, index: Vec<Vec<f64>>, provenance: Vec<(String, String)>) -> Facts {
+    Facts { method: method.name().into(), graph: graph.into(), value: 0.0, index, index_error: 0.0, provenance }
+}
+
+/// The same policy, with its mean objective on `trace` among its facts.
+fn valued(policy: Policy, trace: &Trace, weights: Weights) -> Result<Policy> {
+    let facts = Facts { value: objective(&policy, trace, weights), ..policy.facts().clone() };
+    policy.with_facts(facts)
 }
 
 /// Mean weighted total of `policy` on `trace`. O(n·k), all cores.
@@ -111,7 +155,8 @@ pub fn objective(policy: &Policy, trace: &Trace, weights: Weights) -> f64 {
                 break;
             }
         }
-        run.answer().map_or(0.0, |answer| weights.loss * trace.loss[answer][row]) + weights.cost * run.cost()
+        let loss = run.answer().map_or(0.0, |answer| weights.loss * trace.loss[answer][row]);
+        trace.weight[row] * (loss + weights.cost * run.cost())
     };
     let totals: Vec<f64> = (0..trace.rows()).into_par_iter().map(total).collect();
     totals.iter().sum::<f64>() / trace.rows() as f64

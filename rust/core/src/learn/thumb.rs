@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::calibrate::quantiles;
-use super::pathwise;
+use super::cut;
 use super::trace::{Kind, Trace, Weights};
 use crate::error::{Error, Result};
 use crate::plan::STOP;
@@ -51,7 +51,7 @@ pub fn stage_thresholds(trace: &Trace, weights: Weights) -> Rules {
         let doubt: Vec<f64> = trace.signal[v].iter().map(|x| if x.is_nan() { f64::MAX } else { -x }).collect();
         let stop = weighted(v);
         let go: Vec<f64> = ahead.iter().map(|ahead| weights.cost * trace.cost[v + 1] + ahead).collect();
-        let limit = pathwise::threshold(&doubt, &stop, &go);
+        let limit = cut::threshold(&doubt, &stop, &go);
         threshold[v] = -limit;
         ahead = (0..stop.len()).map(|row| if trace.signal[v][row] >= -limit { stop[row] } else { go[row] }).collect();
     }

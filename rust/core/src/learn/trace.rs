@@ -25,6 +25,8 @@ pub struct Trace {
     pub label: Option<Vec<Vec<i64>>>,
     /// Mean incremental cost of each stage (k,).
     pub cost: Vec<f64>,
+    /// How much each row counts; their mean is 1.
+    pub weight: Vec<f64>,
     /// What jumping costs.
     pub kind: Kind,
 }
@@ -56,12 +58,37 @@ impl Trace {
             return Err(Error::invalid(format!("`loss[{row}, {v}]` must be finite and at least 0, got {}", loss[at])));
         }
         Ok(Self {
+            weight: vec![1.0; signal.len() / k],
             signal: columns(signal, k),
             loss: columns(loss, k),
             label: label.map(|label| columns(label, k)),
             cost: cost.to_vec(),
             kind,
         })
+    }
+
+    /// The same rows, each counting `weight` times (n,).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where there is not one weight per row, one is negative or not finite, or all are 0.
+    pub fn weighted(mut self, weight: &[f64]) -> Result<Self> {
+        if weight.len() != self.rows() {
+            let message = format!("`weight` must have {} entries, one per row, got {}", self.rows(), weight.len());
+            return Err(Error::invalid(message));
+        }
+        if let Some(row) = weight.iter().position(|w| !w.is_finite() || *w < 0.0) {
+            let message = format!("`weight[{row}]` must be finite and at least 0, got {}", weight[row]);
+            return Err(Error::invalid(message));
+        }
+        // Dividing by the largest first keeps the sum finite.
+        let largest = weight.iter().copied().fold(0.0, f64::max);
+        if largest <= 0.0 {
+            return Err(Error::invalid("`weight` must have a positive entry, got zeros only"));
+        }
+        let shares: Vec<f64> = weight.iter().map(|w| w / largest).collect();
+        let mean = shares.iter().sum::<f64>() / shares.len() as f64;
+        self.weight = shares.iter().map(|share| share / mean).collect();
+        Ok(self)
     }
 
     /// Number of requests.
@@ -83,7 +110,10 @@ impl Trace {
 
     /// Mean loss of each stage (k,).
     pub fn mean_loss(&self) -> Vec<f64> {
-        self.loss.iter().map(|column| column.iter().sum::<f64>() / column.len() as f64).collect()
+        let mean = |column: &Vec<f64>| {
+            column.iter().zip(&self.weight).map(|(loss, w)| loss * w).sum::<f64>() / column.len() as f64
+        };
+        self.loss.iter().map(mean).collect()
     }
 
     /// Cost of running every stage.
@@ -101,6 +131,7 @@ impl Trace {
             signal: pick(&self.signal, rows),
             loss: pick(&self.loss, rows),
             label: self.label.as_ref().map(|label| pick(label, rows)),
+            weight: rows.iter().map(|row| self.weight[*row as usize]).collect(),
             cost: self.cost.clone(),
             kind: self.kind,
         }

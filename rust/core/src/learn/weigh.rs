@@ -2,76 +2,87 @@
 
 use rayon::prelude::*;
 
-use super::logistic::{self, Design};
-use crate::rules::{Line, Node, SLOTS, Witness};
-
-/// Strength of the pull of every coefficient towards "believe each stage as calibrated".
-const RIDGE: f64 = 5.0;
+use super::logistic::{self, Design, Prior};
+use crate::rules::{Line, NO_LABEL, Witness};
 
 /// Calibrated logits and losses of the rows that weights are fitted on.
-pub struct Evidence<'a> {
+pub struct Evidence {
     /// `logit[v][row]`, every entry finite.
-    pub logit: &'a [Vec<f64>],
+    pub logit: Vec<Vec<f64>>,
+    /// `is_known[v][row]`: whether there was a signal.
+    pub is_known: Vec<Vec<bool>>,
     /// `target[v][row]`: loss in [0, 1].
-    pub target: &'a [Vec<f64>],
-    /// `label[v][row]`.
-    pub label: Option<&'a [Vec<i64>]>,
+    pub target: Vec<Vec<f64>>,
+    /// `label[v][row]`, if there are any.
+    pub label: Option<Vec<Vec<i64>>>,
+    /// Weight of each row.
+    pub weight: Vec<f64>,
 }
 
-/// The node reached by running `path`, in order, where the last stage costs `price`; on a path longer than [`SLOTS`] the oldest answers are let go.
+impl Evidence {
+    /// Whether stages `i` and `j` are known to give the same answer.
+    fn agrees(&self, row: usize, i: usize, j: usize) -> bool {
+        self.is_known[i][row]
+            && self.is_known[j][row]
+            && self.label.as_ref().is_some_and(|label| label[i][row] == label[j][row] && label[i][row] != NO_LABEL)
+    }
+}
+
+/// What the members, ascending, say about each other: `witness[j * m + i]`, member i about member j. Every coefficient
+/// is pulled by `ridge` towards "believe each stage as calibrated".
 ///
 /// O(rows · m³) time for m members.
-pub fn node(evidence: &Evidence, path: &[usize], price: f64) -> Node {
-    let depth = path.len();
-    let m = depth.min(SLOTS);
-    let slot = (depth - 1) % SLOTS;
-    let mut members = vec![0_u16; m];
-    for (step, stage) in path.iter().enumerate() {
-        members[step % SLOTS] = *stage as u16;
+pub fn witnesses(evidence: &Evidence, members: &[u16], ridge: f64) -> Vec<Witness> {
+    if members.len() == 1 {
+        return vec![[Line { offset: 0.0, slope: 1.0 }; 3]];
     }
-    let witness = if m == 1 {
-        vec![[Line { offset: 0.0, slope: 1.0 }; 3]]
-    } else {
-        (0..m).into_par_iter().flat_map_iter(|j| witnesses_of(evidence, &members, j)).collect()
-    };
-    Node { stage: members[slot], slot: slot as u8, price, members, witness }
+    (0..members.len()).into_par_iter().flat_map_iter(|j| witnesses_of(evidence, members, j, ridge)).collect()
 }
 
 /// Logistic regression of member `j`'s loss on its own logit and, for each other member, its logit, whether the two
 /// labels are equal, and their product.
-fn witnesses_of(evidence: &Evidence, members: &[u16], j: usize) -> Vec<Witness> {
-    let stage = |i: usize| usize::from(members[i]);
+fn witnesses_of(evidence: &Evidence, members: &[u16], j: usize, ridge: f64) -> Vec<Witness> {
     let others: Vec<usize> = (0..members.len()).filter(|i| *i != j).collect();
+    let own = usize::from(members[j]);
     let per_other = if evidence.label.is_some() { 3 } else { 1 };
     let d = 2 + per_other * others.len();
-    let own = &evidence.logit[stage(j)];
-    let n = own.len();
-    let mut features = vec![0.0; n * d];
-    let mut agreeing = vec![0_usize; members.len()];
-    for (row, x) in features.chunks_exact_mut(d).enumerate() {
+    let mut rows: Vec<usize> = (0..evidence.weight.len()).filter(|row| evidence.is_known[own][*row]).collect();
+    if rows.is_empty() {
+        rows = (0..evidence.weight.len()).collect();
+    }
+    let mut features = vec![0.0; rows.len() * d];
+    for (row, x) in rows.iter().zip(features.chunks_exact_mut(d)) {
         x[0] = 1.0;
-        x[1] = own[row];
-        for (cell, i) in x[2..].chunks_exact_mut(per_other).zip(&others) {
-            let logit = evidence.logit[stage(*i)][row];
-            let labels = evidence.label.map(|label| (&label[stage(*i)], &label[stage(j)]));
-            if labels.is_some_and(|(other, own)| other[row] == own[row]) {
-                agreeing[*i] += 1;
+        x[1] = evidence.logit[own][*row];
+    }
+    let mut share = vec![0.0; members.len()];
+    for (at, i) in others.iter().enumerate() {
+        let other = usize::from(members[*i]);
+        let column = &evidence.logit[other];
+        let mut agreeing = 0_usize;
+        for (row, x) in rows.iter().zip(features.chunks_exact_mut(d)) {
+            let cell = &mut x[2 + at * per_other..];
+            if per_other == 3 && evidence.agrees(*row, other, own) {
+                agreeing += 1;
                 cell[1] = 1.0;
-                cell[2] = logit;
+                cell[2] = column[*row];
             } else {
-                cell[0] = logit;
+                cell[0] = column[*row];
             }
         }
+        share[*i] = agreeing as f64 / rows.len().max(1) as f64;
     }
-    let mut prior = vec![0.0; d];
-    prior[1] = 1.0;
-    let design = Design { features: &features, target: &evidence.target[stage(j)], offset: None };
-    let t = logistic::fit(&design, &prior, &logistic::ridge(d, RIDGE));
+    let target: Vec<f64> = rows.iter().map(|row| evidence.target[own][*row]).collect();
+    let weight: Vec<f64> = rows.iter().map(|row| evidence.weight[*row]).collect();
+    let mut centre = vec![0.0; d];
+    centre[1] = 1.0;
+    let design = Design { features: &features, target: &target, weight: &weight, offset: None };
+    let t = logistic::fit(&design, &Prior { centre: &centre, penalty: &logistic::ridge(d, ridge) });
     let mut witnesses = vec![Witness::default(); members.len()];
     for (t, i) in t[2..].chunks_exact(per_other).zip(&others) {
         let differ = Line { offset: 0.0, slope: t[0] };
         let (equal, share) = match t {
-            [_, offset, slope] => (Line { offset: *offset, slope: *slope }, agreeing[*i] as f64 / n as f64),
+            [_, offset, slope] => (Line { offset: *offset, slope: *slope }, share[*i]),
             _ => (differ, 0.0),
         };
         let mix = |a: f64, b: f64| a + share * (b - a);

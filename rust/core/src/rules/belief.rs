@@ -24,6 +24,12 @@ impl Seen {
     /// Nothing.
     pub const NONE: Self = Self { logit: f64::INFINITY, label: NO_LABEL };
 
+    /// Whether it has both a signal and a label.
+    #[inline]
+    pub fn is_complete(&self) -> bool {
+        self.is_known() && self.label != NO_LABEL
+    }
+
     /// Whether its signal was a number.
     #[inline]
     fn is_known(&self) -> bool {
@@ -52,18 +58,35 @@ pub struct Node {
     pub slot: u8,
     /// What running it costs.
     pub price: f64,
-    /// The stage in each slot; at most [`SLOTS`].
+    /// The stages whose answers are weighed, ascending; at most [`SLOTS`].
     pub members: Vec<u16>,
+    /// The slot of each member; empty where that is 0, 1, ….
+    pub places: Vec<u8>,
     /// `witness[j * m + i]`: what member i says about member j; a member is a witness of itself.
     pub witness: Vec<Witness>,
 }
 
 impl Node {
+    /// What its members said, in their order.
+    #[inline]
+    fn hand(&self, seen: &[Seen; SLOTS]) -> [Seen; SLOTS] {
+        let mut hand = *seen;
+        for (hand, place) in hand.iter_mut().zip(&self.places) {
+            *hand = seen.get(usize::from(*place)).copied().unwrap_or(Seen::NONE);
+        }
+        hand
+    }
+
     fn is_valid(&self, stages: usize) -> bool {
         let m = self.members.len();
+        let own = self.members.iter().position(|stage| *stage == self.stage);
+        let place =
+            own.and_then(|own| if self.places.is_empty() { Some(own as u8) } else { self.places.get(own).copied() });
         (1..=SLOTS).contains(&m)
             && self.members.iter().all(|stage| usize::from(*stage) < stages)
-            && self.members.get(usize::from(self.slot)) == Some(&self.stage)
+            && place == Some(self.slot)
+            && (self.places.is_empty() || self.places.len() == m)
+            && self.places.iter().all(|place| usize::from(*place) < SLOTS)
             && self.price >= 0.0
             && self.witness.len() == m * m
             && self.witness.iter().flatten().map(|line| line.offset + line.slope).all(f64::is_finite)
@@ -81,13 +104,20 @@ fn posterior(label: i64, witnesses: &[Witness], seen: &[Seen]) -> f64 {
     logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
 }
 
-/// The same where labels may be missing.
-fn posterior_of_some(label: i64, witnesses: &[Witness], seen: &[Seen]) -> f64 {
+/// The same where signals or labels may be missing: a stage without a signal agrees with nobody.
+fn posterior_of_some(own: &Seen, witnesses: &[Witness], seen: &[Seen], missing: impl Fn(usize) -> f64) -> f64 {
     let mut logit = 0.0;
-    for ([differ, equal, unknown], other) in witnesses.iter().zip(seen) {
-        let known = if label == other.label { equal } else { differ };
-        let line = if label == NO_LABEL || other.label == NO_LABEL { unknown } else { known };
-        logit += line.offset + line.slope * other.logit;
+    for (i, ([differ, equal, unknown], other)) in witnesses.iter().zip(seen).enumerate() {
+        let line = if !own.is_known() || !other.is_known() {
+            differ
+        } else if own.label == NO_LABEL || other.label == NO_LABEL {
+            unknown
+        } else if own.label == other.label {
+            equal
+        } else {
+            differ
+        };
+        logit += line.offset + line.slope * if other.is_known() { other.logit } else { missing(i) };
     }
     logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
 }
@@ -97,6 +127,8 @@ fn posterior_of_some(label: i64, witnesses: &[Witness], seen: &[Seen]) -> f64 {
 pub struct BeliefRule {
     /// Whether an earlier answer may be returned.
     pub recall: bool,
+    /// Logits by which the answer of the last stage is favoured when answers are compared.
+    pub margin: f64,
     /// Losses are `scale · sigmoid(belief)`.
     pub scale: f64,
     /// Calibration, one per stage (k,).
@@ -135,7 +167,12 @@ impl BeliefRule {
     /// What follows the first report.
     #[inline]
     pub fn first_action(&self, signal: f64, label: i64) -> i32 {
-        if signal.is_nan() { self.decide.action(0, f64::INFINITY) } else { self.entry.action(signal, label) }
+        if signal.is_nan() {
+            let stage = self.nodes.first().map_or(0, |node| node.stage);
+            self.decide.action(0, self.missing(stage))
+        } else {
+            self.entry.action(signal, label)
+        }
     }
 
     /// The node that a request is about to enter.
@@ -153,84 +190,101 @@ impl BeliefRule {
         if let Some(slot) = seen.get_mut(usize::from(node.slot)) {
             *slot = report;
         }
-        flat.memo += i64::from(!report.is_known() || label == NO_LABEL);
-        if node.members.len() == 1 && report.is_known() {
+        flat.memo += i64::from(!report.is_complete());
+        let is_complete = flat.memo == 0;
+        let best = if node.places.is_empty() {
+            self.believe(node, seen, is_complete)
+        } else {
+            self.believe(node, &node.hand(seen), is_complete)
+        };
+        if let Some((logit, stage)) = best {
             flat.best = logit;
-            flat.answer = node.stage;
-        } else if flat.memo == 0 {
-            self.weigh(node, flat, seen);
-        } else if report.is_known() || flat.best < f64::INFINITY {
-            self.weigh_some(node, flat, seen);
-        } else {
-            self.fall_back(flat, node.stage);
-        }
-    }
-
-    /// Posterior of every member (of the last one alone without recall), where everything is known.
-    #[inline]
-    fn weigh(&self, node: &Node, flat: &mut FlatState, seen: &[Seen; SLOTS]) {
-        let m = node.members.len();
-        let Some(seen) = seen.get(..m) else { return };
-        if self.recall {
-            flat.best = f64::INFINITY;
-            for (j, (stage, own)) in node.members.iter().zip(seen).enumerate() {
-                let Some(witnesses) = node.witness.get(j * m..(j + 1) * m) else { return };
-                let logit = posterior(own.label, witnesses, seen);
-                if logit < flat.best {
-                    flat.best = logit;
-                    flat.answer = *stage;
-                }
-            }
-        } else {
-            let j = usize::from(node.slot);
-            if let (Some(own), Some(witnesses)) = (seen.get(j), node.witness.get(j * m..(j + 1) * m)) {
-                flat.best = posterior(own.label, witnesses, seen);
-                flat.answer = node.stage;
-            }
-        }
-    }
-
-    /// The same where signals or labels are missing: an unknown signal counts as the stage's mean, and its answer is
-    /// not taken while there is another.
-    #[cold]
-    fn weigh_some(&self, node: &Node, flat: &mut FlatState, seen: &[Seen; SLOTS]) {
-        let mut filled = *seen;
-        for (seen, stage) in filled.iter_mut().zip(&node.members).filter(|(seen, _)| !seen.is_known()) {
-            seen.logit = self.sensor.get(usize::from(*stage)).map_or(0.0, |sensor| sensor.mean_logit);
-        }
-        let mut best = f64::INFINITY;
-        let members = node.members.iter().zip(seen).zip(node.witness.chunks_exact(node.members.len()));
-        for ((stage, own), witnesses) in members {
-            if own.is_known() && (self.recall || *stage == node.stage) {
-                let logit = posterior_of_some(own.label, witnesses, &filled);
-                if logit < best {
-                    best = logit;
-                    flat.answer = *stage;
-                }
-            }
-        }
-        if best < f64::INFINITY {
-            flat.best = best;
-        }
-    }
-
-    /// Without any known signal: the answer to fall back on is the one with the least mean loss.
-    #[cold]
-    fn fall_back(&self, flat: &mut FlatState, stage: u16) {
-        let mean = |stage: u16| self.sensor.get(usize::from(stage)).map_or(f64::INFINITY, |sensor| sensor.mean_loss);
-        if flat.answer == NO_STAGE || mean(stage) <= mean(flat.answer) {
             flat.answer = stage;
         }
     }
 
+    /// The belief in the best answer in hand and whose it is; `hand` is what each member of `node` said, and
+    /// `is_complete` whether nothing is missing in it.
+    #[inline]
+    pub fn believe(&self, node: &Node, hand: &[Seen; SLOTS], is_complete: bool) -> Option<(f64, u16)> {
+        let [first, ..] = hand;
+        if node.members.len() == 1 {
+            Some((if first.is_known() { first.logit } else { self.missing(node.stage) }, node.stage))
+        } else if is_complete {
+            self.weigh(node, hand)
+        } else {
+            self.weigh_some(node, hand)
+        }
+    }
+
+    /// The least posterior logit (that of the last stage without recall) and whose it is, where everything is known;
+    /// `hand` is what each member said.
+    #[inline]
+    fn weigh(&self, node: &Node, hand: &[Seen; SLOTS]) -> Option<(f64, u16)> {
+        let m = node.members.len();
+        let hand = hand.get(..m)?;
+        let mut best = None;
+        let mut least = f64::INFINITY;
+        for ((stage, own), witnesses) in node.members.iter().zip(hand).zip(node.witness.chunks_exact(m)) {
+            if self.recall || *stage == node.stage {
+                let logit = posterior(own.label, witnesses, hand);
+                let rank = if *stage == node.stage { logit - self.margin } else { logit };
+                if rank < least {
+                    least = rank;
+                    best = Some((logit, *stage));
+                }
+            }
+        }
+        best
+    }
+
+    /// The same where signals or labels are missing: a stage without a signal answers only if no member has one.
+    #[cold]
+    fn weigh_some(&self, node: &Node, hand: &[Seen; SLOTS]) -> Option<(f64, u16)> {
+        let m = node.members.len();
+        let hand = hand.get(..m)?;
+        let missing = |i: usize| node.members.get(i).map_or(0.0, |stage| self.missing(*stage));
+        let is_dark = !hand.iter().any(Seen::is_known);
+        let may_answer = |own: &Seen| is_dark || own.is_known();
+        let last = if may_answer(hand.get(node.members.iter().position(|stage| *stage == node.stage)?)?) {
+            Some(node.stage)
+        } else {
+            node.members.iter().zip(hand).filter(|(_, own)| may_answer(own)).map(|(stage, _)| *stage).last()
+        };
+        let mut best = None;
+        let mut least = f64::INFINITY;
+        for ((stage, own), witnesses) in node.members.iter().zip(hand).zip(node.witness.chunks_exact(m)) {
+            if may_answer(own) && (self.recall || Some(*stage) == last) {
+                let logit = posterior_of_some(own, witnesses, hand, missing);
+                let rank = if *stage == node.stage { logit - self.margin } else { logit };
+                if rank < least {
+                    least = rank;
+                    best = Some((logit, *stage));
+                }
+            }
+        }
+        best
+    }
+
+    /// The logit that an unknown signal of `stage` counts as.
+    fn missing(&self, stage: u16) -> f64 {
+        self.sensor.get(usize::from(stage)).map_or(0.0, |sensor| sensor.missing_logit)
+    }
+
     /// Why this rule could not be executed, if so.
     pub fn problem(&self, stages: usize) -> Option<&'static str> {
-        if self.sensor.len() != stages || !self.sensor.iter().all(Sensor::is_valid) || !self.scale.is_finite() {
+        if self.sensor.len() != stages
+            || !self.sensor.iter().all(Sensor::is_valid)
+            || !self.scale.is_finite()
+            || !self.margin.is_finite()
+        {
             Some("a calibration is not valid")
         } else if self.nodes.is_empty() || self.nodes.len() > usize::from(u16::MAX) {
             Some("there must be 1..=65535 nodes")
         } else if !self.nodes.iter().all(|node| node.is_valid(stages)) {
             Some("a node is not valid")
+        } else if self.nodes.first().is_some_and(|node| node.slot != 0 || node.members.len() != 1) {
+            Some("the first node does not begin")
         } else if self.decide.rows() != self.nodes.len() {
             Some("the decisions do not fit the nodes")
         } else {

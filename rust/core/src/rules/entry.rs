@@ -128,7 +128,7 @@ mod tests {
 
     fn sensor(x: &[f64], z: &[f64], class: Vec<[f64; 2]>) -> Sensor {
         let curve = Curve::through(x, z).unwrap_or_else(|| panic!("not a curve"));
-        Sensor { curve, class, mean_loss: 0.5, mean_logit: 0.0 }
+        Sensor { curve, class, mean_loss: 0.5, missing_logit: 0.0 }
     }
 
     fn intervals(stop: f64, steps: &[(f64, i32)]) -> Intervals {

@@ -16,8 +16,8 @@ pub struct Sensor {
     pub class: Vec<[f64; 2]>,
     /// Mean loss of the stage, in the unit of the losses.
     pub mean_loss: f64,
-    /// Logit of the mean loss: what an unknown signal counts as beside known ones.
-    pub mean_logit: f64,
+    /// Logit of the expected loss where the signal is not a number.
+    pub missing_logit: f64,
 }
 
 impl Sensor {
@@ -35,7 +35,7 @@ impl Sensor {
 
     /// Whether every number is usable.
     pub fn is_valid(&self) -> bool {
-        let mut numbers = self.class.iter().flatten().chain([&self.mean_loss, &self.mean_logit]);
+        let mut numbers = self.class.iter().flatten().chain([&self.mean_loss, &self.missing_logit]);
         self.curve.is_valid() && numbers.all(|v| v.is_finite())
     }
 }

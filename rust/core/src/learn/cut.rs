@@ -1,4 +1,4 @@
-//! Pathwise indices: backward induction along the recorded paths (theory, section 4; Longstaff and Schwartz 2001).
+//! One threshold between stopping and going on: what the simple rules are tuned by.
 
 use rayon::prelude::*;
 

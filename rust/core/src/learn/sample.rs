@@ -1,0 +1,56 @@
+//! Deterministic choices of rows: the same trace gives the same rows, whatever the order of work.
+
+/// A well mixed number from a counter (splitmix64).
+pub fn mixed(counter: u64) -> u64 {
+    let mut z = counter.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// About `most` of `rows` rows, ascending: one from each of equally long pieces; all of them if they are no more.
+pub fn spread(rows: usize, most: usize) -> Vec<u32> {
+    let piece = rows.div_ceil(most.max(1)).max(1);
+    (0..rows.div_ceil(piece))
+        .map(|at| {
+            let first = at * piece;
+            let length = piece.min(rows - first) as u64;
+            (first as u64 + mixed(at as u64) % length) as u32
+        })
+        .collect()
+}
+
+/// Up to `count + 1` distinct order statistics at the ranks ⌈q·n / count⌉, q = 0, …, count.
+pub fn knots(sorted: &[f64], count: usize) -> Vec<f64> {
+    let mut knots: Vec<f64> =
+        (0..=count).filter_map(|q| sorted.get((q * sorted.len()).div_ceil(count).saturating_sub(1))).copied().collect();
+    knots.dedup_by(|b, a| *b <= *a);
+    knots
+}
+
+/// In ascending order.
+pub fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_sample_covers_the_rows() {
+        assert_eq!(spread(5, 10), [0, 1, 2, 3, 4]);
+        let rows = spread(1003, 100);
+        assert!(rows.len() <= 100 && rows.is_sorted() && rows.iter().all(|row| *row < 1003));
+        assert!(spread(0, 10).is_empty());
+    }
+
+    #[test]
+    fn knots_are_distinct_order_statistics() {
+        assert_eq!(knots(&[1.0, 2.0, 3.0, 4.0], 2), [1.0, 2.0, 4.0]);
+        assert_eq!(knots(&[7.0, 7.0, 7.0], 15), [7.0]);
+        assert!(knots(&[], 15).is_empty());
+    }
+}
