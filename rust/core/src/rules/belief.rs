@@ -95,7 +95,7 @@ impl Node {
 
 /// Posterior logit of a member with this label, where every signal and label is known.
 #[inline]
-fn posterior(label: i64, witnesses: &[Witness], seen: &[Seen]) -> f64 {
+fn posterior<const M: usize>(label: i64, witnesses: &[Witness; M], seen: &[Seen; M]) -> f64 {
     let mut logit = 0.0;
     for ([differ, equal, _], other) in witnesses.iter().zip(seen) {
         let line = if label == other.label { equal } else { differ };
@@ -221,21 +221,37 @@ impl BeliefRule {
     /// `hand` is what each member said.
     #[inline]
     fn weigh(&self, node: &Node, hand: &[Seen; SLOTS]) -> Option<(f64, u16)> {
-        let m = node.members.len();
-        let hand = hand.get(..m)?;
-        let mut best = None;
+        // One copy of the loops per number of members, so that they are unrolled.
+        match node.members.len() {
+            2 => self.weigh_members::<2>(node, hand),
+            3 => self.weigh_members::<3>(node, hand),
+            4 => self.weigh_members::<4>(node, hand),
+            5 => self.weigh_members::<5>(node, hand),
+            6 => self.weigh_members::<6>(node, hand),
+            7 => self.weigh_members::<7>(node, hand),
+            _ => self.weigh_members::<SLOTS>(node, hand),
+        }
+    }
+
+    #[inline]
+    fn weigh_members<const M: usize>(&self, node: &Node, hand: &[Seen; SLOTS]) -> Option<(f64, u16)> {
+        let hand = hand.first_chunk::<M>()?;
+        let stages = node.members.first_chunk::<M>()?;
+        let rows = node.witness.as_chunks::<M>().0.first_chunk::<M>()?;
+        let mut best = (f64::INFINITY, node.stage);
         let mut least = f64::INFINITY;
-        for ((stage, own), witnesses) in node.members.iter().zip(hand).zip(node.witness.chunks_exact(m)) {
-            if self.recall || *stage == node.stage {
+        for ((stage, own), witnesses) in stages.iter().zip(hand).zip(rows) {
+            let is_last = *stage == node.stage;
+            if self.recall || is_last {
                 let logit = posterior(own.label, witnesses, hand);
-                let rank = if *stage == node.stage { logit - self.margin } else { logit };
+                let rank = if is_last { logit - self.margin } else { logit };
                 if rank < least {
                     least = rank;
-                    best = Some((logit, *stage));
+                    best = (logit, *stage);
                 }
             }
         }
-        best
+        Some(best)
     }
 
     /// The same where signals or labels are missing: a stage without a signal answers only if no member has one.
