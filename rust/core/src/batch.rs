@@ -145,6 +145,7 @@ impl Batch {
             Rules::Table(rule) => self.observe_flat(rule, stage, price, signals),
             Rules::Threshold(rule) => self.observe_flat(rule, stage, price, signals),
             Rules::Patience(rule) => self.observe_flat(rule, stage, price, signals),
+            Rules::Dag(rule) => self.observe_flat(rule, stage, price, signals),
             Rules::Tree(rule) => self.observe_open(rule, stage, price, signals),
         }
         self.recount();

@@ -5,7 +5,7 @@ use crate::model::{Graph, Model};
 use crate::plan::Plan;
 use crate::policy::{Facts, Policy};
 use crate::price::Price;
-use crate::rules::{Rules, StateReader, TableRule, TreeRule};
+use crate::rules::{DagRule, Rules, StateReader, TableRule, TreeRule};
 use crate::solve::{Certificate, Solution, SolveOptions, solve};
 
 /// Solves `model` and compiles its policy; stages are named by their numbers.
@@ -73,6 +73,12 @@ pub(crate) fn rules_of(
             let losses = losses.map(<[f64]>::to_vec).collect();
             Rules::Tree(TreeRule::new(options.default_loss, losses, solution.prior_loss, plan))
         }
+        Plan::Dag(plan) => Rules::Dag(DagRule {
+            default_loss: options.default_loss,
+            loss: losses.map(<[f64]>::to_vec).collect(),
+            prior: solution.prior_loss,
+            plan,
+        }),
     }
 }
 

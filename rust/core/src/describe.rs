@@ -33,6 +33,9 @@ impl Policy {
                 let index: Vec<Value> = rule.plan.index.iter().map(|index| numbers(index)).collect();
                 json!({"type": "tree", "parent": rule.plan.parent, "index": index, "mean_loss": rule.prior})
             }
+            Rules::Dag(rule) => {
+                json!({"type": "dag", "stride": rule.plan.stride, "action": rule.plan.action, "mean_loss": rule.prior})
+            }
             Rules::Threshold(rule) => json!({
                 "type": "threshold", "entry": rule.entry, "threshold": numbers(&rule.threshold),
                 "successor": rule.successor, "mean_loss": rule.prior,

@@ -122,6 +122,18 @@ pub struct TreePlan {
     pub index: Vec<Vec<f64>>,
 }
 
+/// Decisions on a small general graph: one action per *situation*.
+///
+/// A situation is a number: 0 at the start; running stage v and seeing state s adds `(s + 1) · stride[v]`, not being
+/// able to read it adds `(K_v + 1) · stride[v]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DagPlan {
+    /// What one unit of each stage's digit is worth (k,).
+    pub stride: Vec<u32>,
+    /// The stage to run, or [`STOP`], by situation.
+    pub action: Vec<i32>,
+}
+
 /// Decisions of a solved model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Plan {
@@ -129,4 +141,6 @@ pub enum Plan {
     Chain(ChainPlan),
     /// Trees and forests, with recall.
     Tree(TreePlan),
+    /// Small general graphs, with recall.
+    Dag(DagPlan),
 }

@@ -80,7 +80,7 @@ impl Policy {
         match &self.rules {
             Rules::Table(rule) => rule.recall,
             Rules::Belief(rule) => rule.recall,
-            Rules::Tree(_) => true,
+            Rules::Tree(_) | Rules::Dag(_) => true,
             Rules::Threshold(_) | Rules::Patience(_) => false,
         }
     }
@@ -105,6 +105,7 @@ impl Policy {
             Rules::Tree(rule) => rule.problem(k),
             Rules::Threshold(rule) => rule.problem(k),
             Rules::Patience(rule) => rule.problem(k),
+            Rules::Dag(rule) => rule.problem(k),
         };
         own.or_else(|| self.price.problem())
     }

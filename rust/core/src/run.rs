@@ -43,6 +43,7 @@ impl Policy {
             Rules::Table(rule) => plain(rule.begin().0),
             Rules::Threshold(rule) => plain(rule.begin().0),
             Rules::Patience(rule) => plain(rule.begin().0),
+            Rules::Dag(rule) => plain(rule.begin().0),
             Rules::Tree(rule) => {
                 let (flat, open) = rule.begin();
                 AnyState { flat, memory: Memory::Open(open) }
@@ -62,6 +63,7 @@ impl Policy {
             (Rules::Table(rule), _) => rule.step(flat, &mut (), signal, label, self.price()),
             (Rules::Threshold(rule), _) => rule.step(flat, &mut (), signal, label, self.price()),
             (Rules::Patience(rule), _) => rule.step(flat, &mut (), signal, label, self.price()),
+            (Rules::Dag(rule), _) => rule.step(flat, &mut (), signal, label, self.price()),
             (Rules::Tree(rule), Memory::Open(open)) => rule.step(flat, open, signal, label, self.price()),
             _ => {}
         }

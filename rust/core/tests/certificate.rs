@@ -47,23 +47,32 @@ fn doctor(plan: &mut Plan, dice: &mut Dice) {
                 }
             }
         }
+        Plan::Dag(plan) => {
+            for action in plan.action.iter_mut().skip(1) {
+                if dice.roll(3) == 0 {
+                    *action = STOP;
+                }
+            }
+        }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The bound holds for whatever plan, and what the certificate says about its value is true.
     #[test]
     fn the_bound_holds_for_doctored_plans(
         bytes in proptest::collection::vec(any::<u8>(), 160),
         stages in 1_usize..5,
-        kind in 0..4,
+        kind in 0..5,
     ) {
         let mut dice = Dice::new(&bytes);
         let recall = kind != 3;
         let model = if kind == 2 {
             Parts::tree(&mut dice, stages).as_tree()
+        } else if kind == 4 {
+            Parts::dag(&mut dice, stages).as_dag()
         } else {
             let parts = Parts::line(&mut dice, stages);
             if kind == 0 { parts.as_line() } else { parts.as_skip(parts.jumps(&mut dice)) }

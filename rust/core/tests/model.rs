@@ -126,6 +126,28 @@ fn parents_are_checked() {
 }
 
 #[test]
+fn general_graphs_are_checked() {
+    let (loss, cost, rows) = parts();
+    let dag = |parents: Vec<Vec<i64>>| {
+        Model::dag(parents, loss.clone(), cost.clone(), rows.iter().map(|p| dense(p)).collect())
+    };
+    assert!(dag(vec![vec![], vec![0]]).is_ok());
+    assert_eq!(
+        refused(dag(vec![vec![1], vec![0]])),
+        "`parents[0]` must be ascending earlier stages, each once and below 0, got 1"
+    );
+    let stages = 9;
+    let model = Model::dag(
+        vec![vec![]; stages],
+        vec![vec![0.5; 4]; stages],
+        vec![0.1; stages],
+        vec![dense(&[vec![0.25; 4]]); stages],
+    );
+    let said = solve(&model.unwrap(), &SolveOptions::default()).unwrap_err().to_string();
+    assert!(said.contains("NP-hard") && said.contains("1.008e7") && !said.contains('\n'), "{said}");
+}
+
+#[test]
 fn default_losses_are_checked() {
     let (loss, cost, rows) = parts();
     let model = line(loss, cost, &rows).unwrap();

@@ -40,7 +40,7 @@ fn same_index(a: &Solution, b: &Solution, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn line_is_exact(bytes in bytes(), stages in 1_usize..5) {
@@ -61,6 +61,22 @@ proptest! {
     #[test]
     fn tree_is_exact(bytes in bytes(), stages in 1_usize..5) {
         exact(&Parts::tree(&mut Dice::new(&bytes), stages).as_tree(), true);
+    }
+
+    #[test]
+    fn general_graph_is_exact(bytes in bytes(), stages in 1_usize..5) {
+        exact(&Parts::dag(&mut Dice::new(&bytes), stages).as_dag(), true);
+    }
+
+    #[test]
+    fn tree_is_a_general_graph(bytes in bytes(), stages in 1_usize..6) {
+        let parts = Parts::tree(&mut Dice::new(&bytes), stages);
+        for default_loss in [f64::INFINITY, 0.5] {
+            let tree = solved(&parts.as_tree(), true, default_loss);
+            let graph = solved(&parts.as_dag(), true, default_loss);
+            prop_assert!((tree.value - graph.value).abs() < TOLERANCE);
+            prop_assert!(tree.prior_loss.iter().zip(&graph.prior_loss).all(|(a, b)| (a - b).abs() < TOLERANCE));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod belief;
 mod curve;
+mod dag;
 mod entry;
 mod patience;
 mod sensor;
@@ -15,6 +16,7 @@ mod tree;
 
 pub use belief::{BeliefRule, Line, Node, SLOTS, Seen, Witness};
 pub use curve::{Curve, KNOTS};
+pub use dag::DagRule;
 pub use entry::EntryCuts;
 pub use patience::PatienceRule;
 pub use sensor::{LOGIT_LIMIT, Sensor};
@@ -62,6 +64,8 @@ pub enum Rules {
     Threshold(ThresholdRule),
     /// A number of consecutive equal predictions; answers with the last stage.
     Patience(PatienceRule),
+    /// Observed states on a small general graph.
+    Dag(DagRule),
 }
 
 impl Rules {
@@ -82,6 +86,7 @@ macro_rules! with_rule {
             $crate::rules::Rules::Belief($rule) => $body,
             $crate::rules::Rules::Threshold($rule) => $body,
             $crate::rules::Rules::Patience($rule) => $body,
+            $crate::rules::Rules::Dag($rule) => $body,
         }
     };
 }

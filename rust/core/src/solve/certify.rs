@@ -58,6 +58,11 @@ pub fn verify(model: &Model, solution: &Solution) -> Result<Certificate> {
             fits_tree(model, plan)?;
             check.tree(model, plan, solution.default_loss)?
         }
+        (Plan::Dag(plan), Graph::Dag { parents }) => {
+            let found = super::dag::verify(model, parents, plan, solution)?;
+            check = Check { residual: found.residual, bound: found.bound };
+            found.value
+        }
         _ => return Err(Error::invalid("the plan belongs to another kind of graph than the model")),
     };
     let rounding = ROUNDING * largest_total(model);

@@ -5,11 +5,13 @@
 //! | line, skip | yes | `chain.rs`, with `stack.rs` for what is jumped over |
 //! | line, skip | no | `no_recall.rs` |
 //! | tree, forest | yes | `tree.rs` |
+//! | small general graph | yes | `dag.rs` |
 //!
 //! `grid.rs`, `product.rs` and `memory.rs` are shared; `certify.rs` checks what any of them says.
 
 mod certify;
 mod chain;
+mod dag;
 mod grid;
 mod memory;
 mod no_recall;
@@ -18,6 +20,7 @@ mod stack;
 mod tree;
 
 pub use certify::{Certificate, verify};
+pub use dag::DAG_SITUATIONS;
 
 use crate::error::{Error, Result};
 use crate::model::{Graph, Model};
@@ -106,10 +109,7 @@ pub fn solve(model: &Model, options: &SolveOptions) -> Result<Solution> {
         }
         Graph::Tree { parent } => {
             if !options.recall {
-                return Err(Error::invalid(
-                    "`recall` must be True on a tree or forest (without recall only lines and skip graphs are solved), \
-                     got False",
-                ));
+                return Err(recall_needed("a tree or forest"));
             }
             let tables = tree::solve(model, default_loss)?;
             solution.value = tables.value;
@@ -120,11 +120,23 @@ pub fn solve(model: &Model, options: &SolveOptions) -> Result<Solution> {
             let parent = parent.iter().map(|p| p.map_or(STOP, |p| p as i32)).collect();
             solution.plan = Plan::Tree(TreePlan { parent, index: tables.index });
         }
-        Graph::Dag { .. } => {
-            return Err(Error::invalid("`parents`: general graphs are not solved yet"));
+        Graph::Dag { parents } => {
+            if !options.recall {
+                return Err(recall_needed("a general graph"));
+            }
+            let (value, prior, plan) = dag::solve(model, parents, default_loss)?;
+            solution.value = value;
+            solution.prior_loss = prior;
+            solution.plan = Plan::Dag(plan);
         }
     }
     Ok(solution)
+}
+
+fn recall_needed(graph: &str) -> Error {
+    Error::invalid(format!(
+        "`recall` must be True on {graph} (without recall only lines and skip graphs are solved), got False"
+    ))
 }
 
 /// Multiply-adds of the exact indices of a line: each stage adds its losses and its indices to the points.

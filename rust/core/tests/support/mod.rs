@@ -131,6 +131,11 @@ pub fn next(model: &Model, plan: &Plan, seen: &[Option<usize>], last: Option<usi
             }
             if x <= best.0 { STOP } else { best.1 }
         }
+        Plan::Dag(plan) => {
+            let digits = seen.iter().map(|state| state.map_or(0, |s| s as u32 + 1));
+            let situation: u32 = digits.zip(&plan.stride).map(|(digit, stride)| digit * stride).sum();
+            plan.action[situation as usize]
+        }
     }
 }
 
