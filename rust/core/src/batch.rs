@@ -183,31 +183,25 @@ impl Batch {
                 self.memory = Memory::Seen(seen);
             }
             Memory::First(kept) => {
-                self.memory = Memory::Seen(vec![self.enter_kept(rule, price, &kept)]);
+                self.enter_kept(rule, price, &kept);
+                self.memory = Memory::Seen(Vec::new());
                 self.observe_beliefs(rule, stage, price, signals);
             }
             _ => self.memory = Memory::First(first_actions(rule, &mut self.next, signals)),
         }
     }
 
-    /// Makes the states after the entry stage; those that it ended need no signal for it. Returns what it said.
-    fn enter_kept(&mut self, rule: &BeliefRule, price: &Price, kept: &[(f64, i64)]) -> Vec<Seen> {
-        let (begin, nothing) = rule.begin();
+    /// Makes the states after the entry stage; those that it ended need no signal for it.
+    fn enter_kept(&mut self, rule: &BeliefRule, price: &Price, kept: &[(f64, i64)]) {
+        let (begin, mut seen) = rule.begin();
         let mut ended = begin;
         rule.enter_first(&mut ended);
-        let mut kept = kept.iter();
-        let mut first = vec![Seen::NONE; self.next.len()];
         self.lanes = vec![ended; self.next.len()];
-        let lanes = self.lanes.iter_mut().zip(&mut first).zip(&self.next);
-        for ((flat, first), _) in lanes.filter(|(_, next)| **next != NO_STAGE) {
-            if let Some((signal, label)) = kept.next() {
-                let mut seen = nothing;
-                *flat = begin;
-                rule.step(flat, &mut seen, *signal, *label, price);
-                [*first, ..] = seen;
-            }
+        let going_on = self.lanes.iter_mut().zip(&self.next).filter(|(_, next)| **next != NO_STAGE);
+        for ((flat, _), (signal, label)) in going_on.zip(kept) {
+            *flat = begin;
+            rule.step(flat, &mut seen, *signal, *label, price);
         }
-        first
     }
 
     fn recount(&mut self) {
@@ -355,12 +349,17 @@ fn step_beliefs(
                 *slot = column.get(lane).copied().unwrap_or(Seen::NONE);
             }
             let written = rule.node(flat).map_or(0, |node| usize::from(node.slot));
+            let is_second = rule.node(flat).is_some_and(|node| node.members.len() == 2);
             let (signal, label) = signals.at(at);
             at += 1;
             rule.step(flat, &mut slots, signal, label, price);
             let cell = seen.get_mut(written).and_then(|column| column.get_mut(lane));
             if let (Some(cell), Some(slot)) = (cell, slots.get(written)) {
                 *cell = *slot;
+            }
+            if let (true, Some(cell)) = (is_second, seen.first_mut().and_then(|column| column.get_mut(lane))) {
+                // The first report is worked out when the second comes.
+                [*cell, ..] = slots;
             }
             *next = flat.next;
         }

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::sensor::LOGIT_LIMIT;
-use super::{EntryCuts, FlatState, NO_LABEL, NO_STAGE, Rule, Sensor, stage_number};
-use crate::plan::{Intervals, STOP};
+use super::{EntryCuts, FlatState, NO_LABEL, NO_STAGE, Rule, Sensor};
+use crate::plan::{Intervals, Row, STOP};
 use crate::price::Price;
 
 /// Answers that are weighed against each other; on a longer path the oldest is let go.
@@ -175,6 +175,21 @@ impl BeliefRule {
         }
     }
 
+    /// The logit after the first report alone, of which `best` and `memo` hold the raw signal and the label; `None`
+    /// where the signal was not a number.
+    fn first_logit(&self, flat: &FlatState) -> Option<f64> {
+        let sensor = self.sensor.get(usize::from(flat.answer))?;
+        Some(sensor.read(flat.best, flat.memo)).filter(|logit| *logit < f64::INFINITY)
+    }
+
+    /// Works out the first report, which the second is about to join.
+    #[inline]
+    fn catch_up(&self, flat: &mut FlatState, seen: &mut [Seen; SLOTS]) {
+        let [first, ..] = seen;
+        *first = Seen { logit: self.first_logit(flat).unwrap_or(f64::INFINITY), label: flat.memo };
+        flat.memo = i64::from(!first.is_complete());
+    }
+
     /// The node that a request is about to enter.
     #[inline]
     pub fn node(&self, flat: &FlatState) -> Option<&Node> {
@@ -305,8 +320,20 @@ impl BeliefRule {
             Some("the decisions do not fit the nodes")
         } else {
             // Children come after their parents.
-            self.decide.problem(self.nodes.len(), |row| row as i32)
+            self.decide.problem(self.nodes.len(), |row| row as i32).or_else(|| self.growth_problem())
         }
+    }
+
+    /// Every node has one member more than the one before it, until all slots are taken.
+    fn growth_problem(&self) -> Option<&'static str> {
+        let members = |node: usize| self.nodes.get(node).map_or(0, |node| node.members.len());
+        let grows = |(at, row): (usize, &Row)| {
+            let targets = self.decide.steps(row).map(|(_, next)| next).chain([row.last]);
+            let mut children = targets.filter_map(|next| usize::try_from(next).ok());
+            children.all(|child| members(child) == (members(at) + 1).min(SLOTS))
+        };
+        let all_grow = self.decide.table().iter().enumerate().all(grows);
+        if all_grow { None } else { Some("a node does not follow from the one before it") }
     }
 }
 
@@ -323,11 +350,18 @@ impl Rule for BeliefRule {
     #[inline]
     fn step(&self, flat: &mut FlatState, seen: &mut [Seen; SLOTS], signal: f64, label: i64, _price: &Price) {
         let Some(node) = self.node(flat) else { return };
+        let is_first = node.members.len() == 1;
+        if node.members.len() == 2 {
+            self.catch_up(flat, seen);
+        }
         flat.pay(node.price);
-        self.report(node, flat, seen, signal, label);
-        let child = match flat.mark {
-            0 => self.first_action(signal, label),
-            mark => self.decide.action(usize::from(mark), flat.best),
+        let child = if is_first {
+            // Most requests end here: what the signal means is worked out only if it is asked for.
+            (flat.best, flat.memo, flat.answer) = (signal, label, node.stage);
+            self.first_action(signal, label)
+        } else {
+            self.report(node, flat, seen, signal, label);
+            self.decide.action(usize::from(flat.mark), flat.best)
         } as u16;
         flat.next = NO_STAGE;
         if let Some(node) = self.nodes.get(usize::from(child)) {
@@ -342,12 +376,13 @@ impl Rule for BeliefRule {
     }
 
     fn expected_loss(&self, flat: &FlatState) -> f64 {
-        match stage_number(flat.answer) {
-            None => f64::INFINITY,
-            Some(held) if flat.best == f64::INFINITY => {
-                self.sensor.get(held).map_or(f64::INFINITY, |sensor| sensor.mean_loss)
+        let logit = match self.node(flat) {
+            _ if flat.answer == NO_STAGE => return f64::INFINITY,
+            Some(node) if node.members.len() == 1 || (flat.is_waiting() && node.members.len() == 2) => {
+                self.first_logit(flat).unwrap_or_else(|| self.missing(flat.answer))
             }
-            Some(_) => self.scale / (1.0 + (-flat.best).exp()),
-        }
+            _ => flat.best,
+        };
+        self.scale / (1.0 + (-logit).exp())
     }
 }

@@ -21,11 +21,13 @@ pub fn signed(stage: u16) -> i32 {
 /// What every request carries: 32 bytes, copied freely.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FlatState {
-    /// The best loss in hand, in the rule's own scale; infinite while there is none.
+    /// The best loss in hand, in the rule's own scale; infinite while there is none. (Belief, after the first report:
+    /// its raw signal.)
     pub best: f64,
     /// Summed price of the stages run.
     pub cost: f64,
-    /// The rule's own memory: label of the last stage (patience), number of incomplete reports (belief).
+    /// The rule's own memory: label of the last stage (patience), label of the first report, then number of incomplete
+    /// reports (belief), situation (general graphs).
     pub memo: i64,
     /// The stage to run now, or [`NO_STAGE`].
     pub next: u16,
