@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 
 use crate::convert::{arrays, floats, integers};
 use crate::errors::{invalid, raise};
-use crate::run::{self, Numbers};
+use crate::run::Numbers;
 
 /// A compiled policy: immutable, safe to share between threads, picklable.
 #[pyclass(frozen, eq, module = "ttamer_fast")]
@@ -83,11 +83,6 @@ impl Policy {
     #[pyo3(signature = (path, /))]
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         py.detach(|| self.inner.save(&path)).map_err(|error| raise(py, error))
-    }
-
-    /// A new request.
-    fn start(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        run::start(slf)
     }
 
     /// `n` requests in step.

@@ -12,6 +12,7 @@
 //! Every function here runs with the GIL held (the module does not declare support for free threading), and the core
 //! it calls neither panics nor raises.
 
+use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::mem::offset_of;
 use std::ptr;
@@ -116,43 +117,104 @@ const DOC: &CStr = c"One request in progress: which stage to run now, and which 
 A run belongs to one request. `next` is the stage to run; `observe` reports its signal and prediction and returns the
 new `next`. Get one from `Policy.start`.";
 
-/// A new run of `policy`.
-pub fn start(policy: &Bound<'_, Policy>) -> PyResult<Py<PyAny>> {
-    let py = policy.py();
-    let class = run_type(py)?.as_type_ptr();
-    let inside = policy.get();
-    let state = inside.inner().begin();
-    // SAFETY: memory for a whole `Run` is allocated and every field is written before anyone else can see it; the
-    // policy object is kept alive by the reference in `owner`.
+/// Memory of runs that ended, kept for the next ones: up to [`KEPT`] blocks of the size of a [`Run`].
+struct Blocks(UnsafeCell<Vec<*mut Run>>);
+
+// SAFETY: only touched by `start` and `dealloc`, which run with the GIL held.
+unsafe impl Sync for Blocks {}
+
+static BLOCKS: Blocks = Blocks(UnsafeCell::new(Vec::new()));
+
+/// Runs in flight at the same time whose memory is reused.
+const KEPT: usize = 64;
+
+/// Makes `Policy.start` a method that the interpreter calls directly.
+pub fn add_start(py: Python<'_>) -> PyResult<()> {
+    // The type has to exist before a run is started, and then lives as long as the process.
+    run_type(py)?;
+    let method = ffi::PyMethodDef {
+        ml_name: c"start".as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunction: start },
+        ml_flags: ffi::METH_NOARGS,
+        ml_doc: START_DOC.as_ptr(),
+    };
+    let class = py.get_type::<Policy>();
+    // SAFETY: the definition is never freed; the result is a new reference or null with an exception set.
+    let descriptor = unsafe {
+        let method: &'static mut ffi::PyMethodDef = Box::leak(Box::new(method));
+        Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(class.as_type_ptr(), method))?
+    };
+    class.setattr("start", descriptor)
+}
+
+const START_DOC: &CStr = c"start($self, /)
+--
+
+A new request.
+
+Returns
+-------
+Run
+    `run.next` is the stage to run now, None once decided; `run.observe(signal, prediction=None, /)` reports what it
+    says; `run.answer` is the stage whose answer is the best in hand.
+
+Notes
+-----
+O(1), no lock; one small allocation, reused.
+
+Examples
+--------
+>>> import numpy as np, ttamer_fast as tt
+>>> rng = np.random.default_rng(0)
+>>> signal = rng.random((1000, 3))
+>>> trace = tt.Trace(signal, rng.random((1000, 3)) > signal, cost=[1.0, 2.0, 4.0])
+>>> run = tt.fit(trace, tradeoff=0.9).start()
+>>> run.next
+0
+>>> run.observe(0.99)
+>>> run.answer
+0
+";
+
+unsafe extern "C" fn start(policy: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter checks that `policy` is a Policy and holds the GIL. Every field of the new run is
+    // written before anyone else can see it; the policy is kept alive by the reference in `owner`.
     unsafe {
-        let run = ffi::PyObject_Malloc(size_of::<Run>()).cast::<Run>();
+        let py = Python::assume_attached();
+        let Some(class) = TYPE.get(py) else { return ptr::null_mut() };
+        let inside: &Policy = Borrowed::from_ptr(py, policy).cast_unchecked::<Policy>().get();
+        let block = (*BLOCKS.0.get()).pop();
+        let run = block.unwrap_or_else(|| ffi::PyObject_Malloc(size_of::<Run>()).cast());
         if run.is_null() {
-            return Err(PyErr::from_value(ffi_no_memory(py)));
+            return ffi::PyErr_NoMemory();
         }
-        let object = ffi::PyObject_Init(run.cast(), class);
+        let object = ffi::PyObject_Init(run.cast(), class.as_ptr().cast());
+        (&raw mut (*run).state).write(inside.inner().begin());
         (&raw mut (*run).vectorcall).write(observe);
         (&raw mut (*run).observe).write(object);
-        (&raw mut (*run).next).write(ffi::Py_NewRef(inside.number(state.flat().next)));
-        (&raw mut (*run).owner).write(ffi::Py_NewRef(policy.as_ptr()));
+        (&raw mut (*run).next).write(ffi::Py_NewRef(inside.number((*run).state.flat().next)));
+        (&raw mut (*run).owner).write(ffi::Py_NewRef(policy));
         (&raw mut (*run).policy).write(inside);
-        (&raw mut (*run).state).write(state);
-        Ok(Bound::from_owned_ptr(py, object).unbind())
+        object
     }
 }
 
-fn ffi_no_memory(py: Python<'_>) -> Bound<'_, PyAny> {
-    pyo3::exceptions::PyMemoryError::new_err("no memory for a run").into_value(py).into_bound(py).into_any()
-}
-
 unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
-    // SAFETY: called once, with a `Run` whose last reference is gone.
+    // SAFETY: called once, with a `Run` whose last reference is gone, and with the GIL held.
     unsafe {
         let class = ffi::Py_TYPE(object);
         let run = object.cast::<Run>();
-        ffi::Py_DECREF((*run).next);
-        ffi::Py_DECREF((*run).owner);
         ptr::drop_in_place(&raw mut (*run).state);
-        ffi::PyObject_Free(object.cast());
+        let (next, owner) = ((*run).next, (*run).owner);
+        let blocks = &mut *BLOCKS.0.get();
+        if blocks.len() < KEPT {
+            blocks.push(run);
+        } else {
+            ffi::PyObject_Free(object.cast());
+        }
+        // Last, as they may run other code.
+        ffi::Py_DECREF(next);
+        ffi::Py_DECREF(owner);
         ffi::Py_DECREF(class.cast());
     }
 }
