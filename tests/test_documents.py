@@ -28,7 +28,7 @@ def test_docstrings(name: str) -> None:
 @pytest.mark.parametrize("name", ["Model", "Policy", "Run", "Batch", "Replay", "solve"])
 def test_docstrings_of_compiled_names(name: str) -> None:
     runner = doctest.DocTestRunner(optionflags=FLAGS)
-    for example in doctest.DocTestFinder().find(getattr(ttamer_fast, name), name, module=False):  # type: ignore[arg-type]
+    for example in doctest.DocTestFinder().find(getattr(ttamer_fast, name), name, module=False):
         assert runner.run(example).failed == 0
 
 
