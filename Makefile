@@ -20,7 +20,7 @@ test: $(VENV)/test
 	$(PYTHON) -m pytest
 
 bench: $(VENV)/test
-	cargo bench --workspace
+	cargo bench -p ttamer --bench '*'
 	$(PYTHON) -m pytest benches --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name
 	@if command -v valgrind > /dev/null; then $(PYTHON) benches/instructions.py; \
 	else echo "valgrind is not installed: the budget of instructions is not checked"; fi
