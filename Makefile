@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 export PYO3_PYTHON := $(abspath $(PYTHON))
 SOURCES := $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi') Cargo.toml pyproject.toml
 
-.PHONY: demo test bench quality clean
+.PHONY: demo test bench clean
 
 demo: $(VENV)/demo
 	$(VENV)/bin/ttamer demo
@@ -20,11 +20,12 @@ test: $(VENV)/test
 	$(PYTHON) -m pytest
 
 bench: $(VENV)/test
-	cargo bench --workspace
+	cargo bench -p ttamer --bench '*'
 	$(PYTHON) -m pytest benches --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name
-
-quality: $(VENV)/test
-	$(PYTHON) benches/quality/table.py --output benches/quality/table.md
+	@if command -v valgrind > /dev/null; then $(PYTHON) benches/instructions.py; \
+	else echo "valgrind is not installed: the budget of instructions is not checked"; fi
+	@if test -d ../shared/traces; then $(PYTHON) benches/quality/table.py --output benches/quality/table.md; \
+	else echo "../shared/traces is absent: no table of quality"; fi
 
 # A release build with the packages of one extra; `touch` remembers that it is newer than the sources.
 $(VENV)/%: $(SOURCES)

@@ -20,8 +20,8 @@ def build() -> str:
     """Path of the compiled bench."""
     command = ["cargo", "bench", "-q", "-p", "ttamer", "--bench", "instructions", "--no-run", "--message-format=json"]
     lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
-    artifacts = (json.loads(line) for line in lines)
-    return next(a["executable"] for a in artifacts if a.get("executable") and a["target"]["name"] == "instructions")
+    built = (json.loads(line) for line in lines)
+    return str(next(a["executable"] for a in built if a.get("executable") and a["target"]["name"] == "instructions"))
 
 
 def count(binary: str) -> float:

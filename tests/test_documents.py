@@ -25,6 +25,13 @@ def test_docstrings(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name), optionflags=FLAGS).failed == 0
 
 
+@pytest.mark.parametrize("name", ["Model", "Policy", "Run", "Batch", "Replay", "solve"])
+def test_docstrings_of_compiled_names(name: str) -> None:
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    for example in doctest.DocTestFinder().find(getattr(ttamer_fast, name), name, module=False):
+        assert runner.run(example).failed == 0
+
+
 def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = doctest.testfile(str(REPOSITORY / "README.md"), module_relative=False, optionflags=FLAGS)

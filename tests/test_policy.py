@@ -82,7 +82,7 @@ def by_batch(
 
 def assert_all_agree(policy: tt.Policy, signal: np.ndarray, prediction: np.ndarray | None) -> None:
     replay = policy.replay(signal, prediction)
-    assert (replay.answer.dtype, replay.consulted.dtype, replay.cost.dtype) == (np.int32, np.bool_, np.float64)
+    assert [a.dtype.name for a in (replay.answer, replay.consulted, replay.cost)] == ["int32", "bool", "float64"]
     replayed = (replay.answer.tolist(), replay.consulted.tolist(), replay.cost.tolist())
     assert by_runs(policy, signal, prediction) == replayed
     assert by_batch(policy, signal, prediction) == replayed

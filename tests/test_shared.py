@@ -20,6 +20,6 @@ def test_robust(shared: Path) -> None:
     run_script(shared / "acceptance" / "robust.py")
 
 
-@pytest.mark.parametrize("kind", ["line"])
+@pytest.mark.parametrize("kind", ["line", "skip", "tree", "forest"])
 def test_vectors(shared: Path, kind: str) -> None:
     run_script(shared / "acceptance" / "vectors.py", shared / "vectors" / "models.json", kind)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "Batch",
+    "Certificate",
     "Model",
     "Policy",
     "PolicyFormatError",
@@ -20,6 +21,7 @@ __all__ = [
     "build_info",
     "fit",
     "solve",
+    "verify",
 ]
 
 class TTamerError(Exception): ...
@@ -41,6 +43,7 @@ class Model:
     def states(self) -> tuple[int, ...]: ...
 
 def solve(model: Model, recall: bool = True, default_loss: float = ...) -> Policy: ...
+
 @final
 class Certificate:
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._core import Policy, TTamerError, ValidationError
 
@@ -97,7 +98,7 @@ class Cascade(Generic[X, Y]):
             stage = run.observe(self._confidence(y), None if self._label is None else self._label(y))
         return _served(answers, run.answer, run.cost)
 
-    def batch(self, xs: Sequence[X]) -> list[Served[Y]]:
+    def batch(self, xs: Sequence[X] | NDArray[Any]) -> list[Served[Y]]:
         """Serve many requests in step: each stage runs once, on a batch of all the requests that ask for it.
 
         A numpy array is handed to the models as an array of rows, anything else as a list.

@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 
 OK, CHECK_FAILED, USAGE = 0, 1, 2
+MOST_DECISIONS = 40
 
 
 class Kind(StrEnum):
@@ -246,15 +247,24 @@ def _policy_text(policy: Policy) -> str:
     lines += [f"{name:<10}{summary[name]}" for name in ("method", "graph", "recall", "value", "bytes", "digest")]
     lines += [f"{name:<10}{value}" for name, value in policy.provenance.items()]
     rule = policy.describe()["rule"]
-    for row in rule.get("decisions", [])[:40]:
-        following = ", ".join(f"stage {j} up to {float(limit):.4g}" for limit, j in row["next"])
-        lines.append(
-            f"after stage {row['stage']}: stop up to {float(row['stop']):.4g}" + (f"; {following}" * bool(following))
-        )
+    decisions = rule.get("decisions", [])
+    lines += [_decision_text(row) for row in decisions[:MOST_DECISIONS]]
+    if len(decisions) > MOST_DECISIONS:
+        lines.append(f"... and {len(decisions) - MOST_DECISIONS} more: see --json")
     for name in ("threshold", "patience"):
         if name in rule:
             lines.append(f"{name:<10}{rule[name]}")
     return "\n".join(lines)
+
+
+def _decision_text(row: dict[str, Any]) -> str:
+    """One situation: the stages that have run, and what to do with which loss in hand."""
+    where = "after " + ", ".join(map(str, row.get("after", [row["stage"]])))
+    if "state" in row:
+        where += " in an unknown state" if row["state"] is None else f" in state {row['state']}"
+    steps = [f"stop up to {float(row['stop']):.4g}"]
+    steps += [f"run {stage} up to {float(limit):.4g}" for limit, stage in row["next"]]
+    return f"{where}: {'; '.join(steps)}"
 
 
 def _demo_text(result: DemoResult) -> str:

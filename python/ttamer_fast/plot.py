@@ -17,6 +17,8 @@ __all__ = ["plot_frontier", "plot_policy"]
 
 STOP_COLOUR = "#2a9d5c"
 STAGE_COLOURS = ("#4477aa", "#ee8866", "#aa3377", "#ccbb44", "#66ccee", "#997700", "#bb5566", "#44aa99", "#777777")
+MOST_ROWS = 24
+"""Situations that one picture shows."""
 LEAST_LOSS = 1e-4
 """Where logarithmic axes of expected losses begin at the latest, over the largest loss."""
 
@@ -103,10 +105,12 @@ def plot_policy(policy: Policy, path: str | PathLike[str]) -> None:
 
 
 def _draw_belief(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
-    k = len(stages)
-    figure = _figure(12.5, max(3.8, 1.6 + 0.62 * k))
+    rows = rule["decisions"][:MOST_ROWS]
+    figure = _figure(12.5, max(3.8, 1.6 + 0.62 * min(len(rows), 8) + 0.3 * max(len(rows) - 8, 0)))
     decisions, curves = figure.subplots(1, 2, width_ratios=(1.45, 1.0))
-    _bars(decisions, rule["decisions"], stages, largest=rule["scale"])
+    _bars(decisions, rows, stages, largest=rule["scale"])
+    if len(rows) < len(rule["decisions"]):
+        decisions.set_ylabel(f"the first {len(rows)} of {len(rule['decisions'])} situations")
     decisions.set_xlabel("expected loss of the answer in hand")
     decisions.set_title(_headline(facts), loc="left")
     for i, sensor in enumerate(rule["sensors"]):
@@ -123,35 +127,35 @@ def _draw_belief(rule: dict[str, Any], stages: list[str], facts: dict[str, Any])
 
 
 def _bars(axes: Any, decisions: list[dict[str, Any]], stages: list[str], largest: float) -> None:
-    """One bar a stage: where to stop, and which stage is next elsewhere."""
+    """One bar for each situation: where to stop, and which stage is next elsewhere."""
     stops = [float(row["stop"]) for row in decisions if 0.0 < float(row["stop"]) < largest]
     low, high = max(0.1 * min(stops, default=largest), LEAST_LOSS * largest), largest
     shown: set[int] = set()
-    for row in decisions:
+    for place, row in enumerate(decisions):
         left = low
         for limit, following in [(row["stop"], -1), *row["next"]]:
             right = min(max(float(limit), low), high)
             if right > left:
                 axes.barh(
-                    row["stage"],
-                    right - left,
-                    left=left,
-                    height=0.66,
-                    color=_action_colour(following),
-                    edgecolor="white",
+                    place, right - left, left=left, height=0.66, color=_action_colour(following), edgecolor="white"
                 )
                 if math.log(right / left) > 0.09 * math.log(high / low):
                     text = "stop" if following < 0 else f"run {following}"
-                    axes.text(
-                        math.sqrt(left * right), row["stage"], text, ha="center", va="center", color="white", fontsize=9
-                    )
+                    axes.text(math.sqrt(left * right), place, text, ha="center", va="center", color="white", fontsize=9)
                 shown.add(following)
                 left = right
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    axes.set_yticks(range(len(stages)), stages)
-    axes.set_ylim(len(stages) - 0.5, -0.5)
+    axes.set_yticks(range(len(decisions)), _situations(decisions, stages))
+    axes.set_ylim(len(decisions) - 0.5, -0.5)
     _explain(axes, shown)
+
+
+def _situations(decisions: list[dict[str, Any]], stages: list[str]) -> list[str]:
+    """The stages that have run: by the name of the last where that says it all, else by their numbers."""
+    if all(row["after"] == list(range(row["stage"] + 1)) for row in decisions):
+        return [stages[row["stage"]] for row in decisions]
+    return ["after " + ", ".join(map(str, row["after"])) for row in decisions]
 
 
 def _draw_threshold(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
