@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "Batch",
+    "Certificate",
     "Learner",
     "Model",
     "Policy",
@@ -21,6 +22,7 @@ __all__ = [
     "build_info",
     "fit",
     "solve",
+    "verify",
 ]
 
 class TTamerError(Exception): ...
@@ -42,6 +44,7 @@ class Model:
     def states(self) -> tuple[int, ...]: ...
 
 def solve(model: Model, recall: bool = True, default_loss: float = ...) -> Policy: ...
+
 @final
 class Certificate:
     @property

@@ -69,9 +69,9 @@ def fit(
     Notes
     -----
     Calibration and beliefs do not depend on the goal; they take at most 50,000 rows. Decisions take all rows: O(n) for
-    each set of stages that a request can have consulted (k on a line, at most 31 else). A budget searches λ by bisection
-    along the loss-cost frontier of the calibration trace and shares the beliefs. Costs that vary by row enter as their
-    means.
+    each set of stages that a request can have consulted (k on a line, at most 31 else). A budget searches λ by
+    bisection along the loss-cost frontier of the calibration trace and shares the beliefs. Costs that vary by row enter
+    as their means.
 
     Examples
     --------

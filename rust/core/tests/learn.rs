@@ -223,18 +223,23 @@ fn a_learner_gives_the_same_policy_whatever_it_gave_before() {
     }
 }
 
+/// Whether entry `at` of an array with three columns belongs to a row that counts.
+fn is_kept(at: usize) -> bool {
+    !(at / 3).is_multiple_of(3)
+}
+
+fn picked<T: Copy>(all: &[T], keep: impl Fn(usize) -> bool) -> Vec<T> {
+    (0..all.len()).filter(|at| keep(*at)).map(|at| all[at]).collect()
+}
+
 #[test]
 fn weights_count_rows() {
     let made = Arrays::new(1500, 3, 18);
     let weight: Vec<f64> = (0..1500).map(|row| f64::from(u8::from(row % 3 != 0)) * 7.0).collect();
-    let keep = |at: &usize, k: usize| (at / k) % 3 != 0;
-    fn picked<T: Copy>(all: &[T], keep: impl Fn(&usize) -> bool) -> Vec<T> {
-        (0..all.len()).filter(keep).map(|at| all[at]).collect()
-    }
     let kept = Arrays {
-        signal: picked(&made.signal, |at| keep(at, 3)),
-        loss: picked(&made.loss, |at| keep(at, 3)),
-        label: picked(&made.label, |at| keep(at, 3)),
+        signal: picked(&made.signal, is_kept),
+        loss: picked(&made.loss, is_kept),
+        label: picked(&made.label, is_kept),
         cost: made.cost.clone(),
     };
     let weighted = made.trace(Kind::Models).weighted(&weight).expect("weights");
