@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "Batch",
     "Certificate",
+    "Learner",
     "Model",
     "Policy",
     "PolicyFormatError",
@@ -68,7 +69,25 @@ def fit(
     tradeoff: float,
     recall: bool = True,
     provenance: list[tuple[str, str]] = ...,
+    weight: NDArray[np.float64] | None = None,
 ) -> Policy: ...
+
+@final
+class Learner:
+    def __new__(
+        cls,
+        signal: NDArray[np.float64],
+        loss: NDArray[np.float64],
+        cost: NDArray[np.float64],
+        prediction: NDArray[np.int64] | None,
+        *,
+        kind: str,
+        stages: list[str],
+        graph: str = "auto",
+        recall: bool = True,
+        weight: NDArray[np.float64] | None = None,
+    ) -> Learner: ...
+    def policy(self, tradeoff: float, provenance: list[tuple[str, str]] = ...) -> Policy: ...
 
 @final
 class Policy:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from . import _core, outcome
 from ._core import Policy, ValidationError
@@ -43,10 +45,11 @@ def fit(
     max_loss : float, optional
         Least mean cost within this mean loss.
     graph : {"auto", "line", "skip"}
-        ``"line"``: the next stage is the following one; ``"skip"``: any later one (not available yet).
+        ``"line"``: the next stage is the following one; ``"skip"``: any later one, chosen request by request;
+        ``"auto"``: the line for exits; for models any stage in any order, dropping those not worth having.
     estimator : {"auto", "pathwise", "markov"}
-        ``"pathwise"``: posterior belief with indices fitted along the trace; ``"markov"``: quantile states with the
-        exact index.
+        ``"pathwise"``: posterior belief with decisions fitted along the trace; ``"markov"``: quantile states with the
+        exact index, on the line only.
     recall : bool or "auto"
         Whether an earlier answer may be returned.
     seed : int
@@ -65,9 +68,10 @@ def fit(
 
     Notes
     -----
-    A fit sorts each stage once: O(k n log n). A budget takes at most 14 fits, by bisection over λ along the
-    loss-cost frontier of the calibration trace; the policies are T-Tamer's index rule (arXiv 2509.22992) on a
-    posterior belief. Costs that vary by row enter as their means.
+    Calibration and beliefs do not depend on the goal; they take at most 50,000 rows. Decisions take all rows: O(n) for
+    each set of stages that a request can have consulted (k on a line, at most 31 else). A budget searches λ by
+    bisection along the loss-cost frontier of the calibration trace and shares the beliefs. Costs that vary by row enter
+    as their means.
 
     Examples
     --------
@@ -85,25 +89,25 @@ def fit(
     if len(given) != 1:
         got = " and ".join(f"`{name}`" for name in given) or "none"
         raise ValidationError(f"exactly one of `tradeoff`, `max_cost` and `max_loss` must be given, got {got}")
-    options = _Options(
-        method="markov" if _one_of("estimator", estimator, ESTIMATORS) == "markov" else "pathwise",
-        recall=_recall(recall),
-    )
-    if _one_of("graph", graph, GRAPHS) == "skip":
-        raise ValidationError("`graph` 'skip' is not available for fitted policies yet: use 'auto' or 'line'")
+    recalls = _recall(recall)
+    _one_of("graph", graph, GRAPHS)
+    if _one_of("estimator", estimator, ESTIMATORS) == "markov":
+        if graph == "skip":
+            raise ValidationError("`graph` 'skip' needs the estimator 'pathwise', got 'markov'")
+        learned = _tuned(trace, "markov", recalls)
+    else:
+        learned = _learned(trace, graph, recalls)
     _check_seed(seed)
     if tradeoff is not None:
         weight = check_tradeoff(tradeoff)
-        return compiled(trace, options, weight, f"tradeoff={weight!r}")
+        return learned(weight, f"tradeoff={weight!r}")
     if max_cost is not None:
-        return _cheapest_weight(trace, options, _budget("max_cost", max_cost), "cost")
-    return _cheapest_weight(trace, options, _budget("max_loss", max_loss), "loss")
+        return _cheapest_weight(trace, learned, _budget("max_cost", max_cost), "cost")
+    return _cheapest_weight(trace, learned, _budget("max_loss", max_loss), "loss")
 
 
-@dataclass(frozen=True)
-class _Options:
-    method: str
-    recall: bool = True
+Learned = Callable[[float, str], Policy]
+"""(trade-off, goal as written into the policy) to the policy."""
 
 
 def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
@@ -111,12 +115,51 @@ def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
     weight = check_tradeoff(tradeoff)
-    return compiled(trace, _Options(method), weight, f"tradeoff={weight!r}")
+    return _tuned(trace, method, True)(weight, f"tradeoff={weight!r}")
 
 
-def compiled(trace: Trace, options: _Options, tradeoff: float, goal: str) -> Policy:
-    """One call of the core, with what the policy is made from written into it."""
-    provenance = [
+def _tuned(trace: Trace, method: str, recall: bool) -> Learned:
+    """Fits one of the other methods anew for each trade-off."""
+
+    def policy(tradeoff: float, goal: str) -> Policy:
+        return _core.fit(
+            trace.signal,
+            trace.loss,
+            trace.mean_cost,
+            trace.prediction,
+            method=method,
+            kind=trace.kind,
+            stages=list(trace.stages),
+            tradeoff=tradeoff,
+            recall=recall,
+            provenance=_provenance(trace, tradeoff, goal),
+        )
+
+    return policy
+
+
+def _learned(trace: Trace, graph: str, recall: bool) -> Learned:
+    """Shares calibration and beliefs between trade-offs."""
+
+    @cache
+    def learner() -> _core.Learner:
+        return _core.Learner(
+            trace.signal,
+            trace.loss,
+            trace.mean_cost,
+            trace.prediction,
+            kind=trace.kind,
+            stages=list(trace.stages),
+            graph=graph,
+            recall=recall,
+        )
+
+    return lambda tradeoff, goal: learner().policy(tradeoff, _provenance(trace, tradeoff, goal))
+
+
+def _provenance(trace: Trace, tradeoff: float, goal: str) -> list[tuple[str, str]]:
+    """What a policy is made from."""
+    return [
         ("goal", goal),
         ("tradeoff", repr(tradeoff)),
         ("kind", trace.kind),
@@ -124,18 +167,6 @@ def compiled(trace: Trace, options: _Options, tradeoff: float, goal: str) -> Pol
         ("trace", trace.digest),
         ("version", _core.build_info["version"]),
     ]
-    return _core.fit(
-        trace.signal,
-        trace.loss,
-        trace.mean_cost,
-        trace.prediction,
-        method=options.method,
-        kind=trace.kind,
-        stages=list(trace.stages),
-        tradeoff=tradeoff,
-        recall=options.recall,
-        provenance=provenance,
-    )
 
 
 @dataclass(frozen=True)
@@ -147,13 +178,13 @@ class _Point:
     cost: float
 
 
-def _cheapest_weight(trace: Trace, options: _Options, budget: float, limited: str) -> Policy:
+def _cheapest_weight(trace: Trace, learned: Learned, budget: float, limited: str) -> Policy:
     """The best policy within `budget` on the mean `limited` ("cost" or "loss"), by bisection over the trade-off."""
     goal = f"max_{limited}={budget!r}"
     free = "loss" if limited == "cost" else "cost"
 
     def point(tradeoff: float) -> _Point:
-        policy = compiled(trace, options, tradeoff, goal)
+        policy = learned(tradeoff, goal)
         result = outcome.of_policy(policy, trace)
         return _Point(policy, float(result.loss.mean()), float(result.cost.mean()))
 

@@ -1,15 +1,70 @@
 //! Learning from traces.
 
 use pyo3::prelude::*;
-use ttamer::learn::{self, FitOptions, Kind, Method, Trace};
+use ttamer::learn::{self, FitOptions, Kind, Method, Shape, Trace};
 
 use crate::convert::{floats, integers};
-use crate::errors::invalid;
+use crate::errors::{invalid, raise};
 use crate::policy::Policy;
+
+/// Arrays (n, k), as Python hands them over.
+struct Arrays<'a, 'py> {
+    signal: &'a Bound<'py, PyAny>,
+    loss: &'a Bound<'py, PyAny>,
+    cost: &'a Bound<'py, PyAny>,
+    prediction: Option<&'a Bound<'py, PyAny>>,
+    weight: Option<&'a Bound<'py, PyAny>>,
+}
+
+impl Arrays<'_, '_> {
+    /// The trace, and what `learn` makes of it without holding the interpreter.
+    fn learn<T: Send>(
+        &self,
+        py: Python<'_>,
+        kind: &str,
+        learn: impl FnOnce(Trace) -> ttamer::Result<T> + Send,
+    ) -> PyResult<T> {
+        let kind = match kind {
+            "exits" => Kind::Exits,
+            "models" => Kind::Models,
+            other => return Err(invalid(py, format!("`kind` must be exits or models, got {other}"))),
+        };
+        let signal = floats("signal", self.signal)?;
+        let loss = floats("loss", self.loss)?;
+        let cost = floats("cost", self.cost)?;
+        let label = self.prediction.map(|label| integers("prediction", label)).transpose()?;
+        let weight = self.weight.map(|weight| floats("weight", weight)).transpose()?;
+        let (signal, loss, cost) = (signal.as_slice()?, loss.as_slice()?, cost.as_slice()?);
+        let label = label.as_ref().map(|label| label.as_slice()).transpose()?;
+        let weight = weight.as_ref().map(|weight| weight.as_slice()).transpose()?;
+        py.detach(|| {
+            let trace = Trace::new(signal, loss, label, cost, kind)?;
+            learn(match weight {
+                Some(weight) => trace.weighted(weight)?,
+                None => trace,
+            })
+        })
+        .map_err(|error| raise(py, error))
+    }
+}
+
+/// The one of `all` called `name`.
+fn named<T: Copy>(
+    py: Python<'_>,
+    argument: &str,
+    name: &str,
+    all: &[T],
+    name_of: fn(T) -> &'static str,
+) -> PyResult<T> {
+    all.iter().copied().find(|known| name_of(*known) == name).ok_or_else(|| {
+        let known: Vec<&str> = all.iter().map(|known| name_of(*known)).collect();
+        invalid(py, format!("`{argument}` must be one of {}, got {name}", known.join(", ")))
+    })
+}
 
 /// Learns a policy from arrays (n, k); `ttamer_fast.fit` and `ttamer_fast.baselines` are the public face.
 #[pyfunction]
-#[pyo3(signature = (signal, loss, cost, prediction, *, method, kind, stages, tradeoff, recall = true, provenance = vec![]))]
+#[pyo3(signature = (signal, loss, cost, prediction, *, method, kind, stages, tradeoff, recall = true, provenance = vec![], weight = None))]
 #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see fit() and baselines")]
 pub fn fit(
     py: Python<'_>,
@@ -23,25 +78,48 @@ pub fn fit(
     tradeoff: f64,
     recall: bool,
     provenance: Vec<(String, String)>,
+    weight: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Policy> {
-    let Some(method) = Method::ALL.into_iter().find(|known| known.name() == method) else {
-        let known = Method::ALL.map(Method::name).join(", ");
-        return Err(invalid(py, format!("`method` must be one of {known}, got {method}")));
-    };
-    let kind = match kind {
-        "exits" => Kind::Exits,
-        "models" => Kind::Models,
-        other => return Err(invalid(py, format!("`kind` must be exits or models, got {other}"))),
-    };
-    let signal = floats("signal", signal)?;
-    let loss = floats("loss", loss)?;
-    let cost = floats("cost", cost)?;
-    let label = prediction.map(|label| integers("prediction", label)).transpose()?;
-    let (signal, loss, cost) = (signal.as_slice()?, loss.as_slice()?, cost.as_slice()?);
-    let label = label.as_ref().map(|label| label.as_slice()).transpose()?;
-    let policy = py.detach(|| {
-        let trace = Trace::new(signal, loss, label, cost, kind)?;
-        learn::fit(&trace, stages, &FitOptions { method, tradeoff, recall }, provenance)
-    });
-    Policy::wrap(py, policy)
+    let method = named(py, "method", method, &Method::ALL, Method::name)?;
+    let policy = Arrays { signal, loss, cost, prediction, weight }
+        .learn(py, kind, |trace| learn::fit(&trace, stages, &FitOptions { method, tradeoff, recall }, provenance));
+    Policy::wrap(py, Ok(policy?))
+}
+
+/// Calibration and beliefs of one trace: policies for any trade-off follow cheaply.
+#[pyclass(frozen, module = "ttamer_fast._core")]
+pub struct Learner {
+    inner: learn::Learner,
+    stages: Vec<String>,
+}
+
+#[pymethods]
+impl Learner {
+    #[new]
+    #[pyo3(signature = (signal, loss, cost, prediction, *, kind, stages, graph = "auto", recall = true, weight = None))]
+    #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see fit()")]
+    fn new(
+        py: Python<'_>,
+        signal: &Bound<'_, PyAny>,
+        loss: &Bound<'_, PyAny>,
+        cost: &Bound<'_, PyAny>,
+        prediction: Option<&Bound<'_, PyAny>>,
+        kind: &str,
+        stages: Vec<String>,
+        graph: &str,
+        recall: bool,
+        weight: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let shape = named(py, "graph", graph, &Shape::ALL, Shape::name)?;
+        let arrays = Arrays { signal, loss, cost, prediction, weight };
+        let inner = arrays.learn(py, kind, |trace| Ok(learn::Learner::new(trace, shape, recall)))?;
+        Ok(Self { inner, stages })
+    }
+
+    /// The policy for one trade-off.
+    #[pyo3(signature = (tradeoff, provenance = vec![]))]
+    fn policy(&self, py: Python<'_>, tradeoff: f64, provenance: Vec<(String, String)>) -> PyResult<Policy> {
+        let policy = py.detach(|| self.inner.policy(self.stages.clone(), tradeoff, provenance));
+        Policy::wrap(py, policy)
+    }
 }

@@ -226,7 +226,7 @@ impl Learner {
     /// Fits the weights of one set of stages and walks all rows with the code that runs online.
     fn learn(&self, members: &[u16]) -> Known {
         let witness = weigh::witnesses(&self.evidence, members, self.ridge);
-        let node = self.node(members, members.last().copied().unwrap_or(0), 0.0, &witness, &[]);
+        let node = node(members, members.last().copied().unwrap_or(0), 0.0, &witness, &[]);
         let rows = self.rows();
         let column = |v: &u16| {
             let v = usize::from(*v);
@@ -255,15 +255,6 @@ impl Learner {
         Known { witness, belief, loss, cell, cuts }
     }
 
-    fn node(&self, members: &[u16], stage: u16, price: f64, witness: &[Witness], slot_of: &[u8]) -> Node {
-        let slot = |stage: u16| slot_of.get(usize::from(stage)).copied().unwrap_or(0);
-        let mut places: Vec<u8> = members.iter().map(|member| slot(*member)).collect();
-        if slot_of.is_empty() || places.iter().enumerate().all(|(at, place)| usize::from(*place) == at) {
-            places.clear();
-        }
-        Node { stage, slot: slot(stage), price, members: members.to_vec(), places, witness: witness.to_vec() }
-    }
-
     /// The situations that a request can get into, as nodes: parents before children.
     fn assemble(&self, graph: &Graph, known: &[Arc<Known>], plan: &Plan) -> BeliefRule {
         let entry = graph.entries[plan.entry];
@@ -285,7 +276,7 @@ impl Learner {
         while let Some(reached) = queue.pop_front() {
             let situation = &graph.situations[reached.to];
             let witness = &known[reached.to].witness;
-            rule.nodes.push(self.node(&situation.members, reached.stage, reached.price, witness, &slot_of));
+            rule.nodes.push(node(&situation.members, reached.stage, reached.price, witness, &slot_of));
             let mut target = |action: usize| match action.checked_sub(1).and_then(|c| situation.choices.get(c)) {
                 None => STOP,
                 Some(choice) => {
@@ -306,6 +297,16 @@ impl Learner {
         }
         rule
     }
+}
+
+/// The node that `stage` enters; `slot_of` is the slot of every stage, empty where that is the place among the members.
+fn node(members: &[u16], stage: u16, price: f64, witness: &[Witness], slot_of: &[u8]) -> Node {
+    let slot = |stage: u16| slot_of.get(usize::from(stage)).copied().unwrap_or(0);
+    let mut places: Vec<u8> = members.iter().map(|member| slot(*member)).collect();
+    if slot_of.is_empty() || places.iter().enumerate().all(|(at, place)| usize::from(*place) == at) {
+        places.clear();
+    }
+    Node { stage, slot: slot(stage), price, members: members.to_vec(), places, witness: witness.to_vec() }
 }
 
 /// A sample of about `most` rows; `None` where that is all of them.

@@ -54,7 +54,7 @@ impl Graph {
         let among = |set: usize| (0..stages.len()).filter(move |at| set >> at & 1 == 1);
         // The set with bits `set` is situation `set - 1`: a larger set has a larger number.
         let choices = |set: usize| {
-            let last = among(set).last();
+            let last = among(set).next_back();
             let may_follow = |at: &usize| set >> at & 1 == 0 && (any_order || last.is_none_or(|last| *at > last));
             let choice = |at: usize| Choice {
                 stage: stages[at] as u16,

@@ -91,7 +91,7 @@ fn solve(
         }
     }
     smooth(&mut sums, width);
-    let actions = sums.chunks_exact(width).map(|cell| best_action(cell));
+    let actions = sums.chunks_exact(width).map(best_action);
     let decision = decide(&known.cuts, actions);
     let action = |row: usize| {
         let x = known.belief[row];

@@ -277,11 +277,8 @@ impl BeliefRule {
         let missing = |i: usize| node.members.get(i).map_or(0.0, |stage| self.missing(*stage));
         let is_dark = !hand.iter().any(Seen::is_known);
         let may_answer = |own: &Seen| is_dark || own.is_known();
-        let last = if may_answer(hand.get(node.members.iter().position(|stage| *stage == node.stage)?)?) {
-            Some(node.stage)
-        } else {
-            node.members.iter().zip(hand).filter(|(_, own)| may_answer(own)).map(|(stage, _)| *stage).last()
-        };
+        let answering = || node.members.iter().zip(hand).filter(|(_, own)| may_answer(own)).map(|(stage, _)| *stage);
+        let last = answering().find(|stage| *stage == node.stage).or_else(|| answering().next_back());
         let mut best = None;
         let mut least = f64::INFINITY;
         for ((stage, own), witnesses) in node.members.iter().zip(hand).zip(node.witness.chunks_exact(m)) {

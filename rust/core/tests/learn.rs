@@ -1,0 +1,289 @@
+//! Fitted policies: total on whatever a trace holds, decided alike online and on traces, the same bytes each time.
+
+#![expect(clippy::expect_used, reason = "tests fail by panicking")]
+
+use proptest::prelude::*;
+use ttamer::learn::{FitOptions, Kind, Learner, Method, Shape, Trace, Weights, fit, objective};
+use ttamer::rules::Rules;
+use ttamer::{Policy, Replay};
+
+/// A reproducible number in [0, 1).
+fn uniform(seed: u64, at: usize) -> f64 {
+    let mut z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(at as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Arrays of a trace, (n, k) row by row.
+struct Arrays {
+    signal: Vec<f64>,
+    loss: Vec<f64>,
+    label: Vec<i64>,
+    cost: Vec<f64>,
+}
+
+impl Arrays {
+    /// Stages that get better and dearer, with answers among three classes.
+    fn new(n: usize, k: usize, seed: u64) -> Self {
+        let mut made = Self { signal: vec![], loss: vec![], label: vec![], cost: (1..=k).map(|v| v as f64).collect() };
+        for row in 0..n {
+            let truth = (uniform(seed, row) * 3.0) as i64;
+            for v in 0..k {
+                let signal = uniform(seed + 1, row * k + v);
+                let right = uniform(seed + 2, row * k + v) < signal.powf(1.0 / (v + 1) as f64);
+                made.signal.push(signal);
+                made.loss.push(f64::from(u8::from(!right)));
+                made.label.push(if right { truth } else { (truth + 1) % 3 });
+            }
+        }
+        made
+    }
+
+    fn trace(&self, kind: Kind) -> Trace {
+        Trace::new(&self.signal, &self.loss, Some(&self.label), &self.cost, kind).expect("a valid trace")
+    }
+
+    fn names(&self) -> Vec<String> {
+        (0..self.cost.len()).map(|v| format!("stage {v}")).collect()
+    }
+
+    fn policy(&self, kind: Kind, shape: Shape, recall: bool, tradeoff: f64) -> Policy {
+        Learner::new(self.trace(kind), shape, recall).policy(self.names(), tradeoff, vec![]).expect("a policy")
+    }
+
+    /// Fits everything that can be fitted and checks that each policy is sound and runs as it replays.
+    fn check(&self) {
+        for kind in [Kind::Exits, Kind::Models] {
+            for shape in Shape::ALL {
+                for (recall, tradeoff) in [(true, 0.0), (true, 0.9), (false, 0.9), (true, 1.0)] {
+                    let policy = self.policy(kind, shape, recall, tradeoff);
+                    assert!(policy.facts().value.is_finite(), "{kind:?} {shape:?}: {}", policy.facts().value);
+                    assert_eq!(Policy::from_bytes(&policy.to_bytes().expect("bytes")).expect("a policy"), policy);
+                    assert!(!policy.describe().expect("text").contains("NaN"));
+                    for label in [Some(self.label.as_slice()), None] {
+                        let replay = policy.replay(&self.signal, label).expect("a replay");
+                        self.runs_alike(&policy, label, &replay);
+                    }
+                }
+            }
+        }
+    }
+
+    fn runs_alike(&self, policy: &Policy, label: Option<&[i64]>, replay: &Replay) {
+        let k = self.cost.len();
+        for (row, signal) in self.signal.chunks_exact(k).enumerate() {
+            let mut run = policy.start();
+            while let Some(v) = run.next() {
+                run.observe(signal[v], label.map(|label| label[row * k + v])).expect("a waiting stage");
+            }
+            assert_eq!(run.answer().map(|v| v as i32), Some(replay.answer[row]), "row {row}");
+            assert_eq!(run.cost(), replay.cost[row], "row {row}");
+            let answer = replay.answer[row] as usize;
+            let known = (0..k).any(|v| replay.consulted[row * k + v] && !signal[v].is_nan());
+            assert!(replay.consulted[row * k + answer], "row {row} answers with a stage that did not run");
+            assert!(!known || !signal[answer].is_nan(), "row {row} answers with a stage without a signal");
+        }
+    }
+}
+
+#[test]
+fn ordinary_traces() {
+    Arrays::new(600, 4, 1).check();
+}
+
+#[test]
+fn signals_and_labels_may_be_missing() {
+    let mut made = Arrays::new(400, 3, 2);
+    for at in 0..made.signal.len() {
+        if uniform(7, at) < 0.2 {
+            made.signal[at] = f64::NAN;
+        }
+        if uniform(8, at) < 0.1 {
+            made.label[at] = i64::MIN;
+        }
+    }
+    made.check();
+    for row in 0..400 {
+        made.signal[row * 3 + 1] = f64::NAN;
+    }
+    made.check();
+    made.signal.fill(f64::NAN);
+    made.check();
+}
+
+#[test]
+fn one_row_and_one_stage() {
+    Arrays::new(1, 3, 3).check();
+    Arrays::new(2, 2, 3).check();
+    Arrays::new(50, 1, 4).check();
+    Arrays::new(1, 1, 5).check();
+}
+
+#[test]
+fn signals_without_information() {
+    for signal in [0.5, f64::INFINITY, f64::NEG_INFINITY, 1e308, 0.0] {
+        let mut made = Arrays::new(100, 3, 6);
+        made.signal.fill(signal);
+        made.check();
+    }
+}
+
+#[test]
+fn losses_all_alike_and_real_valued() {
+    for loss in [0.0, 1.0, 1e-300, 1e300] {
+        let mut made = Arrays::new(100, 3, 7);
+        made.loss.fill(loss);
+        made.check();
+    }
+    let mut made = Arrays::new(300, 3, 8);
+    for (at, loss) in made.loss.iter_mut().enumerate() {
+        *loss *= 5.0 * uniform(9, at);
+    }
+    made.check();
+}
+
+#[test]
+fn duplicated_stages_and_free_ones() {
+    let mut made = Arrays::new(300, 4, 10);
+    for row in 0..300 {
+        for v in 1..4 {
+            made.signal[row * 4 + v] = made.signal[row * 4];
+            made.loss[row * 4 + v] = made.loss[row * 4];
+            made.label[row * 4 + v] = made.label[row * 4];
+        }
+    }
+    made.check();
+    made.cost.fill(0.0);
+    made.check();
+}
+
+#[test]
+fn more_stages_than_are_held_in_hand() {
+    let made = Arrays::new(200, 11, 11);
+    made.check();
+}
+
+#[test]
+fn a_trace_without_labels() {
+    let made = Arrays::new(500, 3, 12);
+    for kind in [Kind::Exits, Kind::Models] {
+        let trace = Trace::new(&made.signal, &made.loss, None, &made.cost, kind).expect("a valid trace");
+        let policy = Learner::new(trace, Shape::Auto, true).policy(made.names(), 0.9, vec![]).expect("a policy");
+        made.runs_alike(&policy, None, &policy.replay(&made.signal, None).expect("a replay"));
+    }
+}
+
+#[test]
+fn the_whole_line_is_one_of_the_methods() {
+    let made = Arrays::new(500, 3, 13);
+    let options = FitOptions { method: Method::Pathwise, tradeoff: 0.9, recall: true };
+    let line = fit(&made.trace(Kind::Models), made.names(), &options, vec![]).expect("a policy");
+    assert_eq!(line, made.policy(Kind::Models, Shape::Line, true, 0.9));
+    assert_eq!(line.facts().graph, "line");
+    assert_eq!(made.policy(Kind::Models, Shape::Auto, true, 0.9).facts().graph, "lattice");
+    assert_eq!(made.policy(Kind::Models, Shape::Skip, true, 0.9).facts().graph, "skip");
+}
+
+#[test]
+fn the_value_is_the_mean_objective() {
+    let made = Arrays::new(2000, 4, 14);
+    let trace = made.trace(Kind::Models);
+    let weights = Weights::new(&trace, 0.8).expect("a trade-off");
+    let policy = made.policy(Kind::Models, Shape::Auto, true, 0.8);
+    assert_eq!(policy.facts().value, objective(&policy, &trace, weights));
+}
+
+#[test]
+fn more_freedom_is_no_worse() {
+    let made = Arrays::new(8000, 4, 15);
+    let value = |shape| made.policy(Kind::Models, shape, true, 0.8).facts().value;
+    let (auto, skip, line) = (value(Shape::Auto), value(Shape::Skip), value(Shape::Line));
+    assert!(auto <= skip && skip <= line && auto < line, "{auto} {skip} {line}");
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let made = Arrays::new(70_000, 3, 16);
+    let bytes = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| made.policy(Kind::Models, Shape::Auto, true, 0.9).to_bytes().expect("bytes"))
+    };
+    let one = bytes(1);
+    assert_eq!(one, bytes(2));
+    assert_eq!(one, bytes(5));
+}
+
+#[test]
+fn a_learner_gives_the_same_policy_whatever_it_gave_before() {
+    let made = Arrays::new(1000, 7, 17);
+    let learner = Learner::new(made.trace(Kind::Models), Shape::Auto, true);
+    for tradeoff in [0.5, 0.99, 0.9] {
+        let policy = learner.policy(made.names(), tradeoff, vec![]).expect("a policy");
+        assert_eq!(policy, made.policy(Kind::Models, Shape::Auto, true, tradeoff));
+    }
+}
+
+/// Whether entry `at` of an array with three columns belongs to a row that counts.
+fn is_kept(at: usize) -> bool {
+    !(at / 3).is_multiple_of(3)
+}
+
+fn picked<T: Copy>(all: &[T], keep: impl Fn(usize) -> bool) -> Vec<T> {
+    (0..all.len()).filter(|at| keep(*at)).map(|at| all[at]).collect()
+}
+
+#[test]
+fn weights_count_rows() {
+    let made = Arrays::new(1500, 3, 18);
+    let weight: Vec<f64> = (0..1500).map(|row| f64::from(u8::from(row % 3 != 0)) * 7.0).collect();
+    let kept = Arrays {
+        signal: picked(&made.signal, is_kept),
+        loss: picked(&made.loss, is_kept),
+        label: picked(&made.label, is_kept),
+        cost: made.cost.clone(),
+    };
+    let weighted = made.trace(Kind::Models).weighted(&weight).expect("weights");
+    let policy = Learner::new(weighted, Shape::Auto, true).policy(made.names(), 0.8, vec![]).expect("a policy");
+    let other = kept.policy(Kind::Models, Shape::Auto, true, 0.8);
+    // Quantiles and cells are those of all rows, so that the policies are alike rather than the same.
+    let weights = Weights::new(&kept.trace(Kind::Models), 0.8).expect("a trade-off");
+    let (a, b) = (policy.facts().value, objective(&other, &kept.trace(Kind::Models), weights));
+    assert!((a - b).abs() < 0.01, "{a} {b}");
+    for wrong in [vec![1.0; 3], vec![-1.0; 1500], vec![0.0; 1500], vec![f64::NAN; 1500]] {
+        assert!(made.trace(Kind::Models).weighted(&wrong).is_err());
+    }
+    assert!(made.trace(Kind::Models).weighted(&vec![1e308; 1500]).is_ok());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_small_trace_gives_sound_policies(
+        k in 1_usize..4,
+        cells in prop::collection::vec((prop::num::f64::ANY, 0.0..1e6_f64, -2_i64..5), 1..30),
+        price in 0.0..1e3_f64,
+    ) {
+        let n = cells.len().div_ceil(k);
+        let cell = |at: usize| cells[at % cells.len()];
+        Arrays {
+            signal: (0..n * k).map(|at| cell(at).0).collect(),
+            loss: (0..n * k).map(|at| cell(at).1).collect(),
+            label: (0..n * k).map(|at| cell(at).2).collect(),
+            cost: vec![price; k],
+        }
+        .check();
+    }
+
+    #[test]
+    fn parents_come_before_children(seed in 0_u64..1000, k in 1_usize..5, tradeoff in 0.3..1.0_f64) {
+        let policy = Arrays::new(300, k, seed).policy(Kind::Models, Shape::Auto, true, tradeoff);
+        let Rules::Belief(rule) = policy.rules() else { panic!("not a belief") };
+        prop_assert_eq!(rule.nodes[0].slot, 0);
+        for (at, row) in rule.decide.table().iter().enumerate() {
+            for (_, next) in rule.decide.steps(row) {
+                prop_assert!(next == -1 || next > at as i32);
+            }
+        }
+    }
+}
