@@ -104,7 +104,6 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     weight = outcome.check_tradeoff(tradeoff)
     result = outcome.of_policy(policy, trace)
     objective = result.objective(weight, trace.full_cost)
-    last = trace.k - 1 - result.consulted[:, ::-1].argmax(axis=1)
     return Evaluation(
         n=trace.n,
         tradeoff=weight,
@@ -117,7 +116,7 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
         stages=trace.stages,
         consulted_share=result.consulted.mean(axis=0),
         answer_share=np.bincount(result.answer, minlength=trace.k) / trace.n,
-        recalled_share=float((result.answer < last).mean()),
+        recalled_share=float((result.answer != result.last).mean()),
     )
 
 

@@ -18,6 +18,7 @@ class Outcome:
     """Loss and cost of n requests, in the units of the trace."""
 
     answer: NDArray[np.int32]
+    last: NDArray[np.int32]
     consulted: Bools
     loss: Floats
     cost: Floats
@@ -36,7 +37,7 @@ def of_policy(policy: Policy, trace: Trace) -> Outcome:
     if bool((replay.answer < 0).any()):
         row = int((replay.answer < 0).argmax())
         raise ValidationError(f"`policy` answers row {row} with its default, whose loss is not in the trace")
-    return _outcome(trace, replay.answer, replay.consulted)
+    return _outcome(trace, replay.answer, replay.last, replay.consulted)
 
 
 def of_stage(trace: Trace, stage: NDArray[np.int32]) -> Outcome:
@@ -45,7 +46,7 @@ def of_stage(trace: Trace, stage: NDArray[np.int32]) -> Outcome:
     consulted[np.arange(trace.n), stage] = True
     if trace.kind == "exits":
         consulted = np.arange(trace.k) <= stage[:, None]
-    return _outcome(trace, stage, consulted)
+    return _outcome(trace, stage, stage, consulted)
 
 
 def clairvoyant(trace: Trace, tradeoff: float) -> Outcome:
@@ -66,6 +67,7 @@ def scattered(pieces: Sequence[Outcome], rows: NDArray[np.int64]) -> Outcome:
     place = np.argsort(rows)
     return Outcome(
         answer=np.concatenate([p.answer for p in pieces])[place],
+        last=np.concatenate([p.last for p in pieces])[place],
         consulted=np.concatenate([p.consulted for p in pieces])[place],
         loss=np.concatenate([p.loss for p in pieces])[place],
         cost=np.concatenate([p.cost for p in pieces])[place],
@@ -87,10 +89,10 @@ def _constant(trace: Trace, stage: int) -> NDArray[np.int32]:
     return np.full(trace.n, stage, np.int32)
 
 
-def _outcome(trace: Trace, answer: NDArray[np.int32], consulted: Bools) -> Outcome:
+def _outcome(trace: Trace, answer: NDArray[np.int32], last: NDArray[np.int32], consulted: Bools) -> Outcome:
     rows = np.arange(trace.n)
     # One network pays for everything up to the last exit that ran.
     through_last = np.logical_or.accumulate(consulted[:, ::-1], axis=1)[:, ::-1]
     paid = through_last if trace.kind == "exits" else consulted
     cost = np.where(paid, trace.cost, 0.0).sum(axis=1)
-    return Outcome(answer, consulted, trace.loss[rows, answer], cost)
+    return Outcome(answer, last, consulted, trace.loss[rows, answer], cost)

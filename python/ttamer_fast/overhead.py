@@ -16,6 +16,7 @@ from .trace import Trace
 __all__ = ["Overhead", "measure_overhead", "synthetic_trace"]
 
 REPEATS = 7
+CORE_REPEATS = 20
 CALL_ROWS = 2_000
 
 
@@ -23,6 +24,7 @@ CALL_ROWS = 2_000
 class Overhead:
     """Nanoseconds of deciding, the best of several repeats.
 
+    core_ns : an observation in the Rust core, start of the request included.
     call_ns : a consulted stage, by `start` and `observe` from a Python loop.
     python_ns : a stage of the same loop around a Python function that compares with one threshold.
     batch_ns : a request, its first observation in a batch.
@@ -32,6 +34,7 @@ class Overhead:
 
     requests: int
     stages: int
+    core_ns: float
     call_ns: float
     python_ns: float
     batch_ns: float
@@ -51,6 +54,7 @@ class Overhead:
         return "\n".join(
             [
                 f"{self.requests} requests, {self.stages} stages",
+                f"core    {self.core_ns:8.1f} ns an observation in the Rust core, start of the request included",
                 f"call    {self.call_ns:8.1f} ns a consulted stage",
                 f"        {self.python_ns:8.1f} ns for a Python threshold function (ratio {self.call_ratio:.2f})",
                 f"batch   {self.batch_ns:8.2f} ns a request, first observation",
@@ -96,9 +100,10 @@ def measure_overhead(policy: Policy | None = None, trace: Trace | None = None) -
         raise ValidationError(f"`trace` must have the {len(policy.stages)} stages of the policy, got {trace.k}")
     call, python = _calls(policy, trace)
     labels = trace.prediction
-    first = np.ascontiguousarray(trace.signal[:, 0])
-    first_labels = None if labels is None else np.ascontiguousarray(labels[:, 0])
     entry = policy.start().next or 0
+    first = np.ascontiguousarray(trace.signal[:, entry])
+    first_labels = None if labels is None else np.ascontiguousarray(labels[:, entry])
+    core_labels = np.zeros(trace.signal.shape, np.int64) if labels is None else labels
     threshold = float(np.median(first))
 
     def batch() -> None:
@@ -109,6 +114,7 @@ def measure_overhead(policy: Policy | None = None, trace: Trace | None = None) -
     return Overhead(
         requests=trace.n,
         stages=trace.k,
+        core_ns=policy._observe_ns(trace.signal, core_labels, CORE_REPEATS),
         call_ns=call,
         python_ns=python,
         batch_ns=_best(batch, 5) / trace.n,

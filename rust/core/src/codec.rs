@@ -111,7 +111,7 @@ impl Policy {
     /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it holds no undamaged policy.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
-        Self::from_bytes(&bytes)
+        Self::from_bytes(&bytes).map_err(|error| Error::Format(format!("{}: {error}", path.display())))
     }
 }
 

@@ -14,6 +14,8 @@ const CHUNK: usize = 4096;
 pub struct Replay {
     /// Stage whose answer is returned, −1 for none (n,).
     pub answer: Vec<i32>,
+    /// Stage run last, −1 for none (n,).
+    pub last: Vec<i32>,
     /// Whether each stage was run (n, k), row by row.
     pub consulted: Vec<bool>,
     /// Summed cost (n,).
@@ -49,21 +51,23 @@ struct Chunk<'a> {
     signal: &'a [f64],
     label: Option<&'a [i64]>,
     answer: &'a mut [i32],
+    last: &'a mut [i32],
     consulted: &'a mut [bool],
     cost: &'a mut [f64],
 }
 
 fn replay_rule<R: Rule>(policy: &Policy, rule: &R, k: usize, signal: &[f64], label: Option<&[i64]>) -> Replay {
     let n = signal.len() / k;
-    let mut replay = Replay { answer: vec![0; n], consulted: vec![false; n * k], cost: vec![0.0; n] };
+    let mut replay = Replay { answer: vec![0; n], last: vec![0; n], consulted: vec![false; n * k], cost: vec![0.0; n] };
     let mut chunks = Vec::with_capacity(n.div_ceil(CHUNK));
-    let outputs = replay.answer.chunks_mut(CHUNK).zip(replay.consulted.chunks_mut(CHUNK * k));
+    let ends = replay.answer.chunks_mut(CHUNK).zip(replay.last.chunks_mut(CHUNK));
+    let outputs = ends.zip(replay.consulted.chunks_mut(CHUNK * k));
     let mut labels = label.map(|label| label.chunks(CHUNK * k));
-    for ((signal, (answer, consulted)), cost) in
+    for ((signal, ((answer, last), consulted)), cost) in
         signal.chunks(CHUNK * k).zip(outputs).zip(replay.cost.chunks_mut(CHUNK))
     {
         let label = labels.as_mut().and_then(Iterator::next);
-        chunks.push(Chunk { signal, label, answer, consulted, cost });
+        chunks.push(Chunk { signal, label, answer, last, consulted, cost });
     }
     if chunks.len() < 2 {
         for chunk in chunks {
@@ -77,15 +81,16 @@ fn replay_rule<R: Rule>(policy: &Policy, rule: &R, k: usize, signal: &[f64], lab
 
 fn replay_chunk<R: Rule>(policy: &Policy, rule: &R, k: usize, chunk: Chunk) {
     let mut labels = chunk.label.map(|label| label.chunks_exact(k));
-    let outputs = chunk.answer.iter_mut().zip(chunk.cost).zip(chunk.consulted.chunks_exact_mut(k));
+    let ends = chunk.answer.iter_mut().zip(chunk.last);
+    let outputs = ends.zip(chunk.cost).zip(chunk.consulted.chunks_exact_mut(k));
     let (begin, _) = rule.begin();
-    for (((answer, cost), consulted), signal) in outputs.zip(chunk.signal.chunks_exact(k)) {
+    for ((((answer, last), cost), consulted), signal) in outputs.zip(chunk.signal.chunks_exact(k)) {
         let label = labels.as_mut().and_then(Iterator::next);
         if let Some(first) = stage_number(begin.next) {
             let label = label.and_then(|label| label.get(first).copied()).unwrap_or(NO_LABEL);
             let signal = signal.get(first).copied().unwrap_or(f64::NAN);
             if rule.ends_at_once(signal, label) {
-                *answer = first as i32;
+                (*answer, *last) = (first as i32, first as i32);
                 *cost = policy.price().of(begin.last, first);
                 if let Some(mark) = consulted.get_mut(first) {
                     *mark = true;
@@ -102,7 +107,7 @@ fn replay_chunk<R: Rule>(policy: &Policy, rule: &R, k: usize, chunk: Chunk) {
             let label = label.and_then(|label| label.get(stage).copied()).unwrap_or(NO_LABEL);
             rule.step(&mut flat, &mut memory, signal, label, policy.price());
         }
-        *answer = signed(flat.answer);
+        (*answer, *last) = (signed(flat.answer), signed(flat.last));
         *cost = flat.cost;
     }
 }

@@ -1,7 +1,9 @@
 //! Compiled policies, batches and replays.
 
+use std::hint::black_box;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -55,6 +57,24 @@ fn check_shape<T: numpy::Element>(name: &str, array: &PyReadonlyArrayDyn<'_, T>,
         return Ok(());
     }
     Err(invalid(array.py(), format!("`{name}` must have shape (n, {k}), got {:?}", array.shape())))
+}
+
+/// Nanoseconds per observation of one pass.
+fn observe_ns(policy: &ttamer::Policy, signal: &[f64], label: &[i64]) -> f64 {
+    let k = policy.stages().len();
+    let mut observed = 0_u64;
+    let started = Instant::now();
+    for (signal, label) in signal.chunks_exact(k).zip(label.chunks_exact(k)) {
+        let mut run = policy.start();
+        while let Some(stage) = run.next() {
+            observed += 1;
+            if run.observe(black_box(signal[stage]), Some(label[stage])).is_err() {
+                break;
+            }
+        }
+        black_box(run.answer());
+    }
+    started.elapsed().as_nanos() as f64 / observed.max(1) as f64
 }
 
 #[pymethods]
@@ -112,9 +132,28 @@ impl Policy {
         let consulted = PyArray1::from_vec(py, replay.consulted).reshape([replay.answer.len(), k])?;
         Ok(Replay {
             answer: PyArray1::from_vec(py, replay.answer).unbind(),
+            last: PyArray1::from_vec(py, replay.last).unbind(),
             consulted: consulted.unbind(),
             cost: PyArray1::from_vec(py, replay.cost).unbind(),
         })
+    }
+
+    /// Nanoseconds of one observation in the core, start of the request included: the best of `repeats` passes over
+    /// the rows of `signal` and `prediction` (n, k).
+    #[pyo3(signature = (signal, prediction, repeats, /))]
+    fn _observe_ns(
+        &self,
+        py: Python<'_>,
+        signal: &Bound<'_, PyAny>,
+        prediction: &Bound<'_, PyAny>,
+        repeats: usize,
+    ) -> PyResult<f64> {
+        let k = self.inner.stages().len();
+        let (signal, label) = (floats("signal", signal)?, integers("prediction", prediction)?);
+        check_shape("signal", &signal, k)?;
+        check_shape("prediction", &label, k)?;
+        let (signal, label) = (signal.as_slice()?, label.as_slice()?);
+        Ok(py.detach(|| (0..repeats).map(|_| observe_ns(&self.inner, signal, label)).fold(f64::INFINITY, f64::min)))
     }
 
     /// Everything about the policy, as plain dictionaries and lists.
@@ -270,6 +309,9 @@ pub struct Replay {
     /// Stage whose answer is returned, −1 for none (n,).
     #[pyo3(get)]
     answer: Py<PyArray1<i32>>,
+    /// Stage run last, −1 for none (n,).
+    #[pyo3(get)]
+    last: Py<PyArray1<i32>>,
     /// Whether each stage was run (n, k).
     #[pyo3(get)]
     consulted: Py<PyArray2<bool>>,

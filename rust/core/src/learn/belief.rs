@@ -240,7 +240,7 @@ impl Learner {
                 *seen = Seen { logit: logit[row], label: label.map_or(NO_LABEL, |label| label[row]) };
                 is_complete &= seen.is_complete();
             }
-            let (belief, stage) = self.rule.believe(&node, &hand, is_complete).unwrap_or((0.0, node.stage));
+            let (belief, stage) = self.rule.believe(&node, &hand, is_complete);
             let realised = rows.loss[usize::from(stage)][row];
             (belief, (1.0 - MIX) * realised + MIX * self.rule.scale * sigmoid(belief))
         };

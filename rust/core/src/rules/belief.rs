@@ -207,24 +207,20 @@ impl BeliefRule {
         }
         flat.memo += i64::from(!report.is_complete());
         let is_complete = flat.memo == 0;
-        let best = if node.places.is_empty() {
+        (flat.best, flat.answer) = if node.places.is_empty() {
             self.believe(node, seen, is_complete)
         } else {
             self.believe(node, &node.hand(seen), is_complete)
         };
-        if let Some((logit, stage)) = best {
-            flat.best = logit;
-            flat.answer = stage;
-        }
     }
 
     /// The belief in the best answer in hand and whose it is; `hand` is what each member of `node` said, and
     /// `is_complete` whether nothing is missing in it.
     #[inline]
-    pub fn believe(&self, node: &Node, hand: &[Seen; SLOTS], is_complete: bool) -> Option<(f64, u16)> {
+    pub fn believe(&self, node: &Node, hand: &[Seen; SLOTS], is_complete: bool) -> (f64, u16) {
         let [first, ..] = hand;
         if node.members.len() == 1 {
-            Some((if first.is_known() { first.logit } else { self.missing(node.stage) }, node.stage))
+            (if first.is_known() { first.logit } else { self.missing(node.stage) }, node.stage)
         } else if is_complete {
             self.weigh(node, hand)
         } else {
@@ -235,7 +231,7 @@ impl BeliefRule {
     /// The least posterior logit (that of the last stage without recall) and whose it is, where everything is known;
     /// `hand` is what each member said.
     #[inline]
-    fn weigh(&self, node: &Node, hand: &[Seen; SLOTS]) -> Option<(f64, u16)> {
+    fn weigh(&self, node: &Node, hand: &[Seen; SLOTS]) -> (f64, u16) {
         // One copy of the loops per number of members, so that they are unrolled.
         match node.members.len() {
             2 => self.weigh_members::<2>(node, hand),
@@ -249,45 +245,51 @@ impl BeliefRule {
     }
 
     #[inline]
-    fn weigh_members<const M: usize>(&self, node: &Node, hand: &[Seen; SLOTS]) -> Option<(f64, u16)> {
-        let hand = hand.first_chunk::<M>()?;
-        let stages = node.members.first_chunk::<M>()?;
-        let rows = node.witness.as_chunks::<M>().0.first_chunk::<M>()?;
+    fn weigh_members<const M: usize>(&self, node: &Node, hand: &[Seen; SLOTS]) -> (f64, u16) {
+        let rows = node.witness.as_chunks::<M>().0.first_chunk::<M>();
+        let (Some(hand), Some(stages), Some(rows)) = (hand.first_chunk::<M>(), node.members.first_chunk::<M>(), rows)
+        else {
+            return (f64::INFINITY, NO_STAGE);
+        };
         let mut best = (f64::INFINITY, node.stage);
         let mut least = f64::INFINITY;
         for ((stage, own), witnesses) in stages.iter().zip(hand).zip(rows) {
             let is_last = *stage == node.stage;
-            if self.recall || is_last {
-                let logit = posterior(own.label, witnesses, hand);
-                let rank = if is_last { logit - self.margin } else { logit };
-                if rank < least {
-                    least = rank;
-                    best = (logit, *stage);
-                }
+            if !self.recall && !is_last {
+                continue;
+            }
+            let logit = posterior(own.label, witnesses, hand);
+            let rank = logit - if is_last { self.margin } else { 0.0 };
+            if rank < least {
+                least = rank;
+                best = (logit, *stage);
             }
         }
-        Some(best)
+        best
     }
 
     /// The same where signals or labels are missing: a stage without a signal answers only if no member has one.
     #[cold]
-    fn weigh_some(&self, node: &Node, hand: &[Seen; SLOTS]) -> Option<(f64, u16)> {
+    fn weigh_some(&self, node: &Node, hand: &[Seen; SLOTS]) -> (f64, u16) {
         let m = node.members.len();
-        let hand = hand.get(..m)?;
+        let hand = hand.get(..m).unwrap_or_default();
         let missing = |i: usize| node.members.get(i).map_or(0.0, |stage| self.missing(*stage));
         let is_dark = !hand.iter().any(Seen::is_known);
-        let may_answer = |own: &Seen| is_dark || own.is_known();
-        let answering = || node.members.iter().zip(hand).filter(|(_, own)| may_answer(own)).map(|(stage, _)| *stage);
-        let last = answering().find(|stage| *stage == node.stage).or_else(|| answering().next_back());
-        let mut best = None;
+        let candidates = || node.members.iter().zip(hand).filter(|(_, own)| is_dark || own.is_known());
+        let is_last_one = |stage: u16| {
+            let is_candidate = candidates().any(|(stage, _)| *stage == node.stage);
+            Some(stage)
+                == if is_candidate { Some(node.stage) } else { candidates().map(|(stage, _)| *stage).next_back() }
+        };
+        let mut best = (f64::INFINITY, NO_STAGE);
         let mut least = f64::INFINITY;
         for ((stage, own), witnesses) in node.members.iter().zip(hand).zip(node.witness.chunks_exact(m)) {
-            if may_answer(own) && (self.recall || Some(*stage) == last) {
+            if (is_dark || own.is_known()) && (self.recall || is_last_one(*stage)) {
                 let logit = posterior_of_some(own, witnesses, hand, missing);
-                let rank = if *stage == node.stage { logit - self.margin } else { logit };
+                let rank = logit - if *stage == node.stage { self.margin } else { 0.0 };
                 if rank < least {
                     least = rank;
-                    best = Some((logit, *stage));
+                    best = (logit, *stage);
                 }
             }
         }
