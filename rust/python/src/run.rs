@@ -39,8 +39,9 @@ struct Run {
     next: *mut ffi::PyObject,
     /// The policy object, owned.
     owner: *mut ffi::PyObject,
-    /// What is inside `owner`.
+    /// What is inside `owner`, and the engine's policy inside that.
     policy: *const Policy,
+    engine: *const ttamer::Policy,
     state: AnyState,
 }
 
@@ -195,6 +196,7 @@ unsafe extern "C" fn start(policy: *mut ffi::PyObject, _: *mut ffi::PyObject) ->
         (&raw mut (*run).next).write(ffi::Py_NewRef(inside.number((*run).state.flat().next)));
         (&raw mut (*run).owner).write(ffi::Py_NewRef(policy));
         (&raw mut (*run).policy).write(inside);
+        (&raw mut (*run).engine).write(inside.inner());
         object
     }
 }
@@ -273,7 +275,7 @@ unsafe extern "C" fn observe(
                 }
             }
         };
-        (*run.policy).inner().advance(&mut run.state, signal, label);
+        (*run.engine).advance(&mut run.state, signal, label);
         publish_next(run)
     }
 }
@@ -326,11 +328,11 @@ fn label_of(label: &Bound<'_, PyAny>) -> PyResult<i64> {
 
 /// Borrows the run behind a method call.
 unsafe fn run_of<'a>(object: *mut ffi::PyObject) -> (&'a mut Run, &'a ttamer::Policy) {
-    // SAFETY: the interpreter calls the type's functions with its own instances; `policy` points into `owner`.
+    // SAFETY: the interpreter calls the type's functions with its own instances; `engine` points into `owner`.
     unsafe {
         let run = &mut *object.cast::<Run>();
-        let policy = (*run.policy).inner();
-        (run, policy)
+        let engine = &*run.engine;
+        (run, engine)
     }
 }
 
