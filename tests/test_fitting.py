@@ -122,3 +122,76 @@ def test_static_baseline() -> None:
 def test_patience_needs_predictions() -> None:
     with pytest.raises(tt.ValidationError, match="prediction"):
         tt.baselines.patience(make_trace(labels=False), 0.9)
+
+
+def test_weights_count_requests() -> None:
+    trace = make_trace(n=3000)
+    right = trace.loss[:, 0] == 0.0
+    easy = tt.fit(trace, tradeoff=0.9, weight=np.where(right, 1.0, 1e-3))
+    hard = tt.fit(trace, tradeoff=0.9, weight=np.where(right, 1e-3, 1.0))
+    assert (
+        easy.replay(trace.signal, trace.prediction).cost.mean()
+        < hard.replay(trace.signal, trace.prediction).cost.mean()
+    )
+    ones = tt.fit(trace, tradeoff=0.9, weight=np.full(trace.n, 5))
+    plain = tt.fit(trace, tradeoff=0.9)
+    assert (ones.replay(trace.signal).answer == plain.replay(trace.signal).answer).all()
+    assert "weight" in ones.provenance
+    assert "weight" not in plain.provenance
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1.0, 2.0], r"`weight` must have shape \(2000,\), got \(2,\)"),
+        (np.full(2000, -1.0), "`weight` entry 0 must be finite and at least 0, got -1.0"),
+        (np.zeros(2000), "`weight` must have a positive entry, got zeros only"),
+        (np.full(2000, math.nan), "`weight` entry 0 must be finite"),
+        ("heavy", "`weight` must be real numbers"),
+    ],
+)
+def test_refused_weights(weight: Any, message: str) -> None:
+    trace = make_trace(n=2000)
+    with pytest.raises(tt.ValidationError, match=message):
+        tt.fit(trace, tradeoff=0.9, weight=weight)
+
+
+def test_the_report_says_what_was_chosen_from() -> None:
+    trace = make_trace(n=2000)
+    policy = tt.fit(trace, tradeoff=0.9)
+    names = [found["name"] for found in policy.report]
+    assert names == ["pathwise", "pathwise, no recall", "static", "threshold", "stage_thresholds", "patience"]
+    (chosen,) = [found for found in policy.report if found["chosen"]]
+    assert chosen["name"].startswith(policy.method)
+    default = policy.report[0]
+    assert default["difference"] == 0.0
+    for found in policy.report:
+        assert math.isclose(found["objective"], default["objective"] + found["difference"], abs_tol=1e-12)
+        assert found["standard_error"] >= 0.0
+    assert policy.describe()["report"] == policy.report
+    assert tt.Policy.from_bytes(policy.to_bytes()).report == policy.report
+    assert tt.fit(trace, tradeoff=0.9, recall=True).report == []
+
+
+@pytest.mark.parametrize("kind", ["models", "exits"])
+def test_budgets_hold_on_other_requests(kind: str) -> None:
+    loss_excess, cost_excess = [], []
+    for seed in range(6):
+        train, test = make_trace(n=4000, kind=kind, seed=seed).split(seed=seed)
+        cost_excess.append(tt.evaluate(tt.fit(train, max_cost=5.0), test).cost - 5.0)
+        loss_excess.append(tt.evaluate(tt.fit(train, max_loss=0.25), test).loss - 0.25)
+    # Each is met up to the noise of 2000 requests, and on average.
+    assert max(cost_excess) < 0.3
+    assert max(loss_excess) < 0.03
+    assert np.mean(cost_excess) < 0.1
+    assert np.mean(loss_excess) < 0.01
+
+
+@pytest.mark.parametrize("graph", ["line", "skip", "auto"])
+def test_graphs(graph: str) -> None:
+    trace = make_trace(n=2000)
+    policy = tt.fit(trace, tradeoff=0.9, graph=graph, recall=True)
+    assert policy.graph == {"line": "line", "skip": "skip", "auto": "lattice"}[graph]
+    assert (policy.replay(trace.signal, trace.prediction).answer >= 0).all()
+    with pytest.raises(tt.ValidationError, match="needs the estimator 'pathwise'"):
+        tt.fit(trace, tradeoff=0.9, graph="skip", estimator="markov")

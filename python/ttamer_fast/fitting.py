@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from typing import Protocol
 
-from . import _core, outcome
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _core, arrays, outcome
 from ._core import Policy, ValidationError
+from .arrays import Floats
 from .outcome import check_tradeoff
 from .trace import Trace
 
@@ -30,6 +34,7 @@ def fit(
     graph: str = "auto",
     estimator: str = "auto",
     recall: bool | str = "auto",
+    weight: ArrayLike | None = None,
     seed: int = 0,
 ) -> Policy:
     """Fit the best policy that the engine can find for one goal.
@@ -41,9 +46,10 @@ def fit(
     tradeoff : float, optional
         λ in [0, 1]: minimises λ · loss + (1 − λ) · cost / cost of running every stage.
     max_cost : float, optional
-        Least mean loss within this mean cost per request, in the unit of the trace.
+        Least mean loss within this mean cost per request, in the unit of the trace: both on the trace and, up to
+        100,000 rows, on rows held back.
     max_loss : float, optional
-        Least mean cost within this mean loss.
+        Least mean cost within this mean loss, likewise.
     graph : {"auto", "line", "skip"}
         ``"line"``: the next stage is the following one; ``"skip"``: any later one, chosen request by request;
         ``"auto"``: the line for exits; for models any stage in any order, dropping those not worth having.
@@ -51,14 +57,18 @@ def fit(
         ``"pathwise"``: posterior belief with decisions fitted along the trace; ``"markov"``: quantile states with the
         exact index, on the line only.
     recall : bool or "auto"
-        Whether an earlier answer may be returned.
+        Whether an earlier answer may be returned. ``"auto"``: yes; with a `tradeoff`, `graph` ``"auto"`` and at most
+        20,000 rows, unless rows held back say otherwise by more than one standard error, or prefer a simple rule.
+    weight : (n,) array_like of float, optional
+        How much each request counts; at least 0, not all 0.
     seed : int
         The same trace, arguments and seed give the same bytes.
 
     Returns
     -------
     Policy
-        Its provenance names the goal, the trade-off and the trace's digest.
+        Its provenance names the goal, the trade-off and the trace's digest; its report, where rows were held back to
+        choose between rules, how each of them did.
 
     Raises
     ------
@@ -91,23 +101,21 @@ def fit(
         raise ValidationError(f"exactly one of `tradeoff`, `max_cost` and `max_loss` must be given, got {got}")
     recalls = _recall(recall)
     _one_of("graph", graph, GRAPHS)
+    _check_seed(seed)
+    counted = _Counted(trace, _weights(weight, trace.n))
+    learner: _Learner
     if _one_of("estimator", estimator, ESTIMATORS) == "markov":
         if graph == "skip":
             raise ValidationError("`graph` 'skip' needs the estimator 'pathwise', got 'markov'")
-        learned = _tuned(trace, "markov", recalls)
+        learner = _Tuned(counted, "markov", recalls is not False)
     else:
-        learned = _learned(trace, graph, recalls)
-    _check_seed(seed)
+        learner = _Default(counted, graph, recalls)
     if tradeoff is not None:
-        weight = check_tradeoff(tradeoff)
-        return learned(weight, f"tradeoff={weight!r}")
+        share = check_tradeoff(tradeoff)
+        return learner.policy(share, f"tradeoff={share!r}")
     if max_cost is not None:
-        return _cheapest_weight(trace, learned, _budget("max_cost", max_cost), "cost")
-    return _cheapest_weight(trace, learned, _budget("max_loss", max_loss), "loss")
-
-
-Learned = Callable[[float, str], Policy]
-"""(trade-off, goal as written into the policy) to the policy."""
+        return _within_budget(learner, _budget("max_cost", max_cost), "cost")
+    return _within_budget(learner, _budget("max_loss", max_loss), "loss")
 
 
 def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
@@ -115,35 +123,81 @@ def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
     weight = check_tradeoff(tradeoff)
-    return _tuned(trace, method, True)(weight, f"tradeoff={weight!r}")
+    return _Tuned(_Counted(trace), method).policy(weight, f"tradeoff={weight!r}")
 
 
-def _tuned(trace: Trace, method: str, recall: bool) -> Learned:
+@dataclass(frozen=True)
+class _Counted:
+    """A trace whose rows count differently, if `weight` is given."""
+
+    trace: Trace
+    weight: Floats | None = None
+
+    def mean(self, values: Floats) -> float:
+        """Weighted mean of (n,) values."""
+        return float(np.average(values, weights=self.weight))
+
+    def provenance(self, tradeoff: float, goal: str) -> list[tuple[str, str]]:
+        """What a policy is made from."""
+        found = [
+            ("goal", goal),
+            ("tradeoff", repr(tradeoff)),
+            ("kind", self.trace.kind),
+            ("rows", str(self.trace.n)),
+            ("trace", self.trace.digest),
+            ("version", _core.build_info["version"]),
+        ]
+        if self.weight is not None:
+            found.append(("weight", hashlib.sha256(self.weight.data).hexdigest()))
+        return found
+
+
+class _Learner(Protocol):
+    """Gives a policy for any trade-off."""
+
+    counted: _Counted
+
+    def policy(self, tradeoff: float, goal: str) -> Policy: ...
+
+    def estimate(self, tradeoff: float) -> tuple[float, float] | None: ...
+
+
+@dataclass
+class _Tuned:
     """Fits one of the other methods anew for each trade-off."""
 
-    def policy(tradeoff: float, goal: str) -> Policy:
+    counted: _Counted
+    method: str
+    recall: bool = True
+
+    def policy(self, tradeoff: float, goal: str) -> Policy:
+        trace = self.counted.trace
         return _core.fit(
             trace.signal,
             trace.loss,
             trace.mean_cost,
             trace.prediction,
-            method=method,
+            method=self.method,
             kind=trace.kind,
             stages=list(trace.stages),
             tradeoff=tradeoff,
-            recall=recall,
-            provenance=_provenance(trace, tradeoff, goal),
+            recall=self.recall,
+            provenance=self.counted.provenance(tradeoff, goal),
+            weight=self.counted.weight,
         )
 
-    return policy
+    def estimate(self, tradeoff: float) -> None:
+        return None
 
 
-def _learned(trace: Trace, graph: str, recall: bool) -> Learned:
-    """Shares calibration and beliefs between trade-offs."""
+class _Default:
+    """The default fit; trade-offs share calibration and beliefs."""
 
-    @cache
-    def learner() -> _core.Learner:
-        return _core.Learner(
+    def __init__(self, counted: _Counted, graph: str, recall: bool | None) -> None:
+        self.counted = counted
+        self.recall = recall
+        trace = counted.trace
+        self._learner = _core.Learner(
             trace.signal,
             trace.loss,
             trace.mean_cost,
@@ -151,45 +205,44 @@ def _learned(trace: Trace, graph: str, recall: bool) -> Learned:
             kind=trace.kind,
             stages=list(trace.stages),
             graph=graph,
-            recall=recall,
+            weight=counted.weight,
         )
 
-    return lambda tradeoff, goal: learner().policy(tradeoff, _provenance(trace, tradeoff, goal))
+    def policy(self, tradeoff: float, goal: str) -> Policy:
+        # What is estimated for a budget is the default itself, not what it might be replaced by.
+        recall = self.recall if goal.startswith("tradeoff") else self.recall is not False
+        return self._learner.policy(tradeoff, recall, self.counted.provenance(tradeoff, goal))
 
-
-def _provenance(trace: Trace, tradeoff: float, goal: str) -> list[tuple[str, str]]:
-    """What a policy is made from."""
-    return [
-        ("goal", goal),
-        ("tradeoff", repr(tradeoff)),
-        ("kind", trace.kind),
-        ("rows", str(trace.n)),
-        ("trace", trace.digest),
-        ("version", _core.build_info["version"]),
-    ]
+    def estimate(self, tradeoff: float) -> tuple[float, float] | None:
+        """Mean loss and cost on rows held back."""
+        return self._learner.estimate(tradeoff, self.recall is not False)
 
 
 @dataclass(frozen=True)
 class _Point:
-    """A policy on the frontier, with its means on the calibration trace."""
+    """A policy on the frontier, with its mean loss and cost: the larger of those on the calibration trace and on rows
+    held back."""
 
     policy: Policy
     loss: float
     cost: float
 
 
-def _cheapest_weight(trace: Trace, learned: Learned, budget: float, limited: str) -> Policy:
+def _within_budget(learner: _Learner, budget: float, limited: str) -> Policy:
     """The best policy within `budget` on the mean `limited` ("cost" or "loss"), by bisection over the trade-off."""
     goal = f"max_{limited}={budget!r}"
     free = "loss" if limited == "cost" else "cost"
+    counted = learner.counted
 
     def point(tradeoff: float) -> _Point:
-        policy = learned(tradeoff, goal)
-        result = outcome.of_policy(policy, trace)
-        return _Point(policy, float(result.loss.mean()), float(result.cost.mean()))
+        policy = learner.policy(tradeoff, goal)
+        result = outcome.of_policy(policy, counted.trace)
+        loss, cost = counted.mean(result.loss), counted.mean(result.cost)
+        held = learner.estimate(tradeoff) or (loss, cost)
+        return _Point(policy, max(loss, held[0]), max(cost, held[1]))
 
     points = [point(0.0), point(1.0)]
-    scale = float(trace.loss.mean()) or 1.0
+    scale = float(counted.trace.loss.mean()) or 1.0
     low, high = (math.log(odds / scale) for odds in ODDS)
     for _ in range(SEARCH_STEPS):
         middle = 0.5 * (low + high)
@@ -207,6 +260,18 @@ def _cheapest_weight(trace: Trace, learned: Learned, budget: float, limited: str
             f"`max_{limited}` of {budget} cannot be met on this trace: the least reachable is {least:.6g}"
         )
     return min(feasible, key=lambda p: (getattr(p, free), getattr(p, limited))).policy
+
+
+def _weights(weight: ArrayLike | None, n: int) -> Floats | None:
+    if weight is None:
+        return None
+    array = arrays.float_array("weight", weight)
+    if array.shape != (n,):
+        raise ValidationError(f"`weight` must have shape ({n},), got {array.shape}")
+    arrays.check_not_negative("weight", array)
+    if not array.any():
+        raise ValidationError("`weight` must have a positive entry, got zeros only")
+    return array
 
 
 def _goals(tradeoff: float | None, max_cost: float | None, max_loss: float | None) -> dict[str, float | None]:
@@ -229,11 +294,11 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def _recall(value: bool | str) -> bool:
+def _recall(value: bool | str) -> bool | None:
     if value is True or value is False:
         return value
     if value == "auto":
-        return True
+        return None
     raise ValidationError(f"`recall` must be True, False or 'auto', got {value!r}")
 
 

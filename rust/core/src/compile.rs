@@ -21,6 +21,7 @@ pub fn compile(model: &Model, options: &SolveOptions) -> Result<Policy> {
         index: solution.index.clone(),
         index_error: solution.index_error,
         provenance: vec![("recall".into(), options.recall.to_string())],
+        report: Vec::new(),
     };
     let names = (0..model.stages()).map(|v| format!("stage {v}")).collect();
     let rules = rules_of(model, options, solution, StateReader::State, 1.0);

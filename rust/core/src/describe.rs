@@ -55,10 +55,20 @@ impl Policy {
         let provenance: Map<String, Value> =
             facts.provenance.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
         let index: Vec<Value> = facts.index.iter().map(|index| numbers(index)).collect();
+        let report: Vec<Value> = facts
+            .report
+            .iter()
+            .map(|found| {
+                json!({
+                    "name": found.name, "objective": number(found.objective), "difference": number(found.difference),
+                    "standard_error": number(found.error), "chosen": found.is_chosen,
+                })
+            })
+            .collect();
         let whole = json!({
             "method": facts.method, "graph": facts.graph, "recall": self.recall(), "stages": self.stages(),
             "value": number(facts.value), "index": index, "index_error": facts.index_error, "cost": cost,
-            "rule": rule, "provenance": provenance,
+            "rule": rule, "provenance": provenance, "report": report,
         });
         serde_json::to_string(&whole).map_err(|e| Error::format(format!("cannot describe the policy: {e}")))
     }

@@ -25,7 +25,7 @@ pub use codec::SCHEMA;
 pub use compile::{compile, verify};
 pub use error::{Error, Result};
 pub use model::{Graph, Model};
-pub use policy::{Facts, MAX_STAGES, Policy};
+pub use policy::{Candidate, Facts, MAX_STAGES, Policy};
 pub use price::Price;
 pub use replay::Replay;
 pub use run::{AnyState, Run};

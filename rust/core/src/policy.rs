@@ -25,6 +25,23 @@ pub struct Facts {
     pub index_error: f64,
     /// What it was made from, in order.
     pub provenance: Vec<(String, String)>,
+    /// The rules that it was chosen from, if any.
+    pub report: Vec<Candidate>,
+}
+
+/// How a rule did on rows that it was not learned from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Its name.
+    pub name: String,
+    /// Its mean objective.
+    pub objective: f64,
+    /// That less the mean objective of the first candidate.
+    pub difference: f64,
+    /// Standard error of the difference.
+    pub error: f64,
+    /// Whether it was taken.
+    pub is_chosen: bool,
 }
 
 /// A compiled policy.

@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, reason = "tests fail by panicking")]
 
 use proptest::prelude::*;
-use ttamer::learn::{FitOptions, Kind, Learner, Method, Shape, Trace, Weights, fit, objective};
+use ttamer::learn::{FitOptions, Kind, Learner, Method, Recall, Shape, Trace, Weights, fit, objective};
 use ttamer::rules::Rules;
 use ttamer::{Policy, Replay};
 
@@ -47,15 +47,16 @@ impl Arrays {
         (0..self.cost.len()).map(|v| format!("stage {v}")).collect()
     }
 
-    fn policy(&self, kind: Kind, shape: Shape, recall: bool, tradeoff: f64) -> Policy {
-        Learner::new(self.trace(kind), shape, recall).policy(self.names(), tradeoff, vec![]).expect("a policy")
+    fn policy(&self, kind: Kind, shape: Shape, recall: Recall, tradeoff: f64) -> Policy {
+        Learner::new(self.trace(kind), shape).policy(self.names(), tradeoff, recall, vec![]).expect("a policy")
     }
 
     /// Fits everything that can be fitted and checks that each policy is sound and runs as it replays.
     fn check(&self) {
         for kind in [Kind::Exits, Kind::Models] {
             for shape in Shape::ALL {
-                for (recall, tradeoff) in [(true, 0.0), (true, 0.9), (false, 0.9), (true, 1.0)] {
+                let (auto, always, never) = (Recall::Auto, Recall::Always, Recall::Never);
+                for (recall, tradeoff) in [(always, 0.0), (auto, 0.9), (always, 0.9), (never, 0.9), (always, 1.0)] {
                     let policy = self.policy(kind, shape, recall, tradeoff);
                     assert!(policy.facts().value.is_finite(), "{kind:?} {shape:?}: {}", policy.facts().value);
                     assert_eq!(Policy::from_bytes(&policy.to_bytes().expect("bytes")).expect("a policy"), policy);
@@ -168,7 +169,8 @@ fn a_trace_without_labels() {
     let made = Arrays::new(500, 3, 12);
     for kind in [Kind::Exits, Kind::Models] {
         let trace = Trace::new(&made.signal, &made.loss, None, &made.cost, kind).expect("a valid trace");
-        let policy = Learner::new(trace, Shape::Auto, true).policy(made.names(), 0.9, vec![]).expect("a policy");
+        let policy =
+            Learner::new(trace, Shape::Auto).policy(made.names(), 0.9, Recall::Auto, vec![]).expect("a policy");
         made.runs_alike(&policy, None, &policy.replay(&made.signal, None).expect("a replay"));
     }
 }
@@ -178,10 +180,10 @@ fn the_whole_line_is_one_of_the_methods() {
     let made = Arrays::new(500, 3, 13);
     let options = FitOptions { method: Method::Pathwise, tradeoff: 0.9, recall: true };
     let line = fit(&made.trace(Kind::Models), made.names(), &options, vec![]).expect("a policy");
-    assert_eq!(line, made.policy(Kind::Models, Shape::Line, true, 0.9));
+    assert_eq!(line, made.policy(Kind::Models, Shape::Line, Recall::Always, 0.9));
     assert_eq!(line.facts().graph, "line");
-    assert_eq!(made.policy(Kind::Models, Shape::Auto, true, 0.9).facts().graph, "lattice");
-    assert_eq!(made.policy(Kind::Models, Shape::Skip, true, 0.9).facts().graph, "skip");
+    assert_eq!(made.policy(Kind::Models, Shape::Auto, Recall::Always, 0.9).facts().graph, "lattice");
+    assert_eq!(made.policy(Kind::Models, Shape::Skip, Recall::Always, 0.9).facts().graph, "skip");
 }
 
 #[test]
@@ -189,16 +191,54 @@ fn the_value_is_the_mean_objective() {
     let made = Arrays::new(2000, 4, 14);
     let trace = made.trace(Kind::Models);
     let weights = Weights::new(&trace, 0.8).expect("a trade-off");
-    let policy = made.policy(Kind::Models, Shape::Auto, true, 0.8);
+    let policy = made.policy(Kind::Models, Shape::Auto, Recall::Always, 0.8);
     assert_eq!(policy.facts().value, objective(&policy, &trace, weights));
 }
 
 #[test]
 fn more_freedom_is_no_worse() {
     let made = Arrays::new(8000, 4, 15);
-    let value = |shape| made.policy(Kind::Models, shape, true, 0.8).facts().value;
+    let value = |shape| made.policy(Kind::Models, shape, Recall::Always, 0.8).facts().value;
     let (auto, skip, line) = (value(Shape::Auto), value(Shape::Skip), value(Shape::Line));
     assert!(auto <= skip && skip <= line && auto < line, "{auto} {skip} {line}");
+}
+
+#[test]
+fn a_simple_rule_is_taken_where_it_is_clearly_better() {
+    let made = Arrays::new(300, 4, 19);
+    let learner = Learner::new(made.trace(Kind::Models), Shape::Auto);
+    let policy = learner.policy(made.names(), 0.9, Recall::Auto, vec![]).expect("a policy");
+    let report = &policy.facts().report;
+    let names: Vec<&str> = report.iter().map(|found| found.name.as_str()).collect();
+    assert_eq!(names, ["pathwise", "pathwise, no recall", "static", "threshold", "stage_thresholds", "patience"]);
+    let chosen: Vec<&str> = report.iter().filter(|found| found.is_chosen).map(|found| found.name.as_str()).collect();
+    assert_eq!(chosen.len(), 1);
+    assert!(chosen[0].starts_with(&policy.facts().method));
+    for found in report {
+        assert!((found.objective - report[0].objective - found.difference).abs() < 1e-9, "{found:?}");
+        assert!(
+            found.error >= 0.0
+                && (found.is_chosen || found.difference >= -found.error - 1e-9 || chosen[0] != "pathwise")
+        );
+    }
+    // One stage is right whatever the others say: a constant rule cannot be beaten.
+    let mut sure = Arrays::new(200, 3, 20);
+    for row in 0..200 {
+        sure.loss[row * 3] = 0.0;
+    }
+    let learner = Learner::new(sure.trace(Kind::Models), Shape::Auto);
+    let policy = learner.policy(sure.names(), 0.9, Recall::Auto, vec![]).expect("a policy");
+    assert!(policy.replay(&sure.signal, Some(&sure.label)).expect("a replay").answer.iter().all(|a| *a == 0));
+}
+
+#[test]
+fn estimates_come_from_rows_held_back() {
+    let made = Arrays::new(2000, 3, 21);
+    let learner = Learner::new(made.trace(Kind::Models), Shape::Auto);
+    let (loss, cost) = learner.estimate(0.9, true).expect("an estimate").expect("enough rows");
+    assert!((0.0..1.0).contains(&loss) && (1.0..=6.0).contains(&cost), "{loss} {cost}");
+    let single = Arrays::new(1, 2, 22);
+    assert_eq!(Learner::new(single.trace(Kind::Exits), Shape::Auto).estimate(0.9, true).expect("none"), None);
 }
 
 #[test]
@@ -206,7 +246,7 @@ fn the_number_of_threads_changes_nothing() {
     let made = Arrays::new(70_000, 3, 16);
     let bytes = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-        pool.install(|| made.policy(Kind::Models, Shape::Auto, true, 0.9).to_bytes().expect("bytes"))
+        pool.install(|| made.policy(Kind::Models, Shape::Auto, Recall::Always, 0.9).to_bytes().expect("bytes"))
     };
     let one = bytes(1);
     assert_eq!(one, bytes(2));
@@ -216,10 +256,10 @@ fn the_number_of_threads_changes_nothing() {
 #[test]
 fn a_learner_gives_the_same_policy_whatever_it_gave_before() {
     let made = Arrays::new(1000, 7, 17);
-    let learner = Learner::new(made.trace(Kind::Models), Shape::Auto, true);
+    let learner = Learner::new(made.trace(Kind::Models), Shape::Auto);
     for tradeoff in [0.5, 0.99, 0.9] {
-        let policy = learner.policy(made.names(), tradeoff, vec![]).expect("a policy");
-        assert_eq!(policy, made.policy(Kind::Models, Shape::Auto, true, tradeoff));
+        let policy = learner.policy(made.names(), tradeoff, Recall::Always, vec![]).expect("a policy");
+        assert_eq!(policy, made.policy(Kind::Models, Shape::Auto, Recall::Always, tradeoff));
     }
 }
 
@@ -243,8 +283,9 @@ fn weights_count_rows() {
         cost: made.cost.clone(),
     };
     let weighted = made.trace(Kind::Models).weighted(&weight).expect("weights");
-    let policy = Learner::new(weighted, Shape::Auto, true).policy(made.names(), 0.8, vec![]).expect("a policy");
-    let other = kept.policy(Kind::Models, Shape::Auto, true, 0.8);
+    let policy =
+        Learner::new(weighted, Shape::Auto).policy(made.names(), 0.8, Recall::Always, vec![]).expect("a policy");
+    let other = kept.policy(Kind::Models, Shape::Auto, Recall::Always, 0.8);
     // Quantiles and cells are those of all rows, so that the policies are alike rather than the same.
     let weights = Weights::new(&kept.trace(Kind::Models), 0.8).expect("a trade-off");
     let (a, b) = (policy.facts().value, objective(&other, &kept.trace(Kind::Models), weights));
@@ -277,7 +318,7 @@ proptest! {
 
     #[test]
     fn parents_come_before_children(seed in 0_u64..1000, k in 1_usize..5, tradeoff in 0.3..1.0_f64) {
-        let policy = Arrays::new(300, k, seed).policy(Kind::Models, Shape::Auto, true, tradeoff);
+        let policy = Arrays::new(300, k, seed).policy(Kind::Models, Shape::Auto, Recall::Always, tradeoff);
         let Rules::Belief(rule) = policy.rules() else { panic!("not a belief") };
         prop_assert_eq!(rule.nodes[0].slot, 0);
         for (at, row) in rule.decide.table().iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Learning from traces.
 
 use pyo3::prelude::*;
-use ttamer::learn::{self, FitOptions, Kind, Method, Shape, Trace};
+use ttamer::learn::{self, FitOptions, Kind, Method, Recall, Shape, Trace};
 
 use crate::convert::{floats, integers};
 use crate::errors::{invalid, raise};
@@ -96,7 +96,7 @@ pub struct Learner {
 #[pymethods]
 impl Learner {
     #[new]
-    #[pyo3(signature = (signal, loss, cost, prediction, *, kind, stages, graph = "auto", recall = true, weight = None))]
+    #[pyo3(signature = (signal, loss, cost, prediction, *, kind, stages, graph = "auto", weight = None))]
     #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see fit()")]
     fn new(
         py: Python<'_>,
@@ -107,19 +107,35 @@ impl Learner {
         kind: &str,
         stages: Vec<String>,
         graph: &str,
-        recall: bool,
         weight: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let shape = named(py, "graph", graph, &Shape::ALL, Shape::name)?;
         let arrays = Arrays { signal, loss, cost, prediction, weight };
-        let inner = arrays.learn(py, kind, |trace| Ok(learn::Learner::new(trace, shape, recall)))?;
+        let inner = arrays.learn(py, kind, |trace| Ok(learn::Learner::new(trace, shape)))?;
         Ok(Self { inner, stages })
     }
 
-    /// The policy for one trade-off.
-    #[pyo3(signature = (tradeoff, provenance = vec![]))]
-    fn policy(&self, py: Python<'_>, tradeoff: f64, provenance: Vec<(String, String)>) -> PyResult<Policy> {
-        let policy = py.detach(|| self.inner.policy(self.stages.clone(), tradeoff, provenance));
+    /// The policy for one trade-off; without `recall` given, whatever rows held back speak for.
+    #[pyo3(signature = (tradeoff, recall = None, provenance = vec![]))]
+    fn policy(
+        &self,
+        py: Python<'_>,
+        tradeoff: f64,
+        recall: Option<bool>,
+        provenance: Vec<(String, String)>,
+    ) -> PyResult<Policy> {
+        let recall = match recall {
+            None => Recall::Auto,
+            Some(true) => Recall::Always,
+            Some(false) => Recall::Never,
+        };
+        let policy = py.detach(|| self.inner.policy(self.stages.clone(), tradeoff, recall, provenance));
         Policy::wrap(py, policy)
+    }
+
+    /// Mean loss and mean cost for one trade-off on rows that were not learned from, in turn, if there are enough.
+    #[pyo3(signature = (tradeoff, recall = true))]
+    fn estimate(&self, py: Python<'_>, tradeoff: f64, recall: bool) -> PyResult<Option<(f64, f64)>> {
+        py.detach(|| self.inner.estimate(tradeoff, recall)).map_err(|error| raise(py, error))
     }
 }

@@ -210,6 +210,21 @@ impl Policy {
         self.inner.facts().index_error
     }
 
+    /// How the rules that it was chosen from did on rows held back: one dictionary each, empty without a choice.
+    #[getter]
+    fn report<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let entry = |found: &ttamer::Candidate| {
+            let entry = PyDict::new(py);
+            entry.set_item("name", &found.name)?;
+            entry.set_item("objective", found.objective)?;
+            entry.set_item("difference", found.difference)?;
+            entry.set_item("standard_error", found.error)?;
+            entry.set_item("chosen", found.is_chosen)?;
+            Ok(entry)
+        };
+        self.inner.facts().report.iter().map(entry).collect()
+    }
+
     /// What the policy was made from.
     #[getter]
     fn provenance<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

@@ -29,6 +29,8 @@ const CHUNK: usize = 4096;
 const LATTICE: usize = 5;
 /// Rows on which stages are chosen.
 const SCOUTED: usize = 10_000;
+/// Parts that rows are held back in.
+const FOLDS: u64 = 4;
 /// A further stage must lower the objective by this share.
 const WORTHWHILE: f64 = 1e-3;
 /// Strength of the pull towards "believe each stage as calibrated".
@@ -43,9 +45,19 @@ const BELIEF_CELLS: usize = 64;
 /// Up to this many rows cells are exact; beyond, they come from a sample.
 const EXACT: usize = 65_536;
 
+/// A rule, and what it says about itself.
+pub struct Learned {
+    /// The rule.
+    pub rule: BeliefRule,
+    /// Index of each stage where stages form a line, as an expected loss.
+    pub index: Vec<Vec<f64>>,
+    /// The kind of graph.
+    pub graph: &'static str,
+}
+
 /// What is known once certain stages have run; nothing in it depends on the trade-off.
 pub struct Known {
-    witness: Vec<Witness>,
+    witness: Arc<Vec<Witness>>,
     /// Belief in the best answer in hand, by row.
     pub belief: Vec<f64>,
     /// What stopping costs, by row: half the realised loss, half the believed one.
@@ -56,6 +68,8 @@ pub struct Known {
     pub cuts: Vec<f64>,
 }
 
+type Cache<K, V> = Mutex<BTreeMap<K, Arc<V>>>;
+
 /// Calibration and beliefs of one trace: policies for any trade-off follow cheaply.
 pub struct Learner {
     trace: Trace,
@@ -63,18 +77,29 @@ pub struct Learner {
     thinned: Option<Trace>,
     shape: Shape,
     ridge: f64,
-    /// Calibration; no situations yet.
+    /// Calibration, with recall; no situations yet.
     rule: BeliefRule,
     evidence: Evidence,
     /// `logit[v][row]` on the rows that decisions are found on; infinite without a signal.
     logit: Vec<Vec<f64>>,
-    known: Mutex<BTreeMap<Vec<u16>, Arc<Known>>>,
+    witness: Cache<Vec<u16>, Vec<Witness>>,
+    /// By recall and members.
+    known: Cache<(bool, Vec<u16>), Known>,
     scout: OnceLock<Box<Learner>>,
+    folds: OnceLock<Vec<Fold>>,
+}
+
+/// Some rows to learn from, and the others to judge on.
+pub struct Fold {
+    /// Learned from most of the rows.
+    pub learner: Learner,
+    /// The rest.
+    pub held: Trace,
 }
 
 impl Learner {
     /// Calibrates every stage. O(k · rows · log rows) for at most 50,000 rows, plus one pass over all.
-    pub fn new(trace: Trace, shape: Shape, recall: bool) -> Self {
+    pub fn new(trace: Trace, shape: Shape) -> Self {
         let k = trace.stages();
         let scale = trace.scale();
         let most = (SAMPLED_SIGNALS / k).clamp(LEAST_SAMPLE, SAMPLE);
@@ -92,7 +117,7 @@ impl Learner {
             .collect();
         let margin = if trace.kind == Kind::Exits { MARGIN_EXITS } else { 0.0 };
         let (nodes, decide, entry) = (Vec::new(), Intervals::new(), EntryCuts::default());
-        let rule = BeliefRule { recall, margin, scale, sensor, nodes, decide, entry };
+        let rule = BeliefRule { recall: true, margin, scale, sensor, nodes, decide, entry };
         let read = logits(some, &rule);
         let is_known: Vec<Vec<bool>> =
             read.iter().map(|column| column.iter().map(|z| z.is_finite()).collect()).collect();
@@ -101,12 +126,27 @@ impl Learner {
         });
         let logit = filled.collect();
         let evidence = Evidence { logit, is_known, target, label: some.label.clone(), weight: some.weight.clone() };
-        let situations = if shape.is_line(trace.kind) { k } else { (1 << k.min(LATTICE)) - 1 };
+        let situations = if shape == Shape::Line || trace.kind == Kind::Exits && shape == Shape::Auto {
+            k
+        } else {
+            (1 << k.min(LATTICE)) - 1
+        };
         let thinned = thinned(&trace, CELLS / situations);
         let logit = logits(thinned.as_ref().unwrap_or(&trace), &rule);
         let ridge = if trace.kind == Kind::Exits { RIDGE_EXITS } else { RIDGE_MODELS };
-        let known = Mutex::new(BTreeMap::new());
-        Self { trace, thinned, shape, ridge, rule, evidence, logit, known, scout: OnceLock::new() }
+        Self {
+            trace,
+            thinned,
+            shape,
+            ridge,
+            rule,
+            evidence,
+            logit,
+            witness: Mutex::default(),
+            known: Mutex::default(),
+            scout: OnceLock::new(),
+            folds: OnceLock::new(),
+        }
     }
 
     /// The trace it learned from.
@@ -114,20 +154,44 @@ impl Learner {
         &self.trace
     }
 
+    /// Which stage may follow which.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The rows in [`FOLDS`] parts, each once held back; none where a part would be empty. The same for every call.
+    pub fn folds(&self) -> &[Fold] {
+        self.folds.get_or_init(|| {
+            let part = |held: bool, fold: u64| -> Vec<u32> {
+                let is_held = |row: &u32| sample::mixed(!u64::from(*row)) % FOLDS == fold;
+                (0..self.trace.rows() as u32).filter(|row| is_held(row) == held).collect()
+            };
+            let parts: Vec<[Vec<u32>; 2]> = (0..FOLDS).map(|fold| [part(false, fold), part(true, fold)]).collect();
+            if parts.iter().flatten().any(Vec::is_empty) {
+                return Vec::new();
+            }
+            let fold = |[rest, held]: [Vec<u32>; 2]| Fold {
+                learner: Self::new(self.trace.select(&rest), self.shape),
+                held: self.trace.select(&held),
+            };
+            parts.into_par_iter().map(fold).collect()
+        })
+    }
+
     /// Rows that decisions are found on.
     fn rows(&self) -> &Trace {
         self.thinned.as_ref().unwrap_or(&self.trace)
     }
 
-    /// The rule for one trade-off, the index of each stage where stages form a line (as an expected loss), and the
-    /// kind of graph. O(rows · situations).
-    pub fn rule(&self, weights: Weights) -> (BeliefRule, Vec<Vec<f64>>, &'static str) {
-        let graph = if self.shape.is_line(self.trace.kind) {
-            Graph::line(&self.trace)
-        } else {
-            self.lattice(&self.chosen_stages(weights))
-        };
-        let known = self.known(&[&graph]);
+    /// The rule for one trade-off. O(rows · situations).
+    pub fn rule(&self, weights: Weights, recall: bool) -> Learned {
+        self.rule_among(&self.chosen_stages(weights, recall), weights, recall)
+    }
+
+    /// The same where the stages are given; a line takes all of them regardless.
+    pub fn rule_among(&self, stages: &[usize], weights: Weights, recall: bool) -> Learned {
+        let graph = if self.is_line() { Graph::line(&self.trace) } else { self.lattice(stages, recall) };
+        let known = self.known(&[&graph], recall);
         let plan = self.plan(&graph, &known, weights);
         let mut index = vec![Vec::new(); self.trace.stages()];
         if graph.is_line {
@@ -138,35 +202,39 @@ impl Learner {
                 }
             }
         }
-        let name = match (graph.is_line, self.is_any_order()) {
+        let name = match (graph.is_line, self.is_any_order(recall)) {
             (true, _) => "line",
             (false, true) => "lattice",
             (false, false) => "skip",
         };
-        (self.assemble(&graph, &known, &plan), index, name)
+        Learned { rule: self.assemble(&graph, &known, &plan, recall), index, graph: name }
+    }
+
+    fn is_line(&self) -> bool {
+        self.shape == Shape::Line || (self.shape == Shape::Auto && self.trace.kind == Kind::Exits)
     }
 
     /// Whether earlier stages may follow later ones.
-    fn is_any_order(&self) -> bool {
-        self.shape == Shape::Auto && self.rule.recall
+    fn is_any_order(&self, recall: bool) -> bool {
+        self.shape == Shape::Auto && recall
     }
 
-    fn lattice(&self, stages: &[usize]) -> Graph {
-        Graph::lattice(&self.trace, stages, self.is_any_order())
+    fn lattice(&self, stages: &[usize], recall: bool) -> Graph {
+        Graph::lattice(&self.trace, stages, self.is_any_order(recall))
     }
 
     /// The stages worth having: all of a few; of more, the best next one is added while that pays.
-    fn chosen_stages(&self, weights: Weights) -> Vec<usize> {
+    pub fn chosen_stages(&self, weights: Weights, recall: bool) -> Vec<usize> {
         let k = self.trace.stages();
-        if k <= LATTICE {
+        if k <= LATTICE || self.is_line() {
             return (0..k).collect();
         }
         if self.trace.rows() > SCOUTED {
             let scout = self.scout.get_or_init(|| {
                 let few = thinned(&self.trace, SCOUTED).unwrap_or_else(|| self.trace.clone());
-                Box::new(Self::new(few, self.shape, self.rule.recall))
+                Box::new(Self::new(few, self.shape))
             });
-            return scout.chosen_stages(weights);
+            return scout.chosen_stages(weights, recall);
         }
         let mut chosen: Vec<usize> = Vec::new();
         let mut best = f64::INFINITY;
@@ -180,10 +248,10 @@ impl Learner {
                     stages
                 })
                 .collect();
-            let graphs: Vec<Graph> = candidates.iter().map(|stages| self.lattice(stages)).collect();
-            self.known(&graphs.iter().collect::<Vec<_>>());
+            let graphs: Vec<Graph> = candidates.iter().map(|stages| self.lattice(stages, recall)).collect();
+            self.known(&graphs.iter().collect::<Vec<_>>(), recall);
             let values: Vec<f64> =
-                graphs.par_iter().map(|graph| self.plan(graph, &self.known(&[graph]), weights).value).collect();
+                graphs.par_iter().map(|graph| self.plan(graph, &self.known(&[graph], recall), weights).value).collect();
             let least = (0..values.len()).min_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap_or(0);
             if values[least] >= best * (1.0 - WORTHWHILE) {
                 break;
@@ -200,32 +268,44 @@ impl Learner {
     }
 
     /// What is known in every situation of the graphs, in order; computed where it has not been yet.
-    fn known(&self, graphs: &[&Graph]) -> Vec<Arc<Known>> {
+    fn known(&self, graphs: &[&Graph], recall: bool) -> Vec<Arc<Known>> {
         let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let situations = || graphs.iter().flat_map(|graph| &graph.situations);
-        let missing: BTreeSet<Vec<u16>> = {
+        let keys = || graphs.iter().flat_map(|graph| &graph.situations).map(|s| (recall, s.members.clone()));
+        let missing: BTreeSet<(bool, Vec<u16>)> = {
             let known = lock();
-            situations().filter(|s| !known.contains_key(&s.members)).map(|s| s.members.clone()).collect()
+            keys().filter(|key| !known.contains_key(key)).collect()
         };
         // The largest sets take longest: they are begun first.
-        let mut missing: Vec<Vec<u16>> = missing.into_iter().collect();
+        let mut missing: Vec<Vec<u16>> = missing.into_iter().map(|(_, members)| members).collect();
         missing.sort_by_key(|members| std::cmp::Reverse(members.len()));
-        let learned: Vec<(Vec<u16>, Arc<Known>)> = missing
+        let learned: Vec<_> = missing
             .into_par_iter()
             .with_max_len(1)
             .map(|members| {
-                let known = Arc::new(self.learn(&members));
-                (members, known)
+                let known = Arc::new(self.learn(&members, recall));
+                ((recall, members), known)
             })
             .collect();
         let mut known = lock();
         known.extend(learned);
-        situations().filter_map(|situation| known.get(&situation.members).cloned()).collect()
+        keys().filter_map(|key| known.get(&key).cloned()).collect()
     }
 
-    /// Fits the weights of one set of stages and walks all rows with the code that runs online.
-    fn learn(&self, members: &[u16]) -> Known {
-        let witness = weigh::witnesses(&self.evidence, members, self.ridge);
+    /// The weights of one set of stages.
+    fn witness(&self, members: &[u16]) -> Arc<Vec<Witness>> {
+        let lock = || self.witness.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = lock().get(members) {
+            return Arc::clone(found);
+        }
+        let witness = Arc::new(weigh::witnesses(&self.evidence, members, self.ridge));
+        lock().insert(members.to_vec(), Arc::clone(&witness));
+        witness
+    }
+
+    /// Weighs the answers of one set of stages on all rows, with the code that runs online.
+    fn learn(&self, members: &[u16], recall: bool) -> Known {
+        let witness = self.witness(members);
+        let rule = BeliefRule { recall, ..self.rule.clone() };
         let node = node(members, members.last().copied().unwrap_or(0), 0.0, &witness, &[]);
         let rows = self.rows();
         let column = |v: &u16| {
@@ -240,9 +320,9 @@ impl Learner {
                 *seen = Seen { logit: logit[row], label: label.map_or(NO_LABEL, |label| label[row]) };
                 is_complete &= seen.is_complete();
             }
-            let (belief, stage) = self.rule.believe(&node, &hand, is_complete);
+            let (belief, stage) = rule.believe(&node, &hand, is_complete);
             let realised = rows.loss[usize::from(stage)][row];
-            (belief, (1.0 - MIX) * realised + MIX * self.rule.scale * sigmoid(belief))
+            (belief, (1.0 - MIX) * realised + MIX * rule.scale * sigmoid(belief))
         };
         let n = rows.rows();
         let (mut belief, mut loss) = (vec![0.0; n], vec![0.0; n]);
@@ -256,7 +336,7 @@ impl Learner {
     }
 
     /// The situations that a request can get into, as nodes: parents before children.
-    fn assemble(&self, graph: &Graph, known: &[Arc<Known>], plan: &Plan) -> BeliefRule {
+    fn assemble(&self, graph: &Graph, known: &[Arc<Known>], plan: &Plan, recall: bool) -> BeliefRule {
         let entry = graph.entries[plan.entry];
         let mut slot_of = vec![0_u8; self.trace.stages()];
         if graph.is_line {
@@ -270,7 +350,7 @@ impl Learner {
                 slot_of[usize::from(stage)] = at as u8 + 1;
             }
         }
-        let mut rule = self.rule.clone();
+        let mut rule = BeliefRule { recall, ..self.rule.clone() };
         let mut number: BTreeMap<(usize, u16), i32> = BTreeMap::from([((entry.to, entry.stage), 0)]);
         let mut queue = VecDeque::from([entry]);
         while let Some(reached) = queue.pop_front() {

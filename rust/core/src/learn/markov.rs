@@ -30,9 +30,9 @@ pub fn fit(trace: &Trace, weights: Weights, recall: bool) -> Result<(Rules, Vec<
     let loss = (0..trace.stages())
         .map(|v| {
             let mut sum = vec![(0.0, 0.0); sizes[v] + 1];
-            for (state, loss) in states[v].iter().zip(&trace.loss[v]) {
-                sum[*state].0 += loss;
-                sum[*state].1 += 1.0;
+            for ((state, loss), w) in states[v].iter().zip(&trace.loss[v]).zip(&trace.weight) {
+                sum[*state].0 += w * loss;
+                sum[*state].1 += w;
             }
             let known = &sum[..sizes[v]];
             known.iter().map(|(sum, n)| weights.loss * if *n > 0.0 { sum / n } else { mean[v] }).collect()
@@ -40,8 +40,8 @@ pub fn fit(trace: &Trace, weights: Weights, recall: bool) -> Result<(Rules, Vec<
         .collect();
     let transition = (0..trace.stages())
         .map(|v| match v.checked_sub(1) {
-            None => Transition::Dense(frequencies(&vec![0; states[v].len()], &states[v], (1, sizes[v]))),
-            Some(u) => Transition::Dense(frequencies(&states[u], &states[v], (sizes[u], sizes[v]))),
+            None => Transition::Dense(frequencies(&vec![0; states[v].len()], &states[v], &trace.weight, (1, sizes[v]))),
+            Some(u) => Transition::Dense(frequencies(&states[u], &states[v], &trace.weight, (sizes[u], sizes[v]))),
         })
         .collect();
     let cost = trace.cost.iter().map(|c| weights.cost * c).collect();
@@ -68,12 +68,12 @@ fn inner_edges(signal: &[f64]) -> Vec<f64> {
 }
 
 /// Relative frequencies of `to` given `from`; rows never seen get those of all rows.
-fn frequencies(from: &[usize], to: &[usize], (rows, columns): (usize, usize)) -> Array2<f64> {
+fn frequencies(from: &[usize], to: &[usize], weight: &[f64], (rows, columns): (usize, usize)) -> Array2<f64> {
     let mut count = Array2::<f64>::zeros((rows, columns));
     let mut all = vec![0.0; columns];
-    for (a, b) in from.iter().zip(to).filter(|(a, b)| **a < rows && **b < columns) {
-        count[[*a, *b]] += 1.0;
-        all[*b] += 1.0;
+    for ((a, b), w) in from.iter().zip(to).zip(weight).filter(|((a, b), _)| **a < rows && **b < columns) {
+        count[[*a, *b]] += w;
+        all[*b] += w;
     }
     let seen: f64 = all.iter().sum();
     for mut row in count.rows_mut() {

@@ -8,18 +8,24 @@ mod induction;
 mod logistic;
 mod markov;
 mod sample;
+mod select;
 mod thumb;
 mod trace;
 mod weigh;
 
-use rayon::prelude::*;
-
 pub use belief::Learner;
 pub use trace::{Kind, Trace, Weights};
+
+use select::Choice;
 
 use crate::error::Result;
 use crate::policy::{Facts, Policy};
 use crate::rules::Rules;
+
+/// Up to this many rows the default is checked against simple rules on rows held back.
+const CHECKED: usize = 20_000;
+/// Up to this many rows loss and cost are estimated on rows held back.
+const ESTIMATED: usize = 100_000;
 
 /// How a policy is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,10 +85,6 @@ impl Shape {
             Self::Skip => "skip",
         }
     }
-
-    fn is_line(self, kind: Kind) -> bool {
-        self == Self::Line || (self == Self::Auto && kind == Kind::Exits)
-    }
 }
 
 /// What to learn.
@@ -107,19 +109,36 @@ pub fn fit(
     provenance: Vec<(String, String)>,
 ) -> Result<Policy> {
     let weights = Weights::new(trace, options.tradeoff)?;
-    let (rules, index) = match options.method {
+    let (rules, index) = tuned(options.method, trace, weights, options.recall)?;
+    let facts = facts(options.method, "line", index, provenance);
+    valued(Policy::new(stages, trace.price(), rules, facts)?, trace, weights)
+}
+
+/// The rules of one method on the whole line, and the index of each stage where there is one.
+fn tuned(method: Method, trace: &Trace, weights: Weights, recall: bool) -> Result<(Rules, Vec<Vec<f64>>)> {
+    Ok(match method {
         Method::Pathwise => {
-            let (rule, index, _) = Learner::new(trace.clone(), Shape::Line, options.recall).rule(weights);
-            (Rules::Belief(rule), index)
+            let learned = Learner::new(trace.clone(), Shape::Line).rule(weights, recall);
+            (Rules::Belief(learned.rule), learned.index)
         }
-        Method::Markov => markov::fit(trace, weights, options.recall)?,
+        Method::Markov => markov::fit(trace, weights, recall)?,
         Method::Static => (thumb::fixed(trace, weights), Vec::new()),
         Method::Threshold => (thumb::shared_threshold(trace, weights), Vec::new()),
         Method::StageThresholds => (thumb::stage_thresholds(trace, weights), Vec::new()),
         Method::Patience => (thumb::patience(trace, weights)?, Vec::new()),
-    };
-    let facts = facts(options.method, "line", index, provenance);
-    valued(Policy::new(stages, trace.price(), rules, facts)?, trace, weights)
+    })
+}
+
+/// Whether an earlier answer may be returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recall {
+    /// Yes, unless rows held back say clearly that it is better not to, or that a simple rule is better altogether.
+    /// On large traces, which need no such check, yes.
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
 }
 
 impl Learner {
@@ -127,16 +146,48 @@ impl Learner {
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] for a trade-off outside [0, 1], or names that do not fit the stages.
-    pub fn policy(&self, stages: Vec<String>, tradeoff: f64, provenance: Vec<(String, String)>) -> Result<Policy> {
+    pub fn policy(
+        &self,
+        stages: Vec<String>,
+        tradeoff: f64,
+        recall: Recall,
+        provenance: Vec<(String, String)>,
+    ) -> Result<Policy> {
+        let trace = self.trace();
+        let weights = Weights::new(trace, tradeoff)?;
+        let is_checked = recall == Recall::Auto && self.shape() == Shape::Auto && trace.rows() <= CHECKED;
+        let (choice, report) = if is_checked {
+            select::select(self, weights)?
+        } else {
+            (Choice::Belief { recall: recall != Recall::Never }, Vec::new())
+        };
+        let (rules, facts) = match choice {
+            Choice::Belief { recall } => {
+                let learned = self.rule(weights, recall);
+                let facts = facts(Method::Pathwise, learned.graph, learned.index, provenance);
+                (Rules::Belief(learned.rule), facts)
+            }
+            Choice::Simple(method) => {
+                let (rules, index) = tuned(method, trace, weights, true)?;
+                (rules, facts(method, "line", index, provenance))
+            }
+        };
+        valued(Policy::new(stages, trace.price(), rules, Facts { report, ..facts })?, trace, weights)
+    }
+
+    /// Mean loss and mean cost for one trade-off on rows that were not learned from, in turn; `None` where there are
+    /// too few rows, or so many that those learned from serve as well.
+    ///
+    /// # Errors
+    /// As [`Learner::policy`].
+    pub fn estimate(&self, tradeoff: f64, recall: bool) -> Result<Option<(f64, f64)>> {
         let weights = Weights::new(self.trace(), tradeoff)?;
-        let (rule, index, graph) = self.rule(weights);
-        let facts = facts(Method::Pathwise, graph, index, provenance);
-        valued(Policy::new(stages, self.trace().price(), Rules::Belief(rule), facts)?, self.trace(), weights)
+        if self.trace().rows() > ESTIMATED { Ok(None) } else { select::estimate(self, weights, recall) }
     }
 }
 
 fn facts(method: Method, graph: &str, index: Vec<Vec<f64>>, provenance: Vec<(String, String)>) -> Facts {
-    Facts { method: method.name().into(), graph: graph.into(), value: 0.0, index, index_error: 0.0, provenance }
+    Facts { method: method.name().into(), graph: graph.into(), index, provenance, ..Facts::default() }
 }
 
 /// The same policy, with its mean objective on `trace` among its facts.
@@ -147,17 +198,8 @@ fn valued(policy: Policy, trace: &Trace, weights: Weights) -> Result<Policy> {
 
 /// Mean weighted total of `policy` on `trace`. O(n·k), all cores.
 pub fn objective(policy: &Policy, trace: &Trace, weights: Weights) -> f64 {
-    let total = |row: usize| {
-        let mut run = policy.start();
-        while let Some(stage) = run.next() {
-            let label = trace.label.as_ref().map(|label| label[stage][row]);
-            if run.observe(trace.signal[stage][row], label).is_err() {
-                break;
-            }
-        }
-        let loss = run.answer().map_or(0.0, |answer| weights.loss * trace.loss[answer][row]);
-        trace.weight[row] * (loss + weights.cost * run.cost())
-    };
-    let totals: Vec<f64> = (0..trace.rows()).into_par_iter().map(total).collect();
-    totals.iter().sum::<f64>() / trace.rows() as f64
+    let found = select::outcome(policy, trace);
+    let totals = found.loss.iter().zip(&found.cost).zip(&trace.weight);
+    let sum: f64 = totals.map(|((loss, cost), w)| w * (weights.loss * loss + weights.cost * cost)).sum();
+    sum / trace.rows() as f64
 }

@@ -46,12 +46,13 @@ pub fn stage_thresholds(trace: &Trace, weights: Weights) -> Rules {
     let k = trace.stages();
     let mut threshold = vec![f64::INFINITY; k];
     let weighted = |v: usize| trace.loss[v].iter().map(|r| weights.loss * r).collect::<Vec<f64>>();
+    let counted = |totals: &[f64]| totals.iter().zip(&trace.weight).map(|(total, w)| w * total).collect::<Vec<f64>>();
     let mut ahead = weighted(k - 1);
     for v in (0..k - 1).rev() {
         let doubt: Vec<f64> = trace.signal[v].iter().map(|x| if x.is_nan() { f64::MAX } else { -x }).collect();
         let stop = weighted(v);
         let go: Vec<f64> = ahead.iter().map(|ahead| weights.cost * trace.cost[v + 1] + ahead).collect();
-        let limit = cut::threshold(&doubt, &stop, &go);
+        let limit = cut::threshold(&doubt, &counted(&stop), &counted(&go));
         threshold[v] = -limit;
         ahead = (0..stop.len()).map(|row| if trace.signal[v][row] >= -limit { stop[row] } else { go[row] }).collect();
     }
@@ -86,7 +87,7 @@ fn mean_over(trace: &Trace, weights: Weights, exit: impl Fn(usize) -> usize) -> 
     let prefix: Vec<f64> = (0..trace.stages()).map(|v| weights.cost * trace.cost[..=v].iter().sum::<f64>()).collect();
     let total = |row: usize| {
         let v = exit(row);
-        weights.loss * trace.loss[v][row] + prefix[v]
+        trace.weight[row] * (weights.loss * trace.loss[v][row] + prefix[v])
     };
     (0..trace.rows()).map(total).sum::<f64>() / trace.rows() as f64
 }

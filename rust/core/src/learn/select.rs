@@ -1,0 +1,172 @@
+//! Which of several rules to trust: judged on rows held back, one part after the other.
+
+use rayon::prelude::*;
+
+use super::belief::{Fold, Learner};
+use super::trace::{Trace, Weights};
+use super::{Method, tuned};
+use crate::error::Result;
+use crate::policy::{Candidate, Facts, Policy};
+use crate::rules::Rules;
+
+/// Standard errors by which another rule must beat the default to replace it.
+const CLEAR: f64 = 1.0;
+
+/// Simple rules that the default is held against.
+const SIMPLE: [Method; 4] = [Method::Static, Method::Threshold, Method::StageThresholds, Method::Patience];
+
+/// Name of the default without recall in reports.
+const NO_RECALL: &str = "pathwise, no recall";
+
+/// A rule that may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The default, with or without recall.
+    Belief { recall: bool },
+    /// A simple rule.
+    Simple(Method),
+}
+
+impl Choice {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Belief { recall: true } => Method::Pathwise.name(),
+            Self::Belief { recall: false } => NO_RECALL,
+            Self::Simple(method) => method.name(),
+        }
+    }
+}
+
+/// Loss and cost of each row under one policy.
+pub struct Outcome {
+    /// Loss of the answer.
+    pub loss: Vec<f64>,
+    /// Summed cost.
+    pub cost: Vec<f64>,
+}
+
+/// What `policy` does on every row of `trace`. O(n·k), all cores.
+pub fn outcome(policy: &Policy, trace: &Trace) -> Outcome {
+    let total = |row: usize| {
+        let mut run = policy.start();
+        while let Some(stage) = run.next() {
+            let label = trace.label.as_ref().map(|label| label[stage][row]);
+            if run.observe(trace.signal[stage][row], label).is_err() {
+                break;
+            }
+        }
+        (run.answer().map_or(0.0, |answer| trace.loss[answer][row]), run.cost())
+    };
+    let (loss, cost) = (0..trace.rows()).into_par_iter().map(total).unzip();
+    Outcome { loss, cost }
+}
+
+/// The rules of one choice, made into a policy without a history.
+fn policy(choice: Choice, fold: &Fold, stages: &[usize], weights: Weights) -> Result<Policy> {
+    let trace = fold.learner.trace();
+    let rules = match choice {
+        Choice::Belief { recall } => Rules::Belief(fold.learner.rule_among(stages, weights, recall).rule),
+        Choice::Simple(method) => tuned(method, trace, weights, true)?.0,
+    };
+    let names = (0..trace.stages()).map(|stage| stage.to_string()).collect();
+    Policy::new(names, trace.price(), rules, Facts::default())
+}
+
+/// What a choice does on rows that it was not learned from, all folds after one another.
+fn held_out(learner: &Learner, choice: Choice, stages: &[usize], weights: Weights) -> Result<Outcome> {
+    let parts: Vec<Outcome> = learner
+        .folds()
+        .par_iter()
+        .map(|fold| Ok(outcome(&policy(choice, fold, stages, weights)?, &fold.held)))
+        .collect::<Result<_>>()?;
+    let mut joined = Outcome { loss: Vec::new(), cost: Vec::new() };
+    for part in parts {
+        joined.loss.extend(part.loss);
+        joined.cost.extend(part.cost);
+    }
+    Ok(joined)
+}
+
+/// Weighted mean and its standard error.
+fn mean(values: &[f64], weight: &[f64]) -> (f64, f64) {
+    let mass: f64 = weight.iter().sum();
+    if mass <= 0.0 {
+        return (0.0, 0.0);
+    }
+    let mean = values.iter().zip(weight).map(|(x, w)| x * w).sum::<f64>() / mass;
+    let squares: f64 = values.iter().zip(weight).map(|(x, w)| (w * (x - mean)).powi(2)).sum();
+    (mean, squares.sqrt() / mass)
+}
+
+fn weights_of(folds: &[Fold]) -> Vec<f64> {
+    folds.iter().flat_map(|fold| fold.held.weight.iter().copied()).collect()
+}
+
+/// Mean loss and mean cost of the default on rows held back; `None` where the rows are too few to hold any back.
+///
+/// # Errors
+/// [`crate::Error::Invalid`] as for fitting.
+pub fn estimate(learner: &Learner, weights: Weights, recall: bool) -> Result<Option<(f64, f64)>> {
+    let weight = weights_of(learner.folds());
+    if weight.is_empty() {
+        return Ok(None);
+    }
+    let stages = learner.chosen_stages(weights, recall);
+    let found = held_out(learner, Choice::Belief { recall }, &stages, weights)?;
+    Ok(Some((mean(&found.loss, &weight).0, mean(&found.cost, &weight).0)))
+}
+
+/// The choice to trust, and how all of them did: the default with recall, unless another is better by more than one
+/// standard error of the difference.
+///
+/// # Errors
+/// [`crate::Error::Invalid`] as for fitting.
+pub fn select(learner: &Learner, weights: Weights) -> Result<(Choice, Vec<Candidate>)> {
+    let default = Choice::Belief { recall: true };
+    let weight = weights_of(learner.folds());
+    if weight.is_empty() {
+        return Ok((default, Vec::new()));
+    }
+    let has_labels = learner.trace().label.is_some();
+    let simple = SIMPLE.into_iter().filter(|method| has_labels || *method != Method::Patience);
+    let choices: Vec<Choice> =
+        [default, Choice::Belief { recall: false }].into_iter().chain(simple.map(Choice::Simple)).collect();
+    let objective = |choice: &Choice| {
+        let stages = match choice {
+            Choice::Belief { recall } => learner.chosen_stages(weights, *recall),
+            Choice::Simple(_) => Vec::new(),
+        };
+        let found = held_out(learner, *choice, &stages, weights)?;
+        let totals = found.loss.iter().zip(&found.cost).map(|(loss, cost)| weights.loss * loss + weights.cost * cost);
+        Ok(totals.collect())
+    };
+    let totals: Vec<Vec<f64>> = choices.iter().map(objective).collect::<Result<_>>()?;
+    let mut report = Vec::new();
+    let mut best = (0.0, default);
+    for (choice, total) in choices.iter().zip(&totals) {
+        let paired: Vec<f64> = total.iter().zip(&totals[0]).map(|(a, b)| a - b).collect();
+        let (difference, error) = mean(&paired, &weight);
+        if difference < -CLEAR * error && difference < best.0 {
+            best = (difference, *choice);
+        }
+        let objective = mean(total, &weight).0;
+        report.push(Candidate { name: choice.name().into(), objective, difference, error, is_chosen: false });
+    }
+    for (choice, candidate) in choices.iter().zip(&mut report) {
+        candidate.is_chosen = *choice == best.1;
+    }
+    Ok((best.1, report))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weighted_means_have_standard_errors() {
+        let (centre, error) = mean(&[1.0, 3.0, 100.0], &[1.0, 1.0, 0.0]);
+        assert_eq!(centre, 2.0);
+        assert!((error - 0.5_f64.sqrt()).abs() < 1e-12, "{error}");
+        assert_eq!(mean(&[], &[]), (0.0, 0.0));
+    }
+}
