@@ -51,6 +51,16 @@ impl Policy {
         }
     }
 
+    /// Makes `state`, of any policy, the one before any stage of this policy has run.
+    #[inline]
+    pub fn begin_again(&self, state: &mut AnyState) {
+        match (self.rules(), &state.memory) {
+            // What an earlier request saw is overwritten before it is read.
+            (Rules::Belief(rule), Memory::Seen(_)) => state.flat = rule.begin().0,
+            _ => *state = self.begin(),
+        }
+    }
+
     /// One signal; does nothing when nothing is waiting. `state` must come from this policy's [`Policy::begin`].
     #[inline]
     pub fn advance(&self, state: &mut AnyState, signal: f64, label: i64) {

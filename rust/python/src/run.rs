@@ -118,7 +118,7 @@ const DOC: &CStr = c"One request in progress: which stage to run now, and which 
 A run belongs to one request. `next` is the stage to run; `observe` reports its signal and prediction and returns the
 new `next`. Get one from `Policy.start`.";
 
-/// Memory of runs that ended, kept for the next ones: up to [`KEPT`] blocks of the size of a [`Run`].
+/// Runs that ended, kept for the next ones: up to [`KEPT`] blocks in which `state` is still alive.
 struct Blocks(UnsafeCell<Vec<*mut Run>>);
 
 // SAFETY: only touched by `start` and `dealloc`, which run with the GIL held.
@@ -184,13 +184,18 @@ unsafe extern "C" fn start(policy: *mut ffi::PyObject, _: *mut ffi::PyObject) ->
         let py = Python::assume_attached();
         let Some(class) = TYPE.get(py) else { return ptr::null_mut() };
         let inside: &Policy = Borrowed::from_ptr(py, policy).cast_unchecked::<Policy>().get();
-        let block = (*BLOCKS.0.get()).pop();
-        let run = block.unwrap_or_else(|| ffi::PyObject_Malloc(size_of::<Run>()).cast());
-        if run.is_null() {
-            return ffi::PyErr_NoMemory();
-        }
+        let run = if let Some(run) = (*BLOCKS.0.get()).pop() {
+            inside.inner().begin_again(&mut (*run).state);
+            run
+        } else {
+            let run = ffi::PyObject_Malloc(size_of::<Run>()).cast::<Run>();
+            if run.is_null() {
+                return ffi::PyErr_NoMemory();
+            }
+            (&raw mut (*run).state).write(inside.inner().begin());
+            run
+        };
         let object = ffi::PyObject_Init(run.cast(), class.as_ptr().cast());
-        (&raw mut (*run).state).write(inside.inner().begin());
         (&raw mut (*run).vectorcall).write(observe);
         (&raw mut (*run).observe).write(object);
         (&raw mut (*run).next).write(ffi::Py_NewRef(inside.number((*run).state.flat().next)));
@@ -206,12 +211,12 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     unsafe {
         let class = ffi::Py_TYPE(object);
         let run = object.cast::<Run>();
-        ptr::drop_in_place(&raw mut (*run).state);
         let (next, owner) = ((*run).next, (*run).owner);
         let blocks = &mut *BLOCKS.0.get();
         if blocks.len() < KEPT {
             blocks.push(run);
         } else {
+            ptr::drop_in_place(&raw mut (*run).state);
             ffi::PyObject_Free(object.cast());
         }
         // Last, as they may run other code.
@@ -364,7 +369,7 @@ unsafe extern "C" fn restart(object: *mut ffi::PyObject, _: *mut ffi::PyObject) 
     // SAFETY: as in `run_of`.
     unsafe {
         let (run, policy) = run_of(object);
-        run.state = policy.begin();
+        policy.begin_again(&mut run.state);
         publish_next(run)
     }
 }
