@@ -1,6 +1,9 @@
 //! Penalised logistic regression on fractional targets, by Newton's method.
 
 const ITERATIONS: usize = 12;
+/// From this many rows on the search begins where one on a few of them ended.
+const WARM_ROWS: usize = 4096;
+const THINNING: usize = 8;
 /// A step is halved at most this often before the search gives up.
 const HALVINGS: usize = 8;
 /// A relative decrease below this ends the iteration.
@@ -54,7 +57,7 @@ impl Prior<'_> {
 ///
 /// A step is taken only if the objective does not rise: collinear features would diverge otherwise.
 pub fn fit(design: &Design, prior: &Prior) -> Vec<f64> {
-    let mut t = prior.centre.to_vec();
+    let mut t = if design.target.len() < WARM_ROWS { prior.centre.to_vec() } else { fit_some(design, prior) };
     let mut mean = vec![0.0; design.target.len()];
     let mut value = objective(design, prior, &t, &mut mean);
     for _ in 0..ITERATIONS {
@@ -83,6 +86,15 @@ pub fn fit(design: &Design, prior: &Prior) -> Vec<f64> {
     t
 }
 
+/// The same on every [`THINNING`]th row: a start close to the end.
+fn fit_some(design: &Design, prior: &Prior) -> Vec<f64> {
+    let some = |column: &[f64]| column.iter().step_by(THINNING).copied().collect::<Vec<f64>>();
+    let d = prior.centre.len();
+    let features: Vec<f64> = design.features.chunks_exact(d).step_by(THINNING).flatten().copied().collect();
+    let (target, weight, offset) = (some(design.target), some(design.weight), design.offset.map(some));
+    fit(&Design { features: &features, target: &target, weight: &weight, offset: offset.as_deref() }, prior)
+}
+
 /// A diagonal penalty.
 pub fn ridge(d: usize, strength: f64) -> Vec<f64> {
     let mut penalty = vec![0.0; d * d];
@@ -101,7 +113,7 @@ fn objective(design: &Design, prior: &Prior, t: &[f64], mean: &mut [f64]) -> f64
         let z = (known + x.iter().zip(t).map(|(x, t)| x * t).sum::<f64>()).clamp(-CLIP, CLIP);
         let e = (-z.abs()).exp();
         *mean = if z < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) };
-        sum += w * (z.max(0.0) + e.ln_1p() - y * z);
+        sum += w * (z.max(0.0) + (1.0 + e).ln() - y * z);
     }
     sum + prior.pull(t).0
 }
@@ -110,13 +122,30 @@ fn objective(design: &Design, prior: &Prior, t: &[f64], mean: &mut [f64]) -> f64
 fn derivatives(design: &Design, d: usize, mean: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let mut gradient = vec![0.0; d];
     let mut hessian = vec![0.0; d * d];
-    let rows = design.features.chunks_exact(d).zip(design.target).zip(design.weight).zip(mean);
-    for (((x, y), w), mean) in rows {
-        let residual = w * (mean - y);
-        let curvature = w * (mean * (1.0 - mean)).max(MIN_CURVATURE);
+    let residual = |row: usize| design.weight[row] * (mean[row] - design.target[row]);
+    let curvature = |row: usize| design.weight[row] * (mean[row] * (1.0 - mean[row])).max(MIN_CURVATURE);
+    // Four rows at a time: the Hessian is read and written a quarter as often.
+    let blocks = design.features.chunks_exact(4 * d);
+    let rest = blocks.remainder();
+    let done = design.target.len() - rest.len() / d;
+    for (block, first) in blocks.zip((0..).step_by(4)) {
+        let (near, far) = block.split_at(2 * d);
+        let ((p, q), (r, s)) = (near.split_at(d), far.split_at(d));
+        let u = [residual(first), residual(first + 1), residual(first + 2), residual(first + 3)];
+        let v = [curvature(first), curvature(first + 1), curvature(first + 2), curvature(first + 3)];
         for a in 0..d {
-            gradient[a] += residual * x[a];
-            let scaled = curvature * x[a];
+            gradient[a] += u[0] * p[a] + u[1] * q[a] + u[2] * r[a] + u[3] * s[a];
+            let v = [v[0] * p[a], v[1] * q[a], v[2] * r[a], v[3] * s[a]];
+            let x = p[a..].iter().zip(&q[a..]).zip(r[a..].iter().zip(&s[a..]));
+            for (h, ((p, q), (r, s))) in hessian[a * d + a..(a + 1) * d].iter_mut().zip(x) {
+                *h += (v[0] * p + v[1] * q) + (v[2] * r + v[3] * s);
+            }
+        }
+    }
+    for (x, row) in rest.chunks_exact(d).zip(done..) {
+        for a in 0..d {
+            gradient[a] += residual(row) * x[a];
+            let scaled = curvature(row) * x[a];
             for (h, x) in hessian[a * d + a..(a + 1) * d].iter_mut().zip(&x[a..]) {
                 *h += scaled * x;
             }
