@@ -264,24 +264,37 @@ unsafe extern "C" fn observe(
             NO_LABEL
         } else {
             let label = *args.add(1);
-            let mut overflow = 0;
-            let value = if ffi::Py_TYPE(label) == &raw mut ffi::PyLong_Type {
-                ffi::PyLong_AsLongLongAndOverflow(label, &raw mut overflow)
-            } else {
-                overflow = 1;
-                0
-            };
-            if overflow == 0 {
-                value
-            } else {
-                match slow(label, label_of) {
+            match small_int(label) {
+                Some(label) => label,
+                None => match slow(label, label_of) {
                     Some(label) => label,
                     None => return ptr::null_mut(),
-                }
+                },
             }
         };
         (*run.engine).advance(&mut run.state, signal, label);
         publish_next(run)
+    }
+}
+
+/// The value of an exact int that fits in 64 bits.
+#[inline]
+unsafe fn small_int(object: *mut ffi::PyObject) -> Option<i64> {
+    // SAFETY: called with a borrowed argument and the GIL held. Before 3.12 an int is its signed number of 30-bit
+    // digits followed by the digits.
+    unsafe {
+        if ffi::Py_TYPE(object) != &raw mut ffi::PyLong_Type {
+            return None;
+        }
+        #[cfg(not(Py_3_12))]
+        match ffi::Py_SIZE(object) {
+            0 => return Some(0),
+            1 => return Some(i64::from(*object.byte_add(size_of::<ffi::PyVarObject>()).cast::<u32>())),
+            _ => {}
+        }
+        let mut overflow = 0;
+        let value = ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow);
+        if overflow == 0 { Some(value) } else { None }
     }
 }
 
