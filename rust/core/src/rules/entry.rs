@@ -57,6 +57,9 @@ impl EntryCuts {
     /// The action for a signal that is a number.
     #[inline]
     pub fn action(&self, signal: f64, label: i64) -> i32 {
+        if let Some(found) = &self.thresholds {
+            return if signal >= found.least(label) { STOP } else { found.onward };
+        }
         let other = self.intervals.rows().saturating_sub(1);
         let row = (label as usize).min(other);
         // An infinite signal must not meet the limit of a row that never stops.
