@@ -34,6 +34,7 @@ app = typer.Typer(
 
 OK, CHECK_FAILED, USAGE = 0, 1, 2
 MOST_DECISIONS = 40
+MOST_INDICES = 8
 
 
 class Kind(StrEnum):
@@ -254,6 +255,12 @@ def _policy_text(policy: Policy) -> str:
     for name in ("threshold", "patience"):
         if name in rule:
             lines.append(f"{name:<10}{rule[name]}")
+    if rule["type"] == "tree":
+        lines += [_tree_text(v, parent, rule["index"][v]) for v, parent in enumerate(rule["parent"][:MOST_DECISIONS])]
+        if len(rule["parent"]) > MOST_DECISIONS:
+            lines.append(f"... and {len(rule['parent']) - MOST_DECISIONS} more: see --json")
+    if rule["type"] == "dag":
+        lines.append(f"{len(rule['action'])} situations, one action each: see --json")
     return "\n".join(lines)
 
 
@@ -265,6 +272,13 @@ def _decision_text(row: dict[str, Any]) -> str:
     steps = [f"stop up to {float(row['stop']):.4g}"]
     steps += [f"run {stage} up to {float(limit):.4g}" for limit, stage in row["next"]]
     return f"{where}: {'; '.join(steps)}"
+
+
+def _tree_text(stage: int, parent: int, index: list[float | str]) -> str:
+    """One stage of a tree: above which loss in hand to run it, by the parent's state (the unreadable one aside)."""
+    known = [f"{float(x):.4g}" for x in index[:-1]]
+    shown = ", ".join(known[:MOST_INDICES]) + (", ..." if len(known) > MOST_INDICES else "")
+    return f"run {stage} above {shown}" if parent < 0 else f"run {stage} after {parent} above {shown} by its state"
 
 
 def _demo_text(result: DemoResult) -> str:

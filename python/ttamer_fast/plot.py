@@ -19,6 +19,8 @@ STOP_COLOUR = "#2a9d5c"
 STAGE_COLOURS = ("#4477aa", "#ee8866", "#aa3377", "#ccbb44", "#66ccee", "#997700", "#bb5566", "#44aa99", "#777777")
 MOST_ROWS = 24
 """Situations that one picture shows."""
+MOST_TREE_STAGES = 64
+"""Stages of a tree that one picture shows."""
 LEAST_LOSS = 1e-4
 """Where logarithmic axes of expected losses begin at the latest, over the largest loss."""
 
@@ -80,10 +82,13 @@ def plot_frontier(frontier: Frontier, path: str | PathLike[str]) -> None:
 def plot_policy(policy: Policy, path: str | PathLike[str]) -> None:
     """Draw where a policy stops, by stage and by the expected loss, the state or the signal in hand.
 
+    Of a tree or forest: which stage opens up which, and above which loss in hand to run each (its index, from the least
+    to the largest over the states of its parent).
+
     Parameters
     ----------
     policy : Policy
-        Fitted, solved or a baseline; trees are not drawn.
+        Fitted, solved or a baseline; general graphs are not drawn, and trees of up to 64 stages.
     path : path-like
         A .png, .svg or .pdf file, written atomically.
 
@@ -92,13 +97,21 @@ def plot_policy(policy: Policy, path: str | PathLike[str]) -> None:
     MissingExtraError
         If matplotlib is not installed.
     ValidationError
-        If the policy is a tree, or the file cannot be written.
+        If the policy is of a general graph or a large tree, or the file cannot be written.
     """
     facts = policy.describe()
     rule = facts["rule"]
-    draw = {"belief": _draw_belief, "threshold": _draw_threshold, "patience": _draw_patience, "table": _draw_table}
+    draw = {
+        "belief": _draw_belief,
+        "threshold": _draw_threshold,
+        "patience": _draw_patience,
+        "table": _draw_table,
+        "tree": _draw_tree,
+    }
     if rule["type"] not in draw:
         raise ValidationError(f"`policy` of type {rule['type']} has no picture")
+    if rule["type"] == "tree" and len(facts["stages"]) > MOST_TREE_STAGES:
+        raise ValidationError(f"`policy` must have at most {MOST_TREE_STAGES} stages for a picture of its tree")
     stages = [f"{i}  {name}" for i, name in enumerate(facts["stages"])]
     figure = draw[rule["type"]](rule, stages, facts)
     _write(figure, path)
@@ -210,6 +223,53 @@ def _draw_table(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) 
     axes.set_title(_headline(facts), loc="left")
     _explain(axes, shown)
     return figure
+
+
+def _draw_tree(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
+    """Stages from left to right by depth, a line from each parent, and the range of indices in each box."""
+    parent: list[int] = rule["parent"]
+    depth: list[int] = []
+    children: dict[int, list[int]] = {v: [] for v in range(-1, len(parent))}
+    for v, p in enumerate(parent):
+        depth.append(0 if p < 0 else depth[p] + 1)
+        children[p].append(v)
+    height = _tree_heights(children)
+    leaves = sum(not children[v] for v in range(len(parent)))
+    figure = _figure(max(6.4, 1.6 + 2.8 * (max(depth) + 1)), max(2.8, 1.4 + 0.85 * leaves))
+    axes = figure.add_subplot()
+    for v, p in enumerate(parent):
+        if p >= 0:
+            axes.plot([depth[p], depth[v]], [height[p], height[v]], color="#999999", linewidth=1.2, zorder=1)
+        text = f"{stages[v]}\n{_index_range(rule['index'][v][:-1])}"
+        box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": _colour(v), "linewidth": 1.8}
+        axes.text(depth[v], height[v], text, ha="center", va="center", fontsize=9, bbox=box, zorder=2)
+    axes.set_xlim(-0.55, max(depth) + 0.55)
+    axes.set_ylim(leaves - 0.4, -0.6)
+    axes.axis("off")
+    axes.set_title("The open stage with the least index is next, while the loss in hand is above it", loc="left")
+    return figure
+
+
+def _tree_heights(children: dict[int, list[int]]) -> dict[int, float]:
+    """Leaves one below the other in depth-first order, each parent halfway between its first and last child."""
+    order: list[int] = []
+    waiting = children[-1][::-1]
+    while waiting:
+        order.append(waiting.pop())
+        waiting += children[order[-1]][::-1]
+    leaves = [v for v in order if not children[v]]
+    height: dict[int, float] = {v: float(place) for place, v in enumerate(leaves)}
+    for v in reversed(order):
+        if children[v]:
+            height[v] = 0.5 * (height[children[v][0]] + height[children[v][-1]])
+    return height
+
+
+def _index_range(index: list[float | str]) -> str:
+    values = sorted({float(x) for x in index})
+    if len(values) == 1:
+        return f"run above {values[0]:.3g}"
+    return f"run above {values[0]:.3g} to {values[-1]:.3g}"
 
 
 def _next_stage(row: dict[str, Any], loss: float) -> int:

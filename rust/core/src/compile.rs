@@ -37,6 +37,7 @@ pub fn verify(model: &Model, policy: &Policy) -> Result<Certificate> {
     let (plan, prior_loss, default_loss) = match policy.rules() {
         Rules::Table(rule) => (Plan::Chain(rule.plan.clone()), rule.prior.clone(), rule.default_loss),
         Rules::Tree(rule) => (Plan::Tree(rule.plan.clone()), rule.prior.clone(), rule.default_loss),
+        Rules::Dag(rule) => (Plan::Dag(rule.plan.clone()), rule.prior.clone(), rule.default_loss),
         _ => return Err(Error::invalid("`policy` must come from solving a model, got a fitted one")),
     };
     let solution = Solution {

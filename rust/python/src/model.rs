@@ -11,7 +11,7 @@ use crate::policy::Policy;
 
 /// An exact model: stages with states, what answering in each state loses, and how states follow each other.
 ///
-/// Made by `Model.line`, `Model.skip` or `Model.tree`; validated once, immutable, solved by `solve`. Losses and costs
+/// Made by `Model.line`, `Model.skip`, `Model.tree` or `Model.dag`; validated once, immutable, solved by `solve`. Losses and costs
 /// are already weighted and add up. Notation and proofs: docs/theory.md, sections 1 to 3.
 #[pyclass(frozen, module = "ttamer_fast")]
 pub struct Model {
@@ -54,6 +54,18 @@ fn matrix(name: &str, value: &Bound<'_, PyAny>) -> PyResult<ndarray::Array2<f64>
     let dims = array.ndim();
     let matrix = array.as_array().to_owned().into_dimensionality::<ndarray::Ix2>();
     matrix.map_err(|_| invalid(value.py(), format!("`{name}` must have 2 dimensions, got {dims}")))
+}
+
+/// A list of stage numbers; an empty one has no dtype worth checking.
+fn numbers(name: &str, entry: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
+    if entry.len().is_ok_and(|length| length == 0) {
+        return Ok(Vec::new());
+    }
+    let array = integers(name, entry)?;
+    if array.ndim() != 1 {
+        return Err(invalid(entry.py(), format!("`{name}` must have 1 dimension, got {}", array.ndim())));
+    }
+    Ok(array.as_slice()?.to_vec())
 }
 
 #[pymethods]
@@ -162,12 +174,62 @@ impl Model {
         transition: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let py = loss.py();
-        let parent = integers("parent", parent)?.as_slice()?.to_vec();
+        let parent = numbers("parent", parent)?;
         let inner = ttamer::Model::tree(parent, losses(loss)?, vector("cost", cost)?, transitions(transition)?);
         Ok(Self { inner: inner.map_err(|error| raise(py, error))? })
     }
 
-    /// `line`, `skip` or `tree`.
+    /// A small general graph: a stage may run once all its parents have.
+    ///
+    /// Parameters
+    /// ----------
+    /// parents : sequence of k lists of int
+    ///     Earlier stages, ascending; empty for a stage that may run first.
+    /// loss, cost
+    ///     As for `Model.line`.
+    /// transition
+    ///     As for `Model.line`, with one row per joint state of the parents, the last parent's state running fastest:
+    ///     (K_a K_b, K_v) and row `s_a * K_b + s_b` for parents [a, b]; (1, K_v) where there is none.
+    ///
+    /// Raises
+    /// ------
+    /// ValidationError
+    ///     As for `Model.line`, and for parents that are not ascending earlier stages. `solve` refuses a model with more
+    ///     than 2²² situations, the product of K_v + 2 over the stages.
+    ///
+    /// Notes
+    /// -----
+    /// O(non-zeros) time and memory. Solving takes O(k K) for each situation: with several parents the problem is
+    /// NP-hard even with independent stages (docs/theory.md, section 3.6; compare Boodaghians et al., arXiv 2002.06968).
+    ///
+    /// Examples
+    /// --------
+    /// >>> import ttamer_fast as tt
+    /// >>> both = [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]  # stage 2 is perfect where 0 and 1 agree
+    /// >>> model = tt.Model.dag(
+    /// ...     [[], [], [0, 1]],
+    /// ...     loss=[[0.5, 0.5], [0.5, 0.5], [0.0, 1.0]],
+    /// ...     cost=[0.1, 0.1, 0.1],
+    /// ...     transition=[[[0.5, 0.5]], [[0.5, 0.5]], both],
+    /// ... )
+    /// >>> policy = tt.solve(model)
+    /// >>> round(policy.value, 6), tt.verify(model, policy).exact
+    /// (0.5, True)
+    #[staticmethod]
+    fn dag(
+        parents: &Bound<'_, PyAny>,
+        loss: &Bound<'_, PyAny>,
+        cost: &Bound<'_, PyAny>,
+        transition: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let py = loss.py();
+        let parents =
+            entries("parents", parents)?.iter().map(|(name, entry)| numbers(name, entry)).collect::<PyResult<_>>()?;
+        let inner = ttamer::Model::dag(parents, losses(loss)?, vector("cost", cost)?, transitions(transition)?);
+        Ok(Self { inner: inner.map_err(|error| raise(py, error))? })
+    }
+
+    /// `line`, `skip`, `tree` or `dag`.
     #[getter]
     fn graph(&self) -> &'static str {
         self.inner.graph().name()
@@ -206,8 +268,8 @@ impl Model {
 /// Raises
 /// ------
 /// ValidationError
-///     For a negative or NaN default loss, a tree without recall, and models too large for memory (refused before
-///     anything is allocated).
+///     For a negative or NaN default loss, a tree or general graph without recall, general graphs beyond enumeration, and
+///     models too large for memory (refused before anything is allocated).
 ///
 /// Notes
 /// -----
@@ -261,7 +323,8 @@ pub fn solve(py: Python<'_>, model: &Model, recall: bool, default_loss: f64) -> 
 ///
 /// Notes
 /// -----
-/// Lines: O(k K² G) for G distinct losses, skip graphs k times that, trees as much as solving.
+/// Lines: O(k K² G) for G distinct losses, skip graphs k times that, trees and general graphs as much as solving. On a
+/// tree `value` is within `bound` of what the policy pays. docs/theory.md, section 3.7.
 ///
 /// Examples
 /// --------

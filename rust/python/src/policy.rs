@@ -180,7 +180,7 @@ impl Policy {
         &self.inner.facts().method
     }
 
-    /// `line`, `skip` or `tree`.
+    /// `line`, `skip`, `tree` or `dag`.
     #[getter]
     fn graph(&self) -> &str {
         &self.inner.facts().graph

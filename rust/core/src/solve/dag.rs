@@ -1,7 +1,7 @@
 //! General directed acyclic graphs with recall: enumeration of everything that can be known.
 //!
-//! With several parents the index theorem fails, and finding the best order is NP-hard even without noise
-//! (Boodaghians et al. 2020), so only small graphs are accepted. A *situation* says of each stage whether it has run
+//! With several parents the index theorem fails, and finding the best order is NP-hard even with independent stages
+//! (docs/theory.md, section 3.6), so only small graphs are accepted. A *situation* says of each stage whether it has run
 //! and what its state was: one digit a stage in a mixed radix, 0 not run, 1 + s in state s, `K_v` + 1 run but not
 //! readable. Running a stage raises the number, so one pass from the largest number to the smallest solves all.
 //!
