@@ -25,7 +25,7 @@ def test_docstrings(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name), optionflags=FLAGS).failed == 0
 
 
-@pytest.mark.parametrize("name", ["Model", "Policy", "Run", "Batch", "Replay", "solve"])
+@pytest.mark.parametrize("name", ["Model", "Policy", "Run", "Batch", "Replay", "Certificate", "solve", "verify"])
 def test_docstrings_of_compiled_names(name: str) -> None:
     runner = doctest.DocTestRunner(optionflags=FLAGS)
     for example in doctest.DocTestFinder().find(getattr(ttamer_fast, name), name, module=False):
