@@ -36,6 +36,7 @@ from ._core import (
     solve,
     verify,
 )
+from .aggregation import Aggregated, aggregate
 from .cascade import Cascade, Served
 from .comparison import Compared, Comparison, compare
 from .evaluation import Evaluation, evaluate
@@ -46,6 +47,7 @@ from .trace import Trace
 from .trace_files import read_trace
 
 __all__ = [
+    "Aggregated",
     "Batch",
     "Cascade",
     "Certificate",
@@ -66,6 +68,7 @@ __all__ = [
     "Trace",
     "ValidationError",
     "__version__",
+    "aggregate",
     "baselines",
     "build_info",
     "compare",
