@@ -2,17 +2,17 @@
 
 usage: python examples/forest.py
 
-Handwritten digits (scikit-learn), seen by two cameras: one family of models reads two rows of the upper half of
-the image, the other two rows of the lower half. The large member of a family can be asked once its small member has run, because it works on what that
-one has fetched. A *checker* says after each answer whether it is right, as unit tests do for a program. So the loss of
-an answer is observed (0 or 1), which is what the theorems assume; docs/theory.md, section 4, says what to do where it is
-not. A wrong answer may be returned at a loss of 1: giving up is allowed.
+Handwritten digits (scikit-learn), seen by two cameras: one family of models reads two rows of the upper half of the
+image, the other two rows of the lower half. The large member of a family can be asked once its small member has run,
+because it works on what that one has fetched. A *checker* says after each answer whether it is right, as unit tests
+do for a program. So the loss of an answer is observed (0 or 1), which is what the theorems assume; docs/theory.md,
+section 4, says what to do where it is not. A wrong answer may be returned at a loss of 1: giving up is allowed.
 
 The state of a model is (right or not, how confident). Confidence says something about the large member of the same
-family: that is what the tree's transitions hold, counted on calibration images that no model was trained on. Two things
-are assumed and only roughly true: the families are independent, and a large member depends on its small one through that
-state alone. A digit that is badly written is hard from both sides, so the model promises more than held-out images
-deliver. Both figures are printed.
+family: that is what the tree's transitions hold, counted on calibration images that no model was trained on. Two
+things are assumed and only roughly true: the families are independent, and a large member depends on its small one
+through that state alone. A digit that is badly written is hard from both sides, so the model promises more than held-
+out images deliver. Both figures are printed.
 """
 
 from __future__ import annotations

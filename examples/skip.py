@@ -2,14 +2,16 @@
 
 usage: python examples/skip.py
 
-Four models of handwritten digits (scikit-learn), from cheap to dear, on different machines: going on to another one costs
-its price and a hand-over. Running all in order pays three hand-overs, so after a doubtful answer it can be better to jump
-straight to the large model, and where to jump depends on how doubtful the answer was and on what is in hand.
+Four models of handwritten digits (scikit-learn), from cheap to dear, on different machines: going on to another one
+costs its price and a hand-over. Running all in order pays three hand-overs, so after a doubtful answer it can be
+better to jump straight to the large model, and where to jump depends on how doubtful the answer was and on what is in
+hand.
 
-Here losses are *not* observed: what a model shows is its confidence, sorted into six bins, and the loss of a bin is the
-share of wrong answers in it on calibration images. That makes an exact model of something that is only roughly true (the
-chain of bins forgets what earlier models said; docs/theory.md, section 4), so the expected total and the one on held-out
-images differ, and both are printed. To fit a policy to such a trace directly use `tt.fit(trace, graph="skip")`.
+Here losses are *not* observed: what a model shows is its confidence, sorted into six bins, and the loss of a bin is
+the share of wrong answers in it on calibration images. That makes an exact model of something that is only roughly
+true (the chain of bins forgets what earlier models said; docs/theory.md, section 4), so the expected total and the
+one on held-out images differ, and both are printed. To fit a policy to such a trace directly use `tt.fit(trace,
+graph="skip")`.
 """
 
 from __future__ import annotations
