@@ -167,7 +167,16 @@ impl<'a> GainRows<'a> {
                         weights.assign(&u.row(*state));
                     }
                 }
-                general_mat_mul(1.0, &weights, middle, 0.0, out);
+                let (height, width) = (rows.len(), cap.last().copied().unwrap_or(0));
+                let mut a = 0;
+                while a < width {
+                    let b = (a + COLUMNS).min(width);
+                    let row = cap.partition_point(|cap| *cap <= a);
+                    let (u, m) =
+                        (part(weights.view(), row..height, 0..u.ncols()), part(middle.view(), 0..u.ncols(), a..b));
+                    general_mat_mul(1.0, &u, &m, 0.0, &mut part_mut(out.view_mut(), row..height, a..b));
+                    a = b;
+                }
                 if rows.last() == Some(&None) {
                     let last = rows.len() - 1;
                     let columns = out.ncols();
