@@ -37,6 +37,7 @@ from ._core import (
     verify,
 )
 from .cascade import Cascade, Served
+from .certification import fit_certified
 from .comparison import Compared, Comparison, compare
 from .evaluation import Evaluation, evaluate
 from .extras import MissingExtraError
@@ -71,6 +72,7 @@ __all__ = [
     "compare",
     "evaluate",
     "fit",
+    "fit_certified",
     "frontier",
     "load",
     "read_trace",
