@@ -119,7 +119,7 @@ def fit_certified(
     )
     goal = f"max_loss={limit!r}, delta={level!r}"
     chosen: _Tested | None = None
-    for tested, candidate in enumerate(_candidates(learner, fitting, limit), start=1):
+    for tested, candidate in enumerate(_candidates(learner, fitting), start=1):
         result = outcome.of_policy(candidate.policy, testing)
         loss = _mean(result.loss)
         p = p_value(loss / scale, limit / scale, testing.n)
@@ -165,7 +165,7 @@ class _Tested:
     tested: int
 
 
-def _candidates(learner: _core.Learner, trace: Trace, limit: float) -> list[_Candidate]:
+def _candidates(learner: _core.Learner, trace: Trace) -> list[_Candidate]:
     """Policies that no other beats in both loss and cost on the fitting part, from the safest to the cheapest."""
 
     def candidate(odds: float) -> _Candidate:
@@ -177,11 +177,11 @@ def _candidates(learner: _core.Learner, trace: Trace, limit: float) -> list[_Can
     low, high = (math.log(odds / (float(trace.loss.mean()) or 1.0)) for odds in ODDS)
     found = [candidate(odds) for odds in np.linspace(low, high, COARSE).tolist()]
     while len(found) < POINTS:
-        # The widest gap on the frontier, of those that begin below the limit.
+        # The widest gap on the frontier; the limit plays no part, so what is reachable does not depend on it.
         gaps = [
             ((b.cost - a.cost) * (a.loss - b.loss), 0.5 * (a.odds + b.odds))
             for a, b in pairwise(found)
-            if b.odds - a.odds > CLOSEST and b.loss < limit
+            if b.odds - a.odds > CLOSEST
         ]
         widest = max(gaps, default=(0.0, 0.0))
         if widest[0] <= 0.0:
