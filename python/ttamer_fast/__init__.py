@@ -39,6 +39,7 @@ from ._core import (
 from .cascade import Cascade, Served
 from .certification import fit_certified
 from .comparison import Compared, Comparison, compare
+from .drift import Drift, DriftMonitor, DriftReport
 from .evaluation import Evaluation, evaluate
 from .extras import MissingExtraError
 from .fitting import fit
@@ -52,6 +53,9 @@ __all__ = [
     "Certificate",
     "Compared",
     "Comparison",
+    "Drift",
+    "DriftMonitor",
+    "DriftReport",
     "Evaluation",
     "Frontier",
     "FrontierPoint",
