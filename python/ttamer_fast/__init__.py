@@ -45,6 +45,7 @@ from .extras import MissingExtraError
 from .fitting import fit
 from .frontiers import Frontier, FrontierPoint, frontier
 from .trace import Trace
+from .trace_builder import TraceBuilder
 from .trace_files import read_trace
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "Served",
     "TTamerError",
     "Trace",
+    "TraceBuilder",
     "ValidationError",
     "__version__",
     "baselines",
