@@ -38,12 +38,15 @@ from ._core import (
 )
 from .aggregation import Aggregated, aggregate
 from .cascade import Cascade, Served
+from .certification import fit_certified
 from .comparison import Compared, Comparison, compare
+from .drift import Drift, DriftMonitor, DriftReport
 from .evaluation import Evaluation, evaluate
 from .extras import MissingExtraError
 from .fitting import fit
 from .frontiers import Frontier, FrontierPoint, frontier
 from .trace import Trace
+from .trace_builder import TraceBuilder
 from .trace_files import read_trace
 
 __all__ = [
@@ -53,6 +56,9 @@ __all__ = [
     "Certificate",
     "Compared",
     "Comparison",
+    "Drift",
+    "DriftMonitor",
+    "DriftReport",
     "Evaluation",
     "Frontier",
     "FrontierPoint",
@@ -66,6 +72,7 @@ __all__ = [
     "Served",
     "TTamerError",
     "Trace",
+    "TraceBuilder",
     "ValidationError",
     "__version__",
     "aggregate",
@@ -74,6 +81,7 @@ __all__ = [
     "compare",
     "evaluate",
     "fit",
+    "fit_certified",
     "frontier",
     "load",
     "read_trace",

@@ -1,0 +1,262 @@
+"""Policies whose mean loss is below a limit with a stated probability: Learn-then-Test."""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from . import _core, outcome
+from ._core import Policy, ValidationError
+from .arrays import Floats, first_bad
+from .trace import Trace
+
+__all__ = ["fit_certified"]
+
+POINTS = 40
+COARSE = 10
+CLOSEST = 1e-3
+ODDS = (1e-3, 1e5)
+"""Loss weight over cost weight, relative to the mean loss, between which candidates are fitted."""
+BISECTIONS = 50
+
+
+def fit_certified(
+    trace: Trace,
+    *,
+    max_loss: float,
+    delta: float = 0.05,
+    held_out: float = 0.5,
+    largest_loss: float = 1.0,
+    graph: str = "auto",
+    recall: bool | str = "auto",
+    seed: int = 0,
+) -> Policy:
+    """Fit the cheapest policy whose mean loss is certified to be at most `max_loss`.
+
+    With probability at least 1 - `delta` over the rows of the trace, the policy's mean loss on further requests of the
+    same distribution is at most `max_loss`; otherwise there is an error. Holds for every sample size and distribution.
+
+    Parameters
+    ----------
+    trace : Trace
+        Independent calibration requests of the distribution that will be served.
+    max_loss : float
+        ε, in the unit of the loss, in (0, `largest_loss`).
+    delta : float
+        δ in (0, 1): the probability with which the promise may fail.
+    held_out : float
+        Share of the rows, in (0, 1), that tests the candidates; the others fit them.
+    largest_loss : float
+        No loss can ever be larger: known beforehand, not read off the trace.
+    graph : {"auto", "line", "skip"}
+        As in :func:`fit`.
+    recall : bool or "auto"
+        As in :func:`fit`.
+    seed : int
+        Of the split.
+
+    Returns
+    -------
+    Policy
+        Its provenance holds ``max_loss``, ``delta``, ``p_value``, ``held_out_rows``, ``held_out_loss``,
+        ``held_out_cost`` and ``tested`` (how many candidates were tested); ``trace`` and ``rows`` are of the part that
+        it was fitted on.
+
+    Raises
+    ------
+    ValidationError
+        If an argument is out of range, a loss is above `largest_loss`, or no candidate can be certified: the message
+        says which `max_loss` can.
+
+    Notes
+    -----
+    Learn-then-Test (arXiv 2110.01052), fixed-sequence testing: at most 40 policies along the loss-cost frontier of the
+    fitting part, ordered from the lowest loss to the lowest cost before the held-out rows are looked at, are tested in
+    that order with the Hoeffding-Bentkus p-value until one exceeds `delta`; the last one before it is returned. One
+    calibration, 40 fits of decisions, O(n k) for each test.
+
+    The promise is about one call. Calling again with other seeds or limits until one is certified voids it.
+
+    Examples
+    --------
+    >>> import numpy as np, ttamer_fast as tt
+    >>> rng = np.random.default_rng(0)
+    >>> signal = rng.random((4000, 3)) ** [1.0, 0.5, 0.2]
+    >>> trace = tt.Trace(signal, rng.random((4000, 3)) > signal, cost=[1.0, 4.0, 20.0], kind="models")
+    >>> policy = tt.fit_certified(trace, max_loss=0.15, delta=0.05)
+    >>> float(policy.provenance["p_value"]) <= 0.05
+    True
+    >>> float(policy.provenance["held_out_loss"]) < 0.15
+    True
+    """
+    if not isinstance(trace, Trace):
+        raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
+    scale = _between("largest_loss", largest_loss, math.inf)
+    limit = _between("max_loss", max_loss, scale)
+    level = _between("delta", delta, 1.0)
+    if recall != "auto" and not isinstance(recall, bool):
+        raise ValidationError(f"`recall` must be True, False or 'auto', got {recall!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+        raise ValidationError(f"`seed` must be an integer in [0, 2**64), got {seed!r}")
+    too_large = trace.loss > scale
+    if too_large.any():
+        where, given = first_bad(trace.loss, too_large)
+        raise ValidationError(f"`trace` loss{where} must be at most `largest_loss` {scale:g}, got {given}")
+    fitting, testing = trace.split(_between("held_out", held_out, 1.0), seed)
+    learner = _core.Learner(
+        fitting.signal,
+        fitting.loss,
+        fitting.mean_cost,
+        fitting.prediction,
+        kind=fitting.kind,
+        stages=list(fitting.stages),
+        graph=graph,
+        recall=recall is not False,
+    )
+    goal = f"max_loss={limit!r}, delta={level!r}"
+    chosen: _Tested | None = None
+    for tested, candidate in enumerate(_candidates(learner, fitting), start=1):
+        result = outcome.of_policy(candidate.policy, testing)
+        loss = _mean(result.loss)
+        p = p_value(loss / scale, limit / scale, testing.n)
+        if p > level:
+            if chosen is None:
+                least = scale * _least_limit(loss / scale, level, testing.n)
+                raise ValidationError(
+                    f"`max_loss` of {limit:g} cannot be certified at `delta` {level:g} with {testing.n} held-out rows: "
+                    f"the least that can is {least:.6g}"
+                )
+            break
+        chosen = _Tested(candidate.tradeoff, p, loss, _mean(result.cost), tested)
+    if chosen is None:
+        raise ValidationError("`trace` leads to no policy")
+    return learner.policy(chosen.tradeoff, _provenance(fitting, testing, goal, limit, level, chosen))
+
+
+def p_value(mean: float, limit: float, n: int) -> float:
+    """Hoeffding-Bentkus p-value of "the mean of n values in [0, 1] is above `limit`" (arXiv 2110.01052, eq. 5)."""
+    if mean >= limit:
+        return 1.0
+    hoeffding = math.exp(-n * _divergence(mean, limit))
+    # A mean of n values that is a whole count stays one in spite of rounding.
+    count = math.ceil(n * mean - 1e-9 * max(1.0, n * mean))
+    return min(1.0, hoeffding, math.e * _binomial_cdf(count, n, limit))
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    odds: float
+    tradeoff: float
+    policy: Policy
+    loss: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class _Tested:
+    tradeoff: float
+    p: float
+    loss: float
+    cost: float
+    tested: int
+
+
+def _candidates(learner: _core.Learner, trace: Trace) -> list[_Candidate]:
+    """Policies that no other beats in both loss and cost on the fitting part, from the safest to the cheapest."""
+
+    def candidate(odds: float) -> _Candidate:
+        tradeoff = 1.0 / (1.0 + math.exp(-odds))
+        policy = learner.policy(tradeoff)
+        result = outcome.of_policy(policy, trace)
+        return _Candidate(odds, tradeoff, policy, _mean(result.loss), _mean(result.cost))
+
+    low, high = (math.log(odds / (float(trace.loss.mean()) or 1.0)) for odds in ODDS)
+    found = [candidate(odds) for odds in np.linspace(low, high, COARSE).tolist()]
+    while len(found) < POINTS:
+        # The widest gap on the frontier; the limit plays no part, so what is reachable does not depend on it.
+        gaps = [
+            ((b.cost - a.cost) * (a.loss - b.loss), 0.5 * (a.odds + b.odds))
+            for a, b in pairwise(found)
+            if b.odds - a.odds > CLOSEST
+        ]
+        widest = max(gaps, default=(0.0, 0.0))
+        if widest[0] <= 0.0:
+            break
+        insort(found, candidate(widest[1]), key=lambda c: c.odds)
+    frontier: list[_Candidate] = []
+    for one in sorted(found, key=lambda c: (c.loss, c.cost)):
+        if not frontier or one.cost < frontier[-1].cost:
+            frontier.append(one)
+    return frontier
+
+
+def _provenance(
+    fitting: Trace, testing: Trace, goal: str, limit: float, level: float, chosen: _Tested
+) -> list[tuple[str, str]]:
+    return [
+        ("goal", goal),
+        ("tradeoff", repr(chosen.tradeoff)),
+        ("kind", fitting.kind),
+        ("rows", str(fitting.n)),
+        ("trace", fitting.digest),
+        ("version", _core.build_info["version"]),
+        ("max_loss", repr(limit)),
+        ("delta", repr(level)),
+        ("p_value", repr(chosen.p)),
+        ("held_out_rows", str(testing.n)),
+        ("held_out_trace", testing.digest),
+        ("held_out_loss", repr(chosen.loss)),
+        ("held_out_cost", repr(chosen.cost)),
+        ("tested", str(chosen.tested)),
+    ]
+
+
+def _divergence(a: float, b: float) -> float:
+    """Kullback-Leibler divergence between coins with chances a and b, b in (0, 1)."""
+    first = a * math.log(a / b) if a > 0.0 else 0.0
+    return first + ((1.0 - a) * math.log((1.0 - a) / (1.0 - b)) if a < 1.0 else 0.0)
+
+
+def _binomial_cdf(count: int, n: int, chance: float) -> float:
+    """P(Binomial(n, chance) <= count), chance in (0, 1); O(count)."""
+    if count >= n:
+        return 1.0
+    top = math.lgamma(n + 1) - math.lgamma(count + 1) - math.lgamma(n - count + 1)
+    top += count * math.log(chance) + (n - count) * math.log1p(-chance)
+    j = np.arange(count, 0, -1, dtype=np.float64)
+    # Each term from the one above it.
+    below = np.cumsum(np.log(j / (n - j + 1.0)) + math.log1p(-chance) - math.log(chance))
+    largest = max(0.0, float(below.max(initial=0.0)))
+    total = math.exp(-largest) + float(np.exp(below - largest).sum())
+    return min(1.0, math.exp(min(0.0, top + largest + math.log(total))))
+
+
+def _least_limit(mean: float, level: float, n: int) -> float:
+    """The smallest limit that a mean of n values certifies."""
+    low, high = mean, 1.0
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        if p_value(mean, middle, n) <= level:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _mean(values: Floats) -> float:
+    return math.fsum(values) / values.size
+
+
+def _between(name: str, value: float, most: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValidationError(f"`{name}` must be a number, got {value!r}") from None
+    if not 0.0 < number < most:
+        top = "finite" if most == math.inf else f"below {most:g}"
+        raise ValidationError(f"`{name}` must be above 0 and {top}, got {value}")
+    return number

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ttamer_fast as tt
+from conftest import make_trace
+
+STAGES = ["stage 0", "stage 1", "stage 2", "stage 3"]
+
+
+def gathered(trace: tt.Trace, capacity: int | None, source: str, batch: int = 700, seed: int = 0) -> tt.TraceBuilder:
+    builder = tt.TraceBuilder(trace.stages, trace.kind, capacity=capacity, source=source, seed=seed)
+    for start in range(0, trace.n, batch):
+        part = trace[start : start + batch]
+        builder.append(part.signal, part.loss, part.cost, part.prediction)
+    return builder
+
+
+def varying_cost(trace: tt.Trace, seed: int = 0) -> tt.Trace:
+    cost = trace.cost * np.random.default_rng(seed).exponential(size=(trace.n, trace.k))
+    return tt.Trace(trace.signal, trace.loss, cost, trace.prediction, kind=trace.kind, stages=trace.stages)
+
+
+@pytest.mark.parametrize("capacity", [None, 2000, 5000])
+@pytest.mark.parametrize("labels", [True, False])
+def test_within_the_capacity_it_is_the_plain_trace(capacity: int | None, labels: bool) -> None:
+    trace = make_trace(labels=labels)
+    assert gathered(trace, capacity, "a").build().digest == trace.digest
+    costly = varying_cost(trace)
+    assert gathered(costly, capacity, "a").build().digest == costly.digest
+
+
+def test_merged_builders_are_the_traces_one_after_the_other() -> None:
+    trace = make_trace()
+    one, two = gathered(trace[:900], None, "a"), gathered(trace[900:], None, "b")
+    assert one.merge(two).build().digest == two.merge(one).build().digest == trace.digest
+
+
+def test_any_order_and_grouping_of_merges_gives_the_same() -> None:
+    trace = varying_cost(make_trace(n=4000))
+    parts = [gathered(trace[i::4], 300, f"machine {i}", batch=50 + 37 * i) for i in range(4)]
+    results = set()
+    means = set()
+    for order in permutations(parts):
+        for merged in (order[0].merge(*order[1:]), order[0].merge(order[1]).merge(order[2].merge(order[3]))):
+            built = merged.build()
+            assert built.n == 300
+            results.add(built.digest)
+            means.add((tuple(merged.mean_loss), tuple(merged.mean_cost)))
+    assert len(results) == len(means) == 1
+    assert parts[0].n == 1000
+    assert merged.sources == {f"machine {i}": 1000 for i in range(4)}
+
+
+def test_batches_do_not_matter_and_seeds_do() -> None:
+    trace = make_trace(n=5000)
+    assert gathered(trace, 400, "a", 10).build().digest == gathered(trace, 400, "a", 5000).build().digest
+    assert gathered(trace, 400, "a").build().digest != gathered(trace, 400, "a", seed=1).build().digest
+    assert gathered(trace, 400, "a").build().digest != gathered(trace, 400, "b").build().digest
+
+
+def test_the_sample_is_uniform() -> None:
+    n, capacity, draws = 60, 15, 3000
+    number = np.arange(n, dtype=np.float64)[:, None]
+    count, pairs = np.zeros(n), 0
+    for seed in range(draws):
+        builders = [tt.TraceBuilder(["only"], capacity=capacity, source=source, seed=seed) for source in "ab"]
+        builders[0].append(number[:40], number[:40], [1.0])
+        builders[1].append(number[40:], number[40:], [1.0])
+        kept = builders[0].merge(builders[1]).build().signal.astype(int).ravel()
+        count[kept] += 1
+        pairs += 7 in kept and 50 in kept
+    share = capacity / n
+    scale = math.sqrt(draws * share * (1.0 - share))
+    z = (count - draws * share) / scale
+    assert np.abs(z).max() < 4.5
+    assert 0.6 < z.std() < 1.4
+    both = share * (capacity - 1) / (n - 1)
+    assert abs(pairs - draws * both) < 4.5 * math.sqrt(draws * both)
+
+
+def test_equal_rows_are_sampled_like_others() -> None:
+    """Priorities are not hashes of the content: half the rows are all the same."""
+    signal = np.concatenate([np.zeros(5000), np.random.default_rng(0).random(5000)])[:, None]
+    builder = tt.TraceBuilder(["only"], capacity=1000)
+    builder.append(signal, signal, [1.0])
+    assert abs((builder.build().signal == 0.0).sum() - 500) < 100
+
+
+@given(st.lists(st.floats(0.0, 1e300, allow_subnormal=True), min_size=1, max_size=40), st.integers(1, 7))
+def test_means_are_exact(values: list[float], batch: int) -> None:
+    column = np.array(values)[:, None]
+    builder = tt.TraceBuilder(["only"], capacity=2)
+    for start in range(0, len(values), batch):
+        part = column[start : start + batch]
+        builder.append(part, part, part)
+    exact = float(sum(map(Fraction, values), Fraction(0)) / len(values))
+    assert builder.mean_loss.tolist() == builder.mean_cost.tolist() == [exact]
+    constant = tt.TraceBuilder(["only"])
+    constant.append(column, column, [values[0]])
+    assert constant.mean_cost.tolist() == [values[0]]
+
+
+def test_written_and_read_it_goes_on_where_it_was(tmp_path: Path) -> None:
+    trace = varying_cost(make_trace(n=3000))
+    half = gathered(trace[:1500], 200, "a")
+    half.save(tmp_path / "half.npz")
+    again = tt.TraceBuilder.load(tmp_path / "half.npz")
+    rest = trace[1500:]
+    again.append(rest.signal, rest.loss, rest.cost, rest.prediction)
+    whole = gathered(trace, 200, "a")
+    assert again.build().digest == whole.build().digest
+    assert again.mean_loss.tolist() == whole.mean_loss.tolist()
+    assert again.mean_cost.tolist() == whole.mean_cost.tolist()
+    other = gathered(trace, 200, "b")
+    other.save(tmp_path / "other.npz")
+    merged = again.merge(tt.TraceBuilder.load(tmp_path / "other.npz"))
+    assert merged.build().digest == other.merge(whole).build().digest
+    merged.save(tmp_path / "merged.npz")
+    assert tt.TraceBuilder.load(tmp_path / "merged.npz").build().digest == merged.build().digest
+
+
+def test_nothing_yet(tmp_path: Path) -> None:
+    empty = tt.TraceBuilder(STAGES, "models")
+    assert len(empty) == 0
+    assert np.isnan(empty.mean_loss).all()
+    with pytest.raises(tt.ValidationError, match="nothing has been appended"):
+        empty.build()
+    empty.save(tmp_path / "empty.npz")
+    trace = make_trace()
+    full = gathered(trace, None, "a")
+    for merged in (empty.merge(full), full.merge(tt.TraceBuilder.load(tmp_path / "empty.npz"))):
+        assert merged.build().digest == trace.digest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"stages": []}, "`stages` must be a sequence of at least one name, got []"),
+        ({"stages": "small"}, "`stages` must be a sequence of at least one name, got 'small'"),
+        ({"stages": ["a", "a"]}, "`stages` entry 1 must differ from the others, got 'a' again"),
+        ({"kind": "line"}, "`kind` must be 'exits' or 'models', got 'line'"),
+        ({"capacity": 0}, "`capacity` must be None or an integer of at least 1, got 0"),
+        ({"source": 3}, "`source` must be a string, got int"),
+        ({"seed": -1}, "`seed` must be an integer in [0, 2**64), got -1"),
+    ],
+)
+def test_builders_that_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(tt.ValidationError) as raised:
+        tt.TraceBuilder(**({"stages": STAGES} | arguments))
+    assert str(raised.value) == message
+
+
+def test_batches_that_are_refused_leave_no_trace() -> None:
+    trace = make_trace()
+    builder = gathered(trace, None, "a")
+    with pytest.raises(tt.ValidationError, match="`loss` row 0 column 0 must be finite and at least 0, got -1"):
+        builder.append(trace.signal, trace.loss - 1.0, trace.cost, trace.prediction)
+    with pytest.raises(tt.ValidationError, match="`prediction` must be in all batches or in none"):
+        builder.append(trace.signal, trace.loss, trace.cost)
+    with pytest.raises(tt.ValidationError, match="`stages` must have 3 names, got 4"):
+        builder.append(trace.signal[:, :3], trace.loss[:, :3], trace.cost[:3])
+    assert builder.build().digest == trace.digest
+
+
+def test_merges_that_are_refused() -> None:
+    trace = make_trace()
+    builder = gathered(trace, 50, "a")
+    for other, message in [
+        (gathered(trace, 50, "a"), "entry 0 must have sources of its own, got 'a' again"),
+        (gathered(trace, 60, "b"), "entry 0 must have the capacity 50, got 60"),
+        (gathered(trace, 50, "b", seed=1), "entry 0 must have the seed 0, got 1"),
+        (gathered(make_trace(k=3), 50, "b"), "entry 0 must have the stages"),
+        (gathered(make_trace(kind="exits"), 50, "b"), "entry 0 must have the kind 'models', got 'exits'"),
+        (gathered(make_trace(labels=False), 50, "b"), "entry 0 must have predictions exactly if"),
+        (trace, "entry 0 must be a TraceBuilder, got Trace"),
+    ]:
+        with pytest.raises(tt.ValidationError, match=message):
+            builder.merge(other)  # type: ignore[arg-type]
+
+
+def test_files_that_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trace.npz"
+    with pytest.raises(tt.ValidationError, match=r"cannot read .* as a trace builder"):
+        tt.TraceBuilder.load(path)
+    make_trace().save(path)
+    with pytest.raises(tt.ValidationError, match=r"cannot read .* as a trace builder"):
+        tt.TraceBuilder.load(path)
+    builder = gathered(make_trace(), 50, "a")
+    with pytest.raises(tt.ValidationError, match=r"`path` must end in \.npz"):
+        builder.save(tmp_path / "builder.csv")
+    with pytest.raises(tt.ValidationError, match="cannot write"):
+        builder.save(tmp_path / "absent" / "builder.npz")
+    builder.save(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(tt.ValidationError, match="cannot read"):
+        tt.TraceBuilder.load(path)
