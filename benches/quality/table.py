@@ -15,7 +15,7 @@ from pathlib import Path
 
 import ttamer_fast as tt
 
-TRADEOFFS = (0.70, 0.87, 0.95, 0.985)
+TRADEOFFS = (0.50, 0.70, 0.80, 0.87, 0.92, 0.95, 0.97, 0.985)
 TRACES = Path(__file__).parents[2].parent / "shared" / "traces"
 ROWS = 20_000
 REFERENCE = "threshold"
