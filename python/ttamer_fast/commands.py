@@ -119,7 +119,9 @@ def fit_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the policy.")],
     tradeoff: Annotated[float | None, typer.Option(help="Weight of the loss against the cost, 0 to 1.")] = None,
     max_cost: Annotated[float | None, typer.Option(help="Largest mean cost, in the trace's unit.")] = None,
-    max_loss: Annotated[float | None, typer.Option(help="Largest mean loss.")] = None,
+    max_loss: Annotated[
+        str | None, typer.Option(help="Largest mean loss, or last+X: X above the last stage's.")
+    ] = None,
     graph: Annotated[Graph, typer.Option(help="Which stage may be next.")] = Graph.AUTO,
     estimator: Annotated[Estimator, typer.Option(help="How indices are fitted.")] = Estimator.AUTO,
     recall: Annotated[Recall, typer.Option(help="May an earlier answer be returned?")] = Recall.AUTO,
@@ -133,7 +135,7 @@ def fit_command(
         read_trace(trace, loss=loss, kind=kind),
         tradeoff=tradeoff,
         max_cost=max_cost,
-        max_loss=max_loss,
+        max_loss=_number_or_text(max_loss),
         graph=graph,
         estimator=estimator,
         recall="auto" if recall is Recall.AUTO else recall is Recall.YES,
@@ -239,6 +241,7 @@ def _summary(policy: Policy) -> dict[str, Any]:
         "bytes": len(policy.to_bytes()),
         "digest": policy.digest,
         "provenance": policy.provenance,
+        "report": policy.report,
     }
 
 
@@ -247,6 +250,7 @@ def _policy_text(policy: Policy) -> str:
     lines = [f"{len(policy.stages)} stages: {', '.join(policy.stages)}"]
     lines += [f"{name:<10}{summary[name]}" for name in ("method", "graph", "recall", "value", "bytes", "digest")]
     lines += [f"{name:<10}{value}" for name, value in policy.provenance.items()]
+    lines += [_candidate_text(candidate) for candidate in policy.report]
     rule = policy.describe()["rule"]
     decisions = rule.get("decisions", [])
     lines += [_decision_text(row) for row in decisions[:MOST_DECISIONS]]
@@ -262,6 +266,22 @@ def _policy_text(policy: Policy) -> str:
     if rule["type"] == "dag":
         lines.append(f"{len(rule['action'])} situations, one action each: see --json")
     return "\n".join(lines)
+
+
+def _candidate_text(candidate: dict[str, Any]) -> str:
+    """One method that cross-validation compared: its objective, and how far that is from the default fit's."""
+    mark = "chosen" if candidate["chosen"] else f"{candidate['difference']:+.4g} ± {candidate['standard_error']:.2g}"
+    return f"candidate {candidate['name']}: {candidate['objective']:.4g} ({mark})"
+
+
+def _number_or_text(value: str | None) -> float | str | None:
+    """A number given as an option, or the text itself where it is none."""
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def _decision_text(row: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ def fit(
     *,
     tradeoff: float | None = None,
     max_cost: float | None = None,
-    max_loss: float | None = None,
+    max_loss: float | str | None = None,
     graph: str = "auto",
     estimator: str = "auto",
     recall: bool | str = "auto",
@@ -48,8 +48,9 @@ def fit(
     max_cost : float, optional
         Least mean loss within this mean cost per request, in the unit of the trace: both on the trace and, up to
         100,000 rows, on rows held back.
-    max_loss : float, optional
-        Least mean cost within this mean loss, likewise.
+    max_loss : float or str, optional
+        Least mean cost within this mean loss, likewise; ``"last+0.01"``: within 0.01 of always answering with the last
+        stage.
     graph : {"auto", "line", "skip"}
         ``"line"``: the next stage is the following one; ``"skip"``: any later one, chosen request by request;
         ``"auto"``: the line for exits; for models any stage in any order, dropping those not worth having.
@@ -115,7 +116,7 @@ def fit(
         return learner.policy(share, f"tradeoff={share!r}")
     if max_cost is not None:
         return _within_budget(learner, _budget("max_cost", max_cost), "cost")
-    return _within_budget(learner, _budget("max_loss", max_loss), "loss")
+    return _within_budget(learner, _loss_budget(max_loss, counted), "loss")
 
 
 def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
@@ -274,11 +275,21 @@ def _weights(weight: ArrayLike | None, n: int) -> Floats | None:
     return array
 
 
-def _goals(tradeoff: float | None, max_cost: float | None, max_loss: float | None) -> dict[str, float | None]:
+def _goals(tradeoff: object, max_cost: object, max_loss: object) -> dict[str, object]:
     return {"tradeoff": tradeoff, "max_cost": max_cost, "max_loss": max_loss}
 
 
-def _budget(name: str, value: float | None) -> float:
+def _loss_budget(value: float | str | None, counted: _Counted) -> float:
+    """A largest mean loss, absolute or relative to always answering with the last stage."""
+    if not isinstance(value, str):
+        return _budget("max_loss", value)
+    start, plus, excess = value.partition("+")
+    if start.strip() != "last" or not plus:
+        raise ValidationError(f"`max_loss` must be a number or 'last+<number>', got {value!r}")
+    return counted.mean(counted.trace.loss[:, -1]) + _budget("max_loss", excess)
+
+
+def _budget(name: str, value: float | str | None) -> float:
     try:
         budget = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
