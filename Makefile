@@ -19,7 +19,7 @@ test: $(VENV)/test
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest
 
-bench: $(VENV)/test
+bench: $(VENV)/bench
 	cargo bench -p ttamer --bench '*'
 	$(PYTHON) -m pytest benches --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name
 	$(PYTHON) benches/solve.py --output benches/solve.md
