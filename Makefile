@@ -19,9 +19,10 @@ test: $(VENV)/test
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest
 
-bench: $(VENV)/test
+bench: $(VENV)/bench
 	cargo bench -p ttamer --bench '*'
 	$(PYTHON) -m pytest benches --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name
+	$(PYTHON) benches/solve.py --output benches/solve.md
 	@if command -v valgrind > /dev/null; then $(PYTHON) benches/instructions.py; \
 	else echo "valgrind is not installed: the budget of instructions is not checked"; fi
 	@if test -d ../shared/traces; then $(PYTHON) benches/quality/table.py --output benches/quality/table.md; \

@@ -148,7 +148,7 @@ def aggregated(rounds: int) -> list[str]:
     P = 0.9 * P / P.sum(axis=1, keepdims=True) + 0.1 * rng.dirichlet(np.full(STATES, 0.5), STATES)
     rows = [np.full((1, STATES), 1.0 / STATES)] + [P] * (STAGES - 1)
     loss, cost = (
-        [np.clip(place + rng.normal(0.0, 0.1, STATES), 0.0, None) for _ in range(STAGES)],
+        [np.clip(place + rng.normal(0.0, 0.1, STATES), 0.0, 1.0).round(3) for _ in range(STAGES)],
         np.full(STAGES, 0.01),
     )
     true = tt.Model.line(loss, cost, rows)

@@ -49,8 +49,8 @@ def aggregate(
     """Approximate a line or skip graph with large transition matrices by one with `meta_states` meta-states.
 
     Each (K, K') transition P becomes U V with U (K, q) and V (q, K'), fitted by non-negative factorisation and scaled
-    to row-stochastic factors. Products with it take about 2 q / K of the work of a full product; as a dense solve skips
-    most of its product anyway, expect it to pay below q = K / 5. What the resulting policy is worth on the true model is
+    to row-stochastic factors. A product with it takes 2 q / K of the work of a full one; as a dense solve skips most of
+    its product anyway, it pays for small q only. What the resulting policy is worth on the true model is
     `tt.verify(true_model, policy).value`, exactly.
 
     Parameters
