@@ -38,7 +38,9 @@ def test_provenance_says_what_a_policy_is_made_from(trace: tt.Trace) -> None:
         ({"tradeoff": "high"}, "`tradeoff` must be a number between 0 and 1, got 'high'"),
         ({"max_cost": -1.0}, "`max_cost` must be finite and at least 0, got -1.0"),
         ({"max_loss": math.inf}, "`max_loss` must be finite and at least 0, got inf"),
-        ({"max_loss": "low"}, "`max_loss` must be a number, got 'low'"),
+        ({"max_loss": "low"}, "`max_loss` must be a number or 'last+<number>', got 'low'"),
+        ({"max_loss": "last+low"}, "`max_loss` must be a number, got 'low'"),
+        ({"max_loss": "last+-1"}, "`max_loss` must be finite and at least 0, got -1"),
         ({"tradeoff": 0.9, "graph": "tree"}, "`graph` must be one of 'auto', 'line', 'skip', got 'tree'"),
         (
             {"tradeoff": 0.9, "estimator": "bins"},
@@ -195,3 +197,11 @@ def test_graphs(graph: str) -> None:
     assert (policy.replay(trace.signal, trace.prediction).answer >= 0).all()
     with pytest.raises(tt.ValidationError, match="needs the estimator 'pathwise'"):
         tt.fit(trace, tradeoff=0.9, graph="skip", estimator="markov")
+
+
+def test_a_loss_goal_relative_to_the_last_stage() -> None:
+    trace = make_trace(2000, 4, seed=5)
+    last = float(trace.loss[:, -1].mean())
+    relative, absolute = tt.fit(trace, max_loss="last + 0.02"), tt.fit(trace, max_loss=last + 0.02)
+    assert relative.to_bytes() == absolute.to_bytes()
+    assert tt.evaluate(relative, trace).loss <= last + 0.02

@@ -115,11 +115,11 @@ def fit_certified(
         kind=fitting.kind,
         stages=list(fitting.stages),
         graph=graph,
-        recall=recall is not False,
     )
+    recalls = None if recall == "auto" else bool(recall)
     goal = f"max_loss={limit!r}, delta={level!r}"
     chosen: _Tested | None = None
-    for tested, candidate in enumerate(_candidates(learner, fitting), start=1):
+    for tested, candidate in enumerate(_candidates(learner, fitting, recalls), start=1):
         result = outcome.of_policy(candidate.policy, testing)
         loss = _mean(result.loss)
         p = p_value(loss / scale, limit / scale, testing.n)
@@ -134,7 +134,7 @@ def fit_certified(
         chosen = _Tested(candidate.tradeoff, p, loss, _mean(result.cost), tested)
     if chosen is None:
         raise ValidationError("`trace` leads to no policy")
-    return learner.policy(chosen.tradeoff, _provenance(fitting, testing, goal, limit, level, chosen))
+    return learner.policy(chosen.tradeoff, recalls, _provenance(fitting, testing, goal, limit, level, chosen))
 
 
 def p_value(mean: float, limit: float, n: int) -> float:
