@@ -165,12 +165,12 @@ class _Tested:
     tested: int
 
 
-def _candidates(learner: _core.Learner, trace: Trace) -> list[_Candidate]:
+def _candidates(learner: _core.Learner, trace: Trace, recall: bool | None) -> list[_Candidate]:
     """Policies that no other beats in both loss and cost on the fitting part, from the safest to the cheapest."""
 
     def candidate(odds: float) -> _Candidate:
         tradeoff = 1.0 / (1.0 + math.exp(-odds))
-        policy = learner.policy(tradeoff)
+        policy = learner.policy(tradeoff, recall)
         result = outcome.of_policy(policy, trace)
         return _Candidate(odds, tradeoff, policy, _mean(result.loss), _mean(result.cost))
 
