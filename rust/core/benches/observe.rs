@@ -23,8 +23,21 @@ fn online(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("online");
     group.throughput(Throughput::Elements(observed));
-    group.bench_function("requests, per observation", |b| {
+    group.bench_function("observe, start included", |b| {
         b.iter(|| rows().map(|(signal, label)| request(&policy, black_box(signal), label)).sum::<usize>());
+    });
+    group.bench_function("observe, run reused", |b| {
+        let mut run = policy.start();
+        b.iter(|| {
+            let answers = rows().map(|(signal, label)| {
+                run.restart();
+                while let Some(stage) = run.next() {
+                    run.observe(black_box(signal)[stage], Some(label[stage])).unwrap();
+                }
+                run.answer().unwrap()
+            });
+            answers.sum::<usize>()
+        });
     });
     group.throughput(Throughput::Elements(ROWS as u64));
     group.bench_function("replay, per request", |b| b.iter(|| policy.replay(&signal, Some(&label)).unwrap()));

@@ -139,6 +139,12 @@ impl Run<'_> {
         self.policy.expected_loss(self.state.flat())
     }
 
+    /// Makes this the run of a new request.
+    #[inline]
+    pub fn restart(&mut self) {
+        self.policy.begin_again(&mut self.state);
+    }
+
     /// What the stage `next()` reports; returns the new `next()`. A NaN signal is "no information".
     ///
     /// # Errors
