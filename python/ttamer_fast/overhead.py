@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._core import Policy, ValidationError
+from .baselines import threshold as threshold_policy
 from .fitting import fit
 from .trace import Trace
 
@@ -18,6 +19,7 @@ __all__ = ["Overhead", "measure_overhead", "synthetic_trace"]
 REPEATS = 7
 CORE_REPEATS = 20
 CALL_ROWS = 2_000
+FLOOR_TRADEOFF = 0.97
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Overhead:
 
     core_ns : an observation in the Rust core, start of the request included.
     call_ns : a consulted stage, by `start` and `observe` from a Python loop.
+    floor_ns : the same with a single confidence threshold: what the interpreter and the binding cost.
     python_ns : a stage of the same loop around a Python function that compares with one threshold.
     batch_ns : a request, its first observation in a batch.
     numpy_ns : a request of numpy's ``(signal >= threshold).nonzero()``.
@@ -36,6 +39,7 @@ class Overhead:
     stages: int
     core_ns: float
     call_ns: float
+    floor_ns: float
     python_ns: float
     batch_ns: float
     numpy_ns: float
@@ -56,6 +60,7 @@ class Overhead:
                 f"{self.requests} requests, {self.stages} stages",
                 f"core    {self.core_ns:8.1f} ns an observation in the Rust core, start of the request included",
                 f"call    {self.call_ns:8.1f} ns a consulted stage",
+                f"        {self.floor_ns:8.1f} ns with a policy that only compares with a threshold: the floor",
                 f"        {self.python_ns:8.1f} ns for a Python threshold function (ratio {self.call_ratio:.2f})",
                 f"batch   {self.batch_ns:8.2f} ns a request, first observation",
                 f"        {self.numpy_ns:8.2f} ns for numpy's (signal >= threshold).nonzero()",
@@ -116,6 +121,7 @@ def measure_overhead(policy: Policy | None = None, trace: Trace | None = None) -
         stages=trace.k,
         core_ns=policy._observe_ns(trace.signal, core_labels, CORE_REPEATS),
         call_ns=call,
+        floor_ns=_calls(threshold_policy(trace, FLOOR_TRADEOFF), trace)[0],
         python_ns=python,
         batch_ns=_best(batch, 5) / trace.n,
         numpy_ns=_best(lambda: (first >= threshold).nonzero(), 20) / trace.n,
