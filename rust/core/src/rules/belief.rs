@@ -93,7 +93,7 @@ impl Node {
     }
 }
 
-/// Posterior logit of a member with this label, where every signal and label is known.
+/// Posterior logit of a member with this label, not yet limited, where every signal and label is known.
 #[inline]
 fn posterior<const M: usize>(label: i64, witnesses: &[Witness; M], seen: &[Seen; M]) -> f64 {
     let mut logit = 0.0;
@@ -101,7 +101,7 @@ fn posterior<const M: usize>(label: i64, witnesses: &[Witness; M], seen: &[Seen;
         let line = if label == other.label { equal } else { differ };
         logit += line.offset + line.slope * other.logit;
     }
-    logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+    logit
 }
 
 /// The same where signals or labels may be missing: a stage without a signal agrees with nobody.
@@ -119,7 +119,7 @@ fn posterior_of_some(own: &Seen, witnesses: &[Witness], seen: &[Seen], missing: 
         };
         logit += line.offset + line.slope * if other.is_known() { other.logit } else { missing(i) };
     }
-    logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+    logit
 }
 
 /// Calibration, weights and indices of a fitted policy.
@@ -269,7 +269,7 @@ impl BeliefRule {
                 best = (logit, *stage);
             }
         }
-        best
+        (best.0.clamp(-LOGIT_LIMIT, LOGIT_LIMIT), best.1)
     }
 
     /// The same where signals or labels are missing: a stage without a signal answers only if no member has one.
@@ -297,7 +297,7 @@ impl BeliefRule {
                 }
             }
         }
-        best
+        (best.0.clamp(-LOGIT_LIMIT, LOGIT_LIMIT), best.1)
     }
 
     /// The logit that an unknown signal of `stage` counts as.
