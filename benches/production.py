@@ -1,0 +1,150 @@
+"""What certificates, drift monitors and trace builders are worth on recorded traces: the figures of docs/production.md.
+
+usage: python benches/production.py [--traces FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+import ttamer_fast as tt
+
+TRACES = Path(__file__).parents[2] / "shared" / "traces"
+TRADEOFF = 0.95
+ROWS = 20_000
+
+
+def read(file: Path) -> tt.Trace:
+    kind = "exits" if "minilm" in file.stem else "models"
+    trace = tt.read_trace(file, kind=kind)
+    return trace.rows(np.random.default_rng(0).permutation(trace.n)[:ROWS])
+
+
+def certificates(files: list[Path], draws: int = 20) -> Iterator[str]:
+    """Two points above the loss of the best stage: a third fits, a third certifies, a third checks."""
+    yield "| trace | rows of each part | ε | certified | loss above ε on the check | mean loss | cost, share of all |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for file in files:
+        trace = read(file)
+        limit = float(trace.loss.mean(axis=0).min()) + 0.02
+        losses, costs = [], []
+        for seed in range(draws):
+            calibration, test = trace.split(1.0 / 3.0, seed)
+            try:
+                policy = tt.fit_certified(calibration, max_loss=limit, delta=0.1, seed=seed)
+            except tt.ValidationError:
+                continue
+            result = tt.evaluate(policy, test)
+            losses.append(result.loss)
+            costs.append(result.cost / trace.full_cost)
+        above = sum(loss > limit for loss in losses)
+        means = f"{np.mean(losses):.4f} | {np.mean(costs):.3f}" if losses else "- | -"
+        size = calibration.n // 2
+        yield f"| {file.stem} | {size} | {limit:.4f} | {len(losses)} of {draws} | {above} | {means} |"
+
+
+def drift(files: list[Path], draws: int = 40) -> Iterator[str]:
+    yield "| reference | stream | alarms, α = 0.05 | median requests to the alarm |"
+    yield "| --- | --- | --- | --- |"
+    for file in files:
+        train, rest = read(file).split(0.75, 7)
+        policy = tt.fit(train, tradeoff=TRADEOFF)
+        alarms = 0
+        for seed in range(draws):
+            both = rest.rows(np.random.default_rng(seed).permutation(rest.n))
+            half = both.n // 2
+            alarms += alarm(policy, both[:half], both[half:], 0.05, seed).alarm
+        yield f"| {file.stem} | its other half | {alarms} of {draws} | |"
+    named = {file.stem: file for file in files}
+    if {"sst2_minilm", "tweets_minilm"} <= named.keys():
+        train, reference = read(named["sst2_minilm"]).split(0.5, 0)
+        policy = tt.fit(train, tradeoff=TRADEOFF)
+        other = read(named["tweets_minilm"])
+        monitors = []
+        for seed in range(draws):
+            stream = other.rows(np.random.default_rng(seed).permutation(other.n))
+            monitors.append(alarm(policy, reference, stream, 0.05, seed))
+        raised = [at for one in monitors if (at := one.alarmed_at) is not None]
+        yield f"| sst2_minilm | tweets_minilm | {len(raised)} of {draws} | {np.median(raised):.0f} |"
+        stages = [stage for one in monitors if (stage := one.report().stage) is not None]
+        counts = ", ".join(f"{name} {stages.count(name)}" for name in sorted(set(stages)))
+        yield f"\nstages named: {counts}; {cost(policy, reference)}"
+
+
+def alarm(policy: tt.Policy, reference: tt.Trace, stream: tt.Trace, alpha: float, seed: int) -> tt.DriftMonitor:
+    monitor = tt.DriftMonitor.fit(policy, reference, alpha=alpha, seed=seed)
+    replay = policy.replay(stream.signal, stream.prediction)
+    monitor.update_replay(replay, stream.signal, stream.prediction)
+    return monitor
+
+
+def cost(policy: tt.Policy, trace: tt.Trace) -> str:
+    monitor = tt.DriftMonitor.fit(policy, trace)
+    replay = policy.replay(trace.signal, trace.prediction)
+    batch = min(timed(lambda: monitor.update_replay(replay, trace.signal, trace.prediction)) for _ in range(5))
+    seen = []
+    for row, run in zip(trace.signal[:2000], replay.consulted, strict=False):
+        seen.append({int(stage): float(row[stage]) for stage in np.flatnonzero(run)})
+    answers = replay.answer.tolist()
+
+    def single() -> None:
+        for signal, answer in zip(seen, answers, strict=False):
+            monitor.update(signal, answer)
+
+    alone = min(timed(single) for _ in range(5))
+    return f"{1e6 * batch / trace.n:.1f} µs a request in batches, {1e6 * alone / len(seen):.0f} µs one by one"
+
+
+def capacities(files: list[Path], draws: int = 8) -> Iterator[str]:
+    sizes = (300, 1000, 3000, 10_000)
+    yield "| trace | rows | objective of all rows |" + "".join(f" capacity {size} |" for size in sizes)
+    yield "| --- | --- | --- |" + " --- |" * len(sizes)
+    for file in files:
+        trace = read(file)
+        cells = []
+        whole = []
+        for size in sizes:
+            differences = []
+            for seed in range(draws):
+                train, test = trace.split(0.4, seed)
+                if size >= train.n:
+                    break
+                builder = tt.TraceBuilder(train.stages, train.kind, capacity=size, seed=seed)
+                builder.append(train.signal, train.loss, train.cost, train.prediction)
+                ours, all_rows = (
+                    1000.0 * tt.evaluate(tt.fit(part, tradeoff=TRADEOFF), test).objective
+                    for part in (builder.build(), train)
+                )
+                differences.append(ours - all_rows)
+                whole.append(all_rows)
+            error = np.std(differences, ddof=1) / np.sqrt(draws) if differences else 0.0
+            cells.append(f"{np.mean(differences):+.1f} ± {error:.1f}" if differences else "")
+        yield f"| {file.stem} | {train.n} | {np.mean(whole):.1f} | {' | '.join(cells)} |"
+
+
+def timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--traces", type=Path, default=TRACES, help="folder of .npz files")
+    given = parser.parse_args()
+    files = sorted(given.traces.glob("*.npz"))
+    if not files:
+        parser.error(f"no .npz files in {given.traces}")
+    for part in (certificates, drift, capacities):
+        print(f"\n{part.__name__}\n")
+        for line in part(files):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
