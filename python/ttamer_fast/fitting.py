@@ -18,6 +18,7 @@ from .trace import Trace
 
 __all__ = ["fit"]
 
+GOALS = ("`tradeoff`", "`max_cost`", "`max_loss`", "`certify`")
 GRAPHS = ("auto", "line", "skip")
 ESTIMATORS = ("auto", "pathwise", "markov")
 SEARCH_STEPS = 12
@@ -31,6 +32,7 @@ def fit(
     tradeoff: float | None = None,
     max_cost: float | None = None,
     max_loss: float | str | None = None,
+    certify: tuple[float, float] | None = None,
     graph: str = "auto",
     estimator: str = "auto",
     recall: bool | str = "auto",
@@ -51,6 +53,9 @@ def fit(
     max_loss : float or str, optional
         Least mean cost within this mean loss, likewise; ``"last+0.01"``: within 0.01 of always answering with the last
         stage.
+    certify : (float, float), optional
+        (ε, δ): the cheapest policy whose mean loss on further requests is at most ε with probability 1 − δ over the
+        trace, half of which is held out; :func:`fit_certified` with its other options at their defaults.
     graph : {"auto", "line", "skip"}
         ``"line"``: the next stage is the following one; ``"skip"``: any later one, chosen request by request;
         ``"auto"``: the line for exits; for models any stage in any order, dropping those not worth having.
@@ -96,13 +101,15 @@ def fit(
     """
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
-    given = [name for name, goal in _goals(tradeoff, max_cost, max_loss).items() if goal is not None]
+    given = [name for name, goal in _goals(tradeoff, max_cost, max_loss, certify).items() if goal is not None]
     if len(given) != 1:
         got = " and ".join(f"`{name}`" for name in given) or "none"
-        raise ValidationError(f"exactly one of `tradeoff`, `max_cost` and `max_loss` must be given, got {got}")
+        raise ValidationError(f"exactly one of {', '.join(GOALS)} must be given, got {got}")
     recalls = _recall(recall)
     _one_of("graph", graph, GRAPHS)
     _check_seed(seed)
+    if certify is not None:
+        return _certified(trace, certify, graph, estimator, recall, weight, seed)
     counted = _Counted(trace, _weights(weight, trace.n))
     learner: _Learner
     if _one_of("estimator", estimator, ESTIMATORS) == "markov":
@@ -117,6 +124,26 @@ def fit(
     if max_cost is not None:
         return _within_budget(learner, _budget("max_cost", max_cost), "cost")
     return _within_budget(learner, _loss_budget(max_loss, counted), "loss")
+
+
+def _certified(
+    trace: Trace,
+    certify: tuple[float, float],
+    graph: str,
+    estimator: str,
+    recall: bool | str,
+    weight: ArrayLike | None,
+    seed: int,
+) -> Policy:
+    from .certification import fit_certified
+
+    if estimator == "markov" or weight is not None:
+        raise ValidationError("`certify` must be given without `weight` and with the estimator 'pathwise'")
+    try:
+        limit, delta = certify
+    except (TypeError, ValueError):
+        raise ValidationError(f"`certify` must be a pair (epsilon, delta), got {certify!r}") from None
+    return fit_certified(trace, max_loss=limit, delta=delta, graph=graph, recall=recall, seed=seed)
 
 
 def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
@@ -275,8 +302,8 @@ def _weights(weight: ArrayLike | None, n: int) -> Floats | None:
     return array
 
 
-def _goals(tradeoff: object, max_cost: object, max_loss: object) -> dict[str, object]:
-    return {"tradeoff": tradeoff, "max_cost": max_cost, "max_loss": max_loss}
+def _goals(tradeoff: object, max_cost: object, max_loss: object, certify: object) -> dict[str, object]:
+    return {"tradeoff": tradeoff, "max_cost": max_cost, "max_loss": max_loss, "certify": certify}
 
 
 def _loss_budget(value: float | str | None, counted: _Counted) -> float:
