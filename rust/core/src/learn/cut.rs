@@ -35,7 +35,7 @@ pub fn threshold(belief: &[f64], stop: &[f64], go: &[f64]) -> f64 {
     for q in 0..=edges.len() {
         sum += chunks.iter().map(|gains| gains[q]).sum::<f64>();
         let threshold = match (edges.get(q), edges.get(q + 1)) {
-            (Some(here), Some(above)) => here + 0.5 * (above - here),
+            (Some(here), Some(above)) => between(*here, *above),
             _ => f64::INFINITY,
         };
         if sum <= best.0 {
@@ -43,6 +43,12 @@ pub fn threshold(belief: &[f64], stop: &[f64], go: &[f64]) -> f64 {
         }
     }
     best.1
+}
+
+/// A number at or above `here` and below `above`, about half-way where both are finite.
+fn between(here: f64, above: f64) -> f64 {
+    let middle = 0.5 * here.max(f64::MIN) + 0.5 * above.min(f64::MAX);
+    if middle < above { middle.max(here) } else { here }
 }
 
 #[cfg(test)]
@@ -63,6 +69,19 @@ mod tests {
         let belief: Vec<f64> = (0..100).map(f64::from).collect();
         assert_eq!(threshold(&belief, &[1.0; 100], &[0.0; 100]), f64::NEG_INFINITY);
         assert_eq!(threshold(&belief, &[0.0; 100], &[1.0; 100]), f64::INFINITY);
+    }
+
+    #[test]
+    fn infinite_beliefs_have_a_threshold_too() {
+        let infinite = [f64::NEG_INFINITY, f64::INFINITY];
+        for (here, above) in
+            [(infinite[0], 1.0), (1.0, infinite[1]), (infinite[0], infinite[1]), (1.0, 1.0_f64.next_up())]
+        {
+            let found = between(here, above);
+            assert!(here <= found && found < above, "{found} is not in [{here}, {above})");
+        }
+        let found = threshold(&infinite, &[0.0, 2.0], &[1.0, 1.0]);
+        assert!(found.is_finite(), "{found}");
     }
 
     #[test]
