@@ -12,6 +12,7 @@ import numpy as np
 from . import _core, outcome
 from ._core import Policy, ValidationError
 from .arrays import Floats, first_bad
+from .fitting import ODDS, check_recall, check_seed, learner_of
 from .trace import Trace
 
 __all__ = ["fit_certified"]
@@ -19,8 +20,6 @@ __all__ = ["fit_certified"]
 POINTS = 40
 COARSE = 10
 CLOSEST = 1e-3
-ODDS = (1e-3, 1e5)
-"""Loss weight over cost weight, relative to the mean loss, between which candidates are fitted."""
 BISECTIONS = 50
 
 
@@ -98,25 +97,14 @@ def fit_certified(
     scale = _between("largest_loss", largest_loss, math.inf)
     limit = _between("max_loss", max_loss, scale)
     level = _between("delta", delta, 1.0)
-    if recall != "auto" and not isinstance(recall, bool):
-        raise ValidationError(f"`recall` must be True, False or 'auto', got {recall!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
-        raise ValidationError(f"`seed` must be an integer in [0, 2**64), got {seed!r}")
+    recalls = check_recall(recall)
+    check_seed(seed)
     too_large = trace.loss > scale
     if too_large.any():
         where, given = first_bad(trace.loss, too_large)
         raise ValidationError(f"`trace` loss{where} must be at most `largest_loss` {scale:g}, got {given}")
     fitting, testing = trace.split(_between("held_out", held_out, 1.0), seed)
-    learner = _core.Learner(
-        fitting.signal,
-        fitting.loss,
-        fitting.mean_cost,
-        fitting.prediction,
-        kind=fitting.kind,
-        stages=list(fitting.stages),
-        graph=graph,
-    )
-    recalls = None if recall == "auto" else bool(recall)
+    learner = learner_of(fitting, graph)
     goal = f"max_loss={limit!r}, delta={level!r}"
     chosen: _Tested | None = None
     for tested, candidate in enumerate(_candidates(learner, fitting, recalls), start=1):

@@ -105,9 +105,9 @@ def fit(
     if len(given) != 1:
         got = " and ".join(f"`{name}`" for name in given) or "none"
         raise ValidationError(f"exactly one of {', '.join(GOALS)} must be given, got {got}")
-    recalls = _recall(recall)
+    recalls = check_recall(recall)
     _one_of("graph", graph, GRAPHS)
-    _check_seed(seed)
+    check_seed(seed)
     if certify is not None:
         return _certified(trace, certify, graph, estimator, recall, weight, seed)
     counted = _Counted(trace, _weights(weight, trace.n))
@@ -218,23 +218,27 @@ class _Tuned:
         return None
 
 
+def learner_of(trace: Trace, graph: str, weight: Floats | None = None) -> _core.Learner:
+    """Calibration and beliefs of a trace, from which the core makes a policy for any trade-off."""
+    return _core.Learner(
+        trace.signal,
+        trace.loss,
+        trace.mean_cost,
+        trace.prediction,
+        kind=trace.kind,
+        stages=list(trace.stages),
+        graph=graph,
+        weight=weight,
+    )
+
+
 class _Default:
     """The default fit; trade-offs share calibration and beliefs."""
 
     def __init__(self, counted: _Counted, graph: str, recall: bool | None) -> None:
         self.counted = counted
         self.recall = recall
-        trace = counted.trace
-        self._learner = _core.Learner(
-            trace.signal,
-            trace.loss,
-            trace.mean_cost,
-            trace.prediction,
-            kind=trace.kind,
-            stages=list(trace.stages),
-            graph=graph,
-            weight=counted.weight,
-        )
+        self._learner = learner_of(counted.trace, graph, counted.weight)
 
     def policy(self, tradeoff: float, goal: str) -> Policy:
         # What is estimated for a budget is the default itself, not what it might be replaced by.
@@ -332,7 +336,8 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def _recall(value: bool | str) -> bool | None:
+def check_recall(value: bool | str) -> bool | None:
+    """`recall` as the core takes it, None for "auto", or a ValidationError."""
     if value is True or value is False:
         return value
     if value == "auto":
@@ -340,6 +345,7 @@ def _recall(value: bool | str) -> bool | None:
     raise ValidationError(f"`recall` must be True, False or 'auto', got {value!r}")
 
 
-def _check_seed(value: int) -> None:
+def check_seed(value: int) -> None:
+    """A ValidationError unless `seed` fits in 64 bits without a sign."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**64:
         raise ValidationError(f"`seed` must be an integer in [0, 2**64), got {value!r}")

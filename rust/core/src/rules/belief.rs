@@ -200,7 +200,7 @@ impl BeliefRule {
 
     /// The stage of `node` reports: remember and weigh, without deciding.
     #[inline]
-    pub fn report(&self, node: &Node, flat: &mut FlatState, seen: &mut [Seen; SLOTS], signal: f64, label: i64) {
+    fn report(&self, node: &Node, flat: &mut FlatState, seen: &mut [Seen; SLOTS], signal: f64, label: i64) {
         let sensor = self.sensor.get(usize::from(node.stage));
         let logit = sensor.map_or(f64::INFINITY, |sensor| sensor.read(signal, label));
         let report = Seen { logit, label };
