@@ -21,6 +21,7 @@ __all__ = [
     "ValidationError",
     "build_info",
     "fit",
+    "mix",
     "solve",
     "verify",
 ]
@@ -86,12 +87,15 @@ class Learner:
         kind: str,
         stages: list[str],
         graph: str = "auto",
+        order: list[int] | None = None,
         weight: NDArray[np.float64] | None = None,
     ) -> Learner: ...
     def policy(
         self, tradeoff: float, recall: bool | None = None, provenance: list[tuple[str, str]] = ...
     ) -> Policy: ...
-    def estimate(self, tradeoff: float, recall: bool = True) -> tuple[float, float] | None: ...
+    def judged_policy(
+        self, tradeoff: float, recall: bool | None = None, provenance: list[tuple[str, str]] = ...
+    ) -> tuple[Policy, tuple[float, float] | None]: ...
 
 @final
 class Policy:
@@ -130,6 +134,9 @@ class Policy:
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[Any, tuple[bytes]]: ...
 
+def mix(
+    first: Policy, second: Policy, share: float, seed: int, value: float, provenance: list[tuple[str, str]]
+) -> Policy: ...
 @final
 class Run:
     @property

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::price::Price;
 use crate::rules::{
-    BeliefRule, FlatState, NO_LABEL, NO_STAGE, OpenStages, Rule, Rules, SLOTS, Seen, TreeRule, signed, stage_number,
+    BeliefRule, FlatState, MixedMemory, MixedRule, NO_LABEL, NO_STAGE, OpenStages, Rule, Rules, SLOTS, Seen, TreeRule,
+    signed, stage_number,
 };
 
 /// Lanes that one task works on; below this a batch is decided on the calling thread.
@@ -28,6 +29,8 @@ enum Memory {
     Seen(Vec<Vec<Seen>>),
     /// Which stages are open.
     Open(Vec<OpenStages>),
+    /// Which rule each follows, and what that remembers.
+    Mixed(Vec<MixedMemory>),
 }
 
 /// `n` requests under one policy.
@@ -147,6 +150,7 @@ impl Batch {
             Rules::Patience(rule) => self.observe_flat(rule, stage, price, signals),
             Rules::Dag(rule) => self.observe_flat(rule, stage, price, signals),
             Rules::Tree(rule) => self.observe_open(rule, stage, price, signals),
+            Rules::Mixed(rule) => self.observe_mixed(rule, stage, price, signals),
         }
         self.recount();
         Ok(())
@@ -168,6 +172,17 @@ impl Batch {
         }
         if let Memory::Open(open) = &mut self.memory {
             step_waiting(rule, stage, price, signals, &mut self.next, &mut self.lanes, open);
+        }
+    }
+
+    fn observe_mixed(&mut self, rule: &MixedRule, stage: usize, price: &Price, signals: Signals) {
+        if self.lanes.is_empty() {
+            let (flat, mixed) = rule.begin();
+            self.lanes = vec![flat; self.next.len()];
+            self.memory = Memory::Mixed(vec![mixed; self.next.len()]);
+        }
+        if let Memory::Mixed(mixed) = &mut self.memory {
+            step_waiting(rule, stage, price, signals, &mut self.next, &mut self.lanes, mixed);
         }
     }
 

@@ -25,7 +25,7 @@ const HEADER: usize = MAGIC.len() + 4 + 8;
 const CHECKSUM: usize = 32;
 
 /// The schema that this version writes, and the only one it reads.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 impl Policy {
     /// The policy as bytes, deterministic.

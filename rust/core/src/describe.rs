@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Intervals, Row, STOP};
 use crate::policy::Policy;
 use crate::price::Price;
-use crate::rules::{BeliefRule, Rules, TableRule};
+use crate::rules::{BeliefRule, MixedRule, Part, PatienceRule, Rules, TableRule, ThresholdRule};
 
 fn number(x: f64) -> Value {
     if x.is_finite() { json!(x) } else { json!(if x > 0.0 { "inf" } else { "-inf" }) }
@@ -36,14 +36,9 @@ impl Policy {
             Rules::Dag(rule) => {
                 json!({"type": "dag", "stride": rule.plan.stride, "action": rule.plan.action, "mean_loss": rule.prior})
             }
-            Rules::Threshold(rule) => json!({
-                "type": "threshold", "entry": rule.entry, "threshold": numbers(&rule.threshold),
-                "successor": rule.successor, "mean_loss": rule.prior,
-            }),
-            Rules::Patience(rule) => json!({
-                "type": "patience", "entry": rule.entry, "patience": rule.patience,
-                "successor": rule.successor, "mean_loss": rule.prior,
-            }),
+            Rules::Threshold(rule) => describe_threshold(rule),
+            Rules::Patience(rule) => describe_patience(rule),
+            Rules::Mixed(rule) => describe_mixed(rule),
         };
         if let Value::Object(map) = &mut rule {
             map.insert("recall".into(), json!(self.recall()));
@@ -60,7 +55,7 @@ impl Policy {
             .iter()
             .map(|found| {
                 json!({
-                    "name": found.name, "objective": number(found.objective), "difference": number(found.difference),
+                    "name": found.name, "loss": number(found.loss), "cost": number(found.cost), "objective": number(found.objective), "difference": number(found.difference),
                     "standard_error": number(found.error), "chosen": found.is_chosen,
                 })
             })
@@ -134,4 +129,29 @@ fn describe_table(rule: &TableRule) -> Value {
         }
     }
     json!({"type": "table", "start": rule.plan.start, "decisions": decisions})
+}
+
+fn describe_threshold(rule: &ThresholdRule) -> Value {
+    json!({
+        "type": "threshold", "entry": rule.entry, "threshold": numbers(&rule.threshold),
+        "successor": rule.successor, "mean_loss": rule.prior,
+    })
+}
+
+fn describe_patience(rule: &PatienceRule) -> Value {
+    json!({
+        "type": "patience", "entry": rule.entry, "patience": rule.patience,
+        "successor": rule.successor, "mean_loss": rule.prior,
+    })
+}
+
+fn describe_mixed(rule: &MixedRule) -> Value {
+    let part = |part: &Part| match part {
+        Part::Belief(rule) => describe_belief(rule),
+        Part::Table(rule) => describe_table(rule),
+        Part::Threshold(rule) => describe_threshold(rule),
+        Part::Patience(rule) => describe_patience(rule),
+    };
+    let parts: Vec<Value> = rule.parts.iter().map(part).collect();
+    json!({"type": "mixed", "seed": rule.seed, "share": rule.share, "parts": parts})
 }

@@ -34,6 +34,10 @@ pub struct Facts {
 pub struct Candidate {
     /// Its name.
     pub name: String,
+    /// Its mean loss.
+    pub loss: f64,
+    /// Its mean cost.
+    pub cost: f64,
     /// Its mean objective.
     pub objective: f64,
     /// That less the mean objective of the first candidate.
@@ -99,6 +103,7 @@ impl Policy {
             Rules::Belief(rule) => rule.recall,
             Rules::Tree(_) | Rules::Dag(_) => true,
             Rules::Threshold(_) | Rules::Patience(_) => false,
+            Rules::Mixed(rule) => rule.recall(),
         }
     }
 
@@ -123,6 +128,7 @@ impl Policy {
             Rules::Threshold(rule) => rule.problem(k),
             Rules::Patience(rule) => rule.problem(k),
             Rules::Dag(rule) => rule.problem(k),
+            Rules::Mixed(rule) => rule.problem(k),
         };
         own.or_else(|| self.price.problem())
     }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::policy::Policy;
-use crate::rules::{FlatState, NO_LABEL, OpenStages, Rule, Rules, SLOTS, Seen, stage_number, with_rule};
+use crate::rules::{FlatState, MixedMemory, NO_LABEL, OpenStages, Rule, Rules, SLOTS, Seen, stage_number};
 
 /// What any rule remembers of a request besides the flat state.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ enum Memory {
     Seen([Seen; SLOTS]),
     /// Which stages are open: trees.
     Open(OpenStages),
+    /// Which rule it follows, and what that remembers: mixtures.
+    Mixed(MixedMemory),
 }
 
 /// What a request carries under any rule.
@@ -48,6 +50,10 @@ impl Policy {
                 let (flat, open) = rule.begin();
                 AnyState { flat, memory: Memory::Open(open) }
             }
+            Rules::Mixed(rule) => {
+                let (flat, mixed) = rule.begin();
+                AnyState { flat, memory: Memory::Mixed(mixed) }
+            }
         }
     }
 
@@ -76,13 +82,25 @@ impl Policy {
             (Rules::Patience(rule), _) => rule.step(flat, &mut (), signal, label, self.price()),
             (Rules::Dag(rule), _) => rule.step(flat, &mut (), signal, label, self.price()),
             (Rules::Tree(rule), Memory::Open(open)) => rule.step(flat, open, signal, label, self.price()),
+            (Rules::Mixed(rule), Memory::Mixed(mixed)) => rule.step(flat, mixed, signal, label, self.price()),
             _ => {}
         }
     }
 
-    /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none.
-    pub fn expected_loss(&self, flat: &FlatState) -> f64 {
-        with_rule!(self.rules(), rule => rule.expected_loss(flat))
+    /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none. `state` must come
+    /// from this policy's [`Policy::begin`].
+    pub fn expected_loss(&self, state: &AnyState) -> f64 {
+        let AnyState { flat, memory } = state;
+        match (self.rules(), memory) {
+            (Rules::Belief(rule), Memory::Seen(seen)) => rule.expected_loss(flat, seen),
+            (Rules::Table(rule), _) => rule.expected_loss(flat, &()),
+            (Rules::Threshold(rule), _) => rule.expected_loss(flat, &()),
+            (Rules::Patience(rule), _) => rule.expected_loss(flat, &()),
+            (Rules::Dag(rule), _) => rule.expected_loss(flat, &()),
+            (Rules::Tree(rule), Memory::Open(open)) => rule.expected_loss(flat, open),
+            (Rules::Mixed(rule), Memory::Mixed(mixed)) => rule.expected_loss(flat, mixed),
+            _ => f64::INFINITY,
+        }
     }
 
     /// A new request.
@@ -136,7 +154,7 @@ impl Run<'_> {
 
     /// Expected loss of the answer in hand; infinite while there is none.
     pub fn expected_loss(&self) -> f64 {
-        self.policy.expected_loss(self.state.flat())
+        self.policy.expected_loss(&self.state)
     }
 
     /// Makes this the run of a new request.

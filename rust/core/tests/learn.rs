@@ -235,10 +235,68 @@ fn a_simple_rule_is_taken_where_it_is_clearly_better() {
 fn estimates_come_from_rows_held_back() {
     let made = Arrays::new(2000, 3, 21);
     let learner = Learner::new(made.trace(Kind::Models), Shape::Auto);
-    let (loss, cost) = learner.estimate(0.9, true).expect("an estimate").expect("enough rows");
+    let (policy, held) = learner.judged_policy(made.names(), 0.9, Recall::Auto, vec![]).expect("a policy");
+    let (loss, cost) = held.expect("enough rows");
     assert!((0.0..1.0).contains(&loss) && (1.0..=6.0).contains(&cost), "{loss} {cost}");
+    assert_eq!(policy, learner.policy(made.names(), 0.9, Recall::Auto, vec![]).expect("a policy"));
+    let chosen = policy.facts().report.iter().find(|found| found.is_chosen).expect("a choice");
+    assert_eq!((chosen.loss, chosen.cost), (loss, cost));
     let single = Arrays::new(1, 2, 22);
-    assert_eq!(Learner::new(single.trace(Kind::Exits), Shape::Auto).estimate(0.9, true).expect("none"), None);
+    let learner = Learner::new(single.trace(Kind::Exits), Shape::Auto);
+    assert_eq!(learner.judged_policy(single.names(), 0.9, Recall::Always, vec![]).expect("a policy").1, None);
+}
+
+#[test]
+fn large_traces_are_checked_on_a_sample() {
+    let made = Arrays::new(21_000, 2, 23);
+    let report = made.policy(Kind::Models, Shape::Auto, Recall::Auto, 0.9).facts().report.clone();
+    assert_eq!(report.iter().filter(|found| found.is_chosen).count(), 1);
+    assert!(made.policy(Kind::Models, Shape::Auto, Recall::Always, 0.9).facts().report.is_empty());
+}
+
+/// The stages that a request which is never sure passes through.
+fn path(policy: &Policy) -> Vec<usize> {
+    let mut run = policy.start();
+    let mut path = Vec::new();
+    while let Some(stage) = run.next() {
+        path.push(stage);
+        run.observe(0.0, None).expect("a waiting stage");
+    }
+    path
+}
+
+#[test]
+fn orders_are_kept() {
+    let made = Arrays::new(1500, 10, 24);
+    let ordered = |kind, shape, order: &[usize], recall| {
+        let learner = Learner::in_order(made.trace(kind), shape, order.to_vec()).expect("a learner");
+        let policy = learner.policy(made.names(), 0.999, recall, vec![]).expect("a policy");
+        made.runs_alike(&policy, Some(&made.label), &policy.replay(&made.signal, Some(&made.label)).expect("a replay"));
+        policy
+    };
+    for recall in [Recall::Always, Recall::Never] {
+        let order = [7, 0, 9, 3];
+        let line = ordered(Kind::Models, Shape::Line, &order, recall);
+        assert_eq!(line.facts().graph, "line");
+        assert_eq!(path(&line), order);
+        let skip = ordered(Kind::Models, Shape::Auto, &order, recall);
+        assert_eq!(skip.facts().graph, "skip");
+        let places: Vec<usize> =
+            path(&skip).iter().map(|stage| order.iter().position(|v| v == stage).expect("a stage")).collect();
+        assert!(places.is_sorted(), "{places:?}");
+        let all = ordered(Kind::Models, Shape::Line, &[9, 8, 7, 6, 5, 4, 3, 2, 1, 0], recall);
+        assert_eq!(path(&all), [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+        let exits = ordered(Kind::Exits, Shape::Auto, &[1, 4, 9], recall);
+        assert_eq!(path(&exits), [1, 4, 9]);
+    }
+    let identity: Vec<usize> = (0..10).collect();
+    let given = ordered(Kind::Models, Shape::Line, &identity, Recall::Always);
+    assert_eq!(given, made.policy(Kind::Models, Shape::Line, Recall::Always, 0.999));
+    for (kind, wrong) in
+        [(Kind::Models, vec![]), (Kind::Models, vec![0, 10]), (Kind::Models, vec![2, 1, 2]), (Kind::Exits, vec![2, 1])]
+    {
+        assert!(Learner::in_order(made.trace(kind), Shape::Auto, wrong).is_err());
+    }
 }
 
 #[test]

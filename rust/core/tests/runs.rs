@@ -17,7 +17,7 @@ fn paid(model: &Model, policy: &Policy, seen: &mut Vec<Option<usize>>, signals: 
     }
     let flat = *state.flat();
     if !flat.is_waiting() {
-        return policy.expected_loss(&flat) + flat.cost;
+        return policy.expected_loss(&state) + flat.cost;
     }
     let v = usize::from(flat.next);
     let mut total = 0.0;

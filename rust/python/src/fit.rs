@@ -96,7 +96,7 @@ pub struct Learner {
 #[pymethods]
 impl Learner {
     #[new]
-    #[pyo3(signature = (signal, loss, cost, prediction, *, kind, stages, graph = "auto", weight = None))]
+    #[pyo3(signature = (signal, loss, cost, prediction, *, kind, stages, graph = "auto", order = None, weight = None))]
     #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see fit()")]
     fn new(
         py: Python<'_>,
@@ -107,11 +107,15 @@ impl Learner {
         kind: &str,
         stages: Vec<String>,
         graph: &str,
+        order: Option<Vec<usize>>,
         weight: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let shape = named(py, "graph", graph, &Shape::ALL, Shape::name)?;
         let arrays = Arrays { signal, loss, cost, prediction, weight };
-        let inner = arrays.learn(py, kind, |trace| Ok(learn::Learner::new(trace, shape)))?;
+        let inner = arrays.learn(py, kind, |trace| match order {
+            Some(order) => learn::Learner::in_order(trace, shape, order),
+            None => Ok(learn::Learner::new(trace, shape)),
+        })?;
         Ok(Self { inner, stages })
     }
 
@@ -124,18 +128,30 @@ impl Learner {
         recall: Option<bool>,
         provenance: Vec<(String, String)>,
     ) -> PyResult<Policy> {
-        let recall = match recall {
-            None => Recall::Auto,
-            Some(true) => Recall::Always,
-            Some(false) => Recall::Never,
-        };
-        let policy = py.detach(|| self.inner.policy(self.stages.clone(), tradeoff, recall, provenance));
+        let policy = py.detach(|| self.inner.policy(self.stages.clone(), tradeoff, recall_of(recall), provenance));
         Policy::wrap(py, policy)
     }
 
-    /// Mean loss and mean cost for one trade-off on rows that were not learned from, in turn, if there are enough.
-    #[pyo3(signature = (tradeoff, recall = true))]
-    fn estimate(&self, py: Python<'_>, tradeoff: f64, recall: bool) -> PyResult<Option<(f64, f64)>> {
-        py.detach(|| self.inner.estimate(tradeoff, recall)).map_err(|error| raise(py, error))
+    /// The same, with its mean loss and mean cost on rows that were not learned from, in turn, if there are enough.
+    #[pyo3(signature = (tradeoff, recall = None, provenance = vec![]))]
+    fn judged_policy(
+        &self,
+        py: Python<'_>,
+        tradeoff: f64,
+        recall: Option<bool>,
+        provenance: Vec<(String, String)>,
+    ) -> PyResult<(Policy, Option<(f64, f64)>)> {
+        let judged =
+            py.detach(|| self.inner.judged_policy(self.stages.clone(), tradeoff, recall_of(recall), provenance));
+        let (policy, held) = judged.map_err(|error| raise(py, error))?;
+        Ok((Policy::new(py, policy)?, held))
+    }
+}
+
+fn recall_of(recall: Option<bool>) -> Recall {
+    match recall {
+        None => Recall::Auto,
+        Some(true) => Recall::Always,
+        Some(false) => Recall::Never,
     }
 }

@@ -216,6 +216,8 @@ impl Policy {
         let entry = |found: &ttamer::Candidate| {
             let entry = PyDict::new(py);
             entry.set_item("name", &found.name)?;
+            entry.set_item("loss", found.loss)?;
+            entry.set_item("cost", found.cost)?;
             entry.set_item("objective", found.objective)?;
             entry.set_item("difference", found.difference)?;
             entry.set_item("standard_error", found.error)?;
@@ -249,6 +251,20 @@ impl Policy {
         let stages = self.inner.stages().join(", ");
         format!("Policy(method={}, graph={}, stages=[{stages}], value={:.6})", facts.method, facts.graph, facts.value)
     }
+}
+
+/// A policy that follows `first` on about `share` of the requests, by a coin tossed on the first report, else `second`.
+#[pyfunction]
+pub fn mix(
+    py: Python<'_>,
+    first: &Policy,
+    second: &Policy,
+    share: f64,
+    seed: u64,
+    value: f64,
+    provenance: Vec<(String, String)>,
+) -> PyResult<Policy> {
+    Policy::wrap(py, ttamer::mix(&first.inner, &second.inner, share, seed, value, provenance))
 }
 
 /// Many requests in step.

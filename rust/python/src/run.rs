@@ -366,7 +366,7 @@ unsafe extern "C" fn get_expected_loss(object: *mut ffi::PyObject, _: *mut c_voi
     // SAFETY: as in `run_of`.
     unsafe {
         let (run, policy) = run_of(object);
-        ffi::PyFloat_FromDouble(policy.expected_loss(run.state.flat()))
+        ffi::PyFloat_FromDouble(policy.expected_loss(&run.state))
     }
 }
 

@@ -12,6 +12,7 @@ use super::logistic::sigmoid;
 use super::trace::{Kind, Trace, Weights};
 use super::weigh::{self, Evidence};
 use super::{Shape, sample};
+use crate::error::{Error, Result};
 use crate::plan::{Intervals, STOP};
 use crate::rules::{BeliefRule, EntryCuts, NO_LABEL, Node, SLOTS, Seen, Witness};
 
@@ -29,6 +30,8 @@ const CHUNK: usize = 4096;
 const LATTICE: usize = 5;
 /// Rows on which stages are chosen.
 const SCOUTED: usize = 10_000;
+/// Rows on which the default is held against simple rules.
+const CHECKED: usize = 20_000;
 /// Parts that rows are held back in.
 const FOLDS: u64 = 4;
 /// A further stage must lower the objective by this share.
@@ -76,6 +79,8 @@ pub struct Learner {
     /// The rows that decisions are found on, if not all.
     thinned: Option<Trace>,
     shape: Shape,
+    /// The only stages that may run, in their order, where that is prescribed.
+    order: Option<Vec<usize>>,
     ridge: f64,
     /// Calibration, with recall; no situations yet.
     rule: BeliefRule,
@@ -86,6 +91,7 @@ pub struct Learner {
     /// By recall and members.
     known: Cache<(bool, Vec<u16>), Known>,
     scout: OnceLock<Box<Learner>>,
+    checked: OnceLock<Box<Learner>>,
     folds: OnceLock<Vec<Fold>>,
 }
 
@@ -100,6 +106,34 @@ pub struct Fold {
 impl Learner {
     /// Calibrates every stage. O(k · rows · log rows) for at most 50,000 rows, plus one pass over all.
     pub fn new(trace: Trace, shape: Shape) -> Self {
+        Self::build(trace, shape, None)
+    }
+
+    /// The same where only the stages in `order` may run, none before one that `order` has earlier.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where `order` is empty, names a stage twice or one that is not there, or goes back from an
+    /// exit to an earlier one.
+    pub fn in_order(trace: Trace, shape: Shape, order: Vec<usize>) -> Result<Self> {
+        if order.is_empty() {
+            return Err(Error::invalid("`order` must name at least one stage, got none"));
+        }
+        for (at, stage) in order.iter().enumerate() {
+            if *stage >= trace.stages() {
+                return Err(Error::invalid(format!("`order[{at}]` must be in 0..{}, got {stage}", trace.stages())));
+            }
+            if order[..at].contains(stage) {
+                return Err(Error::invalid(format!("`order[{at}]` must differ from the others, got {stage} again")));
+            }
+            if trace.kind == Kind::Exits && at > 0 && order[at - 1] > *stage {
+                let message = format!("`order[{at}]` must be a later exit than {}, got {stage}", order[at - 1]);
+                return Err(Error::invalid(message));
+            }
+        }
+        Ok(Self::build(trace, shape, Some(order)))
+    }
+
+    fn build(trace: Trace, shape: Shape, order: Option<Vec<usize>>) -> Self {
         let k = trace.stages();
         let scale = trace.scale();
         let most = (SAMPLED_SIGNALS / k).clamp(LEAST_SAMPLE, SAMPLE);
@@ -138,6 +172,7 @@ impl Learner {
             trace,
             thinned,
             shape,
+            order,
             ridge,
             rule,
             evidence,
@@ -145,6 +180,7 @@ impl Learner {
             witness: Mutex::default(),
             known: Mutex::default(),
             scout: OnceLock::new(),
+            checked: OnceLock::new(),
             folds: OnceLock::new(),
         }
     }
@@ -154,9 +190,32 @@ impl Learner {
         &self.trace
     }
 
-    /// Which stage may follow which.
-    pub fn shape(&self) -> Shape {
-        self.shape
+    /// Whether nothing but the trace says which stage may follow which.
+    pub fn is_free(&self) -> bool {
+        self.shape == Shape::Auto && self.order.is_none()
+    }
+
+    /// The stages that may run, in their order.
+    fn order(&self) -> Vec<usize> {
+        self.order.clone().unwrap_or_else(|| (0..self.trace.stages()).collect())
+    }
+
+    /// The same kind of learner on other rows.
+    fn like(&self, trace: Trace) -> Self {
+        Self::build(trace, self.shape, self.order.clone())
+    }
+
+    /// The same kind of learner on a sample of at most `most` rows, made once; this one where it has no more.
+    fn on_some<'a>(&'a self, most: usize, made: &'a OnceLock<Box<Self>>) -> &'a Self {
+        match thinned(&self.trace, most) {
+            None => self,
+            Some(few) => made.get_or_init(|| Box::new(self.like(few))),
+        }
+    }
+
+    /// The one that rules are held against each other with.
+    pub fn checked(&self) -> &Self {
+        self.on_some(CHECKED, &self.checked)
     }
 
     /// The rows in [`FOLDS`] parts, each once held back; none where a part would be empty. The same for every call.
@@ -171,7 +230,7 @@ impl Learner {
                 return Vec::new();
             }
             let fold = |[rest, held]: [Vec<u32>; 2]| Fold {
-                learner: Self::new(self.trace.select(&rest), self.shape),
+                learner: self.like(self.trace.select(&rest)),
                 held: self.trace.select(&held),
             };
             parts.into_par_iter().map(fold).collect()
@@ -190,11 +249,11 @@ impl Learner {
 
     /// The same where the stages are given; a line takes all of them regardless.
     pub fn rule_among(&self, stages: &[usize], weights: Weights, recall: bool) -> Learned {
-        let graph = if self.is_line() { Graph::line(&self.trace) } else { self.lattice(stages, recall) };
+        let graph = if self.is_line() { Graph::line(&self.trace, &self.order()) } else { self.lattice(stages, recall) };
         let known = self.known(&[&graph], recall);
         let plan = self.plan(&graph, &known, weights);
         let mut index = vec![Vec::new(); self.trace.stages()];
-        if graph.is_line {
+        if graph.line.is_some() {
             for (situation, decision) in graph.situations.iter().zip(&plan.decisions) {
                 for choice in &situation.choices {
                     let stop = decision.first().filter(|first| first.1 == 0).map_or(f64::NEG_INFINITY, |first| first.0);
@@ -202,7 +261,7 @@ impl Learner {
                 }
             }
         }
-        let name = match (graph.is_line, self.is_any_order(recall)) {
+        let name = match (graph.line.is_some(), self.is_any_order(recall)) {
             (true, _) => "line",
             (false, true) => "lattice",
             (false, false) => "skip",
@@ -216,7 +275,7 @@ impl Learner {
 
     /// Whether earlier stages may follow later ones.
     fn is_any_order(&self, recall: bool) -> bool {
-        self.shape == Shape::Auto && recall
+        self.is_free() && recall
     }
 
     fn lattice(&self, stages: &[usize], recall: bool) -> Graph {
@@ -225,29 +284,20 @@ impl Learner {
 
     /// The stages worth having: all of a few; of more, the best next one is added while that pays.
     pub fn chosen_stages(&self, weights: Weights, recall: bool) -> Vec<usize> {
-        let k = self.trace.stages();
-        if k <= LATTICE || self.is_line() {
-            return (0..k).collect();
+        let order = self.order();
+        if order.len() <= LATTICE || self.is_line() {
+            return order;
         }
         if self.trace.rows() > SCOUTED {
-            let scout = self.scout.get_or_init(|| {
-                let few = thinned(&self.trace, SCOUTED).unwrap_or_else(|| self.trace.clone());
-                Box::new(Self::new(few, self.shape))
-            });
-            return scout.chosen_stages(weights, recall);
+            return self.on_some(SCOUTED, &self.scout).chosen_stages(weights, recall);
         }
         let mut chosen: Vec<usize> = Vec::new();
         let mut best = f64::INFINITY;
         while chosen.len() < LATTICE {
-            let candidates: Vec<Vec<usize>> = (0..k)
-                .filter(|stage| !chosen.contains(stage))
-                .map(|stage| {
-                    let mut stages = chosen.clone();
-                    stages.push(stage);
-                    stages.sort_unstable();
-                    stages
-                })
-                .collect();
+            let with = |further: &usize| -> Vec<usize> {
+                order.iter().copied().filter(|stage| stage == further || chosen.contains(stage)).collect()
+            };
+            let candidates: Vec<Vec<usize>> = order.iter().filter(|stage| !chosen.contains(stage)).map(with).collect();
             let graphs: Vec<Graph> = candidates.iter().map(|stages| self.lattice(stages, recall)).collect();
             self.known(&graphs.iter().collect::<Vec<_>>(), recall);
             let values: Vec<f64> =
@@ -302,11 +352,18 @@ impl Learner {
         witness
     }
 
+    /// The member that runs last, where only one of them can.
+    fn latest(&self, members: &[u16]) -> u16 {
+        let order = self.order();
+        let latest = order.iter().rev().find(|stage| members.contains(&(**stage as u16)));
+        latest.map_or(0, |stage| *stage as u16)
+    }
+
     /// Weighs the answers of one set of stages on all rows, with the code that runs online.
     fn learn(&self, members: &[u16], recall: bool) -> Known {
         let witness = self.witness(members);
         let rule = BeliefRule { recall, ..self.rule.clone() };
-        let node = node(members, members.last().copied().unwrap_or(0), 0.0, &witness, &[]);
+        let node = node(members, self.latest(members), 0.0, &witness, &[]);
         let rows = self.rows();
         let column = |v: &u16| {
             let v = usize::from(*v);
@@ -339,9 +396,9 @@ impl Learner {
     fn assemble(&self, graph: &Graph, known: &[Arc<Known>], plan: &Plan, recall: bool) -> BeliefRule {
         let entry = graph.entries[plan.entry];
         let mut slot_of = vec![0_u8; self.trace.stages()];
-        if graph.is_line {
-            for (stage, slot) in slot_of.iter_mut().enumerate() {
-                *slot = (stage % SLOTS) as u8;
+        if let Some(line) = &graph.line {
+            for (at, stage) in line.iter().enumerate() {
+                slot_of[usize::from(*stage)] = (at % SLOTS) as u8;
             }
         } else {
             // The first stage writes to slot 0, the others follow.

@@ -32,24 +32,28 @@ pub struct Graph {
     pub situations: Vec<Situation>,
     /// What may run first, ascending by stage.
     pub entries: Vec<Choice>,
-    /// Whether each stage can only follow the one before.
-    pub is_line: bool,
+    /// The stages in their order, where each can only follow the one before.
+    pub line: Option<Vec<u16>>,
 }
 
 impl Graph {
-    /// All stages, one after the other; beyond [`SLOTS`] the oldest answers are let go.
-    pub fn line(trace: &Trace) -> Self {
-        let k = trace.stages();
-        let choice = |to: usize| Choice { stage: to as u16, to, price: trace.jump_cost(to.checked_sub(1), to) };
-        let situation = |at: usize| Situation {
-            members: ((at + 1).saturating_sub(SLOTS)..=at).map(|stage| stage as u16).collect(),
-            depth: at + 1,
-            choices: (at + 1 < k).then(|| choice(at + 1)).into_iter().collect(),
+    /// The given stages, one after the other; beyond [`SLOTS`] the oldest answers are let go.
+    pub fn line(trace: &Trace, order: &[usize]) -> Self {
+        let line: Vec<u16> = order.iter().map(|stage| *stage as u16).collect();
+        let choice = |to: usize| {
+            let last = to.checked_sub(1).map(|before| order[before]);
+            Choice { stage: line[to], to, price: trace.jump_cost(last, order[to]) }
         };
-        Self { situations: (0..k).map(situation).collect(), entries: vec![choice(0)], is_line: true }
+        let situation = |at: usize| Situation {
+            members: ascending(line[(at + 1).saturating_sub(SLOTS)..=at].to_vec()),
+            depth: at + 1,
+            choices: (at + 1 < line.len()).then(|| choice(at + 1)).into_iter().collect(),
+        };
+        let situations = (0..line.len()).map(situation).collect();
+        Self { situations, entries: vec![choice(0)], line: Some(line) }
     }
 
-    /// Every set of the given stages (ascending, at most [`SLOTS`]); without `any_order` only later stages may follow.
+    /// Every set of the given stages, at most [`SLOTS`]; without `any_order` only stages may follow that are given later.
     pub fn lattice(trace: &Trace, stages: &[usize], any_order: bool) -> Self {
         let among = |set: usize| (0..stages.len()).filter(move |at| set >> at & 1 == 1);
         // The set with bits `set` is situation `set - 1`: a larger set has a larger number.
@@ -64,11 +68,16 @@ impl Graph {
             (0..stages.len()).filter(may_follow).map(choice).collect::<Vec<_>>()
         };
         let situation = |set: usize| Situation {
-            members: among(set).map(|at| stages[at] as u16).collect(),
+            members: ascending(among(set).map(|at| stages[at] as u16).collect()),
             depth: set.count_ones() as usize,
             choices: choices(set),
         };
         let situations = (1..1_usize << stages.len()).map(situation).collect();
-        Self { situations, entries: choices(0), is_line: false }
+        Self { situations, entries: choices(0), line: None }
     }
+}
+
+fn ascending(mut stages: Vec<u16>) -> Vec<u16> {
+    stages.sort_unstable();
+    stages
 }

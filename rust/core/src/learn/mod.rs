@@ -19,11 +19,9 @@ pub use trace::{Kind, Trace, Weights};
 use select::Choice;
 
 use crate::error::Result;
-use crate::policy::{Facts, Policy};
+use crate::policy::{Candidate, Facts, Policy};
 use crate::rules::Rules;
 
-/// Up to this many rows the default is checked against simple rules on rows held back.
-const CHECKED: usize = 20_000;
 /// Up to this many rows loss and cost are estimated on rows held back.
 const ESTIMATED: usize = 100_000;
 
@@ -110,7 +108,7 @@ pub fn fit(
 ) -> Result<Policy> {
     let weights = Weights::new(trace, options.tradeoff)?;
     let (rules, index) = tuned(options.method, trace, weights, options.recall)?;
-    let facts = facts(options.method, "line", index, provenance);
+    let facts = facts(options.method, "line", index, Facts { provenance, ..Facts::default() });
     valued(Policy::new(stages, trace.price(), rules, facts)?, trace, weights)
 }
 
@@ -133,7 +131,6 @@ fn tuned(method: Method, trace: &Trace, weights: Weights, recall: bool) -> Resul
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recall {
     /// Yes, unless rows held back say clearly that it is better not to, or that a simple rule is better altogether.
-    /// On large traces, which need no such check, yes.
     Auto,
     /// Yes.
     Always,
@@ -153,41 +150,57 @@ impl Learner {
         recall: Recall,
         provenance: Vec<(String, String)>,
     ) -> Result<Policy> {
-        let trace = self.trace();
-        let weights = Weights::new(trace, tradeoff)?;
-        let is_checked = recall == Recall::Auto && self.shape() == Shape::Auto && trace.rows() <= CHECKED;
-        let (choice, report) = if is_checked {
-            select::select(self, weights)?
-        } else {
-            (Choice::Belief { recall: recall != Recall::Never }, Vec::new())
-        };
-        let (rules, facts) = match choice {
-            Choice::Belief { recall } => {
-                let learned = self.rule(weights, recall);
-                let facts = facts(Method::Pathwise, learned.graph, learned.index, provenance);
-                (Rules::Belief(learned.rule), facts)
-            }
-            Choice::Simple(method) => {
-                let (rules, index) = tuned(method, trace, weights, true)?;
-                (rules, facts(method, "line", index, provenance))
-            }
-        };
-        valued(Policy::new(stages, trace.price(), rules, Facts { report, ..facts })?, trace, weights)
+        let weights = Weights::new(self.trace(), tradeoff)?;
+        let (choice, report) = self.choice(weights, recall)?;
+        self.chosen(choice, stages, weights, Facts { provenance, report, ..Facts::default() })
     }
 
-    /// Mean loss and mean cost for one trade-off on rows that were not learned from, in turn; `None` where there are
-    /// too few rows, or so many that those learned from serve as well.
+    /// The policy for one trade-off, with its mean loss and mean cost on rows that were not learned from, in turn; none
+    /// where there are too few rows, or so many that those learned from serve as well.
     ///
     /// # Errors
     /// As [`Learner::policy`].
-    pub fn estimate(&self, tradeoff: f64, recall: bool) -> Result<Option<(f64, f64)>> {
+    pub fn judged_policy(
+        &self,
+        stages: Vec<String>,
+        tradeoff: f64,
+        recall: Recall,
+        provenance: Vec<(String, String)>,
+    ) -> Result<(Policy, Option<(f64, f64)>)> {
         let weights = Weights::new(self.trace(), tradeoff)?;
-        if self.trace().rows() > ESTIMATED { Ok(None) } else { select::estimate(self, weights, recall) }
+        let (choice, report) = self.choice(weights, recall)?;
+        let held = if self.trace().rows() > ESTIMATED { None } else { select::estimate(self, choice, weights)? };
+        let policy = self.chosen(choice, stages, weights, Facts { provenance, report, ..Facts::default() })?;
+        Ok((policy, held))
+    }
+
+    /// What to learn for one trade-off, and how the alternatives did.
+    fn choice(&self, weights: Weights, recall: Recall) -> Result<(Choice, Vec<Candidate>)> {
+        if recall == Recall::Auto && self.is_free() {
+            select::select(self.checked(), weights)
+        } else {
+            Ok((Choice::Belief { recall: recall != Recall::Never }, Vec::new()))
+        }
+    }
+
+    fn chosen(&self, choice: Choice, stages: Vec<String>, weights: Weights, known: Facts) -> Result<Policy> {
+        let trace = self.trace();
+        let (rules, facts) = match choice {
+            Choice::Belief { recall } => {
+                let learned = self.rule(weights, recall);
+                (Rules::Belief(learned.rule), facts(Method::Pathwise, learned.graph, learned.index, known))
+            }
+            Choice::Simple(method) => {
+                let (rules, index) = tuned(method, trace, weights, true)?;
+                (rules, facts(method, "line", index, known))
+            }
+        };
+        valued(Policy::new(stages, trace.price(), rules, facts)?, trace, weights)
     }
 }
 
-fn facts(method: Method, graph: &str, index: Vec<Vec<f64>>, provenance: Vec<(String, String)>) -> Facts {
-    Facts { method: method.name().into(), graph: graph.into(), index, provenance, ..Facts::default() }
+fn facts(method: Method, graph: &str, index: Vec<Vec<f64>>, known: Facts) -> Facts {
+    Facts { method: method.name().into(), graph: graph.into(), index, ..known }
 }
 
 /// The same policy, with its mean objective on `trace` among its facts.

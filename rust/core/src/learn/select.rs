@@ -73,11 +73,15 @@ fn policy(choice: Choice, fold: &Fold, stages: &[usize], weights: Weights) -> Re
 }
 
 /// What a choice does on rows that it was not learned from, all folds after one another.
-fn held_out(learner: &Learner, choice: Choice, stages: &[usize], weights: Weights) -> Result<Outcome> {
+fn held_out(learner: &Learner, choice: Choice, weights: Weights) -> Result<Outcome> {
+    let stages = match choice {
+        Choice::Belief { recall } => learner.chosen_stages(weights, recall),
+        Choice::Simple(_) => Vec::new(),
+    };
     let parts: Vec<Outcome> = learner
         .folds()
         .par_iter()
-        .map(|fold| Ok(outcome(&policy(choice, fold, stages, weights)?, &fold.held)))
+        .map(|fold| Ok(outcome(&policy(choice, fold, &stages, weights)?, &fold.held)))
         .collect::<Result<_>>()?;
     let mut joined = Outcome { loss: Vec::new(), cost: Vec::new() };
     for part in parts {
@@ -102,17 +106,16 @@ fn weights_of(folds: &[Fold]) -> Vec<f64> {
     folds.iter().flat_map(|fold| fold.held.weight.iter().copied()).collect()
 }
 
-/// Mean loss and mean cost of the default on rows held back; `None` where the rows are too few to hold any back.
+/// Mean loss and mean cost of a choice on rows held back; `None` where the rows are too few to hold any back.
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] as for fitting.
-pub fn estimate(learner: &Learner, weights: Weights, recall: bool) -> Result<Option<(f64, f64)>> {
+pub fn estimate(learner: &Learner, choice: Choice, weights: Weights) -> Result<Option<(f64, f64)>> {
     let weight = weights_of(learner.folds());
     if weight.is_empty() {
         return Ok(None);
     }
-    let stages = learner.chosen_stages(weights, recall);
-    let found = held_out(learner, Choice::Belief { recall }, &stages, weights)?;
+    let found = held_out(learner, choice, weights)?;
     Ok(Some((mean(&found.loss, &weight).0, mean(&found.cost, &weight).0)))
 }
 
@@ -131,26 +134,29 @@ pub fn select(learner: &Learner, weights: Weights) -> Result<(Choice, Vec<Candid
     let simple = SIMPLE.into_iter().filter(|method| has_labels || *method != Method::Patience);
     let choices: Vec<Choice> =
         [default, Choice::Belief { recall: false }].into_iter().chain(simple.map(Choice::Simple)).collect();
-    let objective = |choice: &Choice| {
-        let stages = match choice {
-            Choice::Belief { recall } => learner.chosen_stages(weights, *recall),
-            Choice::Simple(_) => Vec::new(),
-        };
-        let found = held_out(learner, *choice, &stages, weights)?;
-        let totals = found.loss.iter().zip(&found.cost).map(|(loss, cost)| weights.loss * loss + weights.cost * cost);
-        Ok(totals.collect())
+    let found: Vec<Outcome> =
+        choices.iter().map(|choice| held_out(learner, *choice, weights)).collect::<Result<_>>()?;
+    let total = |found: &Outcome| {
+        found.loss.iter().zip(&found.cost).map(|(loss, cost)| weights.loss * loss + weights.cost * cost).collect()
     };
-    let totals: Vec<Vec<f64>> = choices.iter().map(objective).collect::<Result<_>>()?;
+    let totals: Vec<Vec<f64>> = found.iter().map(total).collect();
     let mut report = Vec::new();
     let mut best = (0.0, default);
-    for (choice, total) in choices.iter().zip(&totals) {
+    for ((choice, found), total) in choices.iter().zip(&found).zip(&totals) {
         let paired: Vec<f64> = total.iter().zip(&totals[0]).map(|(a, b)| a - b).collect();
         let (difference, error) = mean(&paired, &weight);
         if difference < -CLEAR * error && difference < best.0 {
             best = (difference, *choice);
         }
-        let objective = mean(total, &weight).0;
-        report.push(Candidate { name: choice.name().into(), objective, difference, error, is_chosen: false });
+        report.push(Candidate {
+            name: choice.name().into(),
+            loss: mean(&found.loss, &weight).0,
+            cost: mean(&found.cost, &weight).0,
+            objective: mean(total, &weight).0,
+            difference,
+            error,
+            is_chosen: false,
+        });
     }
     for (choice, candidate) in choices.iter().zip(&mut report) {
         candidate.is_chosen = *choice == best.1;

@@ -378,7 +378,7 @@ impl Rule for BeliefRule {
         self.first_action(signal, label) == STOP
     }
 
-    fn expected_loss(&self, flat: &FlatState) -> f64 {
+    fn expected_loss(&self, flat: &FlatState, _: &[Seen; SLOTS]) -> f64 {
         let logit = match self.node(flat) {
             _ if flat.answer == NO_STAGE => return f64::INFINITY,
             Some(node) if node.members.len() == 1 || (flat.is_waiting() && node.members.len() == 2) => {

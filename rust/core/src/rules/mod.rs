@@ -7,6 +7,7 @@ mod belief;
 mod curve;
 mod dag;
 mod entry;
+mod mixed;
 mod patience;
 mod sensor;
 mod state;
@@ -18,6 +19,7 @@ pub use belief::{BeliefRule, Line, Node, SLOTS, Seen, Witness};
 pub use curve::{Curve, KNOTS};
 pub use dag::DagRule;
 pub use entry::EntryCuts;
+pub use mixed::{MixedMemory, MixedRule, Part};
 pub use patience::PatienceRule;
 pub use sensor::{LOGIT_LIMIT, Sensor};
 pub use state::{FlatState, NO_LABEL, NO_STAGE, signed, stage_number};
@@ -42,7 +44,7 @@ pub trait Rule: Sync {
     fn step(&self, flat: &mut FlatState, memory: &mut Self::Memory, signal: f64, label: i64, price: &Price);
 
     /// Expected loss of the answer in hand, in the unit of the losses.
-    fn expected_loss(&self, flat: &FlatState) -> f64;
+    fn expected_loss(&self, flat: &FlatState, memory: &Self::Memory) -> f64;
 
     /// Whether the first report alone ends the request; a cheap shortcut where it can be told without weighing.
     #[inline]
@@ -66,13 +68,17 @@ pub enum Rules {
     Patience(PatienceRule),
     /// Observed states on a small general graph.
     Dag(DagRule),
+    /// A coin between two rules.
+    Mixed(MixedRule),
 }
 
 impl Rules {
     /// Derives what is not stored; to be called once, before anything is decided.
     pub(crate) fn prepare(&mut self) {
-        if let Self::Belief(rule) = self {
-            rule.prepare();
+        match self {
+            Self::Belief(rule) => rule.prepare(),
+            Self::Mixed(rule) => rule.prepare(),
+            _ => {}
         }
     }
 }
@@ -87,6 +93,7 @@ macro_rules! with_rule {
             $crate::rules::Rules::Threshold($rule) => $body,
             $crate::rules::Rules::Patience($rule) => $body,
             $crate::rules::Rules::Dag($rule) => $body,
+            $crate::rules::Rules::Mixed($rule) => $body,
         }
     };
 }

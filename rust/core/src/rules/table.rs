@@ -117,7 +117,7 @@ impl Rule for TableRule {
         state.next = self.plan.intervals.action(row, state.best) as u16;
     }
 
-    fn expected_loss(&self, flat: &FlatState) -> f64 {
+    fn expected_loss(&self, flat: &FlatState, (): &()) -> f64 {
         match stage_number(flat.answer) {
             Some(held) if flat.best == f64::INFINITY => self.prior.get(held).map_or(f64::INFINITY, |r| r * self.unit),
             _ => flat.best * self.unit,

@@ -74,7 +74,7 @@ impl Rule for ThresholdRule {
         state.next = if stop { STOP } else { self.successor.get(stage).copied().unwrap_or(STOP) } as u16;
     }
 
-    fn expected_loss(&self, flat: &FlatState) -> f64 {
+    fn expected_loss(&self, flat: &FlatState, (): &()) -> f64 {
         mean_loss(flat, &self.prior)
     }
 }

@@ -131,7 +131,7 @@ impl Rule for TreeRule {
         Self::decide(flat, open);
     }
 
-    fn expected_loss(&self, flat: &FlatState) -> f64 {
+    fn expected_loss(&self, flat: &FlatState, _: &OpenStages) -> f64 {
         match stage_number(flat.answer) {
             Some(held) if flat.best == f64::INFINITY => self.prior.get(held).copied().unwrap_or(f64::INFINITY),
             _ => flat.best,
