@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from dataclasses import dataclass
-from typing import Protocol
+import operator
+from collections.abc import Sequence
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _core, arrays, outcome
 from ._core import Policy, ValidationError
-from .arrays import Floats
+from .budget import within_budget
+from .learners import DefaultLearner, Learner, TunedLearner
 from .outcome import check_tradeoff
-from .trace import Trace
+from .trace import Trace, weighted_mean
 
 __all__ = ["fit"]
 
 GOALS = ("`tradeoff`", "`max_cost`", "`max_loss`", "`certify`")
 GRAPHS = ("auto", "line", "skip")
+ORDERS = ("auto", "given")
 ESTIMATORS = ("auto", "pathwise", "markov")
-SEARCH_STEPS = 12
-ODDS = (1e-3, 1e5)
-"""Loss weight over cost weight, relative to the mean loss, between which a budget is searched."""
 
 
 def fit(
@@ -34,6 +30,7 @@ def fit(
     max_loss: float | str | None = None,
     certify: tuple[float, float] | None = None,
     graph: str = "auto",
+    order: str | Sequence[int | str] = "auto",
     estimator: str = "auto",
     recall: bool | str = "auto",
     weight: ArrayLike | None = None,
@@ -49,7 +46,7 @@ def fit(
         λ in [0, 1]: minimises λ · loss + (1 − λ) · cost / cost of running every stage.
     max_cost : float, optional
         Least mean loss within this mean cost per request, in the unit of the trace: both on the trace and, up to
-        100,000 rows, on rows held back.
+        100,000 rows, on rows held back. Where no single policy uses the budget up, a coin mixes two.
     max_loss : float or str, optional
         Least mean cost within this mean loss, likewise; ``"last+0.01"``: within 0.01 of always answering with the last
         stage.
@@ -58,17 +55,21 @@ def fit(
         trace, half of which is held out; :func:`fit_certified` with its other options at their defaults.
     graph : {"auto", "line", "skip"}
         ``"line"``: the next stage is the following one; ``"skip"``: any later one, chosen request by request;
-        ``"auto"``: the line for exits; for models any stage in any order, dropping those not worth having.
+        ``"auto"``: the line for exits; for models any stage, dropping those not worth having.
+    order : {"auto", "given"} or sequence of int or str
+        ``"auto"``: with `graph` ``"auto"`` models run in any order, chosen request by request, else as ``"given"``.
+        ``"given"``: no stage runs before an earlier one of the trace. A sequence of stages, by number or name: only
+        these run, in this order. Exits cannot go back.
     estimator : {"auto", "pathwise", "markov"}
         ``"pathwise"``: posterior belief with decisions fitted along the trace; ``"markov"``: quantile states with the
         exact index, on the line only.
     recall : bool or "auto"
-        Whether an earlier answer may be returned. ``"auto"``: yes; with a `tradeoff`, `graph` ``"auto"`` and at most
-        20,000 rows, unless rows held back say otherwise by more than one standard error, or prefer a simple rule.
+        Whether an earlier answer may be returned. ``"auto"``: yes; with `graph` and `order` ``"auto"``, unless rows
+        held back (of at most 20,000) say otherwise by more than one standard error, or prefer a simple rule.
     weight : (n,) array_like of float, optional
         How much each request counts; at least 0, not all 0.
     seed : int
-        The same trace, arguments and seed give the same bytes.
+        Of the coin, and of the split that `certify` needs. The same trace, arguments and seed give the same bytes.
 
     Returns
     -------
@@ -86,8 +87,9 @@ def fit(
     -----
     Calibration and beliefs do not depend on the goal; they take at most 50,000 rows. Decisions take all rows: O(n) for
     each set of stages that a request can have consulted (k on a line, at most 31 else). A budget searches λ by
-    bisection along the loss-cost frontier of the calibration trace and shares the beliefs. Costs that vary by row enter
-    as their means.
+    bisection along the loss-cost frontier of the calibration trace and shares the beliefs. The coin is a hash of the
+    first signal and prediction, so that a request is decided alike alone, in a batch and in a replay. Costs that vary
+    by row enter as their means.
 
     Examples
     --------
@@ -107,217 +109,71 @@ def fit(
         raise ValidationError(f"exactly one of {', '.join(GOALS)} must be given, got {got}")
     recalls = check_recall(recall)
     _one_of("graph", graph, GRAPHS)
+    stages = stage_order(order, trace)
     check_seed(seed)
+    if weight is not None:
+        trace = trace.weighted(weight)
     if certify is not None:
-        return _certified(trace, certify, graph, estimator, recall, weight, seed)
-    counted = _Counted(trace, _weights(weight, trace.n))
-    learner: _Learner
+        return _certified(trace, certify, graph, order, estimator, recall, seed)
+    learner: Learner
     if _one_of("estimator", estimator, ESTIMATORS) == "markov":
         if graph == "skip":
             raise ValidationError("`graph` 'skip' needs the estimator 'pathwise', got 'markov'")
-        learner = _Tuned(counted, "markov", recalls is not False)
+        if stages is not None:
+            raise ValidationError(f"`order` {order!r} needs the estimator 'pathwise', got 'markov'")
+        learner = TunedLearner(trace, "markov", recalls is not False)
     else:
-        learner = _Default(counted, graph, recalls)
+        learner = DefaultLearner(trace, graph, stages, recalls)
     if tradeoff is not None:
         share = check_tradeoff(tradeoff)
         return learner.policy(share, f"tradeoff={share!r}")
     if max_cost is not None:
-        return _within_budget(learner, _budget("max_cost", max_cost), "cost")
-    return _within_budget(learner, _loss_budget(max_loss, counted), "loss")
+        return within_budget(learner, _budget("max_cost", max_cost), "cost", seed)
+    return within_budget(learner, _loss_budget(max_loss, trace), "loss", seed)
 
 
 def _certified(
     trace: Trace,
     certify: tuple[float, float],
     graph: str,
+    order: str | Sequence[int | str],
     estimator: str,
     recall: bool | str,
-    weight: ArrayLike | None,
     seed: int,
 ) -> Policy:
     from .certification import fit_certified
 
-    if estimator == "markov" or weight is not None:
-        raise ValidationError("`certify` must be given without `weight` and with the estimator 'pathwise'")
+    if estimator == "markov" or trace.weight is not None:
+        raise ValidationError(
+            "`certify` must be given without `weight`, here or in the trace, and with the estimator 'pathwise'"
+        )
     try:
         limit, delta = certify
     except (TypeError, ValueError):
         raise ValidationError(f"`certify` must be a pair (epsilon, delta), got {certify!r}") from None
-    return fit_certified(trace, max_loss=limit, delta=delta, graph=graph, recall=recall, seed=seed)
+    return fit_certified(trace, max_loss=limit, delta=delta, graph=graph, order=order, recall=recall, seed=seed)
 
 
 def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
     """A rule to compare with, tuned on the trace."""
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
-    weight = check_tradeoff(tradeoff)
-    return _Tuned(_Counted(trace), method).policy(weight, f"tradeoff={weight!r}")
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """A trace whose rows count differently, if `weight` is given."""
-
-    trace: Trace
-    weight: Floats | None = None
-
-    def mean(self, values: Floats) -> float:
-        """Weighted mean of (n,) values."""
-        return float(np.average(values, weights=self.weight))
-
-    def provenance(self, tradeoff: float, goal: str) -> list[tuple[str, str]]:
-        """What a policy is made from."""
-        found = [
-            ("goal", goal),
-            ("tradeoff", repr(tradeoff)),
-            ("kind", self.trace.kind),
-            ("rows", str(self.trace.n)),
-            ("trace", self.trace.digest),
-            ("version", _core.build_info["version"]),
-        ]
-        if self.weight is not None:
-            found.append(("weight", hashlib.sha256(self.weight.data).hexdigest()))
-        return found
-
-
-class _Learner(Protocol):
-    """Gives a policy for any trade-off."""
-
-    counted: _Counted
-
-    def policy(self, tradeoff: float, goal: str) -> Policy: ...
-
-    def estimate(self, tradeoff: float) -> tuple[float, float] | None: ...
-
-
-@dataclass
-class _Tuned:
-    """Fits one of the other methods anew for each trade-off."""
-
-    counted: _Counted
-    method: str
-    recall: bool = True
-
-    def policy(self, tradeoff: float, goal: str) -> Policy:
-        trace = self.counted.trace
-        return _core.fit(
-            trace.signal,
-            trace.loss,
-            trace.mean_cost,
-            trace.prediction,
-            method=self.method,
-            kind=trace.kind,
-            stages=list(trace.stages),
-            tradeoff=tradeoff,
-            recall=self.recall,
-            provenance=self.counted.provenance(tradeoff, goal),
-            weight=self.counted.weight,
-        )
-
-    def estimate(self, tradeoff: float) -> None:
-        return None
-
-
-def learner_of(trace: Trace, graph: str, weight: Floats | None = None) -> _core.Learner:
-    """Calibration and beliefs of a trace, from which the core makes a policy for any trade-off."""
-    return _core.Learner(
-        trace.signal,
-        trace.loss,
-        trace.mean_cost,
-        trace.prediction,
-        kind=trace.kind,
-        stages=list(trace.stages),
-        graph=graph,
-        weight=weight,
-    )
-
-
-class _Default:
-    """The default fit; trade-offs share calibration and beliefs."""
-
-    def __init__(self, counted: _Counted, graph: str, recall: bool | None) -> None:
-        self.counted = counted
-        self.recall = recall
-        self._learner = learner_of(counted.trace, graph, counted.weight)
-
-    def policy(self, tradeoff: float, goal: str) -> Policy:
-        # What is estimated for a budget is the default itself, not what it might be replaced by.
-        recall = self.recall if goal.startswith("tradeoff") else self.recall is not False
-        return self._learner.policy(tradeoff, recall, self.counted.provenance(tradeoff, goal))
-
-    def estimate(self, tradeoff: float) -> tuple[float, float] | None:
-        """Mean loss and cost on rows held back."""
-        return self._learner.estimate(tradeoff, self.recall is not False)
-
-
-@dataclass(frozen=True)
-class _Point:
-    """A policy on the frontier, with its mean loss and cost: the larger of those on the calibration trace and on rows
-    held back."""
-
-    policy: Policy
-    loss: float
-    cost: float
-
-
-def _within_budget(learner: _Learner, budget: float, limited: str) -> Policy:
-    """The best policy within `budget` on the mean `limited` ("cost" or "loss"), by bisection over the trade-off."""
-    goal = f"max_{limited}={budget!r}"
-    free = "loss" if limited == "cost" else "cost"
-    counted = learner.counted
-
-    def point(tradeoff: float) -> _Point:
-        policy = learner.policy(tradeoff, goal)
-        result = outcome.of_policy(policy, counted.trace)
-        loss, cost = counted.mean(result.loss), counted.mean(result.cost)
-        held = learner.estimate(tradeoff) or (loss, cost)
-        return _Point(policy, max(loss, held[0]), max(cost, held[1]))
-
-    points = [point(0.0), point(1.0)]
-    scale = float(counted.trace.loss.mean()) or 1.0
-    low, high = (math.log(odds / scale) for odds in ODDS)
-    for _ in range(SEARCH_STEPS):
-        middle = 0.5 * (low + high)
-        points.append(point(1.0 / (1.0 + math.exp(-middle))))
-        within = getattr(points[-1], limited) <= budget
-        # More weight on the loss costs more and loses less.
-        if within == (limited == "cost"):
-            low = middle
-        else:
-            high = middle
-    feasible = [p for p in points if getattr(p, limited) <= budget]
-    if not feasible:
-        least = min(getattr(p, limited) for p in points)
-        raise ValidationError(
-            f"`max_{limited}` of {budget} cannot be met on this trace: the least reachable is {least:.6g}"
-        )
-    return min(feasible, key=lambda p: (getattr(p, free), getattr(p, limited))).policy
-
-
-def _weights(weight: ArrayLike | None, n: int) -> Floats | None:
-    if weight is None:
-        return None
-    array = arrays.float_array("weight", weight)
-    if array.shape != (n,):
-        raise ValidationError(f"`weight` must have shape ({n},), got {array.shape}")
-    arrays.check_not_negative("weight", array)
-    if not array.any():
-        raise ValidationError("`weight` must have a positive entry, got zeros only")
-    return array
+    share = check_tradeoff(tradeoff)
+    return TunedLearner(trace, method).policy(share, f"tradeoff={share!r}")
 
 
 def _goals(tradeoff: object, max_cost: object, max_loss: object, certify: object) -> dict[str, object]:
     return {"tradeoff": tradeoff, "max_cost": max_cost, "max_loss": max_loss, "certify": certify}
 
 
-def _loss_budget(value: float | str | None, counted: _Counted) -> float:
+def _loss_budget(value: float | str | None, trace: Trace) -> float:
     """A largest mean loss, absolute or relative to always answering with the last stage."""
     if not isinstance(value, str):
         return _budget("max_loss", value)
     start, plus, excess = value.partition("+")
     if start.strip() != "last" or not plus:
         raise ValidationError(f"`max_loss` must be a number or 'last+<number>', got {value!r}")
-    return counted.mean(counted.trace.loss[:, -1]) + _budget("max_loss", excess)
+    return float(weighted_mean(trace.loss[:, -1], trace.weight)) + _budget("max_loss", excess)
 
 
 def _budget(name: str, value: float | str | None) -> float:
@@ -328,6 +184,24 @@ def _budget(name: str, value: float | str | None) -> float:
     if not 0.0 <= budget < math.inf:
         raise ValidationError(f"`{name}` must be finite and at least 0, got {value}")
     return budget
+
+
+def stage_order(order: str | Sequence[int | str], trace: Trace) -> list[int] | None:
+    """Numbers of the stages that may run, in their order; None where every order is allowed."""
+    if isinstance(order, str):
+        return None if _one_of("order", order, ORDERS) == "auto" else list(range(trace.k))
+    try:
+        return [_stage_number(at, stage, trace) for at, stage in enumerate(order)]
+    except TypeError:
+        raise ValidationError(f"`order` must be 'auto', 'given' or a sequence of stages, got {order!r}") from None
+
+
+def _stage_number(at: int, stage: int | str, trace: Trace) -> int:
+    if not isinstance(stage, str):
+        return operator.index(stage)
+    if stage not in trace.stages:
+        raise ValidationError(f"`order[{at}]` must be one of {', '.join(trace.stages)}, got {stage!r}")
+    return trace.stages.index(stage)
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
