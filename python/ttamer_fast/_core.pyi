@@ -137,6 +137,7 @@ class Policy:
 def mix(
     first: Policy, second: Policy, share: float, seed: int, value: float, provenance: list[tuple[str, str]]
 ) -> Policy: ...
+
 @final
 class Run:
     @property

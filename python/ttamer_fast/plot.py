@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -101,31 +103,58 @@ def plot_policy(policy: Policy, path: str | PathLike[str]) -> None:
     """
     facts = policy.describe()
     rule = facts["rule"]
-    draw = {
-        "belief": _draw_belief,
-        "threshold": _draw_threshold,
-        "patience": _draw_patience,
-        "table": _draw_table,
-        "tree": _draw_tree,
-    }
-    if rule["type"] not in draw:
-        raise ValidationError(f"`policy` of type {rule['type']} has no picture")
-    if rule["type"] == "tree" and len(facts["stages"]) > MOST_TREE_STAGES:
-        raise ValidationError(f"`policy` must have at most {MOST_TREE_STAGES} stages for a picture of its tree")
     stages = [f"{i}  {name}" for i, name in enumerate(facts["stages"])]
-    figure = draw[rule["type"]](rule, stages, facts)
+    parts = rule["parts"] if rule["type"] == "mixed" else [rule]
+    drawings = [_drawing(part, stages) for part in parts]
+    figure = _figure(max(one.width for one in drawings), sum(one.height for one in drawings))
+    if len(drawings) == 1:
+        drawings[0].draw(figure, rule, stages, _headline(facts))
+    else:
+        shares = (rule["share"], 1.0 - rule["share"])
+        panels = figure.subfigures(len(drawings), 1, height_ratios=[one.height for one in drawings])
+        for panel, one, part, share in zip(panels, drawings, parts, shares, strict=True):
+            one.draw(panel, part, stages, f"{_headline(facts)}: {share:.1%} of requests")
     _write(figure, path)
 
 
-def _draw_belief(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
+@dataclass(frozen=True)
+class _Drawing:
+    """How to draw one kind of rule, and how many inches it takes."""
+
+    draw: Callable[[Any, dict[str, Any], list[str], str], None]
+    width: float
+    height: float
+
+
+def _drawing(rule: dict[str, Any], stages: list[str]) -> _Drawing:
+    per_stage = 0.5 * len(stages)
+    match rule["type"]:
+        case "belief":
+            rows = min(len(rule["decisions"]), MOST_ROWS)
+            return _Drawing(_draw_belief, 12.5, max(3.8, 1.6 + 0.62 * min(rows, 8) + 0.3 * max(rows - 8, 0)))
+        case "threshold":
+            return _Drawing(_draw_threshold, 8.4, max(3.0, 1.4 + per_stage))
+        case "patience":
+            return _Drawing(_draw_patience, 8.4, max(3.0, 1.4 + per_stage))
+        case "table":
+            return _Drawing(_draw_table, 8.4, max(3.0, 1.6 + per_stage))
+        case "tree" if len(stages) <= MOST_TREE_STAGES:
+            tree = _Tree(rule["parent"])
+            return _Drawing(_draw_tree, max(6.4, 1.6 + 2.8 * tree.levels), max(2.8, 1.4 + 0.85 * tree.leaves))
+        case "tree":
+            raise ValidationError(f"`policy` must have at most {MOST_TREE_STAGES} stages for a picture of its tree")
+        case other:
+            raise ValidationError(f"`policy` of type {other} has no picture")
+
+
+def _draw_belief(figure: Any, rule: dict[str, Any], stages: list[str], headline: str) -> None:
     rows = rule["decisions"][:MOST_ROWS]
-    figure = _figure(12.5, max(3.8, 1.6 + 0.62 * min(len(rows), 8) + 0.3 * max(len(rows) - 8, 0)))
     decisions, curves = figure.subplots(1, 2, width_ratios=(1.45, 1.0))
     _bars(decisions, rows, stages, largest=rule["scale"])
     if len(rows) < len(rule["decisions"]):
         decisions.set_ylabel(f"the first {len(rows)} of {len(rule['decisions'])} situations")
     decisions.set_xlabel("expected loss of the answer in hand")
-    decisions.set_title(_headline(facts), loc="left")
+    decisions.set_title(headline, loc="left")
     for i, sensor in enumerate(rule["sensors"]):
         x, y = zip(*sensor["curve"], strict=True)
         curves.plot(x, y, color=_colour(i), linewidth=1.8, label=stages[i])
@@ -136,7 +165,6 @@ def _draw_belief(rule: dict[str, Any], stages: list[str], facts: dict[str, Any])
     curves.set_title("How signals are read", loc="left")
     curves.grid(alpha=0.25)
     curves.legend(frameon=False, fontsize=8.5, loc="lower left")
-    return figure
 
 
 def _bars(axes: Any, decisions: list[dict[str, Any]], stages: list[str], largest: float) -> None:
@@ -171,8 +199,7 @@ def _situations(decisions: list[dict[str, Any]], stages: list[str]) -> list[str]
     return ["after " + ", ".join(map(str, row["after"])) for row in decisions]
 
 
-def _draw_threshold(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
-    figure = _figure(8.4, max(3.0, 1.4 + 0.5 * len(stages)))
+def _draw_threshold(figure: Any, rule: dict[str, Any], stages: list[str], headline: str) -> None:
     axes = figure.add_subplot()
     reached = [float(threshold) for threshold in rule["threshold"]]
     thresholds = [t for t in reached if math.isfinite(t)]
@@ -189,12 +216,10 @@ def _draw_threshold(rule: dict[str, Any], stages: list[str], facts: dict[str, An
     axes.set_ylim(len(stages) - 0.5, -0.5)
     axes.set_xlim(low, high)
     axes.set_xlabel("signal (green: stop)")
-    axes.set_title(_headline(facts), loc="left")
-    return figure
+    axes.set_title(headline, loc="left")
 
 
-def _draw_patience(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
-    figure = _figure(8.4, max(3.0, 1.4 + 0.5 * len(stages)))
+def _draw_patience(figure: Any, rule: dict[str, Any], stages: list[str], headline: str) -> None:
     axes = figure.add_subplot()
     for i in range(len(stages)):
         may_stop = i >= rule["patience"] or i == len(stages) - 1
@@ -203,12 +228,10 @@ def _draw_patience(rule: dict[str, Any], stages: list[str], facts: dict[str, Any
     axes.set_ylim(len(stages) - 0.5, -0.5)
     axes.set_xticks([])
     axes.set_xlabel(f"green: stops after {rule['patience']} equal predictions in a row, or at the end")
-    axes.set_title(_headline(facts), loc="left")
-    return figure
+    axes.set_title(headline, loc="left")
 
 
-def _draw_table(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
-    figure = _figure(8.4, max(3.0, 1.6 + 0.5 * len(stages)))
+def _draw_table(figure: Any, rule: dict[str, Any], stages: list[str], headline: str) -> None:
     axes = figure.add_subplot()
     shown: set[int] = set()
     for row in rule["decisions"]:
@@ -220,49 +243,51 @@ def _draw_table(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) 
     axes.set_ylim(len(stages) - 0.5, -0.5)
     axes.xaxis.set_major_locator(require("matplotlib.ticker", "plot").MaxNLocator(integer=True))
     axes.set_xlabel("state of the stage that just ran, its own answer in hand")
-    axes.set_title(_headline(facts), loc="left")
+    axes.set_title(headline, loc="left")
     _explain(axes, shown)
-    return figure
 
 
-def _draw_tree(rule: dict[str, Any], stages: list[str], facts: dict[str, Any]) -> Any:
+class _Tree:
+    """Where the stages of a tree go: depth from left to right, height from top to bottom."""
+
+    def __init__(self, parent: list[int]) -> None:
+        self.depth: list[int] = []
+        self.children: dict[int, list[int]] = {v: [] for v in range(-1, len(parent))}
+        for v, p in enumerate(parent):
+            self.depth.append(0 if p < 0 else self.depth[p] + 1)
+            self.children[p].append(v)
+        self.levels = max(self.depth) + 1
+        self.leaves = sum(not self.children[v] for v in range(len(parent)))
+
+    def heights(self) -> dict[int, float]:
+        """Leaves one below the other in depth-first order, each parent halfway between its first and last child."""
+        order: list[int] = []
+        waiting = self.children[-1][::-1]
+        while waiting:
+            order.append(waiting.pop())
+            waiting += self.children[order[-1]][::-1]
+        height = {v: float(place) for place, v in enumerate(v for v in order if not self.children[v])}
+        for v in reversed(order):
+            if self.children[v]:
+                height[v] = 0.5 * (height[self.children[v][0]] + height[self.children[v][-1]])
+        return height
+
+
+def _draw_tree(figure: Any, rule: dict[str, Any], stages: list[str], _headline: str) -> None:
     """Stages from left to right by depth, a line from each parent, and the range of indices in each box."""
-    parent: list[int] = rule["parent"]
-    depth: list[int] = []
-    children: dict[int, list[int]] = {v: [] for v in range(-1, len(parent))}
-    for v, p in enumerate(parent):
-        depth.append(0 if p < 0 else depth[p] + 1)
-        children[p].append(v)
-    height = _tree_heights(children)
-    leaves = sum(not children[v] for v in range(len(parent)))
-    figure = _figure(max(6.4, 1.6 + 2.8 * (max(depth) + 1)), max(2.8, 1.4 + 0.85 * leaves))
+    tree = _Tree(rule["parent"])
+    depth, height = tree.depth, tree.heights()
     axes = figure.add_subplot()
-    for v, p in enumerate(parent):
+    for v, p in enumerate(rule["parent"]):
         if p >= 0:
             axes.plot([depth[p], depth[v]], [height[p], height[v]], color="#999999", linewidth=1.2, zorder=1)
         text = f"{stages[v]}\n{_index_range(rule['index'][v][:-1])}"
         box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": _colour(v), "linewidth": 1.8}
         axes.text(depth[v], height[v], text, ha="center", va="center", fontsize=9, bbox=box, zorder=2)
-    axes.set_xlim(-0.55, max(depth) + 0.55)
-    axes.set_ylim(leaves - 0.4, -0.6)
+    axes.set_xlim(-0.55, tree.levels - 0.45)
+    axes.set_ylim(tree.leaves - 0.4, -0.6)
     axes.axis("off")
     axes.set_title("The open stage with the least index is next, while the loss in hand is above it", loc="left")
-    return figure
-
-
-def _tree_heights(children: dict[int, list[int]]) -> dict[int, float]:
-    """Leaves one below the other in depth-first order, each parent halfway between its first and last child."""
-    order: list[int] = []
-    waiting = children[-1][::-1]
-    while waiting:
-        order.append(waiting.pop())
-        waiting += children[order[-1]][::-1]
-    leaves = [v for v in order if not children[v]]
-    height: dict[int, float] = {v: float(place) for place, v in enumerate(leaves)}
-    for v in reversed(order):
-        if children[v]:
-            height[v] = 0.5 * (height[children[v][0]] + height[children[v][-1]])
-    return height
 
 
 def _index_range(index: list[float | str]) -> str:
