@@ -7,14 +7,12 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _core, arrays, outcome
+from . import _core, outcome
 from ._core import Policy, ValidationError
-from .arrays import Floats
 from .outcome import check_tradeoff
-from .trace import Trace
+from .trace import Trace, weighted_mean
 
 __all__ = ["fit"]
 
@@ -66,7 +64,7 @@ def fit(
         Whether an earlier answer may be returned. ``"auto"``: yes; with a `tradeoff`, `graph` ``"auto"`` and at most
         20,000 rows, unless rows held back say otherwise by more than one standard error, or prefer a simple rule.
     weight : (n,) array_like of float, optional
-        How much each request counts; at least 0, not all 0.
+        In place of the trace's own weights: ``fit(trace.weighted(weight), ...)``.
     seed : int
         The same trace, arguments and seed give the same bytes.
 
@@ -108,22 +106,23 @@ def fit(
     recalls = check_recall(recall)
     _one_of("graph", graph, GRAPHS)
     check_seed(seed)
+    if weight is not None:
+        trace = trace.weighted(weight)
     if certify is not None:
-        return _certified(trace, certify, graph, estimator, recall, weight, seed)
-    counted = _Counted(trace, _weights(weight, trace.n))
+        return _certified(trace, certify, graph, estimator, recall, seed)
     learner: _Learner
     if _one_of("estimator", estimator, ESTIMATORS) == "markov":
         if graph == "skip":
             raise ValidationError("`graph` 'skip' needs the estimator 'pathwise', got 'markov'")
-        learner = _Tuned(counted, "markov", recalls is not False)
+        learner = _Tuned(trace, "markov", recalls is not False)
     else:
-        learner = _Default(counted, graph, recalls)
+        learner = _Default(trace, graph, recalls)
     if tradeoff is not None:
         share = check_tradeoff(tradeoff)
         return learner.policy(share, f"tradeoff={share!r}")
     if max_cost is not None:
         return _within_budget(learner, _budget("max_cost", max_cost), "cost")
-    return _within_budget(learner, _loss_budget(max_loss, counted), "loss")
+    return _within_budget(learner, _loss_budget(max_loss, trace), "loss")
 
 
 def _certified(
@@ -132,13 +131,14 @@ def _certified(
     graph: str,
     estimator: str,
     recall: bool | str,
-    weight: ArrayLike | None,
     seed: int,
 ) -> Policy:
     from .certification import fit_certified
 
-    if estimator == "markov" or weight is not None:
-        raise ValidationError("`certify` must be given without `weight` and with the estimator 'pathwise'")
+    if estimator == "markov" or trace.weight is not None:
+        raise ValidationError(
+            "`certify` must be given without `weight`, here or in the trace, and with the estimator 'pathwise'"
+        )
     try:
         limit, delta = certify
     except (TypeError, ValueError):
@@ -151,39 +151,28 @@ def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
     weight = check_tradeoff(tradeoff)
-    return _Tuned(_Counted(trace), method).policy(weight, f"tradeoff={weight!r}")
+    return _Tuned(trace, method).policy(weight, f"tradeoff={weight!r}")
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """A trace whose rows count differently, if `weight` is given."""
-
-    trace: Trace
-    weight: Floats | None = None
-
-    def mean(self, values: Floats) -> float:
-        """Weighted mean of (n,) values."""
-        return float(np.average(values, weights=self.weight))
-
-    def provenance(self, tradeoff: float, goal: str) -> list[tuple[str, str]]:
-        """What a policy is made from."""
-        found = [
-            ("goal", goal),
-            ("tradeoff", repr(tradeoff)),
-            ("kind", self.trace.kind),
-            ("rows", str(self.trace.n)),
-            ("trace", self.trace.digest),
-            ("version", _core.build_info["version"]),
-        ]
-        if self.weight is not None:
-            found.append(("weight", hashlib.sha256(self.weight.data).hexdigest()))
-        return found
+def _provenance(trace: Trace, tradeoff: float, goal: str) -> list[tuple[str, str]]:
+    """What a policy is made from."""
+    found = [
+        ("goal", goal),
+        ("tradeoff", repr(tradeoff)),
+        ("kind", trace.kind),
+        ("rows", str(trace.n)),
+        ("trace", trace.digest),
+        ("version", _core.build_info["version"]),
+    ]
+    if trace.weight is not None:
+        found.append(("weight", hashlib.sha256(trace.weight.data).hexdigest()))
+    return found
 
 
 class _Learner(Protocol):
     """Gives a policy for any trade-off."""
 
-    counted: _Counted
+    trace: Trace
 
     def policy(self, tradeoff: float, goal: str) -> Policy: ...
 
@@ -194,12 +183,12 @@ class _Learner(Protocol):
 class _Tuned:
     """Fits one of the other methods anew for each trade-off."""
 
-    counted: _Counted
+    trace: Trace
     method: str
     recall: bool = True
 
     def policy(self, tradeoff: float, goal: str) -> Policy:
-        trace = self.counted.trace
+        trace = self.trace
         return _core.fit(
             trace.signal,
             trace.loss,
@@ -210,15 +199,15 @@ class _Tuned:
             stages=list(trace.stages),
             tradeoff=tradeoff,
             recall=self.recall,
-            provenance=self.counted.provenance(tradeoff, goal),
-            weight=self.counted.weight,
+            provenance=_provenance(trace, tradeoff, goal),
+            weight=trace.weight,
         )
 
     def estimate(self, tradeoff: float) -> None:
         return None
 
 
-def learner_of(trace: Trace, graph: str, weight: Floats | None = None) -> _core.Learner:
+def learner_of(trace: Trace, graph: str) -> _core.Learner:
     """Calibration and beliefs of a trace, from which the core makes a policy for any trade-off."""
     return _core.Learner(
         trace.signal,
@@ -228,22 +217,22 @@ def learner_of(trace: Trace, graph: str, weight: Floats | None = None) -> _core.
         kind=trace.kind,
         stages=list(trace.stages),
         graph=graph,
-        weight=weight,
+        weight=trace.weight,
     )
 
 
 class _Default:
     """The default fit; trade-offs share calibration and beliefs."""
 
-    def __init__(self, counted: _Counted, graph: str, recall: bool | None) -> None:
-        self.counted = counted
+    def __init__(self, trace: Trace, graph: str, recall: bool | None) -> None:
+        self.trace = trace
         self.recall = recall
-        self._learner = learner_of(counted.trace, graph, counted.weight)
+        self._learner = learner_of(trace, graph)
 
     def policy(self, tradeoff: float, goal: str) -> Policy:
         # What is estimated for a budget is the default itself, not what it might be replaced by.
         recall = self.recall if goal.startswith("tradeoff") else self.recall is not False
-        return self._learner.policy(tradeoff, recall, self.counted.provenance(tradeoff, goal))
+        return self._learner.policy(tradeoff, recall, _provenance(self.trace, tradeoff, goal))
 
     def estimate(self, tradeoff: float) -> tuple[float, float] | None:
         """Mean loss and cost on rows held back."""
@@ -264,17 +253,17 @@ def _within_budget(learner: _Learner, budget: float, limited: str) -> Policy:
     """The best policy within `budget` on the mean `limited` ("cost" or "loss"), by bisection over the trade-off."""
     goal = f"max_{limited}={budget!r}"
     free = "loss" if limited == "cost" else "cost"
-    counted = learner.counted
+    trace = learner.trace
 
     def point(tradeoff: float) -> _Point:
         policy = learner.policy(tradeoff, goal)
-        result = outcome.of_policy(policy, counted.trace)
-        loss, cost = counted.mean(result.loss), counted.mean(result.cost)
+        result = outcome.of_policy(policy, trace)
+        loss, cost = (float(weighted_mean(values, trace.weight)) for values in (result.loss, result.cost))
         held = learner.estimate(tradeoff) or (loss, cost)
         return _Point(policy, max(loss, held[0]), max(cost, held[1]))
 
     points = [point(0.0), point(1.0)]
-    scale = float(counted.trace.loss.mean()) or 1.0
+    scale = float(trace.loss.mean()) or 1.0
     low, high = (math.log(odds / scale) for odds in ODDS)
     for _ in range(SEARCH_STEPS):
         middle = 0.5 * (low + high)
@@ -294,30 +283,18 @@ def _within_budget(learner: _Learner, budget: float, limited: str) -> Policy:
     return min(feasible, key=lambda p: (getattr(p, free), getattr(p, limited))).policy
 
 
-def _weights(weight: ArrayLike | None, n: int) -> Floats | None:
-    if weight is None:
-        return None
-    array = arrays.float_array("weight", weight)
-    if array.shape != (n,):
-        raise ValidationError(f"`weight` must have shape ({n},), got {array.shape}")
-    arrays.check_not_negative("weight", array)
-    if not array.any():
-        raise ValidationError("`weight` must have a positive entry, got zeros only")
-    return array
-
-
 def _goals(tradeoff: object, max_cost: object, max_loss: object, certify: object) -> dict[str, object]:
     return {"tradeoff": tradeoff, "max_cost": max_cost, "max_loss": max_loss, "certify": certify}
 
 
-def _loss_budget(value: float | str | None, counted: _Counted) -> float:
+def _loss_budget(value: float | str | None, trace: Trace) -> float:
     """A largest mean loss, absolute or relative to always answering with the last stage."""
     if not isinstance(value, str):
         return _budget("max_loss", value)
     start, plus, excess = value.partition("+")
     if start.strip() != "last" or not plus:
         raise ValidationError(f"`max_loss` must be a number or 'last+<number>', got {value!r}")
-    return counted.mean(counted.trace.loss[:, -1]) + _budget("max_loss", excess)
+    return float(weighted_mean(trace.loss[:, -1], trace.weight)) + _budget("max_loss", excess)
 
 
 def _budget(name: str, value: float | str | None) -> float:
