@@ -214,3 +214,30 @@ def test_certify_is_the_certified_fit() -> None:
         tt.fit(trace, certify=0.2)  # type: ignore[arg-type]
     with pytest.raises(tt.ValidationError, match=r"`certify` must be given without `weight`"):
         tt.fit(trace, certify=(0.2, 0.1), weight=np.ones(trace.n))
+    with pytest.raises(tt.ValidationError, match=r"`certify` must be given without `weight`"):
+        tt.fit(trace.weighted(np.ones(trace.n)), certify=(0.2, 0.1))
+
+
+@pytest.mark.parametrize("goal", [{"tradeoff": 0.9}, {"max_cost": 4.0}, {"max_loss": 0.3}])
+def test_a_trace_with_weights_is_fitted_with_them(goal: dict[str, Any]) -> None:
+    costs = np.random.default_rng(0).random((1500, 4))
+    plain = make_trace(n=1500)
+    trace = tt.Trace(plain.signal, plain.loss, plain.cost * costs, plain.prediction, kind="models")
+    weight = np.where(trace.loss[:, 0] == 0.0, 0.2, 1.0)
+    policy = tt.fit(trace.weighted(weight), **goal)
+    assert policy.to_bytes() == tt.fit(trace, weight=weight, **goal).to_bytes()
+    assert policy.to_bytes() == tt.fit(trace.weighted(np.ones(1500)), weight=weight, **goal).to_bytes()
+    assert policy.provenance["trace"] == trace.weighted(weight).digest
+    result = tt.evaluate(policy, trace.weighted(weight))
+    assert result.cost <= goal.get("max_cost", math.inf)
+    assert result.loss <= goal.get("max_loss", math.inf)
+
+
+def test_baselines_are_tuned_with_the_weights_of_the_trace() -> None:
+    trace = make_trace(n=1500, kind="exits")
+    weighted = trace.weighted(np.where(trace.loss[:, 0] == 0.0, 1.0, 0.01))
+    for tuned in tt.baselines.ALL.values():
+        policy = tuned(weighted, 0.9)
+        assert math.isclose(policy.value, tt.evaluate(policy, weighted).objective, rel_tol=1e-9)
+        assert "weight" in policy.provenance
+        assert tt.evaluate(tuned(trace, 0.9), weighted).objective > policy.value + 1e-3

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import ttamer_fast as tt
 from conftest import make_trace
+from ttamer_fast import cross_validation as cv
+from ttamer_fast import fitting, outcome
 
 
 def by_hand(policy: tt.Policy, trace: tt.Trace) -> tuple[np.ndarray, np.ndarray]:
@@ -33,10 +37,13 @@ def test_evaluation_against_a_loop(kind: str) -> None:
     result = tt.evaluate(policy, trace)
     loss, cost = by_hand(policy, trace)
     objective = 0.9 * loss + 0.1 * cost / trace.full_cost
-    for name, values in (("loss", loss), ("cost", cost), ("objective", objective)):
+    for name, values in (("cost", cost), ("objective", objective)):
         assert getattr(result, name) == pytest.approx(values.mean())
-        half = 1.959964 * values.std(ddof=1) / np.sqrt(trace.n)
+        half = stats.t.ppf(0.975, trace.n - 1) * values.std(ddof=1) / np.sqrt(trace.n)
         assert getattr(result, f"{name}_ci") == pytest.approx((values.mean() - half, values.mean() + half))
+    assert result.loss == pytest.approx(loss.mean())
+    wilson = stats.binomtest(round(loss.sum()), trace.n).proportion_ci(method="wilson")
+    assert result.loss_ci == pytest.approx((wilson.low, wilson.high))
     assert result.answer_share.sum() == pytest.approx(1.0)
     assert result.consulted_share.shape == (trace.k,)
     assert 0.0 <= result.recalled_share <= 1.0
@@ -53,6 +60,91 @@ def test_evaluation_needs_matching_stages_and_a_tradeoff(policy: tt.Policy, trac
         tt.evaluate(exact, states)
     assert tt.evaluate(exact, states, tradeoff=1.0).loss == pytest.approx(0.3)
     assert tt.evaluate(policy, trace, tradeoff=1.0).objective == tt.evaluate(policy, trace).loss
+
+
+def costly_trace(n: int = 800, kind: str = "models") -> tt.Trace:
+    """Losses of many values, and costs by row."""
+    rng = np.random.default_rng(1)
+    plain = make_trace(n=n, kind=kind)
+    return tt.Trace(plain.signal, plain.loss * rng.random((n, 4)), rng.random((n, 4)), plain.prediction, kind=kind)
+
+
+@pytest.mark.parametrize("kind", ["models", "exits"])
+def test_equal_weights_change_nothing(kind: str) -> None:
+    for trace in (make_trace(n=400, kind=kind), costly_trace(400, kind)):
+        equal = trace.weighted(np.full(trace.n, 0.3))
+        policy = tt.fit(trace, tradeoff=0.9)
+        assert tt.evaluate(policy, equal).to_dict() == tt.evaluate(policy, trace).to_dict()
+        assert tt.compare(equal, 0.9, folds=2).to_dict() == tt.compare(trace, 0.9, folds=2).to_dict()
+        drawn, expected = (tt.frontier(rows, folds=2, tradeoffs=[0.5, 0.9]).to_dict() for rows in (equal, trace))
+        assert drawn == expected
+
+
+@pytest.mark.parametrize("kind", ["models", "exits"])
+def test_whole_weights_are_repeated_rows(kind: str) -> None:
+    trace = costly_trace(kind=kind)
+    count = np.random.default_rng(2).integers(0, 4, trace.n)
+    policy = tt.fit(trace, tradeoff=0.9)
+    weighted = tt.evaluate(policy, trace.weighted(count))
+    repeated = tt.evaluate(policy, trace.rows(np.repeat(np.arange(trace.n), count)))
+    for name in ("loss", "cost", "objective", "consulted_share", "answer_share", "recalled_share"):
+        assert getattr(weighted, name) == pytest.approx(getattr(repeated, name), rel=1e-12)
+    # As many rows that are not copies of each other would say more.
+    for name in ("loss_ci", "cost_ci", "objective_ci"):
+        assert np.diff(getattr(weighted, name)) > np.diff(getattr(repeated, name))
+
+
+def test_weighted_intervals_against_a_loop() -> None:
+    trace = costly_trace()
+    weight = np.random.default_rng(3).random(trace.n) ** 3
+    policy = tt.fit(trace, tradeoff=0.9)
+    result = tt.evaluate(policy, trace.weighted(weight))
+    loss, _ = by_hand(policy, trace)
+    mean = (weight * loss).sum() / weight.sum()
+    size = weight.sum() ** 2 / (weight**2).sum()
+    error = np.sqrt((weight**2 * (loss - mean) ** 2).sum()) / weight.sum() * np.sqrt(size / (size - 1.0))
+    half = stats.t.ppf(0.975, size - 1.0) * error
+    assert result.loss == pytest.approx(mean)
+    assert result.loss_ci == pytest.approx((mean - half, mean + half))
+    zero_one = tt.Trace(trace.signal, trace.loss > 0.3, trace.cost, trace.prediction, kind="models", weight=weight)
+    share = float(weight[by_hand(policy, zero_one)[0] > 0.0].sum() / weight.sum())
+    wilson = tt.evaluate(policy, zero_one).loss_ci
+    for end in wilson:
+        # Where the distance to the share is 1.96 standard errors of the end itself.
+        assert abs(share - end) == pytest.approx(1.959964 * np.sqrt(end * (1.0 - end) / size), rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 250.0])
+def test_no_errors_are_not_proof_of_none(scale: float) -> None:
+    loss = np.column_stack([np.arange(300) % 2, np.zeros(300)]) * scale
+    trace = tt.Trace(np.zeros((300, 2)), loss, [1.0, 1.0], kind="models")
+    result = tt.evaluate(tt.baselines.static(trace, 1.0), trace)
+    assert result.loss == 0.0
+    assert result.loss_ci == pytest.approx((0.0, scale * 3.79 / 300), rel=1e-2)
+    half = tt.evaluate(tt.baselines.static(trace, 1.0), trace.weighted(np.arange(300) < 150))
+    assert half.loss_ci == pytest.approx((0.0, scale * 3.75 / 150), rel=1e-2)
+    perfect = tt.Trace(trace.signal, np.zeros((300, 2)), trace.cost)
+    assert tt.evaluate(tt.baselines.static(perfect, 1.0), perfect).loss_ci == pytest.approx((0.0, 3.79 / 300), rel=1e-2)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05])
+def test_intervals_of_small_samples_hold_what_they_promise(rate: float) -> None:
+    rng = np.random.default_rng(4)
+    signal, sure = np.zeros((300, 2)), np.ones((300, 1))
+    policy = tt.baselines.static(tt.Trace(signal, np.column_stack([0 * sure, sure]), [1.0, 1.0]), 1.0)
+    covered = 0
+    for _ in range(2000):
+        trace = tt.Trace(signal, np.column_stack([rng.random(300) < rate, sure]), [1.0, 1.0])
+        low, high = tt.evaluate(policy, trace).loss_ci
+        covered += low <= rate <= high
+    assert 0.93 * 2000 <= covered <= 0.985 * 2000
+
+
+def test_few_rows() -> None:
+    trace = costly_trace(1)
+    result = tt.evaluate(tt.fit(trace, tradeoff=0.9), trace)
+    assert result.cost_ci == (-np.inf, np.inf)
+    assert "inf" in str(result)
 
 
 def test_comparison() -> None:
@@ -95,6 +187,48 @@ def test_comparison() -> None:
 def test_comparison_without_predictions_or_of_exits() -> None:
     names = [row.name for row in tt.compare(make_trace(n=300, labels=False, kind="exits"), folds=2).rows]
     assert "patience" not in names
+
+
+def test_comparison_and_frontier_are_weighted() -> None:
+    trace = make_trace(n=900)
+    weight = np.where(trace.loss[:, 0] == 0.0, 0.1, 1.0)
+    weighted = trace.weighted(weight)
+    result = tt.compare(weighted, tradeoff=0.9, folds=3)
+    (outcomes,) = cv.cross_validate(weighted, cv.rules(weighted), [0.9], 3, 0)
+    objective = {name: found.objective(0.9, trace.full_cost) for name, found in outcomes.items()}
+    for row in result.rows:
+        assert row.objective == pytest.approx(np.average(objective[row.name], weights=weight))
+        paired = objective[row.name] - objective[result.reference]
+        assert row.difference == pytest.approx(np.average(paired, weights=weight), abs=1e-12)
+        plain = np.sqrt((weight**2 * (paired - row.difference) ** 2).sum()) / weight.sum()
+        assert row.difference_se == pytest.approx(plain, rel=1e-3)
+    assert result["last stage"].loss == pytest.approx(np.average(trace.loss[:, -1], weights=weight))
+    drawn = tt.frontier(weighted, folds=3, tradeoffs=[0.9])
+    for name, (point,) in drawn.points.items():
+        assert (point.loss, point.cost) == (result[name].loss, result[name].cost)
+    assert drawn.stage_points[0].loss == pytest.approx(np.average(trace.loss[:, 0], weights=weight))
+    with pytest.raises(tt.ValidationError, match="`weight` must have a positive entry in every part"):
+        tt.compare(trace.weighted(np.arange(trace.n) == 5), folds=2)
+
+
+@pytest.mark.parametrize("kind", ["models", "exits"])
+def test_folds_share_what_does_not_depend_on_the_goal(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = make_trace(n=600, kind=kind).weighted(np.linspace(0.5, 1.5, 600))
+    learner_of = Mock(side_effect=fitting.learner_of)
+    monkeypatch.setattr(fitting, "learner_of", learner_of)
+    tradeoffs = [0.3, 0.9, 0.97]
+    chosen = {name: rule for name, rule in cv.rules(trace).items() if name in cv.FITS}
+    shared = cv.cross_validate(trace, chosen, tradeoffs, 3, 0)
+    assert learner_of.call_count == 3
+    part = np.random.default_rng(0).permutation(600) % 3
+    for tradeoff, found in zip(tradeoffs, shared, strict=True):
+        for name, recall in ((cv.FIT, "auto"), (cv.FIT_NO_RECALL, False)):
+            for fold in range(3):
+                policy = tt.fit(trace.rows(part != fold), tradeoff=tradeoff, recall=recall)
+                alone = outcome.of_policy(policy, trace.rows(part == fold))
+                assert (found[name].answer[part == fold] == alone.answer).all()
+                assert (found[name].consulted[part == fold] == alone.consulted).all()
+                assert (found[name].cost[part == fold] == alone.cost).all()
 
 
 def test_a_useless_cascade_is_called_so() -> None:

@@ -74,6 +74,9 @@ def test_costs_by_row() -> None:
         ({"stages": "ab"}, "`stages` must have 2 names, got a string"),
         ({"stages": ["a", ""]}, "`stages` entry 1 must not be empty"),
         ({"stages": ["a", "a"]}, "`stages` entry 1 must differ from the others, got 'a' again"),
+        ({"weight": [1.0, 2.0]}, "`weight` must have shape (3,), got (2,)"),
+        ({"weight": [1.0, 2.0, -0.5]}, "`weight` entry 2 must be finite and at least 0, got -0.5"),
+        ({"weight": [0, 0, 0]}, "`weight` must have a positive entry, got zeros only"),
     ],
 )
 def test_refusals(changes: dict[str, object], message: str) -> None:
@@ -120,3 +123,39 @@ def test_pickle_and_digest() -> None:
     assert not copy.signal.flags.writeable
     assert made().digest != trace.digest
     assert made(kind="models").digest != made().digest
+
+
+def test_weights_belong_to_the_trace() -> None:
+    plain = made(cost=[[1.0, 2.0], [3.0, 4.0], [2.0, 6.0]], prediction=[[0, 1], [1, 1], [2, 2]])
+    assert plain.weight is None
+    trace = plain.weighted([2, 1, 1])
+    assert plain.weight is None
+    assert trace.weight is not None
+    assert trace.weight.tolist() == [2.0, 1.0, 1.0]
+    assert not trace.weight.flags.writeable
+    assert trace.signal is plain.signal
+    assert trace.prediction is plain.prediction
+    assert trace.mean_cost.tolist() == [1.75, 3.5]
+    assert "mean loss=[0.375, 0.5625]" in repr(trace)
+    assert repr(trace).endswith("weight=yes)")
+    assert "weight" not in repr(plain)
+    assert trace.weighted(None).digest == plain.digest
+    assert trace.weighted(None).weight is None
+
+
+def test_weights_are_kept_by_parts_and_copies() -> None:
+    weight = np.arange(50.0)
+    trace = tt.Trace(weight[:, None], np.zeros((50, 1)), [1.0], weight=weight)
+    for part in (trace.rows([4, 2]), trace[10:], *trace.split(0.3, seed=1), pickle.loads(pickle.dumps(trace))):
+        assert part.weight is not None
+        assert not part.weight.flags.writeable
+        assert part.weight.tolist() == part.signal[:, 0].tolist()
+    assert pickle.loads(pickle.dumps(trace)).digest == trace.digest
+    digests = {trace.weighted(other).digest for other in (None, weight, np.ones(50), 2.0 * np.ones(50))}
+    assert len(digests) == 4
+    with pytest.raises(tt.ValidationError, match="`weight` must have a positive entry in every part of a trace"):
+        trace.rows([0])
+
+
+def test_the_digest_of_a_trace_without_weights_stays() -> None:
+    assert made().digest == "a61f68bc0f6e7b1ec1b760aebe672a8c9fdafa31d4ae47feaddc496d306f88c1"

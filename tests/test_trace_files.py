@@ -50,6 +50,19 @@ def test_without_predictions(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
+def test_weights(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"trace{ending}"
+    weight = np.random.default_rng(0).random(50) * 10.0 ** np.arange(-25, 25)
+    trace = awkward_trace(costs_by_row=False).weighted(weight)
+    trace.save(path)
+    read = tt.read_trace(path)
+    np.testing.assert_array_equal(read.weight, trace.weight, strict=True)
+    assert read.digest == trace.digest
+    trace.weighted(None).save(path)
+    assert tt.read_trace(path).weight is None
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_damaged_and_missing_files_are_named(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"trace{ending}"
     with pytest.raises(tt.ValidationError, match="no such file") as raised:
@@ -106,6 +119,8 @@ def test_missing_array(tmp_path: Path, missing: str) -> None:
     [
         ("a,b\n1,2\n", "column `signal:NAME` is missing"),
         ("signal:a,cost:a\n", "there are no rows"),
+        ("signal:a,loss:a,cost:a,weight\n1,0,1,2\n1,0,1,\n", "`weight` entry 1 must be finite and at least 0, got nan"),
+        ("signal:a,loss:a,cost:a,weight\n1,0,1,x\n", "column `weight` must be numbers, got string"),
         ("signal:a,signal:b,loss:a,cost:a,cost:b\n1,2,0,1,1\n", "column `loss:b` is missing"),
         ("signal:a,loss:a\n1,0\n", "`cost` is missing"),
         ("signal:a,loss:a,cost:a\nx,0,1\n", "column `signal:a` must be numbers, got string"),

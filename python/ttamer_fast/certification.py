@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,7 +13,9 @@ import numpy as np
 from . import _core, outcome
 from ._core import Policy, ValidationError
 from .arrays import Floats, first_bad
-from .fitting import ODDS, check_recall, check_seed, learner_of
+from .budget import ODDS
+from .fitting import check_recall, check_seed, stage_order
+from .learners import learner_of
 from .trace import Trace
 
 __all__ = ["fit_certified"]
@@ -31,6 +34,7 @@ def fit_certified(
     held_out: float = 0.5,
     largest_loss: float = 1.0,
     graph: str = "auto",
+    order: str | Sequence[int | str] = "auto",
     recall: bool | str = "auto",
     seed: int = 0,
 ) -> Policy:
@@ -52,6 +56,8 @@ def fit_certified(
     largest_loss : float
         No loss can ever be larger: known beforehand, not read off the trace.
     graph : {"auto", "line", "skip"}
+        As in :func:`fit`.
+    order : {"auto", "given"} or sequence of int or str
         As in :func:`fit`.
     recall : bool or "auto"
         As in :func:`fit`.
@@ -104,7 +110,7 @@ def fit_certified(
         where, given = first_bad(trace.loss, too_large)
         raise ValidationError(f"`trace` loss{where} must be at most `largest_loss` {scale:g}, got {given}")
     fitting, testing = trace.split(_between("held_out", held_out, 1.0), seed)
-    learner = learner_of(fitting, graph)
+    learner = learner_of(fitting, graph, stage_order(order, trace))
     goal = f"max_loss={limit!r}, delta={level!r}"
     chosen: _Tested | None = None
     for tested, candidate in enumerate(_candidates(learner, fitting, recalls), start=1):

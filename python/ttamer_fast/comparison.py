@@ -8,9 +8,9 @@ from typing import Any
 from . import cross_validation as cv
 from ._core import ValidationError
 from .arrays import Floats
-from .evaluation import standard_error
 from .extras import require
-from .trace import Trace
+from .intervals import standard_error
+from .trace import Trace, weighted_mean
 
 __all__ = ["Compared", "Comparison", "compare"]
 
@@ -104,16 +104,18 @@ def compare(
     -------
     Comparison
         Rules: always the last stage; every baseline (`static` is the best single exit or model); the fit without
-        recall; the default fit; the clairvoyant bound, which no rule can reach.
+        recall; the default fit; the clairvoyant bound, which no rule can reach. Means and standard errors are weighted
+        as the trace is.
 
     Raises
     ------
     ValidationError
-        If `tradeoff` or `folds` is out of range, or `reference` is not one of the rules.
+        If `tradeoff` or `folds` is out of range, all weights of a fold are 0, or `reference` is not one of the rules.
 
     Notes
     -----
-    Standard errors take the requests as independent and the tuned rules as given.
+    Standard errors take the requests as independent and the tuned rules as given. The two fits of a fold share
+    calibration and beliefs.
 
     Examples
     --------
@@ -129,39 +131,37 @@ def compare(
     if reference is not None and reference not in rules:
         raise ValidationError(f"`reference` must be one of {', '.join(rules)}, got {reference}")
     (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress)
+    weight = trace.weight
     objective = {name: result.objective(tradeoff, trace.full_cost) for name, result in outcomes.items()}
+    mean = {name: float(weighted_mean(values, weight)) for name, values in objective.items()}
     if reference is None:
         simple = [name for name in objective if name not in (*cv.FITS, cv.CLAIRVOYANT)]
-        reference = min(simple, key=lambda name: float(objective[name].mean()))
+        reference = min(simple, key=mean.__getitem__)
     rows = []
     for name, result in outcomes.items():
         paired = objective[name] - objective[reference]
         rows.append(
             Compared(
                 name=name,
-                loss=float(result.loss.mean()),
-                cost=float(result.cost.mean()),
-                objective=float(objective[name].mean()),
-                difference=float(paired.mean()),
-                difference_se=standard_error(paired),
+                loss=float(weighted_mean(result.loss, weight)),
+                cost=float(weighted_mean(result.cost, weight)),
+                objective=mean[name],
+                difference=float(weighted_mean(paired, weight)),
+                difference_se=standard_error(paired, weight),
             )
         )
-    return Comparison(trace.n, folds, float(tradeoff), reference, tuple(rows), _verdict(objective))
-
-
-def _verdict(objective: dict[str, Floats]) -> tuple[str, ...]:
-    alone = min(
-        (name for name in cv.WITHOUT_CASCADE if name in objective), key=lambda name: float(objective[name].mean())
+    alone = min(cv.WITHOUT_CASCADE, key=mean.__getitem__)
+    verdict = (
+        _sentence("a cascade", objective[cv.FIT], objective[alone], weight, f"the best without one ({alone})"),
+        _sentence("recall", objective[cv.FIT], objective[cv.FIT_NO_RECALL], weight, "the fit without it"),
     )
-    return (
-        _sentence("a cascade", objective[cv.FIT], objective[alone], f"the best without one ({alone})"),
-        _sentence("recall", objective[cv.FIT], objective[cv.FIT_NO_RECALL], "the fit without it"),
-    )
+    return Comparison(trace.n, folds, float(tradeoff), reference, tuple(rows), verdict)
 
 
-def _sentence(what: str, with_it: Floats, without: Floats, reference: str) -> str:
+def _sentence(what: str, with_it: Floats, without: Floats, weight: Floats | None, reference: str) -> str:
     paired = with_it - without
-    mean, error, base = float(paired.mean()), standard_error(paired), float(without.mean())
+    mean, error = float(weighted_mean(paired, weight)), standard_error(paired, weight)
+    base = float(weighted_mean(without, weight))
     relative = f"{mean / base:+.1%} ± {error / base:.1%}" if base > 0.0 else f"{mean:+.4g} ± {error:.2g}"
     if mean < -CLEAR * error:
         judgement = "is worth it here"

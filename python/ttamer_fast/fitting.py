@@ -67,7 +67,7 @@ def fit(
         Whether an earlier answer may be returned. ``"auto"``: yes; with `graph` and `order` ``"auto"``, unless rows
         held back (of at most 20,000) say otherwise by more than one standard error, or prefer a simple rule.
     weight : (n,) array_like of float, optional
-        How much each request counts; at least 0, not all 0.
+        In place of the trace's own weights: ``fit(trace.weighted(weight), ...)``.
     seed : int
         Of the coin, and of the split that `certify` needs. The same trace, arguments and seed give the same bytes.
 

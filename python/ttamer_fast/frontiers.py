@@ -9,7 +9,9 @@ from typing import Any
 
 from . import cross_validation as cv
 from . import outcome
-from .trace import Trace
+from .arrays import Floats
+from .outcome import Outcome
+from .trace import Trace, weighted_mean
 
 __all__ = ["Frontier", "FrontierPoint", "frontier"]
 
@@ -88,16 +90,17 @@ def frontier(
     Returns
     -------
     Frontier
-        Every baseline and the fit with and without recall, and each stage alone.
+        Every baseline and the fit with and without recall, and each stage alone; means are weighted as the trace is.
 
     Raises
     ------
     ValidationError
-        If a trade-off or `folds` is out of range.
+        If a trade-off or `folds` is out of range, or all weights of a fold are 0.
 
     Notes
     -----
-    One fit per rule, trade-off and fold.
+    Each fold calibrates once: all trade-offs, with recall and without, share calibration and beliefs, so that a further
+    trade-off costs its decisions alone. The baselines are tuned anew for every trade-off.
 
     Examples
     --------
@@ -115,16 +118,18 @@ def frontier(
     results = cv.cross_validate(trace, chosen, ordered, folds, seed, progress)
     points = {
         name: tuple(
-            FrontierPoint(tradeoff, float(result[name].loss.mean()), float(result[name].cost.mean()))
-            for tradeoff, result in zip(ordered, results, strict=True)
+            _point(tradeoff, result[name], trace.weight) for tradeoff, result in zip(ordered, results, strict=True)
         )
         for name in chosen
     }
-    alone = [outcome.always(trace, i) for i in range(trace.k)]
     return Frontier(
         n=trace.n,
         folds=folds,
         points=points,
         stages=trace.stages,
-        stage_points=tuple(FrontierPoint(None, float(a.loss.mean()), float(a.cost.mean())) for a in alone),
+        stage_points=tuple(_point(None, outcome.always(trace, i), trace.weight) for i in range(trace.k)),
     )
+
+
+def _point(tradeoff: float | None, result: Outcome, weight: Floats | None) -> FrontierPoint:
+    return FrontierPoint(tradeoff, float(weighted_mean(result.loss, weight)), float(weighted_mean(result.cost, weight)))

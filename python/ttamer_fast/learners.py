@@ -67,17 +67,7 @@ class DefaultLearner:
     ) -> None:
         self.trace = trace
         self._recall = recall
-        self._core = _core.Learner(
-            trace.signal,
-            trace.loss,
-            trace.mean_cost,
-            trace.prediction,
-            kind=trace.kind,
-            stages=list(trace.stages),
-            graph=graph,
-            order=None if order is None else list(order),
-            weight=trace.weight,
-        )
+        self._core = learner_of(trace, graph, order)
 
     def policy(self, tradeoff: float, goal: str) -> Policy:
         """The policy for λ."""
@@ -86,6 +76,21 @@ class DefaultLearner:
     def judged_policy(self, tradeoff: float, goal: str) -> tuple[Policy, Means | None]:
         """The same, with its means on rows held back."""
         return self._core.judged_policy(tradeoff, self._recall, provenance(self.trace, tradeoff, goal))
+
+
+def learner_of(trace: Trace, graph: str, order: Sequence[int] | None = None) -> _core.Learner:
+    """Calibration and beliefs of a trace, from which the core makes a policy for any trade-off."""
+    return _core.Learner(
+        trace.signal,
+        trace.loss,
+        trace.mean_cost,
+        trace.prediction,
+        kind=trace.kind,
+        stages=list(trace.stages),
+        graph=graph,
+        order=None if order is None else list(order),
+        weight=trace.weight,
+    )
 
 
 def provenance(trace: Trace, tradeoff: float, goal: str) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import arrays
 from ._core import ValidationError
@@ -38,6 +38,9 @@ class Trace:
         models, so a stage that is jumped over costs nothing.
     stages : sequence of k str, optional
         Names of the stages, all different.
+    weight : (n,) array_like of float, optional
+        How much each request counts, in fits and in judging: at least 0, not all 0. Only ratios matter. Default: all
+        alike.
 
     Raises
     ------
@@ -58,7 +61,7 @@ class Trace:
     5.0
     """
 
-    __slots__ = ("_cost", "_digest", "_kind", "_loss", "_prediction", "_signal", "_stages")
+    __slots__ = ("_cost", "_digest", "_kind", "_loss", "_prediction", "_signal", "_stages", "_weight")
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Trace:
         prediction: ArrayLike | None = None,
         kind: str = "exits",
         stages: Sequence[str] | None = None,
+        weight: ArrayLike | None = None,
     ) -> None:
         self._digest: str | None = None
         self._signal = arrays.float_array("signal", signal)
@@ -90,6 +94,7 @@ class Trace:
             raise ValidationError(f"`kind` must be 'exits' or 'models', got {kind!r}")
         self._kind = kind
         self._stages = _stage_names(stages, k)
+        self._weight = _row_weights(weight, n)
 
     @property
     def signal(self) -> Floats:
@@ -110,6 +115,11 @@ class Trace:
     def prediction(self) -> Ints | None:
         """(n, k) int64, read-only, or None: answers."""
         return self._prediction
+
+    @property
+    def weight(self) -> Floats | None:
+        """(n,) float64, read-only, or None where rows count alike: how much each request counts."""
+        return self._weight
 
     @property
     def kind(self) -> str:
@@ -133,8 +143,8 @@ class Trace:
 
     @property
     def mean_cost(self) -> Floats:
-        """(k,) float64: mean incremental cost of each stage."""
-        return self._cost if self._cost.ndim == 1 else self._cost.mean(axis=0)
+        """(k,) float64: weighted mean incremental cost of each stage."""
+        return self._cost if self._cost.ndim == 1 else weighted_mean(self._cost, self._weight)
 
     @property
     def full_cost(self) -> float:
@@ -150,6 +160,9 @@ class Trace:
                 content.update(b"-" if array is None else repr(array.shape).encode())
                 if array is not None:
                     content.update(array.data)
+            if self._weight is not None:
+                content.update(repr(self._weight.shape).encode())
+                content.update(self._weight.data)
             self._digest = content.hexdigest()
         return self._digest
 
@@ -164,7 +177,7 @@ class Trace:
         Raises
         ------
         ValidationError
-            If no request is left or an index is out of range.
+            If no request is left, all weights that are left are 0, or an index is out of range.
 
         Examples
         --------
@@ -175,21 +188,47 @@ class Trace:
         chosen = index if isinstance(index, slice) else np.asarray(index)
         if isinstance(chosen, np.ndarray) and (chosen.ndim != 1 or chosen.dtype.kind not in "biu"):
             raise ValidationError("`index` must be a slice or a one-dimensional array of int or bool")
+        part = self._shared()
         try:
-            part = object.__new__(Trace)
-            part._digest = None
             part._signal = arrays.read_only(np.ascontiguousarray(self._signal[chosen]))
             part._loss = arrays.read_only(np.ascontiguousarray(self._loss[chosen]))
-            part._cost = self._cost if self._cost.ndim == 1 else arrays.read_only(self._cost[chosen].copy())
-            part._prediction = (
-                None if self._prediction is None else arrays.read_only(np.ascontiguousarray(self._prediction[chosen]))
-            )
+            if self._cost.ndim == 2:
+                part._cost = arrays.read_only(self._cost[chosen].copy())
+            if self._prediction is not None:
+                part._prediction = arrays.read_only(np.ascontiguousarray(self._prediction[chosen]))
+            if self._weight is not None:
+                part._weight = arrays.read_only(self._weight[chosen].copy())
         except IndexError as error:
             raise ValidationError(f"`index` does not fit {self.n} rows: {error}") from error
         if part.n == 0:
             raise ValidationError("`index` must leave at least one row, got none")
-        part._kind, part._stages = self._kind, self._stages
+        if part._weight is not None and not part._weight.any():
+            raise ValidationError("`weight` must have a positive entry in every part of a trace, got zeros only")
         return part
+
+    def weighted(self, weight: ArrayLike | None) -> Trace:
+        """The same requests, counted differently; the arrays are shared.
+
+        Parameters
+        ----------
+        weight : (n,) array_like of float, or None
+            How much each request counts, in place of what it counted before; None: all alike.
+
+        Raises
+        ------
+        ValidationError
+            If there is not one weight per row, one is negative or not finite, or all are 0.
+
+        Examples
+        --------
+        >>> import ttamer_fast as tt
+        >>> trace = tt.Trace([[0.9], [0.3]], [[0], [1]], [1.0])
+        >>> tt.evaluate(tt.baselines.static(trace, 0.9), trace.weighted([3.0, 1.0])).loss
+        0.25
+        """
+        counted = self._shared()
+        counted._weight = _row_weights(weight, self.n)
+        return counted
 
     def split(self, test: float = 0.5, seed: int = 0) -> tuple[Trace, Trace]:
         """Two disjoint parts, drawn at random.
@@ -209,7 +248,7 @@ class Trace:
         Raises
         ------
         ValidationError
-            If `test` is not in (0, 1) or there is only one row.
+            If `test` is not in (0, 1), there is only one row, or all weights of a part are 0.
 
         Examples
         --------
@@ -250,12 +289,31 @@ class Trace:
     def __repr__(self) -> str:
         return (
             f"Trace(n={self.n}, k={self.k}, kind={self.kind!r}, stages={self.stages}, "
-            f"mean loss={_short(self.loss.mean(axis=0))}, mean cost={_short(self.mean_cost)}, "
-            f"prediction={'no' if self.prediction is None else 'yes'})"
+            f"mean loss={_short(weighted_mean(self.loss, self.weight))}, mean cost={_short(self.mean_cost)}, "
+            f"prediction={'no' if self.prediction is None else 'yes'}{'' if self.weight is None else ', weight=yes'})"
         )
 
     def __reduce__(self) -> tuple[type[Trace], tuple[Any, ...]]:
-        return Trace, (self.signal, self.loss, self.cost, self.prediction, self.kind, self.stages)
+        return Trace, (self.signal, self.loss, self.cost, self.prediction, self.kind, self.stages, self.weight)
+
+    def _shared(self) -> Trace:
+        """Another trace with the same arrays."""
+        other = object.__new__(Trace)
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name))
+        other._digest = None
+        return other
+
+
+def weighted_mean(values: NDArray[Any], weight: Floats | None) -> Floats:
+    """Mean over the rows of (n, ...) values, of which each counts `weight` (n,); None: all alike."""
+    return np.asarray(np.average(values, axis=0, weights=None if weight is None else row_shares(weight)))
+
+
+def row_shares(weight: Floats) -> Floats:
+    """(n,) weights over the largest one: equal weights become exactly 1, and sums stay finite."""
+    shares: Floats = weight / weight.max()
+    return shares
 
 
 def _short(values: Floats) -> list[float]:
@@ -281,3 +339,14 @@ def _stage_names(stages: Sequence[str] | None, k: int) -> tuple[str, ...]:
         if name in names[:i]:
             raise ValidationError(f"`stages` entry {i} must differ from the others, got {name!r} again")
     return names
+
+
+def _row_weights(weight: ArrayLike | None, n: int) -> Floats | None:
+    if weight is None:
+        return None
+    array = arrays.float_array("weight", weight)
+    _check_shape("weight", array.shape, ((n,),))
+    arrays.check_not_negative("weight", array)
+    if not array.any():
+        raise ValidationError("`weight` must have a positive entry, got zeros only")
+    return array

@@ -28,9 +28,10 @@ def read_trace(path: str | PathLike[str], loss: str = "auto", kind: str | None =
     ----------
     path : path-like
         The ending decides the format. **.npz** holds the arrays ``signal``, ``cost`` and ``loss`` or ``correct``, and
-        may hold ``prediction``, ``stages`` and ``kind``; others are ignored. **.parquet** and **.csv** hold one row
-        per request with, for each stage NAME, the columns ``signal:NAME``, ``cost:NAME``, ``loss:NAME`` or
-        ``correct:NAME``, and may hold ``prediction:NAME`` and ``kind``; the stages are in the order of the signals.
+        may hold ``prediction``, ``stages``, ``kind`` and ``weight``; others are ignored. **.parquet** and **.csv**
+        hold one row per request with, for each stage NAME, the columns ``signal:NAME``, ``cost:NAME``, ``loss:NAME`` or
+        ``correct:NAME``, and may hold ``prediction:NAME``, ``kind`` and ``weight``; the stages are in the order of
+        the signals.
     loss : {"auto", "correct", "loss"}
         ``"auto"``: 1 - ``correct`` where the file has it, else ``loss``. The others ask for one of the two.
     kind : {"exits", "models"}, optional
@@ -76,6 +77,7 @@ def read_trace(path: str | PathLike[str], loss: str = "auto", kind: str | None =
             columns.get("prediction"),
             kind=kind or str(columns.get("kind", "exits")),
             stages=columns.get("stages"),
+            weight=columns.get("weight"),
         )
     except ValidationError as error:
         raise ValidationError(f"{file}: {error}") from error
@@ -116,7 +118,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _read_npz(file: Path) -> Mapping[str, Any]:
-    wanted = ("signal", "loss", "correct", "cost", "prediction", "stages", "kind")
+    wanted = ("signal", "loss", "correct", "cost", "prediction", "stages", "kind", "weight")
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             columns = {name: archive[name] for name in wanted if name in archive.files}
@@ -137,6 +139,8 @@ def _write_npz(trace: Trace, file: Path) -> None:
     }
     if trace.prediction is not None:
         content["prediction"] = trace.prediction
+    if trace.weight is not None:
+        content["weight"] = trace.weight
     with file.open("wb") as stream:
         np.savez_compressed(stream, **content)
 
@@ -185,6 +189,8 @@ def _table(trace: Trace) -> Any:
         for i, name in enumerate(trace.stages)
     }
     columns["kind"] = pyarrow.array([trace.kind] * trace.n)
+    if trace.weight is not None:
+        columns["weight"] = pyarrow.array(trace.weight)
     return pyarrow.table(columns)
 
 
@@ -205,6 +211,8 @@ def _matrices(file: Path, table: Any) -> Mapping[str, Any]:
         if len(kinds) != 1:
             raise ValidationError(f"{file}: column `kind` must be the same in every row")
         columns["kind"] = kinds.pop()
+    if "weight" in names:
+        columns["weight"] = _column(file, table, "weight")
     return columns
 
 
