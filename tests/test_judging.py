@@ -10,7 +10,7 @@ from scipy import stats
 import ttamer_fast as tt
 from conftest import make_trace
 from ttamer_fast import cross_validation as cv
-from ttamer_fast import fitting, outcome
+from ttamer_fast import learners, outcome
 
 
 def by_hand(policy: tt.Policy, trace: tt.Trace) -> tuple[np.ndarray, np.ndarray]:
@@ -214,8 +214,8 @@ def test_comparison_and_frontier_are_weighted() -> None:
 @pytest.mark.parametrize("kind", ["models", "exits"])
 def test_folds_share_what_does_not_depend_on_the_goal(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     trace = make_trace(n=600, kind=kind).weighted(np.linspace(0.5, 1.5, 600))
-    learner_of = Mock(side_effect=fitting.learner_of)
-    monkeypatch.setattr(fitting, "learner_of", learner_of)
+    learner_of = Mock(side_effect=learners.learner_of)
+    monkeypatch.setattr(cv, "learner_of", learner_of)
     tradeoffs = [0.3, 0.9, 0.97]
     chosen = {name: rule for name, rule in cv.rules(trace).items() if name in cv.FITS}
     shared = cv.cross_validate(trace, chosen, tradeoffs, 3, 0)

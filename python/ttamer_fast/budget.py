@@ -16,7 +16,7 @@ __all__ = ["ODDS", "within_budget"]
 ODDS = (1e-3, 1e5)
 """Loss weight over cost weight, relative to the mean loss, between which a trade-off is searched."""
 SEARCH_STEPS = 12
-UNUSED = 1e-3
+UNUSED = 0.01
 """A budget of which at most this share is left is used up."""
 SHARE_STEPS = 12
 

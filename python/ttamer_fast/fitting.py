@@ -198,7 +198,10 @@ def stage_order(order: str | Sequence[int | str], trace: Trace) -> list[int] | N
 
 def _stage_number(at: int, stage: int | str, trace: Trace) -> int:
     if not isinstance(stage, str):
-        return operator.index(stage)
+        number = operator.index(stage)
+        if number < 0:
+            raise ValidationError(f"`order[{at}]` must be at least 0, got {number}")
+        return number
     if stage not in trace.stages:
         raise ValidationError(f"`order[{at}]` must be one of {', '.join(trace.stages)}, got {stage!r}")
     return trace.stages.index(stage)

@@ -18,7 +18,10 @@ Means: TypeAlias = tuple[float, float]
 class Learner(Protocol):
     """Gives a policy for any trade-off."""
 
-    trace: Trace
+    @property
+    def trace(self) -> Trace:
+        """What it learned from."""
+        ...
 
     def policy(self, tradeoff: float, goal: str) -> Policy:
         """The policy for λ; its provenance names the goal."""
