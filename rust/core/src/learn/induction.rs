@@ -91,8 +91,7 @@ fn solve(
         }
     }
     smooth(&mut sums, width);
-    let actions = sums.chunks_exact(width).map(best_action);
-    let decision = decide(&known.cuts, actions);
+    let decision = decide(&known.cuts, &sums, width);
     let action = |row: usize| {
         let x = known.belief[row];
         decision.iter().find(|(limit, _)| x <= *limit).map_or(0, |(_, action)| *action)
@@ -137,15 +136,26 @@ fn best_action(cell: &[f64]) -> usize {
     best.0
 }
 
-/// Joins neighbouring cells with the same action; a cell without width (its limit is that of the one before) is none.
-fn decide(cuts: &[f64], actions: impl Iterator<Item = usize>) -> Decision {
+/// The best action of every cell, neighbouring cells with the same action joined. Cells with the same limit hold equal
+/// beliefs: they are decided together.
+fn decide(cuts: &[f64], sums: &[f64], width: usize) -> Decision {
     let mut decision: Decision = Vec::new();
-    for (action, limit) in actions.zip(cuts.iter().copied().chain([f64::INFINITY])) {
+    let mut block = vec![0.0; width];
+    let mut limits = cuts.iter().copied().chain([f64::INFINITY]).peekable();
+    for cell in sums.chunks_exact(width) {
+        for (sum, part) in block.iter_mut().zip(cell) {
+            *sum += part;
+        }
+        let limit = limits.next().unwrap_or(f64::INFINITY);
+        if limits.peek() == Some(&limit) {
+            continue;
+        }
+        let action = best_action(&block);
         match decision.last_mut() {
-            Some(last) if last.0 == limit => {}
             Some(last) if last.1 == action => last.0 = limit,
             _ => decision.push((limit, action)),
         }
+        block.fill(0.0);
     }
     decision
 }
@@ -156,8 +166,17 @@ mod tests {
 
     #[test]
     fn joins_cells_with_the_same_action() {
-        let decision = decide(&[1.0, 2.0, 2.0, 3.0], [0, 1, 2, 1, 0].into_iter());
-        assert_eq!(decision, [(1.0, 0), (3.0, 1), (f64::INFINITY, 0)]);
+        let sums = [[1.0, -1.0, -1.0], [1.0, 2.0, 1.0], [1.0, 3.0, 4.0], [1.0, 1.0, -2.0]].concat();
+        assert_eq!(decide(&[1.0, 2.0, 3.0], &sums, 3), [(1.0, 0), (2.0, 1), (3.0, 2), (f64::INFINITY, 1)]);
+        let same = [[1.0, 2.0], [1.0, 1.0], [1.0, -1.0]].concat();
+        assert_eq!(decide(&[1.0, 2.0], &same, 2), [(2.0, 1), (f64::INFINITY, 0)]);
+    }
+
+    #[test]
+    fn equal_beliefs_are_decided_together() {
+        let sums = [[1.0, 1.0], [9.0, -2.0], [1.0, 0.5], [1.0, 1.0]].concat();
+        assert_eq!(decide(&[2.0, 2.0, 2.0], &sums, 2), [(2.0, 0), (f64::INFINITY, 1)]);
+        assert_eq!(decide(&[f64::INFINITY; 3], &sums, 2), [(f64::INFINITY, 1)]);
     }
 
     #[test]
