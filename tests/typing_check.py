@@ -16,6 +16,7 @@ def traces(trace: tt.Trace) -> None:
     assert_type(test.signal, NDArray[np.float64])
     assert_type(test.prediction, NDArray[np.int64] | None)
     assert_type(trace[:10], tt.Trace)
+    assert_type(trace.weighted([1.0, 2.0]).weight, NDArray[np.float64] | None)
     assert_type(tt.read_trace("trace.npz", loss="auto", kind="models"), tt.Trace)
 
 
