@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from . import _core, outcome
 from ._core import Policy, ValidationError
 from .arrays import Floats
@@ -96,7 +98,8 @@ class _Search:
     def points(self) -> list[_Point]:
         """Policies along the frontier, most of them near the budget."""
         points = [self.point(0.0), self.point(1.0)]
-        scale = float(self.learner.trace.loss.mean()) or 1.0
+        trace = self.learner.trace
+        scale = float(np.mean(weighted_mean(trace.loss, trace.weight))) or 1.0
         low, high = (math.log(odds / scale) for odds in ODDS)
         for _ in range(SEARCH_STEPS):
             middle = 0.5 * (low + high)
