@@ -212,7 +212,8 @@ class TraceBuilder:
             if one._known is not None:
                 if merged._known is not None and merged._known != one._known:
                     raise ValidationError(
-                        f"`others` entry {i - 1} must have predictions exactly if the builders before it have"
+                        f"`others` entry {i - 1} must have predictions exactly if the builders before it have, "
+                        f"got one {'with' if one._known else 'without'}"
                     )
                 merged._known = one._known
             merged._count |= one._count
