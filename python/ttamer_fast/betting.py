@@ -30,7 +30,11 @@ def _tilts() -> Floats:
 TILTS = _tilts()
 BETS = 1 + len(TILTS) + len(KEPT)
 """Strategies of a capital: cash first, then the fixed bets, then the histograms."""
-START = np.array([0.5] + [0.5 / (BETS - 1)] * (BETS - 1))
+CASH = 0.3
+"""Share that is not bet at the start: it is there when a drift comes late."""
+START = np.array([CASH] + [(1.0 - CASH) / (BETS - 1)] * (BETS - 1))
+PATIENCE = 20.0
+"""After block n a share 1 / (n + PATIENCE) of a capital is spread anew: early on a winning bet is left alone."""
 
 
 class Cuts:
@@ -158,7 +162,7 @@ class Capitals:
         seen = self.block.sum(axis=1) > 0.0
         self.hist = np.where(seen[:, None], KEPT[:, None, None] * self.hist + self.block, self.hist)
         self.block[:] = 0.0
-        moved = np.where(seen, 1.0 / (self.jumps + 2.0), 0.0)[:, None]
+        moved = np.where(seen, 1.0 / (self.jumps + PATIENCE), 0.0)[:, None]
         self.jumps += seen
         top = self.log_capital.max(axis=1, keepdims=True)
         capital = np.exp(self.log_capital - top)
