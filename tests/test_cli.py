@@ -3,13 +3,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 import ttamer_fast as tt
 from conftest import make_trace
 from ttamer_fast.cli import main
-from ttamer_fast.commands import _finite
+from ttamer_fast.commands import _finite, _recall_text
 
 
 @pytest.fixture
@@ -35,7 +38,9 @@ def test_fit_and_inspect(files: tuple[str, str], tmp_path: Path, capsys: pytest.
     assert main(["fit", trace, "-o", str(output), "--max-cost", "3", "--recall", "no", "--json"]) == 0
     assert json_of(capsys)["recall"] is False
     assert main(["inspect", policy, "--picture", str(tmp_path / "policy.png")]) == 0
-    assert tt.load(policy).digest in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert tt.load(policy).digest in shown
+    assert "of the objective on rows held back" in shown
     assert (tmp_path / "policy.png").exists()
     assert main(["inspect", policy, "--json"]) == 0
     content = json_of(capsys)
@@ -67,6 +72,122 @@ def test_compare(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> 
     assert "a cascade" in capsys.readouterr().out
     assert main(["compare", trace, "--folds", "2", "--json", "--kind", "exits"]) == 0
     assert json_of(capsys)["folds"] == 2
+
+
+def test_certified_fit(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, output = files[0], tmp_path / "certified"
+    trace = tt.read_trace(path)
+    fit = ["fit", path, "-o", str(output), "--certify", "0.4"]
+    assert main(fit) == 0
+    assert output.read_bytes() == tt.fit(trace, certify=(0.4, 0.05)).to_bytes()
+    assert "Hoeffding-Bentkus" in capsys.readouterr().out
+    assert main([*fit, "--delta", "0.1", "--binary", "--seed", "2", "--graph", "line", "--recall", "no", "--json"]) == 0
+    known = json_of(capsys)["provenance"]
+    assert isinstance(known, dict)
+    assert (known["goal"], known["p_value_of"]) == ("max_loss=0.4, delta=0.1", "binomial tail")
+    same = tt.fit_certified(trace, max_loss=0.4, delta=0.1, binary=True, graph="line", recall=False, seed=2)
+    assert output.read_bytes() == same.to_bytes()
+    assert main([*fit, "--largest-loss", "2"]) == 0
+    assert output.read_bytes() == tt.fit_certified(trace, max_loss=0.4, largest_loss=2.0).to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--certify", "0.001"], "the least that can is"),
+        (["--certify", "0.4", "--tradeoff", "0.9"], "`--certify` must be the only goal"),
+        (["--certify", "0.4", "--max-loss", "last+0.1"], "`--certify` must be the only goal"),
+        (["--certify", "0.4", "--estimator", "markov"], "`--certify` must be the only goal"),
+        (["--certify", "0.4", "--delta", "2"], "`delta` must be above 0 and below 1, got 2.0"),
+        (["--certify", "0.4", "--largest-loss", "2", "--binary"], "must be 0 or 2 as `binary` is True, got 1.0"),
+        (["--tradeoff", "0.9", "--delta", "0.1"], "must come with `--certify`"),
+        (["--tradeoff", "0.9", "--binary"], "must come with `--certify`"),
+        (["--tradeoff", "0.9", "--largest-loss", "1"], "must come with `--certify`"),
+    ],
+)
+def test_certified_fits_that_are_refused(
+    files: tuple[str, str], tmp_path: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", files[0], "-o", str(tmp_path / "new"), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_drift(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reference, stream, changed = (tmp_path / f"{name}.npz" for name in ("reference", "stream", "changed"))
+    make_trace(n=1000, seed=1).save(reference)
+    like = make_trace(n=1000, seed=2)
+    like.save(stream)
+    signal = np.array(like.signal)
+    signal[300:, 0] **= 4.0
+    tt.Trace(signal, like.loss, like.cost, like.prediction, kind=like.kind).save(changed)
+    command = ["drift", files[1], str(reference)]
+    assert main([*command, str(stream)]) == 0
+    assert "1000 requests, false-alarm rate 0.01: no drift" in capsys.readouterr().out
+    assert main([*command, str(changed), "--alpha", "0.05"]) == 1
+    assert "drift of the signal of 'stage 0', alarm after" in capsys.readouterr().out
+    assert main([*command, str(changed), "--json"]) == 1
+    content = json_of(capsys)
+    policy = tt.load(files[1])
+    monitor = tt.DriftMonitor.fit(policy, tt.read_trace(reference))
+    watched = tt.read_trace(changed)
+    monitor.update_replay(policy.replay(watched.signal, watched.prediction), watched.signal, watched.prediction)
+    assert content["alarmed_at"] == monitor.alarmed_at
+    assert content["stage"] == "stage 0"
+    assert content["watched"] == "signal"
+    assert isinstance(content["components"], list)
+    assert len(content["components"]) == len(monitor.report().components)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{trace}", "{trace}", "{trace}"], "not a policy file"),
+        (["{policy}", "{other}", "{trace}"], "`trace` must have the 4 stages of the policy, got 3"),
+        (["{policy}", "{trace}", "{other}"], "`stream` must have the 4 stages of the policy, got 3"),
+        (["{policy}", "{short}", "{trace}"], "`trace` must have at least 16 rows, got 9"),
+        (["{policy}", "{trace}", "{trace}", "--alpha", "0"], "`alpha` must be above 0 and below 1, got 0.0"),
+        (["{policy}", "{trace}", "absent.npz"], "absent.npz"),
+        (["{policy}", "{trace}"], "stream"),
+    ],
+)
+def test_drift_that_is_refused(
+    files: tuple[str, str], tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"trace": files[0], "policy": files[1], "other": f"{tmp_path}/other.npz", "short": f"{tmp_path}/short.npz"}
+    make_trace(n=100, k=3).save(names["other"])
+    make_trace(n=9).save(names["short"])
+    assert main(["drift", *(argument.format(**names) for argument in arguments)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+
+
+def test_frontier(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, picture = tmp_path / "trace.npz", tmp_path / "frontier.svg"
+    make_trace(n=60, k=2).save(path)
+    assert main(["frontier", str(path), "--folds", "2", "--picture", str(picture)]) == 0
+    assert "60 requests, 2-fold cross-validation" in capsys.readouterr().out
+    assert picture.read_text().lstrip().startswith("<?xml")
+    assert main(["frontier", str(path), "--folds", "2", "--json"]) == 0
+    content = json_of(capsys)
+    assert content == json.loads(json.dumps(tt.frontier(tt.read_trace(path), folds=2).to_dict()))
+    for options in (["--folds", "1"], ["--folds", "2", "--picture", str(tmp_path / "frontier.txt")]):
+        assert main(["frontier", str(path), *options]) == 2
+        assert "error: " in capsys.readouterr().err
+
+
+def test_what_recall_was_worth() -> None:
+    def text(difference: float) -> list[str]:
+        with_recall = {"name": "pathwise", "difference": 0.0, "standard_error": 0.0}
+        without = {"name": "pathwise, no recall", "difference": difference, "standard_error": 0.00081}
+        policy: Any = SimpleNamespace(report=[with_recall, without])
+        return _recall_text(policy)
+
+    assert text(0.0021) == ["recall: worth 0.0021 ± 0.00081 of the objective on rows held back"]
+    assert text(-0.0021) == ["recall: costs 0.0021 ± 0.00081 of the objective on rows held back"]
+    policy: Any = SimpleNamespace(report=[])
+    assert _recall_text(policy) == []
 
 
 def test_bench(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +227,7 @@ def test_wrong_usage_is_code_2(
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for command in ("demo", "fit", "evaluate", "compare", "inspect", "bench"):
+    for command in ("demo", "fit", "evaluate", "compare", "frontier", "drift", "inspect", "bench"):
         assert command in shown
 
 

@@ -188,6 +188,38 @@ def test_merges_that_are_refused() -> None:
             builder.merge(other)  # type: ignore[arg-type]
 
 
+def test_merges_that_are_refused_say_in_one_line_what_does_not_fit() -> None:
+    def holding(source: str, **given: Any) -> tt.TraceBuilder:
+        return gathered(make_trace(n=20, **given), None, source)
+
+    first, like, plain = holding("a", k=2), holding("b", k=2), holding("c", k=2, labels=False)
+    renamed = tt.TraceBuilder(["small", "large"], "models", source="d")
+    for builder, others, message in [
+        (first, [like, renamed], "entry 1 must have the stages ('stage 0', 'stage 1'), got ('small', 'large')"),
+        (
+            first,
+            [holding("d", k=3)],
+            "entry 0 must have the stages ('stage 0', 'stage 1'), got ('stage 0', 'stage 1', ",
+        ),
+        (first, [holding("d", k=2, kind="exits")], "entry 0 must have the kind 'models', got 'exits'"),
+        (first, [plain], "entry 0 must have predictions exactly if the builders before it have, got one without"),
+        (plain, [like], "entry 0 must have predictions exactly if the builders before it have, got one with"),
+        (tt.TraceBuilder(first.stages, "models"), [like, plain], "entry 1 must have predictions exactly if "),
+        (
+            first,
+            [like, like],
+            "entry 1 must have sources of its own, got 'b' again: give ",
+        ),
+        (first, [first], "entry 0 must have sources of its own, got 'a' again: give "),
+    ]:
+        with pytest.raises(tt.ValidationError) as raised:
+            builder.merge(*others)
+        assert str(raised.value).startswith(f"`others` {message}")
+        assert "\n" not in str(raised.value)
+    assert (first.n, like.n, plain.n) == (20, 20, 20)
+    assert first.merge(like).n == 40
+
+
 def test_files_that_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "trace.npz"
     with pytest.raises(tt.ValidationError, match=r"cannot read .* as a trace builder"):

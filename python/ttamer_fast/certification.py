@@ -33,6 +33,7 @@ def fit_certified(
     delta: float = 0.05,
     held_out: float = 0.5,
     largest_loss: float = 1.0,
+    binary: bool = False,
     graph: str = "auto",
     order: str | Sequence[int | str] = "auto",
     recall: bool | str = "auto",
@@ -55,6 +56,8 @@ def fit_certified(
         Share of the rows, in (0, 1), that tests the candidates; the others fit them.
     largest_loss : float
         No loss can ever be larger: known beforehand, not read off the trace.
+    binary : bool
+        Losses are 0 or `largest_loss` and nothing else: known beforehand too. Certifies more with the same rows.
     graph : {"auto", "line", "skip"}
         As in :func:`fit`.
     order : {"auto", "given"} or sequence of int or str
@@ -67,21 +70,22 @@ def fit_certified(
     Returns
     -------
     Policy
-        Its provenance holds ``max_loss``, ``delta``, ``p_value``, ``held_out_rows``, ``held_out_loss``,
-        ``held_out_cost`` and ``tested`` (how many candidates were tested); ``trace`` and ``rows`` are of the part that
-        it was fitted on.
+        Its provenance holds ``max_loss``, ``delta``, ``p_value``, ``p_value_of`` (``"Hoeffding-Bentkus"`` or
+        ``"binomial tail"``), ``held_out_rows``, ``held_out_loss``, ``held_out_cost`` and ``tested`` (how many
+        candidates were tested); ``trace`` and ``rows`` are of the part that it was fitted on.
 
     Raises
     ------
     ValidationError
-        If an argument is out of range, a loss is above `largest_loss`, or no candidate can be certified: the message
-        says which `max_loss` can.
+        If an argument is out of range, a loss is above `largest_loss` or not as `binary` says, or no candidate can be
+        certified: the message says which `max_loss` can.
 
     Notes
     -----
     Learn-then-Test (arXiv 2110.01052), fixed-sequence testing: at most 40 policies along the loss-cost frontier of the
     fitting part, ordered from the lowest loss to the lowest cost before the held-out rows are looked at, are tested in
-    that order with the Hoeffding-Bentkus p-value until one exceeds `delta`; the last one before it is returned. One
+    that order until a p-value exceeds `delta`; the last one before it is returned. The p-value is that of Hoeffding
+    and Bentkus, or with `binary` the binomial tail P(Binomial(n, ε) <= lost requests): exact, and never larger. One
     calibration, 40 fits of decisions, O(n k) for each test.
 
     The promise is about one call. Calling again with other seeds or limits until one is certified voids it.
@@ -105,10 +109,7 @@ def fit_certified(
     level = _between("delta", delta, 1.0)
     recalls = check_recall(recall)
     check_seed(seed)
-    too_large = trace.loss > scale
-    if too_large.any():
-        where, given = first_bad(trace.loss, too_large)
-        raise ValidationError(f"`trace` loss{where} must be at most `largest_loss` {scale:g}, got {given}")
+    _check_losses(trace.loss, scale, binary)
     fitting, testing = trace.split(_between("held_out", held_out, 1.0), seed)
     learner = learner_of(fitting, graph, stage_order(order, trace))
     goal = f"max_loss={limit!r}, delta={level!r}"
@@ -116,10 +117,10 @@ def fit_certified(
     for tested, candidate in enumerate(_candidates(learner, fitting, recalls), start=1):
         result = outcome.of_policy(candidate.policy, testing)
         loss = _mean(result.loss)
-        p = p_value(loss / scale, limit / scale, testing.n)
+        p = p_value(loss / scale, limit / scale, testing.n, binary)
         if p > level:
             if chosen is None:
-                least = scale * _least_limit(loss / scale, level, testing.n)
+                least = scale * _least_limit(loss / scale, level, testing.n, binary)
                 raise ValidationError(
                     f"`max_loss` of {limit:g} cannot be certified at `delta` {level:g} with {testing.n} held-out rows: "
                     f"the least that can is {least:.6g}"
@@ -128,11 +129,16 @@ def fit_certified(
         chosen = _Tested(candidate.tradeoff, p, loss, _mean(result.cost), tested)
     if chosen is None:
         raise ValidationError("`trace` leads to no policy")
-    return learner.policy(chosen.tradeoff, recalls, _provenance(fitting, testing, goal, limit, level, chosen))
+    return learner.policy(chosen.tradeoff, recalls, _provenance(fitting, testing, goal, limit, level, binary, chosen))
 
 
-def p_value(mean: float, limit: float, n: int) -> float:
-    """Hoeffding-Bentkus p-value of "the mean of n values in [0, 1] is above `limit`" (arXiv 2110.01052, eq. 5)."""
+def p_value(mean: float, limit: float, n: int, binary: bool = False) -> float:
+    """Of "the expected value is above `limit`", given the mean of n values in [0, 1], or {0, 1} if `binary`.
+
+    Hoeffding-Bentkus (arXiv 2110.01052, eq. 5), or the binomial tail.
+    """
+    if binary:
+        return _binomial_cdf(round(n * mean), n, limit)
     if mean >= limit:
         return 1.0
     hoeffding = math.exp(-n * _divergence(mean, limit))
@@ -189,7 +195,7 @@ def _candidates(learner: _core.Learner, trace: Trace, recall: bool | None) -> li
 
 
 def _provenance(
-    fitting: Trace, testing: Trace, goal: str, limit: float, level: float, chosen: _Tested
+    fitting: Trace, testing: Trace, goal: str, limit: float, level: float, binary: bool, chosen: _Tested
 ) -> list[tuple[str, str]]:
     return [
         ("goal", goal),
@@ -201,6 +207,7 @@ def _provenance(
         ("max_loss", repr(limit)),
         ("delta", repr(level)),
         ("p_value", repr(chosen.p)),
+        ("p_value_of", "binomial tail" if binary else "Hoeffding-Bentkus"),
         ("held_out_rows", str(testing.n)),
         ("held_out_trace", testing.digest),
         ("held_out_loss", repr(chosen.loss)),
@@ -229,16 +236,30 @@ def _binomial_cdf(count: int, n: int, chance: float) -> float:
     return min(1.0, math.exp(min(0.0, top + largest + math.log(total))))
 
 
-def _least_limit(mean: float, level: float, n: int) -> float:
+def _least_limit(mean: float, level: float, n: int, binary: bool) -> float:
     """The smallest limit that a mean of n values certifies."""
-    low, high = mean, 1.0
+    low, high = 0.0, 1.0
     for _ in range(BISECTIONS):
         middle = 0.5 * (low + high)
-        if p_value(mean, middle, n) <= level:
+        if p_value(mean, middle, n, binary) <= level:
             high = middle
         else:
             low = middle
     return high
+
+
+def _check_losses(loss: Floats, largest: float, binary: bool) -> None:
+    """A ValidationError naming the first loss that contradicts what is said about all."""
+    if not isinstance(binary, bool):
+        raise ValidationError(f"`binary` must be True or False, got {binary!r}")
+    too_large = loss > largest
+    if too_large.any():
+        where, given = first_bad(loss, too_large)
+        raise ValidationError(f"`trace` loss{where} must be at most `largest_loss` {largest:g}, got {given}")
+    between = (loss > 0.0) & (loss < largest)
+    if binary and between.any():
+        where, given = first_bad(loss, between)
+        raise ValidationError(f"`trace` loss{where} must be 0 or {largest:g} as `binary` is True, got {given}")
 
 
 def _mean(values: Floats) -> float:

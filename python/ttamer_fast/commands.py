@@ -14,11 +14,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from ._core import Policy, TTamerError
+from ._core import Policy, TTamerError, ValidationError
+from .certification import fit_certified
 from .comparison import compare
 from .demo import DemoResult, DemoSettings, run_demo
+from .drift import DriftMonitor
 from .evaluation import evaluate
 from .fitting import fit
+from .frontiers import frontier
 from .overhead import measure_overhead
 from .trace_files import read_trace
 
@@ -122,6 +125,14 @@ def fit_command(
     max_loss: Annotated[
         str | None, typer.Option(help="Largest mean loss, or last+X: X above the last stage's.")
     ] = None,
+    certify: Annotated[float | None, typer.Option(help="Largest mean loss, with probability 1 - delta.")] = None,
+    delta: Annotated[float | None, typer.Option(help="Of --certify: how likely it may fail (default: 0.05).")] = None,
+    binary: Annotated[
+        bool, typer.Option("--binary", help="Of --certify: losses can only be 0 or the largest one.")
+    ] = False,
+    largest_loss: Annotated[
+        float | None, typer.Option(help="Of --certify: what no loss can exceed (default: 1).")
+    ] = None,
     graph: Annotated[Graph, typer.Option(help="Which stage may be next.")] = Graph.AUTO,
     estimator: Annotated[Estimator, typer.Option(help="How indices are fitted.")] = Estimator.AUTO,
     recall: Annotated[Recall, typer.Option(help="May an earlier answer be returned?")] = Recall.AUTO,
@@ -131,16 +142,34 @@ def fit_command(
     as_json: JsonOption = False,
 ) -> None:
     """Fit a policy to a trace and write it to a file."""
-    policy = fit(
-        read_trace(trace, loss=loss, kind=kind),
-        tradeoff=tradeoff,
-        max_cost=max_cost,
-        max_loss=_number_or_text(max_loss),
-        graph=graph,
-        estimator=estimator,
-        recall="auto" if recall is Recall.AUTO else recall is Recall.YES,
-        seed=seed,
-    )
+    read = read_trace(trace, loss=loss, kind=kind)
+    recalls = "auto" if recall is Recall.AUTO else recall is Recall.YES
+    if certify is None:
+        if binary or delta is not None or largest_loss is not None:
+            raise ValidationError("`--delta`, `--binary` and `--largest-loss` must come with `--certify`")
+        policy = fit(
+            read,
+            tradeoff=tradeoff,
+            max_cost=max_cost,
+            max_loss=_number_or_text(max_loss),
+            graph=graph,
+            estimator=estimator,
+            recall=recalls,
+            seed=seed,
+        )
+    else:
+        if (tradeoff, max_cost, max_loss) != (None, None, None) or estimator is Estimator.MARKOV:
+            raise ValidationError("`--certify` must be the only goal, with the estimator 'pathwise'")
+        policy = fit_certified(
+            read,
+            max_loss=certify,
+            delta=0.05 if delta is None else delta,
+            largest_loss=1.0 if largest_loss is None else largest_loss,
+            binary=binary,
+            graph=graph,
+            recall=recalls,
+            seed=seed,
+        )
     policy.save(output)
     _show(_summary(policy) | {"file": str(output)}, f"{_policy_text(policy)}\nwritten to {output}", as_json)
 
@@ -180,6 +209,50 @@ def compare_command(
         result = compare(read, tradeoff, folds, seed, progress=lambda share: bar("comparing", share))
     _show(result.to_dict(), str(result), as_json)
     if check and result["fit"].difference > 2.0 * result["fit"].difference_se:
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command("frontier")
+def frontier_command(
+    trace: TraceFile,
+    folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
+    picture: Annotated[Path | None, typer.Option(help="Draw loss against cost: .png, .svg or .pdf.")] = None,
+    kind: KindOption = None,
+    loss: LossOption = Loss.AUTO,
+    as_json: JsonOption = False,
+) -> None:
+    """Mean loss and cost of every rule at ten trade-offs, cross-validated."""
+    read = read_trace(trace, loss=loss, kind=kind)
+    with _progress("tracing") as bar:
+        result = frontier(read, folds=folds, seed=seed, progress=lambda share: bar("tracing", share))
+    if picture is not None:
+        result.plot(picture)
+    _show(result.to_dict(), str(result), as_json)
+
+
+@app.command("drift")
+def drift_command(
+    policy: PolicyFile,
+    reference: Annotated[Path, typer.Argument(help="Trace of requests that the policy was not fitted on.")],
+    stream: Annotated[Path, typer.Argument(help="Trace of the requests to watch, in order.")],
+    alpha: Annotated[float, typer.Option(help="Probability of ever raising a false alarm.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Of the random order of equal values.")] = 0,
+    kind: KindOption = None,
+    loss: LossOption = Loss.AUTO,
+    as_json: JsonOption = False,
+) -> None:
+    """Do the requests of a stream still look like those of a reference? Exits with 1 on an alarm."""
+    loaded = Policy.load(policy)
+    monitor = DriftMonitor.fit(loaded, read_trace(reference, loss=loss, kind=kind), alpha=alpha, seed=seed)
+    watched = read_trace(stream, loss=loss, kind=kind)
+    if watched.k != len(loaded.stages):
+        raise ValidationError(f"`stream` must have the {len(loaded.stages)} stages of the policy, got {watched.k}")
+    replay = loaded.replay(watched.signal, watched.prediction)
+    monitor.update_replay(replay, watched.signal, watched.prediction)
+    report = monitor.report()
+    _show(report.to_dict(), str(report), as_json)
+    if report.alarm:
         raise typer.Exit(CHECK_FAILED)
 
 
@@ -251,6 +324,7 @@ def _policy_text(policy: Policy) -> str:
     lines += [f"{name:<10}{summary[name]}" for name in ("method", "graph", "recall", "value", "bytes", "digest")]
     lines += [f"{name:<10}{value}" for name, value in policy.provenance.items()]
     lines += [_candidate_text(candidate) for candidate in policy.report]
+    lines += _recall_text(policy)
     rule = policy.describe()["rule"]
     decisions = rule.get("decisions", [])
     lines += [_decision_text(row) for row in decisions[:MOST_DECISIONS]]
@@ -272,6 +346,17 @@ def _candidate_text(candidate: dict[str, Any]) -> str:
     """One method that cross-validation compared: its objective, and how far that is from the default fit's."""
     mark = "chosen" if candidate["chosen"] else f"{candidate['difference']:+.4g} ± {candidate['standard_error']:.2g}"
     return f"candidate {candidate['name']}: {candidate['objective']:.4g} ({mark})"
+
+
+def _recall_text(policy: Policy) -> list[str]:
+    """What recall was worth, where the default fit was held against itself without it."""
+    found = {candidate["name"]: candidate for candidate in policy.report}
+    if not {"pathwise", "pathwise, no recall"} <= found.keys():
+        return []
+    # Differences are to the fit with recall.
+    worth, error = (found["pathwise, no recall"][name] for name in ("difference", "standard_error"))
+    verb = "worth" if worth >= 0.0 else "costs"
+    return [f"recall: {verb} {abs(worth):.2g} ± {error:.2g} of the objective on rows held back"]
 
 
 def _number_or_text(value: str | None) -> float | str | None:

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,8 @@ from . import arrays
 from ._core import Policy, PolicyFormatError, Replay, ValidationError
 from .arrays import Bools, Floats, Ints
 from .atomic import replacing
+from .betting import BLOCK, CELLS, Capitals, Cuts
+from .splitmix import MASK, STEP, Words, mix
 from .trace import Trace
 
 __all__ = ["Drift", "DriftMonitor", "DriftReport"]
@@ -25,35 +27,14 @@ __all__ = ["Drift", "DriftMonitor", "DriftReport"]
 WATCHED = ("signal", "agreement", "answer", "consulted")
 """What is watched of a stage."""
 
-CELLS = 8
-BLOCK = 32
-"""Requests after which bets are placed anew."""
 CHUNK = 128 * BLOCK
 """Requests of a batch that are prepared at once."""
 FEWEST = 2 * CELLS
 """Reference values below which a stage's quantity is not watched."""
 FORMAT = "ttamer_fast drift monitor 1"
 
-Words: TypeAlias = NDArray[np.uint64]
-
-
-def _tilts() -> Floats:
-    """(F, CELLS) fixed bets: how much likelier than before each cell is thought to be."""
-    x = (np.arange(CELLS) + 0.5) / CELLS * 2.0 - 1.0
-    shapes = [sign * slope * x for slope in (0.4, 0.9) for sign in (1.0, -1.0)]
-    shapes += [sign * 0.8 * (2.0 * np.abs(x) - 1.0) for sign in (1.0, -1.0)]
-    ends = [np.where(np.arange(CELLS) == end, by, 1.0) for end in (0, CELLS - 1) for by in (0.4, 2.5)]
-    return np.concatenate([1.0 + np.array(shapes), ends])
-
-
-TILTS = _tilts()
-KEPT = np.array([1.0, 0.97, 0.75])
-"""Share that the histogram bets remember from one block to the next."""
-PRIOR = 8.0
-"""Observations that the reference counts for in a histogram bet."""
-BETS = 1 + len(TILTS) + len(KEPT)
-"""Strategies of a component: cash first, then the fixed bets, then the histograms."""
-START = np.array([0.5] + [0.5 / (BETS - 1)] * (BETS - 1))
+_REFERENCE = 0x5EED0FA11
+"""Ties in the reference are broken by words that no request of the stream gets."""
 
 
 @dataclass(frozen=True)
@@ -151,54 +132,17 @@ class DriftMonitor:
     'stage 0'
     """
 
-    __slots__ = (
-        "_alarm",
-        "_alarmed_at",
-        "_alpha",
-        "_block",
-        "_digest",
-        "_edge",
-        "_gap",
-        "_hist",
-        "_jumps",
-        "_key",
-        "_limit",
-        "_log_bet",
-        "_log_capital",
-        "_mean",
-        "_peak",
-        "_place",
-        "_requests",
-        "_seed",
-        "_stages",
-        "_sums",
-        "_tie",
-        "_urn",
-        "_what",
-    )
+    __slots__ = ("_alpha", "_capitals", "_cuts", "_digest", "_key", "_mean", "_seed", "_stages", "_sums", "_what")
 
-    _alarm: int
-    _alarmed_at: int
     _alpha: float
-    _block: Floats
+    _capitals: Capitals
+    _cuts: Cuts
     _digest: str
-    _edge: Floats
-    _gap: Ints
-    _hist: Floats
-    _jumps: Floats
     _key: Words
-    _limit: float
-    _log_bet: Floats
-    _log_capital: Floats
     _mean: Floats
-    _peak: Floats
-    _place: list[list[int]]
-    _requests: int
     _seed: int
     _stages: tuple[str, ...]
     _sums: Floats
-    _tie: Words
-    _urn: Floats
     _what: Ints
 
     def __init__(self) -> None:
@@ -242,40 +186,23 @@ class DriftMonitor:
         entry = policy.start().next
         every = [(v, what) for v in range(trace.k) for what in range(len(WATCHED))]
         what = np.array([[v, q] for v, q in every if not (v == entry and WATCHED[q] == "consulted")])
-        value, there = _values(what, trace.signal, replay.consulted, replay.answer, trace.prediction)
+        value, there = _values(what, trace.signal, replay.consulted, replay.answer, trace.prediction, replay.consulted)
         kept = there.sum(axis=0) >= FEWEST
         what, value, there = what[kept], value[:, kept], there[:, kept]
-        # Ties in the reference are broken by words that no request of the stream will get.
-        tie = _words(_keys(seed ^ _REFERENCE, what), 0, trace.n)
-        rows = there.sum(axis=0)
-        rank = np.floor(np.arange(CELLS + 1) * (rows[:, None] + 1) / CELLS).astype(np.int64)
-        self = object.__new__(cls)
-        self._edge, self._tie = np.empty((len(what), CELLS - 1)), np.empty((len(what), CELLS - 1), np.uint64)
-        for p in range(len(what)):
-            x, u = value[there[:, p], p], tie[there[:, p], p]
-            order = np.lexsort((u, x))[rank[p, 1:-1] - 1]
-            self._edge[p], self._tie[p] = x[order], u[order]
-        self._gap = np.diff(rank, axis=1)
+        cuts = Cuts.of(value, there, _words(_keys(what, seed ^ _REFERENCE), 0, trace.n))
         total = _sums(value, there)
-        self._mean = total[1] / np.maximum(total[2], 1.0)
-        self._what, self._stages, self._digest = what, policy.stages, policy.digest
-        self._alpha, self._seed = level, seed
-        self._derive()
+        self = object.__new__(cls)
+        self._what, self._cuts, self._mean = what, cuts, total[1] / np.maximum(total[2], 1.0)
+        self._stages, self._digest, self._alpha, self._seed = policy.stages, policy.digest, level, seed
         self.reset()
         return self
 
     def reset(self) -> None:
         """Forget the stream and lower the alarm; the reference stays. Each reset is a new chance of a false alarm."""
         m = len(self._what)
-        self._requests, self._alarm, self._alarmed_at = 0, -1, 0
-        self._urn = self._gap.astype(np.float64)
-        self._block = np.zeros((m, CELLS))
-        self._hist = np.zeros((len(KEPT), m, CELLS))
-        self._jumps = np.zeros(m)
+        self._key = _keys(self._what, self._seed)
+        self._capitals = Capitals(self._cuts.gap, math.log(m / self._alpha))
         self._sums = np.zeros((3, m))
-        self._peak = np.zeros(m)
-        self._log_capital = np.tile(np.log(START), (m, 1))
-        self._log_bet = self._bets()
 
     def update(
         self,
@@ -319,33 +246,22 @@ class DriftMonitor:
         >>> monitor.update(seen, run.answer)
         False
         """
-        k, place = len(self._stages), self._place
+        k = len(self._stages)
         if answer is not None and answer not in signal:
             raise ValidationError(f"`answer` must be a stage that was run, got {answer}")
-        # Of every watched quantity that this request has: its component and its value.
-        found: list[int] = []
-        values: list[float] = []
-        before: Hashable = None
-        for stage in sorted(signal):
+        row, label, run, said = [math.nan] * k, [0] * k, [False] * k, [False] * k
+        numbers: dict[Hashable, int] = {}
+        for stage, value in signal.items():
             if not 0 <= stage < k:
                 raise ValidationError(f"`signal` stage must be from 0 to {k - 1}, got {stage}")
-            value = signal[stage]
-            found.append(place[0][stage])
-            values.append(-math.inf if value is None or value != value else float(value))
-            label = None if prediction is None else prediction.get(stage)
-            if label is not None:
-                if before is not None:
-                    found.append(place[1][stage])
-                    values.append(float(label == before))
-                before = label
-            found.append(place[2][stage])
-            values.append(float(stage == answer))
-        for stage in range(k):
-            found.append(place[3][stage])
-            values.append(float(stage in signal))
-        at = np.array(found)
-        kept = at >= 0
-        self._observe_one(at[kept], np.array(values)[kept])
+            run[stage] = True
+            row[stage] = math.nan if value is None else value
+            answered = None if prediction is None else prediction.get(stage)
+            if answered is not None:
+                said[stage], label[stage] = True, numbers.setdefault(answered, len(numbers))
+        given = np.array([-1 if answer is None else answer])
+        labels = np.array([label]) if numbers else None
+        self._take(np.array([row], np.float64), np.array([run]), given, labels, np.array([said]))
         return self.alarm
 
     def update_batch(
@@ -396,132 +312,36 @@ class DriftMonitor:
         label = None if prediction is None else arrays.int_array("prediction", prediction)
         if label is not None and label.shape != rows.shape:
             raise ValidationError(f"`prediction` must have shape {rows.shape}, got {label.shape}")
-        return self._take(rows, run, answers, label)
+        for start in range(0, len(rows), CHUNK):
+            part = slice(start, start + CHUNK)
+            labels = None if label is None else label[part]
+            self._take(rows[part], run[part], answers[part], labels, run[part])
+        return self.alarm
 
     def update_replay(self, replay: Replay, signal: ArrayLike, prediction: ArrayLike | None = None) -> bool:
         """Take in requests that were replayed: :meth:`update_batch` with what the replay says."""
         return self.update_batch(signal, replay.consulted, replay.answer, prediction)
 
-    def _take(self, signal: Floats, run: Bools, answer: Ints, label: Ints | None) -> bool:
-        for start in range(0, len(signal), CHUNK):
-            part = slice(start, start + CHUNK)
-            labels = None if label is None else label[part]
-            value, there = _values(self._what, signal[part], run[part], answer[part], labels)
-            tie = _words(self._key, self._requests, len(value))
-            x, u = value[:, :, None], tie[:, :, None]
-            cell = ((self._edge < x) | ((self._edge == x) & (self._tie < u))).sum(axis=2)
-            self._sums += _sums(value, there)
-            at = 0
-            while at < len(value):
-                block = slice(at, at + BLOCK - self._requests % BLOCK)
-                self._observe(cell[block], there[block])
-                at = block.stop
-        return self.alarm
-
-    def _observe(self, cell: Ints, there: Bools) -> None:
-        """Cells (b, m) of requests of one block."""
-        b, m = cell.shape
-        hit = (cell[:, :, None] == np.arange(CELLS)) & there[:, :, None]
-        # The urn before each observation.
-        after = np.cumsum(np.concatenate([self._urn[None], hit]), axis=0)
-        column = np.arange(m)
-        drawn = after[:-1][np.arange(b)[:, None], column, cell]
-        null = np.log(drawn / after[:-1].sum(axis=2))
-        gain = self._log_bet[column, :, cell] - null[:, :, None]
-        gain[:, :, 0] = 0.0
-        gain[~there] = 0.0
-        path = np.cumsum(np.concatenate([self._log_capital[None], gain]), axis=0)
-        self._urn, self._log_capital = after[-1], path[-1]
-        self._block += hit.sum(axis=0)
-        # The capital is at most BETS times the largest share: most blocks need no closer look.
-        if self._alarm < 0 and float(path[1:].max()) >= self._limit - math.log(BETS):
-            wealth = _total(path[1:])
-            crossed = (wealth >= self._limit).any(axis=1)
-            if crossed.any():
-                first = int(crossed.argmax())
-                self._raise(wealth[first], self._requests + first + 1)
-        self._requests += b
-        if self._requests % BLOCK == 0:
-            self._settle()
-
-    def _observe_one(self, at: Ints, value: Floats) -> None:
-        """Values (p,) of the components `at` of one request; the same arithmetic as in a block."""
-        x, u = value[:, None], _words(self._key[at], self._requests, 1).T
-        edge = self._edge[at]
-        cell = ((edge < x) | ((edge == x) & (self._tie[at] < u))).sum(axis=1)
-        null = np.log(self._urn[at, cell] / self._urn[at].sum(axis=1))
-        gain = self._log_bet[at, :, cell] - null[:, None]
-        gain[:, 0] = 0.0
-        capital = self._log_capital[at] + gain
-        self._log_capital[at] = capital
-        self._urn[at, cell] += 1.0
-        self._block[at, cell] += 1.0
-        finite = np.isfinite(value)
-        self._sums[0, at] += 1.0
-        with np.errstate(over="ignore"):
-            self._sums[1, at] += np.where(finite, value, 0.0)
-        self._sums[2, at] += finite
-        if self._alarm < 0 and float(capital.max()) >= self._limit - math.log(BETS):
-            wealth = _total(self._log_capital)
-            if float(wealth.max()) >= self._limit:
-                self._raise(wealth, self._requests + 1)
-        self._requests += 1
-        if self._requests % BLOCK == 0:
-            self._settle()
-
-    def _raise(self, wealth: Floats, at: int) -> None:
-        """The alarm, with the capitals (m,) that raised it."""
-        self._alarm, self._alarmed_at = int(wealth.argmax()), at
-        np.maximum(self._peak, wealth, out=self._peak)
-
-    def _derive(self) -> None:
-        """What follows from the reference."""
-        self._key = _keys(self._seed, self._what)
-        self._limit = math.log(len(self._what) / self._alpha)
-        place = np.full((len(WATCHED), len(self._stages)), -1)
-        place[self._what[:, 1], self._what[:, 0]] = np.arange(len(self._what))
-        self._place = place.tolist()
-
-    def _settle(self) -> None:
-        """Between blocks: histograms learn, capital is moved, bets are placed."""
-        np.maximum(self._peak, _total(self._log_capital), out=self._peak)
-        seen = self._block.sum(axis=1) > 0.0
-        self._hist = np.where(seen[:, None], KEPT[:, None, None] * self._hist + self._block, self._hist)
-        self._block[:] = 0.0
-        moved = np.where(seen, 1.0 / (self._jumps + 2.0), 0.0)[:, None]
-        self._jumps += seen
-        top = self._log_capital.max(axis=1, keepdims=True)
-        capital = np.exp(self._log_capital - top)
-        capital = (1.0 - moved) * capital + moved * capital.sum(axis=1, keepdims=True) * START
-        # Strategies that have lost everything stay finite.
-        self._log_capital = top + np.log(np.maximum(capital, 1e-300))
-        self._log_bet = self._bets()
-
-    def _bets(self) -> Floats:
-        """(m, BETS, CELLS) log probabilities of a cell as of the start of the block; those of cash are not used."""
-        urn = self._urn - self._block
-        urn /= urn.sum(axis=1, keepdims=True)
-        fixed = TILTS * urn[:, None, :]
-        fixed /= fixed.sum(axis=2, keepdims=True)
-        learned = self._hist + PRIOR * urn
-        learned /= learned.sum(axis=2, keepdims=True)
-        bets: Floats = np.log(np.concatenate([urn[:, None, :], fixed, learned.transpose(1, 0, 2)], axis=1))
-        return bets
+    def _take(self, signal: Floats, run: Bools, answer: Ints, label: Ints | None, said: Bools) -> None:
+        value, there = _values(self._what, signal, run, answer, label, said)
+        self._sums += _sums(value, there)
+        cell = self._cuts.cell(value, _words(self._key, self.requests, len(value)))
+        self._capitals.observe(cell, there)
 
     @property
     def alarm(self) -> bool:
         """Whether there has been an alarm; it stays until :meth:`reset`."""
-        return self._alarm >= 0
+        return self._capitals.alarm >= 0
 
     @property
     def alarmed_at(self) -> int | None:
         """How many requests had been taken in when the alarm was raised, or None."""
-        return self._alarmed_at if self.alarm else None
+        return self._capitals.alarmed_at if self.alarm else None
 
     @property
     def requests(self) -> int:
         """How many requests have been taken in."""
-        return self._requests
+        return self._capitals.requests
 
     @property
     def alpha(self) -> float:
@@ -540,14 +360,14 @@ class DriftMonitor:
 
     def report(self) -> DriftReport:
         """What has been seen; `stage` and `watched` say what raised the alarm, `stages` all that would have."""
-        evidence = np.exp(np.minimum(self._peak - self._limit, 700.0))
+        evidence = np.exp(np.minimum(self._capitals.peak - self._capitals.limit, 700.0))
         mean = self._sums[1] / np.maximum(self._sums[2], 1.0)
         components = [
             Drift(
                 stage=self._stages[v],
                 watched=WATCHED[q],
                 evidence=float(evidence[p]),
-                reference_rows=int(self._gap[p].sum()) - 1,
+                reference_rows=int(self._cuts.gap[p].sum()) - 1,
                 rows=int(self._sums[0, p]),
                 reference_mean=float(self._mean[p]),
                 mean=float(mean[p]) if self._sums[2, p] else math.nan,
@@ -556,10 +376,10 @@ class DriftMonitor:
         ]
         components.sort(key=lambda one: -one.evidence)
         drifted = {one.stage for one in components if one.evidence >= 1.0}
-        what = self._what[self._alarm].tolist() if self.alarm else None
+        what = self._what[self._capitals.alarm].tolist() if self.alarm else None
         return DriftReport(
             alpha=self._alpha,
-            requests=self._requests,
+            requests=self.requests,
             alarm=self.alarm,
             alarmed_at=self.alarmed_at,
             stage=None if what is None else self._stages[what[0]],
@@ -628,80 +448,58 @@ class DriftMonitor:
             raise PolicyFormatError(f"{path}: {error}") from error
 
     def _state(self) -> dict[str, Any]:
-        state: dict[str, Any] = {name: getattr(self, f"_{name}") for name in _PLAIN}
-        for name in _FLOATS:
-            state[name] = [repr(x) for x in getattr(self, f"_{name}").ravel().tolist()]
-        for name in _WHOLE:
-            state[name] = getattr(self, f"_{name}").ravel().tolist()
-        return state | {"stages": list(self._stages)}
+        counts = {name: getattr(self._capitals, name) for name in _COUNTS}
+        facts = {"digest": self._digest, "alpha": self._alpha, "seed": self._seed}
+        floats = {name: [repr(x) for x in array.ravel().tolist()] for name, array in self._floats().items()}
+        whole = {"what": self._what, "tie": self._cuts.tie, "gap": self._cuts.gap}
+        integers = {name: array.ravel().tolist() for name, array in whole.items()}
+        return counts | facts | floats | integers | {"stages": list(self._stages)}
+
+    def _floats(self) -> dict[str, Floats]:
+        """Every array of floats that is kept in a file, itself."""
+        own = {"edge": self._cuts.edge, "mean": self._mean, "sums": self._sums}
+        return own | {name: getattr(self._capitals, name) for name in _CAPITALS}
 
     @classmethod
     def _from_state(cls, state: dict[str, Any]) -> DriftMonitor:
         self = object.__new__(cls)
-        for name in _PLAIN:
-            setattr(self, f"_{name}", state[name])
-        self._stages = tuple(state["stages"])
-        m = len(state["what"]) // 2
-        shapes = _FLOATS | _WHOLE
-        for name, shape in shapes.items():
-            kind = np.float64 if name in _FLOATS else np.uint64 if name == "tie" else np.int64
-            flat = [float(x) for x in state[name]] if name in _FLOATS else state[name]
-            size = tuple(m if one == "m" else int(one) for one in shape)
-            setattr(self, f"_{name}", np.array(flat, kind).reshape(size))
-        self._derive()
-        self._log_bet = self._bets()
+        self._what = np.array(state["what"], np.int64).reshape(-1, 2)
+        m = len(self._what)
+        tie, gap = np.array(state["tie"], np.uint64), np.array(state["gap"], np.int64)
+        self._cuts = Cuts(np.empty((m, CELLS - 1)), tie.reshape(m, -1), gap.reshape(m, -1))
+        self._mean, self._stages = np.empty(m), tuple(state["stages"])
+        self._digest, self._alpha, self._seed = state["digest"], state["alpha"], state["seed"]
+        self.reset()
+        for name in _COUNTS:
+            setattr(self._capitals, name, state[name])
+        for name, array in self._floats().items():
+            array[...] = np.array([float(x) for x in state[name]]).reshape(array.shape)
+        self._capitals.place()
         return self
 
     def __reduce__(self) -> tuple[Any, tuple[bytes]]:
         return DriftMonitor.from_bytes, (self.to_bytes(),)
 
     def __repr__(self) -> str:
-        state = f"alarm at {self._alarmed_at}" if self.alarm else "no alarm"
-        return f"DriftMonitor(stages={self._stages}, alpha={self._alpha}, requests={self._requests}, {state})"
+        state = f"alarm at {self.alarmed_at}" if self.alarm else "no alarm"
+        return f"DriftMonitor(stages={self._stages}, alpha={self._alpha}, requests={self.requests}, {state})"
 
 
-_PLAIN = ("requests", "alarm", "alarmed_at", "digest", "alpha", "seed")
-_FLOATS: dict[str, tuple[str | int, ...]] = {
-    "edge": ("m", CELLS - 1),
-    "mean": ("m",),
-    "urn": ("m", CELLS),
-    "block": ("m", CELLS),
-    "hist": (len(KEPT), "m", CELLS),
-    "jumps": ("m",),
-    "sums": (3, "m"),
-    "peak": ("m",),
-    "log_capital": ("m", BETS),
-}
-_WHOLE: dict[str, tuple[str | int, ...]] = {"what": ("m", 2), "tie": ("m", CELLS - 1), "gap": ("m", CELLS)}
-
-_MASK = 2**64 - 1
-_REFERENCE = 0x5EED0FA11
-_STEP = 0x9E3779B97F4A7C15
+_COUNTS = ("requests", "alarm", "alarmed_at")
+_CAPITALS = ("urn", "block", "hist", "jumps", "peak", "log_capital")
+"""What a file keeps of the capitals."""
 
 
-def _keys(seed: int, what: Ints) -> Words:
-    """(m,) one word for each component."""
-    return _mix(np.array([((seed + 1) * _STEP + 4 * v + q) & _MASK for v, q in what.tolist()], np.uint64))
+def _keys(what: Ints, seed: int) -> Words:
+    """(m,) one word for each quantity."""
+    number = (len(WATCHED) * what[:, 0] + what[:, 1]).astype(np.uint64)
+    return mix(number + np.uint64((seed + 1) * STEP & MASK))
 
 
 def _words(key: Words, start: int, n: int) -> Words:
-    """(n, m) uniform words for requests start, start + 1, ...: a function of the seed, the component, the request."""
-    number = np.arange(start, start + n, dtype=np.uint64) * np.uint64(_STEP)
-    return _mix(number[:, None] ^ key)
-
-
-def _mix(word: Words) -> Words:
-    """SplitMix64's finaliser."""
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return word ^ (word >> np.uint64(31))
-
-
-def _total(log_capital: Floats) -> Floats:
-    """Logarithm of the capital summed over the strategies, the last axis."""
-    top = log_capital.max(axis=-1, keepdims=True)
-    total: Floats = top[..., 0] + np.log(np.exp(log_capital - top).sum(axis=-1))
-    return total
+    """(n, m) uniform words for requests start, start + 1, ...: a function of the key and the request."""
+    number = np.arange(start, start + n, dtype=np.uint64) * np.uint64(STEP)
+    return mix(number[:, None] ^ key)
 
 
 def _values(
@@ -710,24 +508,23 @@ def _values(
     run: Bools,
     answer: Ints | NDArray[np.int32],
     label: Ints | None,
+    said: Bools,
 ) -> tuple[Floats, Bools]:
-    """(n, m) values of the watched quantities, and where there are any."""
+    """(n, m) values of the watched quantities, and where there are any; `said`: where `label` holds an answer."""
     n, k = run.shape
-    value, there = np.zeros((4, n, k)), np.zeros((4, n, k), bool)
-    value[0] = np.where(np.isnan(signal), -np.inf, signal)
-    there[0] = there[2] = run
+    stage = np.arange(k)
+    value, there = np.zeros((n, len(WATCHED), k)), np.zeros((n, len(WATCHED), k), bool)
+    value[:, 0], there[:, 0] = np.where(np.isnan(signal), -np.inf, signal), run
     if label is not None:
-        last, any_before = np.zeros(n, np.int64), np.zeros(n, bool)
-        for v in range(k):
-            has = run[:, v]
-            there[1, :, v] = has & any_before
-            value[1, :, v] = label[:, v] == last
-            last = np.where(has, label[:, v], last)
-            any_before |= has
-    value[2] = answer[:, None] == np.arange(k)
-    value[3], there[3] = run, True
-    stage, watched = what.T
-    return value[watched, :, stage].T, there[watched, :, stage].T
+        # The last stage that has an answer before each one, or -1.
+        before = np.full((n, k), -1)
+        np.maximum.accumulate(np.where(said, stage, -1)[:, :-1], axis=1, out=before[:, 1:])
+        value[:, 1] = label == label[np.arange(n)[:, None], before]
+        there[:, 1] = said & (before >= 0)
+    value[:, 2], there[:, 2] = answer[:, None] == stage, run
+    value[:, 3], there[:, 3] = run, True
+    at = what[:, 1] * k + what[:, 0]
+    return value.reshape(n, -1).take(at, axis=1), there.reshape(n, -1).take(at, axis=1)
 
 
 def _sums(value: Floats, there: Bools) -> Floats:

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ._core import ValidationError
 from .arrays import Floats, Ints
 from .atomic import replacing
+from .splitmix import STEP, Words, mix
 from .trace import Trace
 
 __all__ = ["TraceBuilder"]
@@ -26,8 +26,6 @@ FORMAT = "ttamer_fast trace builder 1"
 EXPONENT = 1126
 """Every float64 is a whole number of 2**-EXPONENT."""
 MANTISSA = 53
-
-Words: TypeAlias = NDArray[np.uint64]
 
 
 class TraceBuilder:
@@ -214,7 +212,8 @@ class TraceBuilder:
             if one._known is not None:
                 if merged._known is not None and merged._known != one._known:
                     raise ValidationError(
-                        f"`others` entry {i - 1} must have predictions exactly if the builders before it have"
+                        f"`others` entry {i - 1} must have predictions exactly if the builders before it have, "
+                        f"got one {'with' if one._known else 'without'}"
                     )
                 merged._known = one._known
             merged._count |= one._count
@@ -435,10 +434,7 @@ def _priority(seed: int, source: str, number: Ints) -> Words:
     """(m,) uniform words: SplitMix64 of a hash of seed and source, at each number."""
     digest = hashlib.sha256(f"{seed}:{source}".encode()).digest()
     start, step = np.frombuffer(digest[:16], np.dtype("<u8"))
-    word = (number.astype(np.uint64) + start) * np.uint64(0x9E3779B97F4A7C15) ^ step
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(word ^ (word >> np.uint64(31)), np.uint64)
+    return mix((number.astype(np.uint64) + start) * np.uint64(STEP) ^ step)
 
 
 def _exact_sum(values: Floats) -> int:
