@@ -148,3 +148,9 @@ def test_refusals(trace: tt.Trace, arguments: dict[str, Any], message: str) -> N
 def test_only_traces() -> None:
     with pytest.raises(tt.ValidationError, match="`trace` must be a Trace, got list"):
         tt.fit_certified([], max_loss=0.1)  # type: ignore[arg-type]
+
+
+def test_the_promise_is_about_unweighted_requests() -> None:
+    trace = make_trace(n=500)
+    with pytest.raises(tt.ValidationError, match="`trace` must have no weights"):
+        tt.fit_certified(trace.weighted(np.ones(500)), max_loss=0.3)

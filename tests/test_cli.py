@@ -12,7 +12,8 @@ import pytest
 import ttamer_fast as tt
 from conftest import make_trace
 from ttamer_fast.cli import main
-from ttamer_fast.commands import _finite, _recall_text
+from ttamer_fast.commands import _finite
+from ttamer_fast.policy_text import _recall_text
 
 
 @pytest.fixture
@@ -188,6 +189,28 @@ def test_what_recall_was_worth() -> None:
     assert text(-0.0021) == ["recall: costs 0.0021 ± 0.00081 of the objective on rows held back"]
     policy: Any = SimpleNamespace(report=[])
     assert _recall_text(policy) == []
+
+
+def test_orders_and_mixtures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = make_trace(n=400, kind="exits")
+    path, output = tmp_path / "trace.npz", tmp_path / "policy"
+    trace.save(path)
+    fit = ["fit", str(path), "-o", str(output), "--tradeoff", "0.9", "--order"]
+    for order, same in (("0,2,3", [0, 2, 3]), ("stage 0, stage 3", [0, 3]), ("given", "given")):
+        assert main([*fit, order]) == 0
+        assert output.read_bytes() == tt.fit(trace, tradeoff=0.9, order=same).to_bytes()
+    assert main([*fit, "3,0"]) == 2
+    assert "`order[1]` must be a later exit than 3, got 0" in capsys.readouterr().err
+    coarse = tt.Trace(np.ones((400, 4)), trace.loss, trace.cost, np.arange(1600).reshape(400, 4) + 5000)
+    coarse.save(path)
+    assert main(["fit", str(path), "-o", str(output), "--max-cost", "2.5"]) == 0
+    text = capsys.readouterr().out
+    assert "of requests, by a coin:" in text
+    assert "mixed_share" in text
+    picture = tmp_path / "mixed.png"
+    assert main(["inspect", str(output), "--picture", str(picture), "--json"]) == 0
+    assert json_of(capsys)["describe"]["rule"]["type"] == "mixed"  # type: ignore[index]
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_bench(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,6 +104,8 @@ def fit_certified(
     """
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
+    if trace.weight is not None:
+        raise ValidationError("`trace` must have no weights: the promise is about its own distribution")
     scale = _between("largest_loss", largest_loss, math.inf)
     limit = _between("max_loss", max_loss, scale)
     level = _between("delta", delta, 1.0)

@@ -23,6 +23,7 @@ from .evaluation import evaluate
 from .fitting import fit
 from .frontiers import frontier
 from .overhead import measure_overhead
+from .policy_text import policy_summary, policy_text
 from .trace_files import read_trace
 
 __all__ = ["app", "run"]
@@ -36,8 +37,6 @@ app = typer.Typer(
 )
 
 OK, CHECK_FAILED, USAGE = 0, 1, 2
-MOST_DECISIONS = 40
-MOST_INDICES = 8
 
 
 class Kind(StrEnum):
@@ -134,6 +133,9 @@ def fit_command(
         float | None, typer.Option(help="Of --certify: what no loss can exceed (default: 1).")
     ] = None,
     graph: Annotated[Graph, typer.Option(help="Which stage may be next.")] = Graph.AUTO,
+    order: Annotated[
+        str, typer.Option(help="auto, given, or the stages that may run, in order: numbers or names, with commas.")
+    ] = "auto",
     estimator: Annotated[Estimator, typer.Option(help="How indices are fitted.")] = Estimator.AUTO,
     recall: Annotated[Recall, typer.Option(help="May an earlier answer be returned?")] = Recall.AUTO,
     seed: Annotated[int, typer.Option(help="Same trace, options and seed: same bytes.")] = 0,
@@ -153,6 +155,7 @@ def fit_command(
             max_cost=max_cost,
             max_loss=_number_or_text(max_loss),
             graph=graph,
+            order=_order(order),
             estimator=estimator,
             recall=recalls,
             seed=seed,
@@ -167,11 +170,12 @@ def fit_command(
             largest_loss=1.0 if largest_loss is None else largest_loss,
             binary=binary,
             graph=graph,
+            order=_order(order),
             recall=recalls,
             seed=seed,
         )
     policy.save(output)
-    _show(_summary(policy) | {"file": str(output)}, f"{_policy_text(policy)}\nwritten to {output}", as_json)
+    _show(policy_summary(policy) | {"file": str(output)}, f"{policy_text(policy)}\nwritten to {output}", as_json)
 
 
 @app.command("evaluate")
@@ -268,7 +272,7 @@ def inspect_command(
         from .plot import plot_policy
 
         plot_policy(loaded, picture)
-    _show(_summary(loaded) | {"describe": loaded.describe()}, _policy_text(loaded), as_json)
+    _show(policy_summary(loaded) | {"describe": loaded.describe()}, policy_text(loaded), as_json)
 
 
 @app.command("bench")
@@ -304,59 +308,11 @@ def _finite(content: Any) -> Any:
     return content
 
 
-def _summary(policy: Policy) -> dict[str, Any]:
-    return {
-        "stages": list(policy.stages),
-        "method": policy.method,
-        "graph": policy.graph,
-        "recall": policy.recall,
-        "value": policy.value,
-        "bytes": len(policy.to_bytes()),
-        "digest": policy.digest,
-        "provenance": policy.provenance,
-        "report": policy.report,
-    }
-
-
-def _policy_text(policy: Policy) -> str:
-    summary = _summary(policy)
-    lines = [f"{len(policy.stages)} stages: {', '.join(policy.stages)}"]
-    lines += [f"{name:<10}{summary[name]}" for name in ("method", "graph", "recall", "value", "bytes", "digest")]
-    lines += [f"{name:<10}{value}" for name, value in policy.provenance.items()]
-    lines += [_candidate_text(candidate) for candidate in policy.report]
-    lines += _recall_text(policy)
-    rule = policy.describe()["rule"]
-    decisions = rule.get("decisions", [])
-    lines += [_decision_text(row) for row in decisions[:MOST_DECISIONS]]
-    if len(decisions) > MOST_DECISIONS:
-        lines.append(f"... and {len(decisions) - MOST_DECISIONS} more: see --json")
-    for name in ("threshold", "patience"):
-        if name in rule:
-            lines.append(f"{name:<10}{rule[name]}")
-    if rule["type"] == "tree":
-        lines += [_tree_text(v, parent, rule["index"][v]) for v, parent in enumerate(rule["parent"][:MOST_DECISIONS])]
-        if len(rule["parent"]) > MOST_DECISIONS:
-            lines.append(f"... and {len(rule['parent']) - MOST_DECISIONS} more: see --json")
-    if rule["type"] == "dag":
-        lines.append(f"{len(rule['action'])} situations, one action each: see --json")
-    return "\n".join(lines)
-
-
-def _candidate_text(candidate: dict[str, Any]) -> str:
-    """One method that cross-validation compared: its objective, and how far that is from the default fit's."""
-    mark = "chosen" if candidate["chosen"] else f"{candidate['difference']:+.4g} ± {candidate['standard_error']:.2g}"
-    return f"candidate {candidate['name']}: {candidate['objective']:.4g} ({mark})"
-
-
-def _recall_text(policy: Policy) -> list[str]:
-    """What recall was worth, where the default fit was held against itself without it."""
-    found = {candidate["name"]: candidate for candidate in policy.report}
-    if not {"pathwise", "pathwise, no recall"} <= found.keys():
-        return []
-    # Differences are to the fit with recall.
-    worth, error = (found["pathwise, no recall"][name] for name in ("difference", "standard_error"))
-    verb = "worth" if worth >= 0.0 else "costs"
-    return [f"recall: {verb} {abs(worth):.2g} ± {error:.2g} of the objective on rows held back"]
+def _order(value: str) -> str | list[int | str]:
+    """`auto`, `given`, or stages by number or name."""
+    if value in ("auto", "given"):
+        return value
+    return [int(stage) if stage.isdecimal() else stage for stage in (part.strip() for part in value.split(","))]
 
 
 def _number_or_text(value: str | None) -> float | str | None:
@@ -367,23 +323,6 @@ def _number_or_text(value: str | None) -> float | str | None:
         return float(value)
     except ValueError:
         return value
-
-
-def _decision_text(row: dict[str, Any]) -> str:
-    """One situation: the stages that have run, and what to do with which loss in hand."""
-    where = "after " + ", ".join(map(str, row.get("after", [row["stage"]])))
-    if "state" in row:
-        where += " in an unknown state" if row["state"] is None else f" in state {row['state']}"
-    steps = [f"stop up to {float(row['stop']):.4g}"]
-    steps += [f"run {stage} up to {float(limit):.4g}" for limit, stage in row["next"]]
-    return f"{where}: {'; '.join(steps)}"
-
-
-def _tree_text(stage: int, parent: int, index: list[float | str]) -> str:
-    """One stage of a tree: above which loss in hand to run it, by the parent's state (the unreadable one aside)."""
-    known = [f"{float(x):.4g}" for x in index[:-1]]
-    shown = ", ".join(known[:MOST_INDICES]) + (", ..." if len(known) > MOST_INDICES else "")
-    return f"run {stage} above {shown}" if parent < 0 else f"run {stage} after {parent} above {shown} by its state"
 
 
 def _demo_text(result: DemoResult) -> str:
