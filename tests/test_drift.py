@@ -181,6 +181,29 @@ def test_extreme_signals_are_taken_in(policy: tt.Policy, trace: tt.Trace) -> Non
     assert all(math.isfinite(one.evidence) for one in monitor.report().components)
 
 
+def test_sums_that_overflow_are_taken_in(policy: tt.Policy, trace: tt.Trace) -> None:
+    single, batch = (tt.DriftMonitor.fit(policy, trace) for _ in range(2))
+    signal = np.full((1, 4), 1.7e308)
+    for _ in range(3):
+        single.update({0: 1.7e308}, 0)
+        batch.update_batch(signal, [[True, False, False, False]], [0])
+    assert single.requests == batch.requests == 3
+    assert single.to_bytes() == batch.to_bytes()
+
+
+def test_labels_are_compared_where_both_stages_have_one(trace: tt.Trace, policy: tt.Policy) -> None:
+    monitor = tt.DriftMonitor.fit(policy, trace)
+    seen = {0: 0.5, 1: None, 2: 0.7}
+    monitor.update(seen, 2, {0: "cat", 2: "cat"})
+    monitor.update(seen, 2, {0: "cat", 1: "dog", 2: "dog"})
+    monitor.update(seen, 2, {1: "dog", 3: "dog"})
+    monitor.update(seen, None)
+    agreement = {one.stage: one for one in monitor.report().components if one.watched == "agreement"}
+    assert (agreement["stage 1"].rows, agreement["stage 1"].mean) == (1, 0.0)
+    assert (agreement["stage 2"].rows, agreement["stage 2"].mean) == (2, 1.0)
+    assert agreement["stage 3"].rows == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -324,7 +324,7 @@ class DriftMonitor:
 
     def _take(self, signal: Floats, run: Bools, answer: Ints, label: Ints | None, said: Bools) -> None:
         value, there = _values(self._what, signal, run, answer, label, said)
-        self._sums += _sums(value, there)
+        self._sums = _sums(value, there, self._sums)
         cell = self._cuts.cell(value, _words(self._key, self.requests, len(value)))
         self._capitals.observe(cell, there)
 
@@ -527,12 +527,13 @@ def _values(
     return value.reshape(n, -1).take(at, axis=1), there.reshape(n, -1).take(at, axis=1)
 
 
-def _sums(value: Floats, there: Bools) -> Floats:
-    """(3, m) number of values, sum of the finite ones, and their number."""
+def _sums(value: Floats, there: Bools, before: Floats | float = 0.0) -> Floats:
+    """(3, m) number of values, sum of the finite ones, and their number, added to those before."""
     finite = there & np.isfinite(value)
     with np.errstate(over="ignore"):
         total = np.where(finite, value, 0.0).sum(axis=0)
-    return np.stack([there.sum(axis=0), total, finite.sum(axis=0)])
+        sums: Floats = before + np.stack([there.sum(axis=0), total, finite.sum(axis=0)])
+    return sums
 
 
 def _rate(alpha: float) -> float:
