@@ -108,6 +108,8 @@ class DriftMonitor:
     *The reference must not be the rows the policy was fitted on* for this to be exact: thresholds tuned to those rows
     select them a little differently. Use a held-out part.
 
+    *Weights* of the reference trace play no part: what is compared are requests as they come.
+
     *Cost.* O(k) memory whatever the length of the stream. A batch takes a few microseconds a request, a single
     :meth:`update` some tens; both give the same alarm. Not synchronised: one monitor for each thread or process.
 
