@@ -4,8 +4,8 @@ usage: python benches/quality/table.py [--traces FOLDER] [--folds 5] [--output F
 
 Objective: 1000 · (λ · loss + (1 − λ) · cost / cost of running every stage), the mean over cross-validation. In
 brackets: the paired difference to the tuned single threshold ± its standard error. Traces are cut to 20,000 rows.
-The last lines are geometric means over all cells of the default fit's objective over that of the cell's best simple
-rule, chosen in hindsight.
+The last lines hold the default fit against the best simple rule of each cell, chosen in hindsight: the geometric mean of
+the ratio of objectives, and how many cells are above that rule, by how much.
 """
 
 from __future__ import annotations
@@ -17,33 +17,45 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ttamer_fast as tt
+from ttamer_fast.comparison import comparisons
 
 TRADEOFFS = (0.50, 0.70, 0.80, 0.87, 0.92, 0.95, 0.97, 0.985)
 TRACES = Path(__file__).parents[2].parent / "shared" / "traces"
 ROWS = 20_000
 REFERENCE = "threshold"
-SIMPLE = ("static", "threshold", "stage_thresholds", "patience")
 
 
 def lines(files: list[Path], folds: int) -> Iterator[str]:
     heads = " | ".join(f"λ = {tradeoff:g}" for tradeoff in TRADEOFFS)
     yield f"| trace | method | {heads} |"
     yield "| --- | --- |" + " --- |" * len(TRADEOFFS)
-    ratios: dict[str, list[float]] = {"models": [], "exits": []}
+    best: dict[str, list[tt.Comparison]] = {"models": [], "exits": []}
     for file in files:
         kind = "exits" if "minilm" in file.stem else "models"
         trace = tt.read_trace(file, kind=kind).rows(slice(ROWS))
-        results = [tt.compare(trace, tradeoff, folds, reference=REFERENCE) for tradeoff in TRADEOFFS]
-        ratios[kind] += [result["fit"].objective / min(result[name].objective for name in SIMPLE) for result in results]
+        results = comparisons(trace, TRADEOFFS, folds, reference=REFERENCE)
+        best[kind] += comparisons(trace, TRADEOFFS, folds)
         for i, row in enumerate(results[0].rows):
             cells = [cell(result[row.name], row.name) for result in results]
             named = f"{file.stem} (n {trace.n}, k {trace.k})" if i == 0 else ""
             yield f"| {named} | {row.name.replace('_', ' ')} | {' | '.join(cells)} |"
     yield ""
-    for kind, found in ratios.items():
+    for kind, found in best.items():
         if found:
-            mean = math.exp(sum(map(math.log, found)) / len(found))
-            yield f"{kind}: geometric mean {mean:.3f}, worst cell {max(found):.3f}, {len(found)} cells  "
+            yield summary(kind, found)
+
+
+def summary(kind: str, found: list[tt.Comparison]) -> str:
+    """The default fit against the best simple rule of each comparison."""
+    fits = [result["fit"] for result in found]
+    ratios = [fit.objective / result[result.reference].objective for fit, result in zip(fits, found, strict=True)]
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    above = sum(fit.difference > 0.0 for fit in fits)
+    clearly = sum(fit.difference > fit.difference_se for fit in fits)
+    return (
+        f"{kind}: geometric mean {mean:.3f}, worst cell {max(ratios):.3f}; of {len(fits)} cells {above} are above the "
+        f"best simple rule, {clearly} by more than one standard error  "
+    )
 
 
 def cell(row: tt.Compared, name: str) -> str:

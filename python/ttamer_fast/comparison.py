@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from ._core import ValidationError
 from .arrays import Floats
 from .extras import require
 from .intervals import standard_error
+from .outcome import Outcome
 from .trace import Trace, weighted_mean
 
 __all__ = ["Compared", "Comparison", "compare"]
@@ -127,10 +129,31 @@ def compare(
     >>> result["clairvoyant"].objective <= result["fit"].objective
     True
     """
+    return comparisons(trace, [tradeoff], folds, seed, reference, progress)[0]
+
+
+def comparisons(
+    trace: Trace,
+    tradeoffs: Sequence[float],
+    folds: int = 5,
+    seed: int = 0,
+    reference: str | None = None,
+    progress: cv.Progress | None = None,
+) -> list[Comparison]:
+    """As :func:`compare`, one for each trade-off: the fits of a fold share calibration and beliefs for all of them."""
     rules = cv.rules(trace)
     if reference is not None and reference not in rules:
         raise ValidationError(f"`reference` must be one of {', '.join(rules)}, got {reference}")
-    (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress)
+    results = cv.cross_validate(trace, rules, tradeoffs, folds, seed, progress)
+    return [
+        _compared(trace, float(tradeoff), folds, outcomes, reference)
+        for tradeoff, outcomes in zip(tradeoffs, results, strict=True)
+    ]
+
+
+def _compared(
+    trace: Trace, tradeoff: float, folds: int, outcomes: dict[str, Outcome], reference: str | None
+) -> Comparison:
     weight = trace.weight
     objective = {name: result.objective(tradeoff, trace.full_cost) for name, result in outcomes.items()}
     mean = {name: float(weighted_mean(values, weight)) for name, values in objective.items()}
@@ -155,7 +178,7 @@ def compare(
         _sentence("a cascade", objective[cv.FIT], objective[alone], weight, f"the best without one ({alone})"),
         _sentence("recall", objective[cv.FIT], objective[cv.FIT_NO_RECALL], weight, "the fit without it"),
     )
-    return Comparison(trace.n, folds, float(tradeoff), reference, tuple(rows), verdict)
+    return Comparison(trace.n, folds, tradeoff, reference, tuple(rows), verdict)
 
 
 def _sentence(what: str, with_it: Floats, without: Floats, weight: Floats | None, reference: str) -> str:
