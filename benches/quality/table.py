@@ -4,8 +4,8 @@ usage: python benches/quality/table.py [--traces FOLDER] [--folds 5] [--output F
 
 Objective: 1000 · (λ · loss + (1 − λ) · cost / cost of running every stage), the mean over cross-validation. In
 brackets: the paired difference to the tuned single threshold ± its standard error. Traces are cut to 20,000 rows.
-The last lines hold the default fit against the best simple rule of each cell, chosen in hindsight: the geometric mean of
-the ratio of objectives, and how many cells are above that rule, by how much.
+The last lines hold the default fit against the best simple rule of each cell, chosen in hindsight: geometric mean of
+the ratio of objectives, and how many cells are above that rule.
 """
 
 from __future__ import annotations
