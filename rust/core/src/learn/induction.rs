@@ -9,13 +9,11 @@ use super::trace::Weights;
 
 /// Rows that one task works on; sums are taken chunk by chunk, so that they do not depend on the number of threads.
 const CHUNK: usize = 65_536;
-/// Rounds of smoothing over neighbouring cells where there are [`MANY`] rows or more.
+/// Rounds of smoothing over neighbouring cells …
 const PASSES: f64 = 4.0;
-/// With fewer rows than this the rounds grow with the root of what is missing: the rows of a window shrink more slowly
-/// than those of the trace.
+/// … with this many rows or more; with fewer, the rounds grow with the root of this over the rows.
 const MANY: f64 = 12_000.0;
-/// Up to this many rows a decision stops below one limit and goes on above it; more rows may say that what looks
-/// hopeless is not worth another stage.
+/// Up to this many rows a decision stops below one limit and goes on above it.
 const FEW: f64 = 3_000.0;
 
 /// What to do by the belief in hand: pairs of limit and action, ascending, the last limit infinite. Up to a limit,
