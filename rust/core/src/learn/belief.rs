@@ -37,8 +37,8 @@ const FOLDS: u64 = 4;
 /// A further stage must lower the objective by this share.
 const WORTHWHILE: f64 = 1e-3;
 /// Strength of the pull towards "believe each stage as calibrated".
-const RIDGE_MODELS: f64 = 10.0;
-const RIDGE_EXITS: f64 = 30.0;
+const RIDGE_MODELS: f64 = 5.0;
+const RIDGE_EXITS: f64 = 20.0;
 /// Logits by which the deepest exit is favoured among the answers in hand.
 const MARGIN_EXITS: f64 = 0.3;
 /// Weight of the belief, against the realised loss, in what stopping costs.

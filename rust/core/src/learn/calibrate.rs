@@ -5,7 +5,7 @@ use super::sample;
 use crate::rules::{Curve, KNOTS, LOGIT_LIMIT, Sensor};
 
 /// Strength of the penalty on second differences of the curve's values.
-const SMOOTHNESS: f64 = 5.0;
+const SMOOTHNESS: f64 = 20.0;
 /// Strength of the pull of the curve's values towards the overall mean.
 const RIDGE: f64 = 1e-3;
 /// Cells that rows are gathered in before a curve is fitted.

@@ -9,8 +9,12 @@ use super::trace::Weights;
 
 /// Rows that one task works on; sums are taken chunk by chunk, so that they do not depend on the number of threads.
 const CHUNK: usize = 65_536;
-/// Rounds of smoothing over neighbouring cells.
-const PASSES: usize = 4;
+/// Rounds of smoothing over neighbouring cells …
+const PASSES: f64 = 4.0;
+/// … with this many rows or more; with fewer, the rounds grow with the root of this over the rows.
+const MANY: f64 = 12_000.0;
+/// Up to this many rows a decision stops below one limit and goes on above it.
+const FEW: f64 = 3_000.0;
 
 /// What to do by the belief in hand: pairs of limit and action, ascending, the last limit infinite. Up to a limit,
 /// inclusive, its action is best; action 0 stops, action c + 1 takes choice c.
@@ -30,13 +34,18 @@ pub struct Plan {
 /// of each row. O(rows · choices).
 pub fn plan(graph: &Graph, known: &[&Known], weight: &[f64], weights: Weights) -> Plan {
     let n = graph.situations.len();
+    let mass: f64 = weight.iter().sum();
+    // Rows that count differently say as much as this many that count alike (Kish 1965).
+    let size = mass * mass / weight.iter().map(|w| w * w).sum::<f64>();
     let mut decisions: Vec<Decision> = vec![Vec::new(); n];
     let mut ahead: Vec<Vec<f64>> = vec![Vec::new(); n];
     let deepest = graph.situations.iter().map(|situation| situation.depth).max().unwrap_or(0);
     for depth in (1..=deepest).rev() {
         let level: Vec<usize> = (0..n).filter(|at| graph.situations[*at].depth == depth).collect();
-        let solved: Vec<(Decision, Vec<f64>)> =
-            level.par_iter().map(|at| solve(&graph.situations[*at], known[*at], &ahead, weight, weights)).collect();
+        let solved: Vec<(Decision, Vec<f64>)> = level
+            .par_iter()
+            .map(|at| solve(&graph.situations[*at], known[*at], &ahead, weight, size, weights))
+            .collect();
         for (at, (decision, value)) in level.into_iter().zip(solved) {
             decisions[at] = decision;
             ahead[at] = value;
@@ -45,7 +54,6 @@ pub fn plan(graph: &Graph, known: &[&Known], weight: &[f64], weights: Weights) -
             ahead[at] = Vec::new();
         }
     }
-    let mass: f64 = weight.iter().sum();
     let values = graph.entries.iter().map(|entry| {
         let later = ahead[entry.to].iter().zip(weight).map(|(v, w)| v * w).sum::<f64>() / mass;
         weights.cost * entry.price + later
@@ -55,12 +63,14 @@ pub fn plan(graph: &Graph, known: &[&Known], weight: &[f64], weights: Weights) -
     Plan { decisions, entry, value }
 }
 
-/// The decision in one situation, and the cost that is still to come from there on every row.
+/// The decision in one situation, and the cost that is still to come from there on every row; `size` is the effective
+/// number of rows.
 fn solve(
     situation: &Situation,
     known: &Known,
     ahead: &[Vec<f64>],
     weight: &[f64],
+    size: f64,
     weights: Weights,
 ) -> (Decision, Vec<f64>) {
     let stop = |row: usize| weights.loss * known.loss[row];
@@ -90,8 +100,10 @@ fn solve(
             *sum += part;
         }
     }
-    smooth(&mut sums, width);
-    let decision = decide(&known.cuts, &sums, width);
+    smooth(&mut sums, width, passes(size));
+    let (limits, sums) = distinct(&known.cuts, &sums, width);
+    let actions = if size > FEW { separate_actions(&sums, width) } else { actions_of_one_limit(&sums, width) };
+    let decision = joined(&limits, &actions);
     let action = |row: usize| {
         let x = known.belief[row];
         decision.iter().find(|(limit, _)| x <= *limit).map_or(0, |(_, action)| *action)
@@ -109,10 +121,15 @@ fn solve(
     (decision, values)
 }
 
+/// Rounds of smoothing for an effective number of rows.
+fn passes(size: f64) -> usize {
+    (PASSES * (MANY / size).max(1.0).sqrt()).round() as usize
+}
+
 /// [1 2 1] / 4 over neighbouring cells, the outermost repeated.
-fn smooth(sums: &mut Vec<f64>, width: usize) {
+fn smooth(sums: &mut Vec<f64>, width: usize, passes: usize) {
     let cells = sums.len() / width;
-    for _ in 0..PASSES {
+    for _ in 0..passes {
         let at = |cell: usize, column: usize| sums[cell * width + column];
         *sums = (0..cells * width)
             .map(|i| {
@@ -125,37 +142,57 @@ fn smooth(sums: &mut Vec<f64>, width: usize) {
     }
 }
 
-/// Stopping, unless a choice gains; among equals the first. `cell` is the weight and the summed gain of each choice.
-fn best_action(cell: &[f64]) -> usize {
-    let mut best = (0, 0.0);
-    for (choice, gain) in cell.iter().enumerate().skip(1) {
-        if *gain > best.1 && cell[0] > 0.0 {
-            best = (choice, *gain);
-        }
-    }
-    best.0
+/// The choice that gains most, among equals the first, and its gain. `cell` is the weight and the summed gain of each
+/// choice.
+fn best_choice(cell: &[f64]) -> (usize, f64) {
+    let gains = cell.iter().copied().enumerate().skip(1);
+    gains.fold((0, f64::NEG_INFINITY), |best, next| if next.1 > best.1 { next } else { best })
 }
 
-/// The best action of every cell, neighbouring cells with the same action joined. Cells with the same limit hold equal
-/// beliefs: they are decided together.
-fn decide(cuts: &[f64], sums: &[f64], width: usize) -> Decision {
+/// The best action in every cell, whatever its neighbours do: stopping, unless a choice gains.
+fn separate_actions(sums: &[f64], width: usize) -> Vec<usize> {
+    sums.chunks_exact(width).map(best_choice).map(|(choice, gain)| if gain > 0.0 { choice } else { 0 }).collect()
+}
+
+/// The best actions that stop up to some cell and go on in all above it.
+fn actions_of_one_limit(sums: &[f64], width: usize) -> Vec<usize> {
+    let choices: Vec<(usize, f64)> = sums.chunks_exact(width).map(best_choice).collect();
+    let mut best = (0.0, choices.len());
+    let mut total = 0.0;
+    for (cell, (_, gain)) in choices.iter().enumerate().rev() {
+        total += gain;
+        if total > best.0 {
+            best = (total, cell);
+        }
+    }
+    choices.iter().enumerate().map(|(cell, (choice, _))| if cell < best.1 { 0 } else { *choice }).collect()
+}
+
+/// The limit and the sums of every cell; cells that end at the same limit hold equal beliefs and become one.
+fn distinct(cuts: &[f64], sums: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
+    let (mut limits, mut merged): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
+    for (limit, cell) in cuts.iter().copied().chain([f64::INFINITY]).zip(sums.chunks_exact(width)) {
+        if limits.last() == Some(&limit) {
+            let block = merged.len() - width;
+            for (sum, part) in merged[block..].iter_mut().zip(cell) {
+                *sum += part;
+            }
+        } else {
+            limits.push(limit);
+            merged.extend_from_slice(cell);
+        }
+    }
+    (limits, merged)
+}
+
+/// Neighbouring cells with the same action, joined.
+fn joined(limits: &[f64], actions: &[usize]) -> Decision {
     let mut decision: Decision = Vec::new();
-    let mut block = vec![0.0; width];
-    let mut limits = cuts.iter().copied().chain([f64::INFINITY]).peekable();
-    for cell in sums.chunks_exact(width) {
-        for (sum, part) in block.iter_mut().zip(cell) {
-            *sum += part;
-        }
-        let limit = limits.next().unwrap_or(f64::INFINITY);
-        if limits.peek() == Some(&limit) {
-            continue;
-        }
-        let action = best_action(&block);
+    for (limit, action) in limits.iter().zip(actions) {
         match decision.last_mut() {
-            Some(last) if last.1 == action => last.0 = limit,
-            _ => decision.push((limit, action)),
+            Some(last) if last.1 == *action => last.0 = *limit,
+            _ => decision.push((*limit, *action)),
         }
-        block.fill(0.0);
     }
     decision
 }
@@ -166,26 +203,38 @@ mod tests {
 
     #[test]
     fn joins_cells_with_the_same_action() {
-        let sums = [[1.0, -1.0, -1.0], [1.0, 2.0, 1.0], [1.0, 3.0, 4.0], [1.0, 1.0, -2.0]].concat();
-        assert_eq!(decide(&[1.0, 2.0, 3.0], &sums, 3), [(1.0, 0), (2.0, 1), (3.0, 2), (f64::INFINITY, 1)]);
-        let same = [[1.0, 2.0], [1.0, 1.0], [1.0, -1.0]].concat();
-        assert_eq!(decide(&[1.0, 2.0], &same, 2), [(2.0, 1), (f64::INFINITY, 0)]);
+        let decision = joined(&[1.0, 2.0, 3.0, f64::INFINITY], &[0, 1, 1, 0]);
+        assert_eq!(decision, [(1.0, 0), (3.0, 1), (f64::INFINITY, 0)]);
     }
 
     #[test]
-    fn equal_beliefs_are_decided_together() {
+    fn equal_beliefs_become_one_cell() {
         let sums = [[1.0, 1.0], [9.0, -2.0], [1.0, 0.5], [1.0, 1.0]].concat();
-        assert_eq!(decide(&[2.0, 2.0, 2.0], &sums, 2), [(2.0, 0), (f64::INFINITY, 1)]);
-        assert_eq!(decide(&[f64::INFINITY; 3], &sums, 2), [(f64::INFINITY, 1)]);
+        assert_eq!(distinct(&[2.0; 3], &sums, 2), (vec![2.0, f64::INFINITY], vec![11.0, -0.5, 1.0, 1.0]));
+        assert_eq!(distinct(&[f64::INFINITY; 3], &sums, 2), (vec![f64::INFINITY], vec![12.0, 0.5]));
     }
 
     #[test]
     fn smoothing_keeps_a_constant() {
         let mut sums = vec![3.0; 10];
-        smooth(&mut sums, 2);
+        smooth(&mut sums, 2, 4);
         assert_eq!(sums, [3.0; 10]);
         let mut peak = vec![0.0, 0.0, 256.0, 0.0, 0.0];
-        smooth(&mut peak, 1);
+        smooth(&mut peak, 1, 4);
         assert!(peak[2] < 256.0 && peak[1] == peak[3] && peak[0] > 0.0);
+    }
+
+    #[test]
+    fn fewer_rows_are_smoothed_more() {
+        assert_eq!([1e6, MANY, 3_000.0, 300.0].map(passes), [4, 4, 8, 25]);
+    }
+
+    #[test]
+    fn one_limit_parts_what_stops_from_what_goes_on() {
+        // Weight and two gains in each cell; the last one is hopeless.
+        let sums = [1.0, -3.0, -2.0, 1.0, -1.0, 0.5, 1.0, 2.0, 1.0, 1.0, 1.0, 3.0, 1.0, -2.0, -1.0];
+        assert_eq!(separate_actions(&sums, 3), [0, 2, 1, 2, 0]);
+        assert_eq!(actions_of_one_limit(&sums, 3), [0, 2, 1, 2, 2]);
+        assert_eq!(actions_of_one_limit(&[1.0, 2.0, 1.0, -3.0], 2), [0, 0]);
     }
 }
