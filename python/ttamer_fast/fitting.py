@@ -65,7 +65,7 @@ def fit(
         exact index, on the line only.
     recall : bool or "auto"
         Whether an earlier answer may be returned. ``"auto"``: yes; with `graph` and `order` ``"auto"``, unless rows
-        held back (of at most 20,000) say otherwise by more than one standard error, or prefer a simple rule.
+        held back (of at most 20,000) say otherwise by more than two standard errors, or prefer a simple rule.
     weight : (n,) array_like of float, optional
         In place of the trace's own weights: ``fit(trace.weighted(weight), ...)``.
     seed : int

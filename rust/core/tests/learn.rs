@@ -203,6 +203,30 @@ fn more_freedom_is_no_worse() {
     assert!(auto <= skip && skip <= line && auto < line, "{auto} {skip} {line}");
 }
 
+/// The same requests with the stages the other way round.
+fn reversed(made: &Arrays) -> Arrays {
+    fn rows<T: Copy>(all: &[T], k: usize) -> Vec<T> {
+        all.chunks_exact(k).flat_map(|row| row.iter().rev().copied()).collect()
+    }
+    let k = made.cost.len();
+    Arrays {
+        signal: rows(&made.signal, k),
+        loss: rows(&made.loss, k),
+        label: rows(&made.label, k),
+        cost: rows(&made.cost, k),
+    }
+}
+
+#[test]
+fn a_cheap_stage_runs_first_wherever_it_stands() {
+    let (train, test) = (reversed(&Arrays::new(4000, 4, 25)), reversed(&Arrays::new(4000, 4, 26)));
+    let trace = test.trace(Kind::Models);
+    let weights = Weights::new(&trace, 0.9).expect("a trade-off");
+    let held_out = |shape| objective(&train.policy(Kind::Models, shape, Recall::Always, 0.9), &trace, weights);
+    let (auto, skip, line) = (held_out(Shape::Auto), held_out(Shape::Skip), held_out(Shape::Line));
+    assert!(auto < 0.95 * skip.min(line), "{auto} {skip} {line}");
+}
+
 #[test]
 fn a_simple_rule_is_taken_where_it_is_clearly_better() {
     let made = Arrays::new(300, 4, 19);

@@ -10,7 +10,7 @@ use crate::policy::{Candidate, Facts, Policy};
 use crate::rules::Rules;
 
 /// Standard errors by which another rule must beat the default to replace it.
-const CLEAR: f64 = 1.0;
+const CLEAR: f64 = 2.0;
 
 /// Simple rules that the default is held against.
 const SIMPLE: [Method; 4] = [Method::Static, Method::Threshold, Method::StageThresholds, Method::Patience];
@@ -119,8 +119,8 @@ pub fn estimate(learner: &Learner, choice: Choice, weights: Weights) -> Result<O
     Ok(Some((mean(&found.loss, &weight).0, mean(&found.cost, &weight).0)))
 }
 
-/// The choice to trust, and how all of them did: the default with recall, unless another is better by more than one
-/// standard error of the difference.
+/// The choice to trust, and how all of them did: the default with recall, unless another is better by more than two
+/// standard errors of the difference.
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] as for fitting.
