@@ -242,7 +242,7 @@ fn a_simple_rule_is_taken_where_it_is_clearly_better() {
         assert!((found.objective - report[0].objective - found.difference).abs() < 1e-9, "{found:?}");
         assert!(
             found.error >= 0.0
-                && (found.is_chosen || found.difference >= -found.error - 1e-9 || chosen[0] != "pathwise")
+                && (found.is_chosen || found.difference >= -2.0 * found.error - 1e-9 || chosen[0] != "pathwise")
         );
     }
     // One stage is right whatever the others say: a constant rule cannot be beaten.
@@ -278,15 +278,19 @@ fn large_traces_are_checked_on_a_sample() {
     assert!(made.policy(Kind::Models, Shape::Auto, Recall::Always, 0.9).facts().report.is_empty());
 }
 
-/// The stages that a request which is never sure passes through.
-fn path(policy: &Policy) -> Vec<usize> {
-    let mut run = policy.start();
-    let mut path = Vec::new();
-    while let Some(stage) = run.next() {
-        path.push(stage);
-        run.observe(0.0, None).expect("a waiting stage");
-    }
-    path
+/// The stages that each request runs, one after the other.
+fn paths(policy: &Policy, made: &Arrays) -> Vec<Vec<usize>> {
+    let k = made.cost.len();
+    let path = |(signal, label): (&[f64], &[i64])| {
+        let mut run = policy.start();
+        let mut path = Vec::new();
+        while let Some(stage) = run.next() {
+            path.push(stage);
+            run.observe(signal[stage], Some(label[stage])).expect("a waiting stage");
+        }
+        path
+    };
+    made.signal.chunks_exact(k).zip(made.label.chunks_exact(k)).map(path).collect()
 }
 
 #[test]
@@ -298,20 +302,23 @@ fn orders_are_kept() {
         made.runs_alike(&policy, Some(&made.label), &policy.replay(&made.signal, Some(&made.label)).expect("a replay"));
         policy
     };
+    let longest = |policy: &Policy| paths(policy, &made).into_iter().max_by_key(Vec::len).expect("a request");
     for recall in [Recall::Always, Recall::Never] {
+        for order in [&[7, 0, 9, 3][..], &[9, 8, 7, 6, 5, 4, 3, 2, 1, 0]] {
+            let line = ordered(Kind::Models, Shape::Line, order, recall);
+            assert_eq!(line.facts().graph, "line");
+            assert!(longest(&line).len() > 1);
+            assert!(paths(&line, &made).iter().all(|path| order.starts_with(path)));
+        }
         let order = [7, 0, 9, 3];
-        let line = ordered(Kind::Models, Shape::Line, &order, recall);
-        assert_eq!(line.facts().graph, "line");
-        assert_eq!(path(&line), order);
         let skip = ordered(Kind::Models, Shape::Auto, &order, recall);
         assert_eq!(skip.facts().graph, "skip");
-        let places: Vec<usize> =
-            path(&skip).iter().map(|stage| order.iter().position(|v| v == stage).expect("a stage")).collect();
-        assert!(places.is_sorted(), "{places:?}");
-        let all = ordered(Kind::Models, Shape::Line, &[9, 8, 7, 6, 5, 4, 3, 2, 1, 0], recall);
-        assert_eq!(path(&all), [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+        let place = |stage: &usize| order.iter().position(|v| v == stage).expect("a stage of the order");
+        assert!(longest(&skip).len() > 1);
+        assert!(paths(&skip, &made).iter().all(|path| path.iter().map(place).is_sorted()));
         let exits = ordered(Kind::Exits, Shape::Auto, &[1, 4, 9], recall);
-        assert_eq!(path(&exits), [1, 4, 9]);
+        assert!(longest(&exits).len() > 1);
+        assert!(paths(&exits, &made).iter().all(|path| [1, 4, 9].starts_with(path)));
     }
     let identity: Vec<usize> = (0..10).collect();
     let given = ordered(Kind::Models, Shape::Line, &identity, Recall::Always);
