@@ -25,8 +25,10 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/solve.py --output benches/solve.md
 	@if command -v valgrind > /dev/null; then $(PYTHON) benches/instructions.py; \
 	else echo "valgrind is not installed: the budget of instructions is not checked"; fi
-	@if test -d ../shared/traces; then $(PYTHON) benches/quality/table.py --output benches/quality/table.md; \
-	else echo "../shared/traces is absent: no table of quality"; fi
+	@if test -d ../shared/traces; then \
+	$(PYTHON) benches/quality/table.py --output benches/quality/table.md && \
+	$(PYTHON) benches/quality/small.py && $(PYTHON) benches/quality/selection.py && $(PYTHON) benches/production.py; \
+	else echo "../shared/traces is absent: no tables of quality"; fi
 
 # A release build with the packages of one extra; `touch` remembers that it is newer than the sources.
 $(VENV)/%: $(SOURCES)

@@ -10,12 +10,11 @@ judge, and the share of cells in which it is worse than that rule by more than o
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from recorded import files_of, parser_of, read
 
 import ttamer_fast as tt
 from ttamer_fast import outcome
@@ -23,7 +22,6 @@ from ttamer_fast.intervals import standard_error
 from ttamer_fast.learners import learner_of
 
 TRADEOFFS = (0.50, 0.70, 0.80, 0.87, 0.95, 0.985)
-TRACES = Path(__file__).parents[2].parent / "shared" / "traces"
 SIMPLE = ("static", "threshold", "stage_thresholds", "patience")
 DEFAULT, NO_RECALL = "pathwise", "pathwise, no recall"
 ROWS = 12_000
@@ -86,22 +84,16 @@ def _joined(pieces: dict[str, list[Floats]]) -> dict[str, Floats]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--traces", type=Path, default=TRACES, help="folder of .npz files")
+    parser = parser_of(__doc__)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--folds", type=int, default=4)
     given = parser.parse_args()
-    files = sorted(given.traces.glob("*.npz"))
-    if not files:
-        parser.error(f"no .npz files in {given.traces}")
+    traces = [read(file).rows(slice(ROWS)) for file in files_of(parser, given.traces)]
     print("| kind | preference | chosen / best simple rule | worse by 1 SE | by 2 SE | cells |")
     print("| --- | --- | --- | --- | --- | --- |")
     for kind in ("exits", "models"):
         cells: dict[str, list[tuple[float, bool, bool]]] = {name: [] for name in PREFERENCES}
-        for file in files:
-            if kind != ("exits" if "minilm" in file.stem else "models"):
-                continue
-            trace = tt.read_trace(file, kind=kind).rows(slice(ROWS))
+        for trace in (trace for trace in traces if trace.kind == kind):
             for seed in range(given.seeds):
                 for rules, chosen in chosen_by_fold(trace, seed, given.folds):
                     best = min(rules.values(), key=lambda values: float(values.mean()))

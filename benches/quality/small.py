@@ -12,18 +12,17 @@ answers for less.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from recorded import files_of, parser_of, read
 
 import ttamer_fast as tt
 
 TRADEOFFS = (0.50, 0.70, 0.87, 0.95, 0.985)
-TRACES = Path(__file__).parents[2].parent / "shared" / "traces"
 RULES = ("static", "threshold", "stage_thresholds", "patience")
 JUDGES = 1_000
 
@@ -62,7 +61,7 @@ def judged(name: str, size: int, draw: int, train: tt.Trace, test: tt.Trace, tra
 
 
 def cells(file: Path, sizes: list[int], draws: int, seed: int) -> Iterator[Cell]:
-    trace = tt.read_trace(file, kind="exits" if "minilm" in file.stem else "models")
+    trace = read(file)
     for size in sizes:
         for draw in range(draws if trace.n >= size + JUDGES else 0):
             order = np.random.default_rng([seed, draw, size]).permutation(trace.n)
@@ -103,15 +102,12 @@ def details(found: list[Cell]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--traces", type=Path, default=TRACES, help="folder of .npz files")
+    parser = parser_of(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[300, 1_000, 3_000])
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    files = sorted(given.traces.glob("*.npz"))
-    if not files:
-        parser.error(f"no .npz files in {given.traces}")
+    files = files_of(parser, given.traces)
     found = [cell for file in files for cell in cells(file, given.sizes, given.draws, given.seed)]
     for table in (summary, details):
         print(*table(found), "", sep="\n", flush=True)

@@ -10,17 +10,17 @@ the ratio of objectives, and how many cells are above that rule.
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from recorded import files_of, parser_of, read
+
 import ttamer_fast as tt
 from ttamer_fast.comparison import comparisons
 
 TRADEOFFS = (0.50, 0.70, 0.80, 0.87, 0.92, 0.95, 0.97, 0.985)
-TRACES = Path(__file__).parents[2].parent / "shared" / "traces"
 ROWS = 20_000
 REFERENCE = "threshold"
 
@@ -31,10 +31,9 @@ def lines(files: list[Path], folds: int) -> Iterator[str]:
     yield "| --- | --- |" + " --- |" * len(TRADEOFFS)
     best: dict[str, list[tt.Comparison]] = {"models": [], "exits": []}
     for file in files:
-        kind = "exits" if "minilm" in file.stem else "models"
-        trace = tt.read_trace(file, kind=kind).rows(slice(ROWS))
+        trace = read(file).rows(slice(ROWS))
         results = comparisons(trace, TRADEOFFS, folds, reference=REFERENCE)
-        best[kind] += comparisons(trace, TRADEOFFS, folds)
+        best[trace.kind] += comparisons(trace, TRADEOFFS, folds)
         for i, row in enumerate(results[0].rows):
             cells = [cell(result[row.name], row.name) for result in results]
             named = f"{file.stem} (n {trace.n}, k {trace.k})" if i == 0 else ""
@@ -66,17 +65,13 @@ def cell(row: tt.Compared, name: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--traces", type=Path, default=TRACES, help="folder of .npz files")
+    parser = parser_of(__doc__)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--output", type=Path, help="also write the table to this file")
     given = parser.parse_args()
-    files = sorted(given.traces.glob("*.npz"))
-    if not files:
-        parser.error(f"no .npz files in {given.traces}")
     started = time.perf_counter()
     table = []
-    for line in lines(files, given.folds):
+    for line in lines(files_of(parser, given.traces), given.folds):
         print(line, flush=True)
         table.append(line)
     print(f"\n{time.perf_counter() - started:.0f} s")
