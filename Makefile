@@ -22,6 +22,7 @@ test: $(VENV)/test
 bench: $(VENV)/bench
 	cargo bench -p ttamer --bench '*'
 	$(PYTHON) -m pytest benches --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name
+	$(PYTHON) benches/fit.py
 	$(PYTHON) benches/solve.py --output benches/solve.md
 	@if command -v valgrind > /dev/null; then $(PYTHON) benches/instructions.py; \
 	else echo "valgrind is not installed: the budget of instructions is not checked"; fi

