@@ -1,5 +1,7 @@
 //! From raw signals to logits of the expected loss, one stage at a time (theory, section 4).
 
+use std::iter::repeat_n;
+
 use super::logistic::{self, Design, Prior, logit, sigmoid};
 use super::sample;
 use crate::rules::{Curve, KNOTS, LOGIT_LIMIT, Sensor};
@@ -8,6 +10,8 @@ use crate::rules::{Curve, KNOTS, LOGIT_LIMIT, Sensor};
 const SMOOTHNESS: f64 = 20.0;
 /// Strength of the pull of the curve's values towards the overall mean.
 const RIDGE: f64 = 1e-3;
+/// A curve may rise only where that lowers the summed log loss by more than this.
+const RISE: f64 = 3.0;
 /// Cells that rows are gathered in before a curve is fitted.
 const CELLS: usize = 256;
 /// Strengths of the pull of a class towards the curve of all classes, in the order in which they are tried.
@@ -130,7 +134,33 @@ fn curve(known: &Known) -> Option<Curve> {
     let weight: Vec<f64> = cells.iter().map(|cell| cell.weight).collect();
     let design = Design { features: &features, target: &target, weight: &weight, offset: None };
     let values = logistic::fit(&design, &Prior { centre: &vec![base; m], penalty: &penalty });
+    let values = falling(&design, values);
     Curve::through(&knots, &values).or_else(|| Some(Curve::constant(base)))
+}
+
+/// The same values at the knots, pooled so that they never rise (more confidence, no more loss), unless that is much less
+/// likely.
+fn falling(design: &Design, values: Vec<f64>) -> Vec<f64> {
+    let mut mass = vec![f64::MIN_POSITIVE; values.len()];
+    for (row, w) in design.features.chunks_exact(values.len()).zip(design.weight) {
+        for (mass, x) in mass.iter_mut().zip(row) {
+            *mass += w * x;
+        }
+    }
+    // Pairs of neighbours that rise become one block with their mean.
+    let mut blocks: Vec<(f64, f64, usize)> = Vec::new();
+    for (value, mass) in values.iter().zip(&mass) {
+        blocks.push((*value, *mass, 1));
+        while let [.., (left, a, p), (right, b, q)] = blocks.as_slice()
+            && left < right
+        {
+            let joined = ((left * a + right * b) / (a + b), a + b, p + q);
+            blocks.truncate(blocks.len() - 2);
+            blocks.push(joined);
+        }
+    }
+    let pooled: Vec<f64> = blocks.iter().flat_map(|(value, _, knots)| repeat_n(*value, *knots)).collect();
+    if logistic::loss(design, &pooled) - logistic::loss(design, &values) <= RISE { pooled } else { values }
 }
 
 /// Up to `count` distinct order statistics at evenly spaced ranks, the smallest and largest among them.
@@ -300,6 +330,20 @@ mod tests {
         for x in [0.05, 0.3, 0.5, 0.77, 0.95] {
             assert!((sensor.read(x, 0) - (2.0 - 4.0 * x)).abs() < 0.05, "at {x}: {}", sensor.read(x, 0));
         }
+    }
+
+    #[test]
+    fn curves_fall_unless_rows_say_clearly_that_they_rise() {
+        let signal: Vec<f64> = (0..400).map(|i| f64::from(i) / 400.0).collect();
+        let noise = |i: usize| (sample::mixed(i as u64) % 100) as f64 / 100.0;
+        let drawn = |chance: fn(f64) -> f64| -> Vec<f64> {
+            signal.iter().enumerate().map(|(i, x)| f64::from(u8::from(noise(i) < chance(*x)))).collect()
+        };
+        let values =
+            |target: &[f64]| -> Vec<f64> { fitted(&signal, target, None).curve.points().map(|p| p.1).collect() };
+        assert!(values(&drawn(|_| 0.1)).is_sorted_by(|a, b| a >= b));
+        let rising = values(&drawn(|x| 0.1 + 0.8 * x));
+        assert!(rising.is_sorted_by(|a, b| a <= b) && rising[15] - rising[0] > 2.0, "{rising:?}");
     }
 
     #[test]

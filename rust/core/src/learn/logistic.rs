@@ -106,6 +106,15 @@ pub fn ridge(d: usize, strength: f64) -> Vec<f64> {
 
 /// The objective at `t`; leaves the predicted means in `mean`.
 fn objective(design: &Design, prior: &Prior, t: &[f64], mean: &mut [f64]) -> f64 {
+    log_loss(design, t, mean) + prior.pull(t).0
+}
+
+/// `Σ weight · logloss` at `t`.
+pub fn loss(design: &Design, t: &[f64]) -> f64 {
+    log_loss(design, t, &mut vec![0.0; design.target.len()])
+}
+
+fn log_loss(design: &Design, t: &[f64], mean: &mut [f64]) -> f64 {
     let mut sum = 0.0;
     let rows = design.features.chunks_exact(t.len()).zip(design.target).zip(design.weight).zip(mean);
     for (row, (((x, y), w), mean)) in rows.enumerate() {
@@ -115,7 +124,7 @@ fn objective(design: &Design, prior: &Prior, t: &[f64], mean: &mut [f64]) -> f64
         *mean = if z < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) };
         sum += w * (z.max(0.0) + (1.0 + e).ln() - y * z);
     }
-    sum + prior.pull(t).0
+    sum
 }
 
 /// Gradient and Hessian of the log loss where the predicted means are `mean`.
