@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,26 @@ def test_degenerate_traces() -> None:
                     assert (policy.replay(signal).answer >= 0).all()
     single = tt.Trace([[0.5]], [[1.0]], [1.0])
     assert tt.fit(single, tradeoff=0.9).replay([[0.1]]).answer.tolist() == [0]
+
+
+@pytest.mark.parametrize("kind", ["models", "exits"])
+def test_stages_that_are_never_right_twice_there_or_free(kind: str) -> None:
+    plain = make_trace(n=1500, k=3, kind=kind)
+    assert plain.prediction is not None
+    columns = [0, 1, 1, 2]
+    loss = plain.loss[:, columns].copy()
+    loss[:, 0] = 1.0
+    for cost in ([1.0, 2.0, 2.0, 8.0], [0.0, 0.0, 0.0, 0.0]):
+        trace = tt.Trace(plain.signal[:, columns], loss, cost, plain.prediction[:, columns], kind=kind)
+        for goal in ({"tradeoff": 0.5}, {"tradeoff": 0.95}, {"max_cost": 5.0}, {"max_loss": "last+0.05"}):
+            policy = tt.fit(trace, **goal)  # type: ignore[arg-type]
+            result = tt.evaluate(policy, trace)
+            assert result.answer_share[0] < 0.01
+            assert not re.search(r"\bnan\b", str(policy.describe()), re.IGNORECASE)
+            assert math.isfinite(result.objective)
+            if kind == "models" and max(cost) > 0.0:
+                replay = policy.replay(trace.signal, trace.prediction)
+                assert replay.consulted[:, 1:3].all(axis=1).mean() < 0.05
 
 
 def test_static_baseline() -> None:
