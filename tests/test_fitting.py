@@ -125,7 +125,7 @@ def test_stages_that_are_never_right_twice_there_or_free(kind: str) -> None:
     for cost in ([1.0, 2.0, 2.0, 8.0], [0.0, 0.0, 0.0, 0.0]):
         trace = tt.Trace(plain.signal[:, columns], loss, cost, plain.prediction[:, columns], kind=kind)
         for goal in ({"tradeoff": 0.5}, {"tradeoff": 0.95}, {"max_cost": 5.0}, {"max_loss": "last+0.05"}):
-            policy = tt.fit(trace, **goal)  # type: ignore[arg-type]
+            policy = tt.fit(trace, **goal)
             result = tt.evaluate(policy, trace)
             assert result.answer_share[0] < 0.01
             assert not re.search(r"\bnan\b", str(policy.describe()), re.IGNORECASE)
