@@ -39,8 +39,9 @@ const WORTHWHILE: f64 = 1e-3;
 /// Strength of the pull towards "believe each stage as calibrated".
 const RIDGE_MODELS: f64 = 5.0;
 const RIDGE_EXITS: f64 = 20.0;
-/// Logits by which the deepest exit is favoured among the answers in hand.
-const MARGIN_EXITS: f64 = 0.3;
+/// Logits by which the best of the stages in hand is favoured when answers are compared: the least of several estimates is
+/// too low, and more so if they are noisy.
+const MARGIN: f64 = 0.5;
 /// Weight of the belief, against the realised loss, in what stopping costs.
 const MIX: f64 = 0.5;
 /// Cells of the belief that decisions are made by.
@@ -149,9 +150,8 @@ impl Learner {
                 calibrate::sensor(&column, scale)
             })
             .collect();
-        let margin = if trace.kind == Kind::Exits { MARGIN_EXITS } else { 0.0 };
         let (nodes, decide, entry) = (Vec::new(), Intervals::new(), EntryCuts::default());
-        let rule = BeliefRule { recall: true, margin, scale, sensor, nodes, decide, entry };
+        let rule = BeliefRule { recall: true, margin: MARGIN, scale, sensor, nodes, decide, entry };
         let read = logits(some, &rule);
         let is_known: Vec<Vec<bool>> =
             read.iter().map(|column| column.iter().map(|z| z.is_finite()).collect()).collect();
@@ -359,11 +359,21 @@ impl Learner {
         latest.map_or(0, |stage| *stage as u16)
     }
 
+    /// The member that is best by itself: the deepest exit, or the model with the least mean loss.
+    fn favoured(&self, members: &[u16]) -> u16 {
+        let loss = |stage: &u16| self.rule.sensor[usize::from(*stage)].mean_loss;
+        match self.trace.kind {
+            Kind::Exits => members.last().copied(),
+            Kind::Models => members.iter().copied().min_by(|a, b| loss(a).total_cmp(&loss(b))),
+        }
+        .unwrap_or(0)
+    }
+
     /// Weighs the answers of one set of stages on all rows, with the code that runs online.
     fn learn(&self, members: &[u16], recall: bool) -> Known {
         let witness = self.witness(members);
         let rule = BeliefRule { recall, ..self.rule.clone() };
-        let node = node(members, self.latest(members), 0.0, &witness, &[]);
+        let node = node(members, (self.latest(members), self.favoured(members)), 0.0, &witness, &[]);
         let rows = self.rows();
         let column = |v: &u16| {
             let v = usize::from(*v);
@@ -413,7 +423,8 @@ impl Learner {
         while let Some(reached) = queue.pop_front() {
             let situation = &graph.situations[reached.to];
             let witness = &known[reached.to].witness;
-            rule.nodes.push(node(&situation.members, reached.stage, reached.price, witness, &slot_of));
+            let favoured = self.favoured(&situation.members);
+            rule.nodes.push(node(&situation.members, (reached.stage, favoured), reached.price, witness, &slot_of));
             let mut target = |action: usize| match action.checked_sub(1).and_then(|c| situation.choices.get(c)) {
                 None => STOP,
                 Some(choice) => {
@@ -436,14 +447,14 @@ impl Learner {
     }
 }
 
-/// The node that `stage` enters; `slot_of` is the slot of every stage, empty where that is the place among the members.
-fn node(members: &[u16], stage: u16, price: f64, witness: &[Witness], slot_of: &[u8]) -> Node {
+/// The node that `stage` enters and in which another may be favoured; `slot_of` is the slot of every stage, empty where that is the place among the members.
+fn node(members: &[u16], (stage, favoured): (u16, u16), price: f64, witness: &[Witness], slot_of: &[u8]) -> Node {
     let slot = |stage: u16| slot_of.get(usize::from(stage)).copied().unwrap_or(0);
     let mut places: Vec<u8> = members.iter().map(|member| slot(*member)).collect();
     if slot_of.is_empty() || places.iter().enumerate().all(|(at, place)| usize::from(*place) == at) {
         places.clear();
     }
-    Node { stage, slot: slot(stage), price, members: members.to_vec(), places, witness: witness.to_vec() }
+    Node { stage, slot: slot(stage), price, members: members.to_vec(), favoured, places, witness: witness.to_vec() }
 }
 
 /// A sample of about `most` rows; `None` where that is all of them.

@@ -60,6 +60,8 @@ pub struct Node {
     pub price: f64,
     /// The stages whose answers are weighed, ascending; at most [`SLOTS`].
     pub members: Vec<u16>,
+    /// The member whose answer is favoured when answers are compared.
+    pub favoured: u16,
     /// The slot of each member; empty where that is 0, 1, ….
     pub places: Vec<u8>,
     /// `witness[j * m + i]`: what member i says about member j; a member is a witness of itself.
@@ -84,6 +86,7 @@ impl Node {
             own.and_then(|own| if self.places.is_empty() { Some(own as u8) } else { self.places.get(own).copied() });
         (1..=SLOTS).contains(&m)
             && self.members.iter().all(|stage| usize::from(*stage) < stages)
+            && self.members.contains(&self.favoured)
             && place == Some(self.slot)
             && (self.places.is_empty() || self.places.len() == m)
             && self.places.iter().all(|place| usize::from(*place) < SLOTS)
@@ -127,7 +130,7 @@ fn posterior_of_some(own: &Seen, witnesses: &[Witness], seen: &[Seen], missing: 
 pub struct BeliefRule {
     /// Whether an earlier answer may be returned.
     pub recall: bool,
-    /// Logits by which the answer of the last stage is favoured when answers are compared.
+    /// Logits by which the favoured answer of a node is favoured.
     pub margin: f64,
     /// Losses are `scale · sigmoid(belief)`.
     pub scale: f64,
@@ -263,7 +266,7 @@ impl BeliefRule {
                 continue;
             }
             let logit = posterior(own.label, witnesses, hand);
-            let rank = logit - if is_last { self.margin } else { 0.0 };
+            let rank = logit - if *stage == node.favoured { self.margin } else { 0.0 };
             if rank < least {
                 least = rank;
                 best = (logit, *stage);
@@ -290,7 +293,7 @@ impl BeliefRule {
         for ((stage, own), witnesses) in node.members.iter().zip(hand).zip(node.witness.chunks_exact(m)) {
             if (is_dark || own.is_known()) && (self.recall || is_last_one(*stage)) {
                 let logit = posterior_of_some(own, witnesses, hand, missing);
-                let rank = logit - if *stage == node.stage { self.margin } else { 0.0 };
+                let rank = logit - if *stage == node.favoured { self.margin } else { 0.0 };
                 if rank < least {
                     least = rank;
                     best = (logit, *stage);
