@@ -41,7 +41,8 @@ const RIDGE_MODELS: f64 = 5.0;
 const RIDGE_EXITS: f64 = 20.0;
 /// Logits by which the best of the stages in hand is favoured when answers are compared: the least of several estimates is
 /// too low, and more so if they are noisy.
-const MARGIN: f64 = 0.5;
+const MARGIN_MODELS: f64 = 0.5;
+const MARGIN_EXITS: f64 = 0.3;
 /// Weight of the belief, against the realised loss, in what stopping costs.
 const MIX: f64 = 0.5;
 /// Cells of the belief that decisions are made by.
@@ -151,7 +152,8 @@ impl Learner {
             })
             .collect();
         let (nodes, decide, entry) = (Vec::new(), Intervals::new(), EntryCuts::default());
-        let rule = BeliefRule { recall: true, margin: MARGIN, scale, sensor, nodes, decide, entry };
+        let margin = if trace.kind == Kind::Exits { MARGIN_EXITS } else { MARGIN_MODELS };
+        let rule = BeliefRule { recall: true, margin, scale, sensor, nodes, decide, entry };
         let read = logits(some, &rule);
         let is_known: Vec<Vec<bool>> =
             read.iter().map(|column| column.iter().map(|z| z.is_finite()).collect()).collect();
