@@ -449,7 +449,8 @@ impl Learner {
     }
 }
 
-/// The node that `stage` enters and in which another may be favoured; `slot_of` is the slot of every stage, empty where that is the place among the members.
+/// The node that `stage` enters and in which another may be favoured; `slot_of` is the slot of every stage, empty where
+/// that is the place among the members.
 fn node(members: &[u16], (stage, favoured): (u16, u16), price: f64, witness: &[Witness], slot_of: &[u8]) -> Node {
     let slot = |stage: u16| slot_of.get(usize::from(stage)).copied().unwrap_or(0);
     let mut places: Vec<u8> = members.iter().map(|member| slot(*member)).collect();
