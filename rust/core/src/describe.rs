@@ -55,7 +55,8 @@ impl Policy {
             .iter()
             .map(|found| {
                 json!({
-                    "name": found.name, "loss": number(found.loss), "cost": number(found.cost), "objective": number(found.objective), "difference": number(found.difference),
+                    "name": found.name, "loss": number(found.loss), "cost": number(found.cost),
+                    "objective": number(found.objective), "difference": number(found.difference),
                     "standard_error": number(found.error), "chosen": found.is_chosen,
                 })
             })
