@@ -31,8 +31,10 @@ def policy_text(policy: Policy) -> str:
     """The same in lines, and what the policy decides."""
     summary = policy_summary(policy)
     lines = [f"{len(policy.stages)} stages: {', '.join(policy.stages)}"]
-    lines += [f"{name:<10}{summary[name]}" for name in ("method", "graph", "recall", "value", "bytes", "digest")]
-    lines += [f"{name:<10}{value}" for name, value in policy.provenance.items()]
+    facts = {name: summary[name] for name in ("method", "graph", "recall", "value", "bytes", "digest")}
+    facts |= policy.provenance
+    width = max(map(len, facts)) + 2
+    lines += [f"{name:<{width}}{value}" for name, value in facts.items()]
     lines += [_candidate_text(candidate) for candidate in policy.report]
     lines += _recall_text(policy)
     rule = policy.describe()["rule"]
