@@ -67,6 +67,7 @@ def test_orders_hold_for_budgets_and_certificates() -> None:
     [
         ("models", [], "`order` must name at least one stage, got none"),
         ("models", [0, 4], "`order[1]` must be in 0..4, got 4"),
+        ("models", [0, 2**70], "`order[1]` must be in 0..4, got 1180591620717411303424"),
         ("models", [0, -1], "`order[1]` must be at least 0, got -1"),
         ("models", [0, 0], "`order[1]` must differ from the others, got 0 again"),
         ("models", ["stage 9"], "`order[0]` must be one of stage 0, stage 1, stage 2, stage 3, got 'stage 9'"),

@@ -18,7 +18,8 @@ from pathlib import Path
 from recorded import files_of, parser_of, read
 
 import ttamer_fast as tt
-from ttamer_fast.comparison import comparisons
+from ttamer_fast import cross_validation as cv
+from ttamer_fast.comparison import compared
 
 TRADEOFFS = (0.50, 0.70, 0.80, 0.87, 0.92, 0.95, 0.97, 0.985)
 ROWS = 20_000
@@ -32,8 +33,9 @@ def lines(files: list[Path], folds: int) -> Iterator[str]:
     best: dict[str, list[tt.Comparison]] = {"models": [], "exits": []}
     for file in files:
         trace = read(file).rows(slice(ROWS))
-        results = comparisons(trace, TRADEOFFS, folds, reference=REFERENCE)
-        best[trace.kind] += comparisons(trace, TRADEOFFS, folds)
+        judged = list(zip(TRADEOFFS, cv.cross_validate(trace, cv.rules(trace), TRADEOFFS, folds, seed=0), strict=True))
+        results = [compared(trace, tradeoff, folds, outcomes, REFERENCE) for tradeoff, outcomes in judged]
+        best[trace.kind] += [compared(trace, tradeoff, folds, outcomes) for tradeoff, outcomes in judged]
         for i, row in enumerate(results[0].rows):
             cells = [cell(result[row.name], row.name) for result in results]
             named = f"{file.stem} (n {trace.n}, k {trace.k})" if i == 0 else ""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from . import _core, outcome
 from ._core import Policy, ValidationError
 from .arrays import Floats
-from .learners import Learner, provenance
+from .learners import Learner, log_odds_range, provenance, tradeoff_at
+from .outcome import Outcome
 from .trace import Trace, weighted_mean
 
-__all__ = ["ODDS", "within_budget"]
+__all__ = ["within_budget"]
 
-ODDS = (1e-3, 1e5)
-"""Loss weight over cost weight, relative to the mean loss, between which a trade-off is searched."""
 SEARCH_STEPS = 12
 UNUSED = 0.01
 """A budget of which at most this share is left is used up."""
@@ -98,12 +94,10 @@ class _Search:
     def points(self) -> list[_Point]:
         """Policies along the frontier, most of them near the budget."""
         points = [self.point(0.0), self.point(1.0)]
-        trace = self.learner.trace
-        scale = float(np.mean(weighted_mean(trace.loss, trace.weight))) or 1.0
-        low, high = (math.log(odds / scale) for odds in ODDS)
+        low, high = log_odds_range(self.learner.trace)
         for _ in range(SEARCH_STEPS):
             middle = 0.5 * (low + high)
-            points.append(self.point(1.0 / (1.0 + math.exp(-middle))))
+            points.append(self.point(tradeoff_at(middle)))
             # More weight on the loss costs more and loses less.
             if (points[-1].limited <= self.budget) == (self.limited == "cost"):
                 low = middle
@@ -123,19 +117,21 @@ class _Search:
     def tossed(self, mixture: _Mixture) -> Policy | None:
         """The mixture with the largest share that the trace's own tosses keep within the budget, if any does."""
         trace = self.learner.trace
-        found = None
+        kept: tuple[float, Outcome] | None = None
         low, share, high = 0.0, mixture.share, mixture.share
         for _ in range(SHARE_STEPS):
             result = outcome.of_policy(self.coin(mixture, share, 0.0), trace)
             if _mean(result.cost if self.limited == "cost" else result.loss, trace) <= self.budget:
-                objective = result.objective(mixture.within.tradeoff, trace.full_cost)
-                found, low = self.coin(mixture, share, _mean(objective, trace)), share
+                kept, low = (share, result), share
             else:
                 high = share
             if low == high:
                 break
             share = 0.5 * (low + high)
-        return found
+        if kept is None:
+            return None
+        share, result = kept
+        return self.coin(mixture, share, _mean(result.objective(mixture.within.tradeoff, trace.full_cost), trace))
 
     def coin(self, mixture: _Mixture, share: float, value: float) -> Policy:
         within, beyond = mixture.within, mixture.beyond

@@ -13,9 +13,8 @@ import numpy as np
 from . import _core, outcome
 from ._core import Policy, ValidationError
 from .arrays import Floats, first_bad
-from .budget import ODDS
 from .fitting import check_recall, check_seed, stage_order
-from .learners import learner_of
+from .learners import learner_of, log_odds_range, provenance, tradeoff_at
 from .trace import Trace
 
 __all__ = ["fit_certified"]
@@ -171,13 +170,12 @@ def _candidates(learner: _core.Learner, trace: Trace, recall: bool | None) -> li
     """Policies that no other beats in both loss and cost on the fitting part, from the safest to the cheapest."""
 
     def candidate(odds: float) -> _Candidate:
-        tradeoff = 1.0 / (1.0 + math.exp(-odds))
+        tradeoff = tradeoff_at(odds)
         policy = learner.policy(tradeoff, recall)
         result = outcome.of_policy(policy, trace)
         return _Candidate(odds, tradeoff, policy, _mean(result.loss), _mean(result.cost))
 
-    low, high = (math.log(odds / (float(trace.loss.mean()) or 1.0)) for odds in ODDS)
-    found = [candidate(odds) for odds in np.linspace(low, high, COARSE).tolist()]
+    found = [candidate(odds) for odds in np.linspace(*log_odds_range(trace), COARSE).tolist()]
     while len(found) < POINTS:
         # The widest gap on the frontier; the limit plays no part, so what is reachable does not depend on it.
         gaps = [
@@ -200,12 +198,7 @@ def _provenance(
     fitting: Trace, testing: Trace, goal: str, limit: float, level: float, binary: bool, chosen: _Tested
 ) -> list[tuple[str, str]]:
     return [
-        ("goal", goal),
-        ("tradeoff", repr(chosen.tradeoff)),
-        ("kind", fitting.kind),
-        ("rows", str(fitting.n)),
-        ("trace", fitting.digest),
-        ("version", _core.build_info["version"]),
+        *provenance(fitting, chosen.tradeoff, goal),
         ("max_loss", repr(limit)),
         ("delta", repr(level)),
         ("p_value", repr(chosen.p)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -129,31 +129,17 @@ def compare(
     >>> result["clairvoyant"].objective <= result["fit"].objective
     True
     """
-    return comparisons(trace, [tradeoff], folds, seed, reference, progress)[0]
-
-
-def comparisons(
-    trace: Trace,
-    tradeoffs: Sequence[float],
-    folds: int = 5,
-    seed: int = 0,
-    reference: str | None = None,
-    progress: cv.Progress | None = None,
-) -> list[Comparison]:
-    """As :func:`compare`, one for each trade-off: the fits of a fold share calibration and beliefs for all of them."""
     rules = cv.rules(trace)
     if reference is not None and reference not in rules:
         raise ValidationError(f"`reference` must be one of {', '.join(rules)}, got {reference}")
-    results = cv.cross_validate(trace, rules, tradeoffs, folds, seed, progress)
-    return [
-        _compared(trace, float(tradeoff), folds, outcomes, reference)
-        for tradeoff, outcomes in zip(tradeoffs, results, strict=True)
-    ]
+    (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress)
+    return compared(trace, float(tradeoff), folds, outcomes, reference)
 
 
-def _compared(
-    trace: Trace, tradeoff: float, folds: int, outcomes: dict[str, Outcome], reference: str | None
+def compared(
+    trace: Trace, tradeoff: float, folds: int, outcomes: Mapping[str, Outcome], reference: str | None = None
 ) -> Comparison:
+    """The comparison of cross-validated outcomes; `reference` as in :func:`compare`."""
     weight = trace.weight
     objective = {name: result.objective(tradeoff, trace.full_cost) for name, result in outcomes.items()}
     mean = {name: float(weighted_mean(values, weight)) for name, values in objective.items()}

@@ -201,6 +201,8 @@ def _stage_number(at: int, stage: int | str, trace: Trace) -> int:
         number = operator.index(stage)
         if number < 0:
             raise ValidationError(f"`order[{at}]` must be at least 0, got {number}")
+        if number >= trace.k:
+            raise ValidationError(f"`order[{at}]` must be in 0..{trace.k}, got {number}")
         return number
     if stage not in trace.stages:
         raise ValidationError(f"`order[{at}]` must be one of {', '.join(trace.stages)}, got {stage!r}")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+import numpy as np
+
 from . import _core
 from ._core import Policy
-from .trace import Trace
+from .trace import Trace, weighted_mean
+
+ODDS = (1e-3, 1e5)
+"""Loss weight over cost weight, relative to the mean loss, between which a trade-off is searched."""
 
 Means: TypeAlias = tuple[float, float]
 """Mean loss and mean cost."""
@@ -94,6 +100,18 @@ def learner_of(trace: Trace, graph: str, order: Sequence[int] | None = None) -> 
         order=None if order is None else list(order),
         weight=trace.weight,
     )
+
+
+def log_odds_range(trace: Trace) -> tuple[float, float]:
+    """Logarithms of the odds λ / (1 − λ) between which a trade-off is searched."""
+    mean = float(np.mean(weighted_mean(trace.loss, trace.weight))) or 1.0
+    low, high = (math.log(odds / mean) for odds in ODDS)
+    return low, high
+
+
+def tradeoff_at(log_odds: float) -> float:
+    """λ of the logarithm of its odds."""
+    return 1.0 / (1.0 + math.exp(-log_odds))
 
 
 def provenance(trace: Trace, tradeoff: float, goal: str) -> list[tuple[str, str]]:

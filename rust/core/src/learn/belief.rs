@@ -13,6 +13,7 @@ use super::trace::{Kind, Trace, Weights};
 use super::weigh::{self, Evidence};
 use super::{Shape, sample};
 use crate::error::{Error, Result};
+use crate::hash::mixed;
 use crate::plan::{Intervals, STOP};
 use crate::rules::{BeliefRule, EntryCuts, NO_LABEL, Node, SLOTS, Seen, Witness};
 
@@ -209,10 +210,10 @@ impl Learner {
 
     /// The same kind of learner on a sample of at most `most` rows, made once; this one where it has no more.
     fn on_some<'a>(&'a self, most: usize, made: &'a OnceLock<Box<Self>>) -> &'a Self {
-        match thinned(&self.trace, most) {
-            None => self,
-            Some(few) => made.get_or_init(|| Box::new(self.like(few))),
+        if self.trace.rows() <= most {
+            return self;
         }
+        made.get_or_init(|| Box::new(self.like(self.trace.select(&sample::spread(self.trace.rows(), most)))))
     }
 
     /// The one that rules are held against each other with.
@@ -224,7 +225,7 @@ impl Learner {
     pub fn folds(&self) -> &[Fold] {
         self.folds.get_or_init(|| {
             let part = |held: bool, fold: u64| -> Vec<u32> {
-                let is_held = |row: &u32| sample::mixed(!u64::from(*row)) % FOLDS == fold;
+                let is_held = |row: &u32| mixed(!u64::from(*row)) % FOLDS == fold;
                 (0..self.trace.rows() as u32).filter(|row| is_held(row) == held).collect()
             };
             let parts: Vec<[Vec<u32>; 2]> = (0..FOLDS).map(|fold| [part(false, fold), part(true, fold)]).collect();
@@ -375,7 +376,7 @@ impl Learner {
     fn learn(&self, members: &[u16], recall: bool) -> Known {
         let witness = self.witness(members);
         let rule = BeliefRule { recall, ..self.rule.clone() };
-        let node = node(members, (self.latest(members), self.favoured(members)), 0.0, &witness, &[]);
+        let node = node(members, self.latest(members), self.favoured(members), 0.0, &witness, &[]);
         let rows = self.rows();
         let column = |v: &u16| {
             let v = usize::from(*v);
@@ -426,7 +427,7 @@ impl Learner {
             let situation = &graph.situations[reached.to];
             let witness = &known[reached.to].witness;
             let favoured = self.favoured(&situation.members);
-            rule.nodes.push(node(&situation.members, (reached.stage, favoured), reached.price, witness, &slot_of));
+            rule.nodes.push(node(&situation.members, reached.stage, favoured, reached.price, witness, &slot_of));
             let mut target = |action: usize| match action.checked_sub(1).and_then(|c| situation.choices.get(c)) {
                 None => STOP,
                 Some(choice) => {
@@ -451,7 +452,7 @@ impl Learner {
 
 /// The node that `stage` enters and in which another may be favoured; `slot_of` is the slot of every stage, empty where
 /// that is the place among the members.
-fn node(members: &[u16], (stage, favoured): (u16, u16), price: f64, witness: &[Witness], slot_of: &[u8]) -> Node {
+fn node(members: &[u16], stage: u16, favoured: u16, price: f64, witness: &[Witness], slot_of: &[u8]) -> Node {
     let slot = |stage: u16| slot_of.get(usize::from(stage)).copied().unwrap_or(0);
     let mut places: Vec<u8> = members.iter().map(|member| slot(*member)).collect();
     if slot_of.is_empty() || places.iter().enumerate().all(|(at, place)| usize::from(*place) == at) {
@@ -552,7 +553,7 @@ mod tests {
 
     #[test]
     fn exact_and_sampled_cells_agree_on_distinct_beliefs() {
-        let belief: Vec<f64> = (0..5000).map(|i| (sample::mixed(i) % 1_000_003) as f64).collect();
+        let belief: Vec<f64> = (0..5000).map(|i| (mixed(i) % 1_000_003) as f64).collect();
         let (exact, cuts) = exact_cells(&belief);
         let (sampled, same) = sampled_cells(&belief);
         assert_eq!(cuts, same);

@@ -4,6 +4,7 @@ use std::iter::repeat_n;
 
 use super::logistic::{self, Design, Prior, logit, sigmoid};
 use super::sample;
+use crate::hash::mixed;
 use crate::rules::{Curve, KNOTS, LOGIT_LIMIT, Sensor};
 
 /// Strength of the penalty on second differences of the curve's values.
@@ -229,7 +230,7 @@ impl Grouped {
         for (row, label) in label.iter().enumerate() {
             let Some(at) = class_of(*label).map(|class| place[class]).filter(|at| *at < class.len()) else { continue };
             let cell = edges.partition_point(|edge| *edge < base[row]).min(edges.len() - 1);
-            let fold = sample::mixed(row as u64) as usize % FOLDS;
+            let fold = mixed(row as u64) as usize % FOLDS;
             let group = &mut all[(at * edges.len() + cell) * FOLDS + fold];
             let (w, y) = (known.weight[row], known.target[row]);
             group.fold = fold;
@@ -335,7 +336,7 @@ mod tests {
     #[test]
     fn curves_fall_unless_rows_say_clearly_that_they_rise() {
         let signal: Vec<f64> = (0..400).map(|i| f64::from(i) / 400.0).collect();
-        let noise = |i: usize| (sample::mixed(i as u64) % 100) as f64 / 100.0;
+        let noise = |i: usize| (mixed(i as u64) % 100) as f64 / 100.0;
         let drawn = |chance: fn(f64) -> f64| -> Vec<f64> {
             signal.iter().enumerate().map(|(i, x)| f64::from(u8::from(noise(i) < chance(*x)))).collect()
         };
@@ -365,7 +366,7 @@ mod tests {
     #[test]
     fn classes_that_do_not_differ_get_no_lines() {
         let label: Vec<i64> = (0..2000).map(|i| i % 7).collect();
-        let target: Vec<f64> = (0..2000).map(|i| (sample::mixed(i) % 2) as f64).collect();
+        let target: Vec<f64> = (0..2000).map(|i| (mixed(i) % 2) as f64).collect();
         assert!(fitted(&[0.5; 2000], &target, Some(&label)).class.is_empty());
     }
 

@@ -169,7 +169,12 @@ impl Learner {
     ) -> Result<(Policy, Option<(f64, f64)>)> {
         let weights = Weights::new(self.trace(), tradeoff)?;
         let (choice, report) = self.choice(weights, recall)?;
-        let held = if self.trace().rows() > ESTIMATED { None } else { select::estimate(self, choice, weights)? };
+        let checked = report.iter().find(|found| found.is_chosen).filter(|_| std::ptr::eq(self.checked(), self));
+        let held = match checked {
+            Some(found) => Some((found.loss, found.cost)),
+            None if self.trace().rows() > ESTIMATED => None,
+            None => select::estimate(self, choice, weights)?,
+        };
         let policy = self.chosen(choice, stages, weights, Facts { provenance, report, ..Facts::default() })?;
         Ok((policy, held))
     }

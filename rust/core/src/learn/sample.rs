@@ -1,6 +1,6 @@
 //! Deterministic choices of rows: the same trace gives the same rows, whatever the order of work.
 
-pub use crate::hash::mixed;
+use crate::hash::mixed;
 
 /// About `most` of `rows` rows, ascending: one from each of equally long pieces; all of them if they are no more.
 pub fn spread(rows: usize, most: usize) -> Vec<u32> {
