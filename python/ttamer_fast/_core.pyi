@@ -21,7 +21,7 @@ __all__ = [
     "ValidationError",
     "build_info",
     "fit",
-    "mix",
+    "mixture",
     "solve",
     "verify",
 ]
@@ -134,7 +134,7 @@ class Policy:
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[Any, tuple[bytes]]: ...
 
-def mix(
+def mixture(
     first: Policy, second: Policy, share: float, seed: int, value: float, provenance: list[tuple[str, str]]
 ) -> Policy: ...
 

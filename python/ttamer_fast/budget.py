@@ -137,7 +137,7 @@ class _Search:
         within, beyond = mixture.within, mixture.beyond
         known = provenance(self.learner.trace, within.tradeoff, self.goal)
         known += [("mixed_tradeoff", repr(beyond.tradeoff)), ("mixed_share", repr(share)), ("seed", str(self.seed))]
-        return _core.mix(within.policy, beyond.policy, 1.0 - share, self.seed, value, known)
+        return _core.mixture(within.policy, beyond.policy, 1.0 - share, self.seed, value, known)
 
 
 def _mean(values: Floats, trace: Trace) -> float:

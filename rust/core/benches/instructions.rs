@@ -9,16 +9,16 @@ use workload::{STAGES, data, policy, request};
 
 /// The only function whose instructions are collected.
 #[inline(never)]
-fn answer_requests(policy: &Policy, signal: &[f64], label: &[i64]) -> usize {
-    let rows = signal.chunks_exact(STAGES).zip(label.chunks_exact(STAGES));
-    rows.map(|(signal, label)| request(policy, signal, label)).sum()
+fn answer_requests(policy: &Policy, signal: &[f64], prediction: &[i64]) -> usize {
+    let rows = signal.chunks_exact(STAGES).zip(prediction.chunks_exact(STAGES));
+    rows.map(|(signal, prediction)| request(policy, signal, prediction)).sum()
 }
 
 fn main() {
-    let (signal, loss, label) = data();
-    let policy = policy(&signal, &loss, &label);
-    let replay = policy.replay(&signal, Some(&label)).unwrap();
+    let (signal, loss, prediction) = data();
+    let policy = policy(&signal, &loss, &prediction);
+    let replay = policy.replay(&signal, Some(&prediction)).unwrap();
     let expected: usize = replay.answer.iter().map(|answer| *answer as usize).sum();
-    assert_eq!(answer_requests(&policy, &signal, &label), expected, "run and replay differ");
+    assert_eq!(answer_requests(&policy, &signal, &prediction), expected, "run and replay differ");
     println!("{}", replay.consulted.iter().filter(|ran| **ran).count());
 }

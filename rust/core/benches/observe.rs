@@ -12,27 +12,27 @@ mod workload;
 use workload::{ROWS, STAGES, data, policy, request};
 
 fn online(c: &mut Criterion) {
-    let (signal, loss, label) = data();
-    let policy = Arc::new(policy(&signal, &loss, &label));
-    let replay = policy.replay(&signal, Some(&label)).unwrap();
-    let rows = || signal.chunks_exact(STAGES).zip(label.chunks_exact(STAGES));
-    for ((signal, label), answer) in rows().zip(&replay.answer) {
-        assert_eq!(request(&policy, signal, label), *answer as usize, "run and replay differ");
+    let (signal, loss, prediction) = data();
+    let policy = Arc::new(policy(&signal, &loss, &prediction));
+    let replay = policy.replay(&signal, Some(&prediction)).unwrap();
+    let rows = || signal.chunks_exact(STAGES).zip(prediction.chunks_exact(STAGES));
+    for ((signal, prediction), answer) in rows().zip(&replay.answer) {
+        assert_eq!(request(&policy, signal, prediction), *answer as usize, "run and replay differ");
     }
     let observed = replay.consulted.iter().filter(|ran| **ran).count() as u64;
 
     let mut group = c.benchmark_group("online");
     group.throughput(Throughput::Elements(observed));
     group.bench_function("observe, start included", |b| {
-        b.iter(|| rows().map(|(signal, label)| request(&policy, black_box(signal), label)).sum::<usize>());
+        b.iter(|| rows().map(|(signal, prediction)| request(&policy, black_box(signal), prediction)).sum::<usize>());
     });
     group.bench_function("observe, run reused", |b| {
         let mut run = policy.start();
         b.iter(|| {
-            let answers = rows().map(|(signal, label)| {
+            let answers = rows().map(|(signal, prediction)| {
                 run.restart();
                 while let Some(stage) = run.next() {
-                    run.observe(black_box(signal)[stage], Some(label[stage])).unwrap();
+                    run.observe(black_box(signal)[stage], Some(prediction[stage])).unwrap();
                 }
                 run.answer().unwrap()
             });
@@ -40,9 +40,9 @@ fn online(c: &mut Criterion) {
         });
     });
     group.throughput(Throughput::Elements(ROWS as u64));
-    group.bench_function("replay, per request", |b| b.iter(|| policy.replay(&signal, Some(&label)).unwrap()));
+    group.bench_function("replay, per request", |b| b.iter(|| policy.replay(&signal, Some(&prediction)).unwrap()));
     let first: Vec<f64> = signal.iter().step_by(STAGES).copied().collect();
-    let first_label: Vec<i64> = label.iter().step_by(STAGES).copied().collect();
+    let first_label: Vec<i64> = prediction.iter().step_by(STAGES).copied().collect();
     group.bench_function("batch, first observation, per request", |b| {
         b.iter(|| {
             let mut batch = Batch::new(Arc::clone(&policy), ROWS);

@@ -4,33 +4,22 @@
 //! immutable [`Policy`], which decides one request ([`Run`]), many in step ([`Batch`]) or a whole trace ([`Replay`]).
 #![forbid(unsafe_code)]
 
-mod batch;
-mod codec;
-mod compile;
-mod describe;
+pub mod decide;
 pub mod error;
-mod hash;
 pub mod learn;
-mod mix;
 pub mod model;
 pub mod plan;
-mod policy;
+pub mod policy;
 mod price;
-mod replay;
+mod random;
 pub mod rules;
-mod run;
 pub mod solve;
-pub mod transition;
+pub mod trace;
 
-pub use batch::Batch;
-pub use codec::SCHEMA;
-pub use compile::{compile, verify};
+pub use decide::{AnyState, Batch, Replay, Run};
 pub use error::{Error, Result};
-pub use mix::mix;
-pub use model::{Graph, Model};
-pub use policy::{Candidate, Facts, MAX_STAGES, Policy};
+pub use model::{Csr, Graph, Model, Transition};
+pub use policy::{Candidate, Facts, MAX_STAGES, Policy, SCHEMA, compile, mixture, verify};
 pub use price::Price;
-pub use replay::Replay;
-pub use run::{AnyState, Run};
 pub use solve::{Solution, SolveOptions, solve};
-pub use transition::{Csr, Transition};
+pub use trace::{Kind, Trace};

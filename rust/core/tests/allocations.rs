@@ -35,18 +35,18 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations of observing until done, over requests made of these signals and labels.
+/// Allocations of observing until done, over requests made of these signals and predictions.
 fn allocations<'a>(policy: &Policy, requests: impl Iterator<Item = (&'a [f64], &'a [i64])>) -> usize {
     let mut run = policy.start();
     let before = ALLOCATIONS.with(Cell::get);
     assert!(before > 0, "the counter does not count");
     let mut counted = 0;
-    for (signal, label) in requests {
+    for (signal, prediction) in requests {
         // Starting a request of a tree makes room for its open stages; observing must not.
         run = policy.start();
         let before = ALLOCATIONS.with(Cell::get);
         while let Some(stage) = run.next() {
-            run.observe(signal[stage], Some(label[stage])).unwrap();
+            run.observe(signal[stage], Some(prediction[stage])).unwrap();
         }
         counted += ALLOCATIONS.with(Cell::get) - before;
     }
@@ -56,11 +56,11 @@ fn allocations<'a>(policy: &Policy, requests: impl Iterator<Item = (&'a [f64], &
 
 #[test]
 fn a_fitted_policy() {
-    let (signal, loss, label) = data();
-    let policy = policy(&signal, &loss, &label);
-    let replay = policy.replay(&signal, Some(&label)).unwrap();
-    assert_eq!(replay.answer[0] as usize, request(&policy, &signal[..STAGES], &label[..STAGES]));
-    assert_eq!(allocations(&policy, signal.chunks(STAGES).zip(label.chunks(STAGES))), 0);
+    let (signal, loss, prediction) = data();
+    let policy = policy(&signal, &loss, &prediction);
+    let replay = policy.replay(&signal, Some(&prediction)).unwrap();
+    assert_eq!(replay.answer[0] as usize, request(&policy, &signal[..STAGES], &prediction[..STAGES]));
+    assert_eq!(allocations(&policy, signal.chunks(STAGES).zip(prediction.chunks(STAGES))), 0);
 }
 
 #[test]

@@ -3,8 +3,9 @@
 #![expect(clippy::expect_used, reason = "tests fail by panicking")]
 
 use proptest::prelude::*;
-use ttamer::learn::{FitOptions, Kind, Learner, Method, Recall, Shape, Trace, Weights, fit, objective};
+use ttamer::learn::{FitOptions, Learner, Method, Recall, Shape, fit, mean_objective};
 use ttamer::rules::Rules;
+use ttamer::trace::{Kind, Objective, Trace};
 use ttamer::{Policy, Replay};
 
 /// A reproducible number in [0, 1).
@@ -18,14 +19,15 @@ fn uniform(seed: u64, at: usize) -> f64 {
 struct Arrays {
     signal: Vec<f64>,
     loss: Vec<f64>,
-    label: Vec<i64>,
+    prediction: Vec<i64>,
     cost: Vec<f64>,
 }
 
 impl Arrays {
     /// Stages that get better and dearer, with answers among three classes.
     fn new(n: usize, k: usize, seed: u64) -> Self {
-        let mut made = Self { signal: vec![], loss: vec![], label: vec![], cost: (1..=k).map(|v| v as f64).collect() };
+        let mut made =
+            Self { signal: vec![], loss: vec![], prediction: vec![], cost: (1..=k).map(|v| v as f64).collect() };
         for row in 0..n {
             let truth = (uniform(seed, row) * 3.0) as i64;
             for v in 0..k {
@@ -33,14 +35,14 @@ impl Arrays {
                 let right = uniform(seed + 2, row * k + v) < signal.powf(1.0 / (v + 1) as f64);
                 made.signal.push(signal);
                 made.loss.push(f64::from(u8::from(!right)));
-                made.label.push(if right { truth } else { (truth + 1) % 3 });
+                made.prediction.push(if right { truth } else { (truth + 1) % 3 });
             }
         }
         made
     }
 
     fn trace(&self, kind: Kind) -> Trace {
-        Trace::new(&self.signal, &self.loss, Some(&self.label), &self.cost, kind).expect("a valid trace")
+        Trace::new(&self.signal, &self.loss, Some(&self.prediction), &self.cost, kind).expect("a valid trace")
     }
 
     fn names(&self) -> Vec<String> {
@@ -61,21 +63,21 @@ impl Arrays {
                     assert!(policy.facts().value.is_finite(), "{kind:?} {shape:?}: {}", policy.facts().value);
                     assert_eq!(Policy::from_bytes(&policy.to_bytes().expect("bytes")).expect("a policy"), policy);
                     assert!(!policy.describe().expect("text").contains("NaN"));
-                    for label in [Some(self.label.as_slice()), None] {
-                        let replay = policy.replay(&self.signal, label).expect("a replay");
-                        self.runs_alike(&policy, label, &replay);
+                    for prediction in [Some(self.prediction.as_slice()), None] {
+                        let replay = policy.replay(&self.signal, prediction).expect("a replay");
+                        self.runs_alike(&policy, prediction, &replay);
                     }
                 }
             }
         }
     }
 
-    fn runs_alike(&self, policy: &Policy, label: Option<&[i64]>, replay: &Replay) {
+    fn runs_alike(&self, policy: &Policy, prediction: Option<&[i64]>, replay: &Replay) {
         let k = self.cost.len();
         for (row, signal) in self.signal.chunks_exact(k).enumerate() {
             let mut run = policy.start();
             while let Some(v) = run.next() {
-                run.observe(signal[v], label.map(|label| label[row * k + v])).expect("a waiting stage");
+                run.observe(signal[v], prediction.map(|prediction| prediction[row * k + v])).expect("a waiting stage");
             }
             assert_eq!(run.answer().map(|v| v as i32), Some(replay.answer[row]), "row {row}");
             assert_eq!(run.cost(), replay.cost[row], "row {row}");
@@ -100,7 +102,7 @@ fn signals_and_labels_may_be_missing() {
             made.signal[at] = f64::NAN;
         }
         if uniform(8, at) < 0.1 {
-            made.label[at] = i64::MIN;
+            made.prediction[at] = i64::MIN;
         }
     }
     made.check();
@@ -150,7 +152,7 @@ fn duplicated_stages_and_free_ones() {
         for v in 1..4 {
             made.signal[row * 4 + v] = made.signal[row * 4];
             made.loss[row * 4 + v] = made.loss[row * 4];
-            made.label[row * 4 + v] = made.label[row * 4];
+            made.prediction[row * 4 + v] = made.prediction[row * 4];
         }
     }
     made.check();
@@ -190,9 +192,9 @@ fn the_whole_line_is_one_of_the_methods() {
 fn the_value_is_the_mean_objective() {
     let made = Arrays::new(2000, 4, 14);
     let trace = made.trace(Kind::Models);
-    let weights = Weights::new(&trace, 0.8).expect("a trade-off");
+    let objective = Objective::new(&trace, 0.8).expect("a trade-off");
     let policy = made.policy(Kind::Models, Shape::Auto, Recall::Always, 0.8);
-    assert_eq!(policy.facts().value, objective(&policy, &trace, weights));
+    assert_eq!(policy.facts().value, mean_objective(&policy, &trace, objective));
 }
 
 #[test]
@@ -212,7 +214,7 @@ fn reversed(made: &Arrays) -> Arrays {
     Arrays {
         signal: rows(&made.signal, k),
         loss: rows(&made.loss, k),
-        label: rows(&made.label, k),
+        prediction: rows(&made.prediction, k),
         cost: rows(&made.cost, k),
     }
 }
@@ -221,8 +223,8 @@ fn reversed(made: &Arrays) -> Arrays {
 fn a_cheap_stage_runs_first_wherever_it_stands() {
     let (train, test) = (reversed(&Arrays::new(4000, 4, 25)), reversed(&Arrays::new(4000, 4, 26)));
     let trace = test.trace(Kind::Models);
-    let weights = Weights::new(&trace, 0.9).expect("a trade-off");
-    let held_out = |shape| objective(&train.policy(Kind::Models, shape, Recall::Always, 0.9), &trace, weights);
+    let objective = Objective::new(&trace, 0.9).expect("a trade-off");
+    let held_out = |shape| mean_objective(&train.policy(Kind::Models, shape, Recall::Always, 0.9), &trace, objective);
     let (auto, skip, line) = (held_out(Shape::Auto), held_out(Shape::Skip), held_out(Shape::Line));
     assert!(auto < 0.95 * skip.min(line), "{auto} {skip} {line}");
 }
@@ -252,7 +254,7 @@ fn a_simple_rule_is_taken_where_it_is_clearly_better() {
     }
     let learner = Learner::new(sure.trace(Kind::Models), Shape::Auto);
     let policy = learner.policy(sure.names(), 0.9, Recall::Auto, vec![]).expect("a policy");
-    assert!(policy.replay(&sure.signal, Some(&sure.label)).expect("a replay").answer.iter().all(|a| *a == 0));
+    assert!(policy.replay(&sure.signal, Some(&sure.prediction)).expect("a replay").answer.iter().all(|a| *a == 0));
 }
 
 #[test]
@@ -281,16 +283,16 @@ fn large_traces_are_checked_on_a_sample() {
 /// The stages that each request runs, one after the other.
 fn paths(policy: &Policy, made: &Arrays) -> Vec<Vec<usize>> {
     let k = made.cost.len();
-    let path = |(signal, label): (&[f64], &[i64])| {
+    let path = |(signal, prediction): (&[f64], &[i64])| {
         let mut run = policy.start();
         let mut path = Vec::new();
         while let Some(stage) = run.next() {
             path.push(stage);
-            run.observe(signal[stage], Some(label[stage])).expect("a waiting stage");
+            run.observe(signal[stage], Some(prediction[stage])).expect("a waiting stage");
         }
         path
     };
-    made.signal.chunks_exact(k).zip(made.label.chunks_exact(k)).map(path).collect()
+    made.signal.chunks_exact(k).zip(made.prediction.chunks_exact(k)).map(path).collect()
 }
 
 #[test]
@@ -299,7 +301,11 @@ fn orders_are_kept() {
     let ordered = |kind, shape, order: &[usize], recall| {
         let learner = Learner::in_order(made.trace(kind), shape, order.to_vec()).expect("a learner");
         let policy = learner.policy(made.names(), 0.999, recall, vec![]).expect("a policy");
-        made.runs_alike(&policy, Some(&made.label), &policy.replay(&made.signal, Some(&made.label)).expect("a replay"));
+        made.runs_alike(
+            &policy,
+            Some(&made.prediction),
+            &policy.replay(&made.signal, Some(&made.prediction)).expect("a replay"),
+        );
         policy
     };
     let longest = |policy: &Policy| paths(policy, &made).into_iter().max_by_key(Vec::len).expect("a request");
@@ -368,16 +374,16 @@ fn weights_count_rows() {
     let kept = Arrays {
         signal: picked(&made.signal, is_kept),
         loss: picked(&made.loss, is_kept),
-        label: picked(&made.label, is_kept),
+        prediction: picked(&made.prediction, is_kept),
         cost: made.cost.clone(),
     };
-    let weighted = made.trace(Kind::Models).weighted(&weight).expect("weights");
+    let weighted = made.trace(Kind::Models).weighted(&weight).expect("objective");
     let policy =
         Learner::new(weighted, Shape::Auto).policy(made.names(), 0.8, Recall::Always, vec![]).expect("a policy");
     let other = kept.policy(Kind::Models, Shape::Auto, Recall::Always, 0.8);
     // Quantiles and cells are those of all rows, so that the policies are alike rather than the same.
-    let weights = Weights::new(&kept.trace(Kind::Models), 0.8).expect("a trade-off");
-    let (a, b) = (policy.facts().value, objective(&other, &kept.trace(Kind::Models), weights));
+    let objective = Objective::new(&kept.trace(Kind::Models), 0.8).expect("a trade-off");
+    let (a, b) = (policy.facts().value, mean_objective(&other, &kept.trace(Kind::Models), objective));
     assert!((a - b).abs() < 0.01, "{a} {b}");
     for wrong in [vec![1.0; 3], vec![-1.0; 1500], vec![0.0; 1500], vec![f64::NAN; 1500]] {
         assert!(made.trace(Kind::Models).weighted(&wrong).is_err());
@@ -399,7 +405,7 @@ proptest! {
         Arrays {
             signal: (0..n * k).map(|at| cell(at).0).collect(),
             loss: (0..n * k).map(|at| cell(at).1).collect(),
-            label: (0..n * k).map(|at| cell(at).2).collect(),
+            prediction: (0..n * k).map(|at| cell(at).2).collect(),
             cost: vec![price; k],
         }
         .check();

@@ -3,20 +3,20 @@
 
 use std::sync::Arc;
 
-use ttamer::learn::{FitOptions, Kind, Learner, Method, Recall, Shape, Trace, fit};
-use ttamer::{Batch, Model, Policy, SolveOptions, Transition, compile, mix};
+use ttamer::learn::{FitOptions, Learner, Method, Recall, Shape, fit};
+use ttamer::{Batch, Kind, Model, Policy, SolveOptions, Trace, Transition, compile, mixture};
 
 const ROWS: usize = 800;
 const STAGES: usize = 3;
 
-/// Signals, losses and labels (n, k), row by row: stages get better, and each is right as often as it is sure.
+/// Signals, losses and predictions (n, k), row by row: stages get better, and each is right as often as it is sure.
 fn data() -> (Vec<f64>, Vec<f64>, Vec<i64>) {
     let golden = |at: usize, step: f64| (at as f64 * step).fract();
     let signal: Vec<f64> = (0..ROWS * STAGES).map(|at| golden(at + 1, 0.618_033_988_749_895)).collect();
     let wrong = |at: usize| golden(at + 7, 0.414_213_562_373_095) > signal[at].powf(1.0 / (at % STAGES + 1) as f64);
     let loss = (0..ROWS * STAGES).map(|at| f64::from(u8::from(wrong(at)))).collect();
-    let label = (0..ROWS * STAGES).map(|at| if wrong(at) { (at % 5) as i64 } else { 9 }).collect();
-    (signal, loss, label)
+    let prediction = (0..ROWS * STAGES).map(|at| if wrong(at) { (at % 5) as i64 } else { 9 }).collect();
+    (signal, loss, prediction)
 }
 
 fn names() -> Vec<String> {
@@ -29,18 +29,18 @@ fn of_method(trace: &Trace, method: Method, tradeoff: f64) -> Policy {
 
 #[test]
 fn each_request_follows_one_of_the_two() {
-    let (signal, loss, label) = data();
-    let trace = Trace::new(&signal, &loss, Some(&label), &[1.0, 2.0, 4.0], Kind::Exits).unwrap();
+    let (signal, loss, prediction) = data();
+    let trace = Trace::new(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], Kind::Exits).unwrap();
     let dear = Learner::new(trace.clone(), Shape::Auto).policy(names(), 0.97, Recall::Always, vec![]).unwrap();
     let lines = [Method::Pathwise, Method::Markov, Method::Threshold, Method::StageThresholds, Method::Patience];
     for cheap in lines.map(|method| of_method(&trace, method, 0.7)) {
         for share in [0.0, 0.4, 1.0] {
-            let mixed = mix(&dear, &cheap, share, 5, 0.125, vec![]).unwrap();
+            let mixed = mixture(&dear, &cheap, share, 5, 0.125, vec![]).unwrap();
             assert_eq!(mixed.facts().value, 0.125);
             assert_eq!(Policy::from_bytes(&mixed.to_bytes().unwrap()).unwrap(), mixed);
             assert!(mixed.describe().unwrap().contains("\"mixed\""));
             let [whole, first, second] =
-                [&mixed, &dear, &cheap].map(|policy| policy.replay(&signal, Some(&label)).unwrap());
+                [&mixed, &dear, &cheap].map(|policy| policy.replay(&signal, Some(&prediction)).unwrap());
             let follows = |row: usize, other: &ttamer::Replay| {
                 whole.answer[row] == other.answer[row] && whole.cost[row] == other.cost[row]
             };
@@ -50,53 +50,53 @@ fn each_request_follows_one_of_the_two() {
                 .filter(|row| first.answer[*row] != second.answer[*row] || first.cost[*row] != second.cost[*row]);
             let expected = share * differ.count() as f64;
             assert!((heads as f64 - expected).abs() <= 4.0 * expected.sqrt() + 1e-9, "{heads}, expected {expected}");
-            as_runs(&mixed, &signal, &label, &whole);
-            as_batch(mixed, &signal, &label, &whole);
+            as_runs(&mixed, &signal, &prediction, &whole);
+            as_batch(mixed, &signal, &prediction, &whole);
         }
     }
 }
 
-fn as_runs(policy: &Policy, signal: &[f64], label: &[i64], replay: &ttamer::Replay) {
+fn as_runs(policy: &Policy, signal: &[f64], prediction: &[i64], replay: &ttamer::Replay) {
     for row in 0..ROWS {
         let mut run = policy.start();
         assert!(run.expected_loss().is_infinite());
         while let Some(v) = run.next() {
-            run.observe(signal[row * STAGES + v], Some(label[row * STAGES + v])).unwrap();
+            run.observe(signal[row * STAGES + v], Some(prediction[row * STAGES + v])).unwrap();
             assert!(run.expected_loss().is_finite());
         }
         assert_eq!((run.answer().map(|v| v as i32), run.cost()), (Some(replay.answer[row]), replay.cost[row]));
     }
 }
 
-fn as_batch(policy: Policy, signal: &[f64], label: &[i64], replay: &ttamer::Replay) {
+fn as_batch(policy: Policy, signal: &[f64], prediction: &[i64], replay: &ttamer::Replay) {
     let mut batch = Batch::new(Arc::new(policy), ROWS);
     while let Some(stage) = batch.next().into_iter().find(|next| *next >= 0).map(|next| next as usize) {
         let rows = batch.rows(stage).unwrap();
         let at = |row: &i64| *row as usize * STAGES + stage;
         let signals: Vec<f64> = rows.iter().map(|row| signal[at(row)]).collect();
-        let labels: Vec<i64> = rows.iter().map(|row| label[at(row)]).collect();
-        batch.observe(stage, &signals, Some(&labels)).unwrap();
+        let predictions: Vec<i64> = rows.iter().map(|row| prediction[at(row)]).collect();
+        batch.observe(stage, &signals, Some(&predictions)).unwrap();
     }
     assert_eq!((batch.answer(), batch.cost()), (replay.answer.clone(), replay.cost.clone()));
 }
 
 #[test]
 fn what_cannot_be_mixed_is_refused() {
-    let (signal, loss, label) = data();
-    let trace = Trace::new(&signal, &loss, Some(&label), &[1.0, 2.0, 4.0], Kind::Models).unwrap();
+    let (signal, loss, prediction) = data();
+    let trace = Trace::new(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], Kind::Models).unwrap();
     let threshold = of_method(&trace, Method::Threshold, 0.9);
     for share in [-0.1, 1.1, f64::NAN] {
-        assert!(mix(&threshold, &threshold, share, 0, 0.0, vec![]).is_err());
+        assert!(mixture(&threshold, &threshold, share, 0, 0.0, vec![]).is_err());
     }
     let dearer = Trace { cost: vec![1.0, 2.0, 5.0], ..trace.clone() };
-    assert!(mix(&threshold, &of_method(&dearer, Method::Threshold, 0.9), 0.5, 0, 0.0, vec![]).is_err());
+    assert!(mixture(&threshold, &of_method(&dearer, Method::Threshold, 0.9), 0.5, 0, 0.0, vec![]).is_err());
     let last = Learner::in_order(trace, Shape::Line, vec![2]).unwrap();
     let elsewhere = last.policy(names(), 0.9, Recall::Always, vec![]).unwrap();
-    assert!(mix(&threshold, &elsewhere, 0.5, 0, 0.0, vec![]).is_err());
+    assert!(mixture(&threshold, &elsewhere, 0.5, 0, 0.0, vec![]).is_err());
     let certain = || Transition::Dense(ndarray::array![[1.0]]);
     let tree = Model::tree(vec![-1], vec![vec![0.5]], vec![0.1], vec![certain()]).unwrap();
     let tree = compile(&tree, &SolveOptions::default()).unwrap();
-    let nested = mix(&threshold, &threshold, 0.5, 0, 0.0, vec![]).unwrap();
-    assert!(mix(&tree, &tree, 0.5, 0, 0.0, vec![]).is_err());
-    assert!(mix(&nested, &threshold, 0.5, 0, 0.0, vec![]).is_err());
+    let nested = mixture(&threshold, &threshold, 0.5, 0, 0.0, vec![]).unwrap();
+    assert!(mixture(&tree, &tree, 0.5, 0, 0.0, vec![]).is_err());
+    assert!(mixture(&nested, &threshold, 0.5, 0, 0.0, vec![]).is_err());
 }

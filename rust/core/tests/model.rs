@@ -5,9 +5,9 @@ mod support;
 
 use ndarray::{Array2, array};
 use support::{dense, matrix};
+use ttamer::Transition;
 use ttamer::model::Model;
 use ttamer::solve::{SolveOptions, solve};
-use ttamer::transition::Transition;
 
 type Rows = Vec<Vec<f64>>;
 

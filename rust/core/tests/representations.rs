@@ -5,10 +5,10 @@ mod support;
 
 use ndarray::Array2;
 use support::entries;
+use ttamer::Transition;
 use ttamer::model::Model;
 use ttamer::plan::Plan;
 use ttamer::solve::{Solution, SolveOptions, solve, verify};
-use ttamer::transition::Transition;
 
 /// A small generator of numbers in [0, 1).
 struct Random(u64);

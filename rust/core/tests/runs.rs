@@ -5,7 +5,7 @@ mod support;
 
 use proptest::prelude::*;
 use support::{Dice, Parts, chances};
-use ttamer::rules::NO_LABEL;
+use ttamer::rules::NO_PREDICTION;
 use ttamer::solve::SolveOptions;
 use ttamer::{Model, Policy, compile};
 
@@ -13,13 +13,13 @@ use ttamer::{Model, Policy, compile};
 fn paid(model: &Model, policy: &Policy, seen: &mut Vec<Option<usize>>, signals: &mut Vec<(usize, f64)>) -> f64 {
     let mut state = policy.begin();
     for (_, signal) in signals.iter() {
-        policy.advance(&mut state, *signal, NO_LABEL);
+        policy.advance(&mut state, *signal, NO_PREDICTION);
     }
-    let flat = *state.flat();
-    if !flat.is_waiting() {
-        return policy.expected_loss(&state) + flat.cost;
+    let progress = *state.progress();
+    if !progress.is_waiting() {
+        return policy.expected_loss(&state) + progress.cost;
     }
-    let v = usize::from(flat.next);
+    let v = usize::from(progress.next);
     let mut total = 0.0;
     for (s, p) in chances(model, v, seen).into_iter().enumerate().filter(|(_, p)| *p > 0.0) {
         seen[v] = Some(s);

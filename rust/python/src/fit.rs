@@ -1,7 +1,8 @@
 //! Learning from traces.
 
 use pyo3::prelude::*;
-use ttamer::learn::{self, FitOptions, Kind, Method, Recall, Shape, Trace};
+use ttamer::learn::{self, FitOptions, Method, Recall, Shape};
+use ttamer::trace::{Kind, Trace};
 
 use crate::convert::{floats, integers};
 use crate::errors::{invalid, raise};
@@ -32,13 +33,13 @@ impl Arrays<'_, '_> {
         let signal = floats("signal", self.signal)?;
         let loss = floats("loss", self.loss)?;
         let cost = floats("cost", self.cost)?;
-        let label = self.prediction.map(|label| integers("prediction", label)).transpose()?;
+        let prediction = self.prediction.map(|given| integers("prediction", given)).transpose()?;
         let weight = self.weight.map(|weight| floats("weight", weight)).transpose()?;
         let (signal, loss, cost) = (signal.as_slice()?, loss.as_slice()?, cost.as_slice()?);
-        let label = label.as_ref().map(|label| label.as_slice()).transpose()?;
+        let prediction = prediction.as_ref().map(|array| array.as_slice()).transpose()?;
         let weight = weight.as_ref().map(|weight| weight.as_slice()).transpose()?;
         py.detach(|| {
-            let trace = Trace::new(signal, loss, label, cost, kind)?;
+            let trace = Trace::new(signal, loss, prediction, cost, kind)?;
             learn(match weight {
                 Some(weight) => trace.weighted(weight)?,
                 None => trace,

@@ -26,7 +26,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<policy::Policy>()?;
     module.add("Run", run::run_type(py)?)?;
     run::add_start(py)?;
-    module.add_function(wrap_pyfunction!(policy::mix, module)?)?;
+    module.add_function(wrap_pyfunction!(policy::mixture, module)?)?;
     module.add_class::<policy::Batch>()?;
     module.add_class::<policy::Replay>()?;
     module.add_function(wrap_pyfunction!(model::solve, module)?)?;

@@ -60,15 +60,15 @@ fn check_shape<T: numpy::Element>(name: &str, array: &PyReadonlyArrayDyn<'_, T>,
 }
 
 /// Nanoseconds per observation of one pass.
-fn observe_ns(policy: &ttamer::Policy, signal: &[f64], label: &[i64]) -> f64 {
+fn observe_ns(policy: &ttamer::Policy, signal: &[f64], prediction: &[i64]) -> f64 {
     let k = policy.stages().len();
     let mut observed = 0_u64;
     let started = Instant::now();
-    for (signal, label) in signal.chunks_exact(k).zip(label.chunks_exact(k)) {
+    for (signal, prediction) in signal.chunks_exact(k).zip(prediction.chunks_exact(k)) {
         let mut run = policy.start();
         while let Some(stage) = run.next() {
             observed += 1;
-            if run.observe(black_box(signal[stage]), Some(label[stage])).is_err() {
+            if run.observe(black_box(signal[stage]), Some(prediction[stage])).is_err() {
                 break;
             }
         }
@@ -122,13 +122,13 @@ impl Policy {
         let k = self.inner.stages().len();
         let signal = floats("signal", signal)?;
         check_shape("signal", &signal, k)?;
-        let label = prediction.map(|label| integers("prediction", label)).transpose()?;
-        if let Some(label) = &label {
-            check_shape("prediction", label, k)?;
+        let prediction = prediction.map(|given| integers("prediction", given)).transpose()?;
+        if let Some(prediction) = &prediction {
+            check_shape("prediction", prediction, k)?;
         }
         let signal = signal.as_slice()?;
-        let label = label.as_ref().map(|label| label.as_slice()).transpose()?;
-        let replay = py.detach(|| self.inner.replay(signal, label)).map_err(|error| raise(py, error))?;
+        let prediction = prediction.as_ref().map(|array| array.as_slice()).transpose()?;
+        let replay = py.detach(|| self.inner.replay(signal, prediction)).map_err(|error| raise(py, error))?;
         let consulted = PyArray1::from_vec(py, replay.consulted).reshape([replay.answer.len(), k])?;
         Ok(Replay {
             answer: PyArray1::from_vec(py, replay.answer).unbind(),
@@ -149,11 +149,12 @@ impl Policy {
         repeats: usize,
     ) -> PyResult<f64> {
         let k = self.inner.stages().len();
-        let (signal, label) = (floats("signal", signal)?, integers("prediction", prediction)?);
+        let (signal, prediction) = (floats("signal", signal)?, integers("prediction", prediction)?);
         check_shape("signal", &signal, k)?;
-        check_shape("prediction", &label, k)?;
-        let (signal, label) = (signal.as_slice()?, label.as_slice()?);
-        Ok(py.detach(|| (0..repeats).map(|_| observe_ns(&self.inner, signal, label)).fold(f64::INFINITY, f64::min)))
+        check_shape("prediction", &prediction, k)?;
+        let (signal, prediction) = (signal.as_slice()?, prediction.as_slice()?);
+        Ok(py
+            .detach(|| (0..repeats).map(|_| observe_ns(&self.inner, signal, prediction)).fold(f64::INFINITY, f64::min)))
     }
 
     /// Everything about the policy, as plain dictionaries and lists.
@@ -255,7 +256,7 @@ impl Policy {
 
 /// A policy that follows `first` on about `share` of the requests, by a coin tossed on the first report, else `second`.
 #[pyfunction]
-pub fn mix(
+pub fn mixture(
     py: Python<'_>,
     first: &Policy,
     second: &Policy,
@@ -264,7 +265,7 @@ pub fn mix(
     value: f64,
     provenance: Vec<(String, String)>,
 ) -> PyResult<Policy> {
-    Policy::wrap(py, ttamer::mix(&first.inner, &second.inner, share, seed, value, provenance))
+    Policy::wrap(py, ttamer::mixture(&first.inner, &second.inner, share, seed, value, provenance))
 }
 
 /// Many requests in step.
@@ -317,10 +318,10 @@ impl Batch {
         prediction: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let signal = floats("signal", signal)?;
-        let label = prediction.map(|label| integers("prediction", label)).transpose()?;
+        let prediction = prediction.map(|given| integers("prediction", given)).transpose()?;
         let signal = signal.as_slice()?;
-        let label = label.as_ref().map(|label| label.as_slice()).transpose()?;
-        py.detach(|| self.lock().observe(stage, signal, label)).map_err(|error| raise(py, error))
+        let prediction = prediction.as_ref().map(|array| array.as_slice()).transpose()?;
+        py.detach(|| self.lock().observe(stage, signal, prediction)).map_err(|error| raise(py, error))
     }
 
     fn __len__(&self) -> usize {

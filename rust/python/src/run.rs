@@ -23,7 +23,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use ttamer::AnyState;
-use ttamer::rules::{NO_LABEL, NO_STAGE, stage_number};
+use ttamer::rules::{NO_PREDICTION, NO_STAGE, stage_number};
 
 use crate::errors::raise;
 use crate::policy::Policy;
@@ -198,7 +198,7 @@ unsafe extern "C" fn start(policy: *mut ffi::PyObject, _: *mut ffi::PyObject) ->
         let object = ffi::PyObject_Init(run.cast(), class.as_ptr().cast());
         (&raw mut (*run).vectorcall).write(observe);
         (&raw mut (*run).observe).write(object);
-        (&raw mut (*run).next).write(ffi::Py_NewRef(inside.number((*run).state.flat().next)));
+        (&raw mut (*run).next).write(ffi::Py_NewRef(inside.number((*run).state.progress().next)));
         (&raw mut (*run).owner).write(ffi::Py_NewRef(policy));
         (&raw mut (*run).policy).write(inside);
         (&raw mut (*run).engine).write(inside.inner());
@@ -231,7 +231,7 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
 unsafe fn publish_next(run: &mut Run) -> *mut ffi::PyObject {
     // SAFETY: `policy` points into `owner`, which is alive; `next` is an owned reference.
     unsafe {
-        let next = (*run.policy).number(run.state.flat().next);
+        let next = (*run.policy).number(run.state.progress().next);
         let old = std::mem::replace(&mut run.next, ffi::Py_NewRef(next));
         ffi::Py_DECREF(old);
         ffi::Py_NewRef(next)
@@ -248,7 +248,7 @@ unsafe extern "C" fn observe(
     unsafe {
         let run = &mut *object.cast::<Run>();
         let count = ffi::PyVectorcall_NARGS(nargsf);
-        if !keywords.is_null() || !(1..=2).contains(&count) || !run.state.flat().is_waiting() {
+        if !keywords.is_null() || !(1..=2).contains(&count) || !run.state.progress().is_waiting() {
             return refuse(run, count, keywords);
         }
         let signal = *args;
@@ -260,19 +260,19 @@ unsafe extern "C" fn observe(
                 None => return ptr::null_mut(),
             }
         };
-        let label = if count == 1 {
-            NO_LABEL
+        let prediction = if count == 1 {
+            NO_PREDICTION
         } else {
-            let label = *args.add(1);
-            match small_int(label) {
-                Some(label) => label,
-                None => match slow(label, label_of) {
-                    Some(label) => label,
+            let prediction = *args.add(1);
+            match small_int(prediction) {
+                Some(prediction) => prediction,
+                None => match slow(prediction, prediction_of) {
+                    Some(prediction) => prediction,
                     None => return ptr::null_mut(),
                 },
             }
         };
-        (*run.engine).advance(&mut run.state, signal, label);
+        (*run.engine).advance(&mut run.state, signal, prediction);
         publish_next(run)
     }
 }
@@ -316,7 +316,7 @@ unsafe fn refuse(run: &Run, count: ffi::Py_ssize_t, keywords: *mut ffi::PyObject
     let py = unsafe { Python::assume_attached() };
     let error = if !keywords.is_null() {
         PyTypeError::new_err("observe() takes no keyword arguments")
-    } else if (1..=2).contains(&count) && !run.state.flat().is_waiting() {
+    } else if (1..=2).contains(&count) && !run.state.progress().is_waiting() {
         raise(py, ttamer::Error::Stopped)
     } else {
         PyTypeError::new_err(format!("observe() takes a signal and an optional prediction, got {count} arguments"))
@@ -336,12 +336,12 @@ fn signal_of(signal: &Bound<'_, PyAny>) -> PyResult<f64> {
     })
 }
 
-/// A label as an integer: `None` is "no label", anything that is not an integer that fits becomes its hash.
-fn label_of(label: &Bound<'_, PyAny>) -> PyResult<i64> {
-    if label.is_none() {
-        return Ok(NO_LABEL);
+/// A prediction as an integer: `None` is "no prediction", anything that is not an integer that fits becomes its hash.
+fn prediction_of(prediction: &Bound<'_, PyAny>) -> PyResult<i64> {
+    if prediction.is_none() {
+        return Ok(NO_PREDICTION);
     }
-    label.extract::<i64>().or_else(|_| Ok(label.hash()? as i64))
+    prediction.extract::<i64>().or_else(|_| Ok(prediction.hash()? as i64))
 }
 
 /// Borrows the run behind a method call.
@@ -358,7 +358,7 @@ unsafe extern "C" fn get_answer(object: *mut ffi::PyObject, _: *mut c_void) -> *
     // SAFETY: as in `run_of`.
     unsafe {
         let (run, _) = run_of(object);
-        ffi::Py_NewRef((*run.policy).number(run.state.flat().answer))
+        ffi::Py_NewRef((*run.policy).number(run.state.progress().answer))
     }
 }
 
@@ -374,7 +374,7 @@ unsafe extern "C" fn get_cost(object: *mut ffi::PyObject, _: *mut c_void) -> *mu
     // SAFETY: as in `run_of`.
     unsafe {
         let (run, _) = run_of(object);
-        ffi::PyFloat_FromDouble(run.state.flat().cost)
+        ffi::PyFloat_FromDouble(run.state.progress().cost)
     }
 }
 
@@ -391,9 +391,10 @@ unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: as in `run_of`; the text outlives the call that copies it.
     unsafe {
         let (run, _) = run_of(object);
-        let flat = run.state.flat();
+        let progress = run.state.progress();
         let show = |stage| stage_number(stage).map_or("None".into(), |stage| stage.to_string());
-        let text = format!("Run(next={}, answer={}, cost={})", show(flat.next), show(flat.answer), flat.cost);
+        let text =
+            format!("Run(next={}, answer={}, cost={})", show(progress.next), show(progress.answer), progress.cost);
         ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast::<c_char>(), text.len() as ffi::Py_ssize_t)
     }
 }

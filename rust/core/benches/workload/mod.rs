@@ -1,7 +1,8 @@
 //! A fitted 6-stage policy and the requests it is measured on; the same in every bench.
 
 use ttamer::Policy;
-use ttamer::learn::{FitOptions, Kind, Method, Trace, fit};
+use ttamer::learn::{FitOptions, Method, fit};
+use ttamer::{Kind, Trace};
 
 /// Stages of the cascade.
 pub const STAGES: usize = 6;
@@ -22,10 +23,10 @@ impl Noise {
     }
 }
 
-/// Requests of varying difficulty at six stages that get better; label 1 where the stage is right.
+/// Requests of varying difficulty at six stages that get better; prediction 1 where the stage is right.
 pub fn data() -> (Vec<f64>, Vec<f64>, Vec<i64>) {
     let mut noise = Noise(7);
-    let (mut signal, mut loss, mut label) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut signal, mut loss, mut prediction) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROWS {
         let easy = noise.normal();
         for stage in 0..STAGES {
@@ -33,25 +34,25 @@ pub fn data() -> (Vec<f64>, Vec<f64>, Vec<i64>) {
             let right = noise.next() < s;
             signal.push(s);
             loss.push(if right { 0.0 } else { 1.0 });
-            label.push(i64::from(right));
+            prediction.push(i64::from(right));
         }
     }
-    (signal, loss, label)
+    (signal, loss, prediction)
 }
 
 /// The default fit of that trace as a line.
-pub fn policy(signal: &[f64], loss: &[f64], label: &[i64]) -> Policy {
+pub fn policy(signal: &[f64], loss: &[f64], prediction: &[i64]) -> Policy {
     let cost: Vec<f64> = (0..STAGES).map(|v| 1.0 + 0.4 * v as f64).collect();
-    let trace = Trace::new(signal, loss, Some(label), &cost, Kind::Exits).unwrap();
+    let trace = Trace::new(signal, loss, Some(prediction), &cost, Kind::Exits).unwrap();
     let options = FitOptions { method: Method::Pathwise, tradeoff: 0.97, recall: true };
     fit(&trace, (0..STAGES).map(|v| v.to_string()).collect(), &options, Vec::new()).unwrap()
 }
 
 /// One request from start to answer.
-pub fn request(policy: &Policy, signal: &[f64], label: &[i64]) -> usize {
+pub fn request(policy: &Policy, signal: &[f64], prediction: &[i64]) -> usize {
     let mut run = policy.start();
     while let Some(stage) = run.next() {
-        run.observe(signal[stage], Some(label[stage])).unwrap();
+        run.observe(signal[stage], Some(prediction[stage])).unwrap();
     }
     run.answer().unwrap()
 }

@@ -4,8 +4,8 @@ use std::iter::repeat_n;
 
 use super::logistic::{self, Design, Prior, logit, sigmoid};
 use super::sample;
-use crate::hash::mixed;
-use crate::rules::{Curve, KNOTS, LOGIT_LIMIT, Sensor};
+use crate::random::mix64;
+use crate::rules::{Calibration, Curve, KNOTS, LOGIT_LIMIT};
 
 /// Strength of the penalty on second differences of the curve's values.
 const SMOOTHNESS: f64 = 20.0;
@@ -22,7 +22,7 @@ const CLASS_ROWS: f64 = 10.0;
 /// So many of the most frequent classes get a line of their own.
 const CLASSES: usize = 64;
 /// Labels from here on are taken for hashes, not for class numbers.
-const LABELS: usize = 1024;
+const PREDICTIONS: usize = 1024;
 /// Standard errors by which class lines must win out of sample.
 const CLEAR: f64 = 2.0;
 const FOLDS: usize = 4;
@@ -36,7 +36,7 @@ pub struct Column<'a> {
     /// Weight of each row (n,).
     pub weight: &'a [f64],
     /// (n,), if there are any.
-    pub label: Option<&'a [i64]>,
+    pub prediction: Option<&'a [i64]>,
 }
 
 /// Rows with a signal.
@@ -47,7 +47,7 @@ struct Known {
 }
 
 /// Calibrates one stage; `scale` is what the losses were divided by.
-pub fn sensor(column: &Column, scale: f64) -> Sensor {
+pub fn calibration(column: &Column, scale: f64) -> Calibration {
     let mass = |rows: &mut dyn Iterator<Item = usize>| {
         rows.fold((0.0, 0.0), |(w, wy), row| (w + column.weight[row], wy + column.weight[row] * column.target[row]))
     };
@@ -65,13 +65,13 @@ pub fn sensor(column: &Column, scale: f64) -> Sensor {
         weight: rows.iter().map(|row| column.weight[*row]).collect(),
     };
     let curve = curve(&known).unwrap_or_else(|| Curve::constant(missing_logit));
-    let class = column.label.map_or(Vec::new(), |label| {
-        let label: Vec<i64> = rows.iter().map(|row| label[*row]).collect();
+    let class = column.prediction.map_or(Vec::new(), |prediction| {
+        let prediction: Vec<i64> = rows.iter().map(|row| prediction[*row]).collect();
         let base: Vec<f64> = known.signal.iter().map(|x| curve.at(*x)).collect();
-        classes(&base, &known, &label)
+        classes(&base, &known, &prediction)
     });
     let mean_loss = if all > 0.0 { lost / all * scale } else { 0.0 };
-    Sensor { curve, class, mean_loss, missing_logit }
+    Calibration { curve, class, mean_loss, missing_logit }
 }
 
 /// Sums over the rows of a cell.
@@ -201,17 +201,17 @@ struct Grouped {
 
 impl Grouped {
     /// `None` where no class is frequent enough, or there is only one.
-    fn new(base: &[f64], known: &Known, label: &[i64]) -> Option<Self> {
-        let class_of = |label: i64| usize::try_from(label).ok().filter(|class| *class < LABELS);
-        let mut count = [0_usize; LABELS];
-        for class in label.iter().filter_map(|label| class_of(*label)) {
+    fn new(base: &[f64], known: &Known, prediction: &[i64]) -> Option<Self> {
+        let class_of = |prediction: i64| usize::try_from(prediction).ok().filter(|class| *class < PREDICTIONS);
+        let mut count = [0_usize; PREDICTIONS];
+        for class in prediction.iter().filter_map(|prediction| class_of(*prediction)) {
             count[class] += 1;
         }
-        let mut class: Vec<usize> = (0..LABELS).filter(|class| count[*class] as f64 >= CLASS_ROWS).collect();
+        let mut class: Vec<usize> = (0..PREDICTIONS).filter(|class| count[*class] as f64 >= CLASS_ROWS).collect();
         class.sort_by_key(|class| std::cmp::Reverse(count[*class]));
         class.truncate(CLASSES);
-        let first = label.first()?;
-        if class.is_empty() || label.iter().all(|label| label == first) {
+        let first = prediction.first()?;
+        if class.is_empty() || prediction.iter().all(|prediction| prediction == first) {
             return None;
         }
         let mass: f64 = known.weight.iter().sum();
@@ -222,15 +222,17 @@ impl Grouped {
             return None;
         }
         let edges = sample::knots(&sample::sorted(base), CELLS);
-        let mut place = [usize::MAX; LABELS];
+        let mut place = [usize::MAX; PREDICTIONS];
         for (at, class) in class.iter().enumerate() {
             place[*class] = at;
         }
         let mut all = vec![Group::default(); class.len() * edges.len() * FOLDS];
-        for (row, label) in label.iter().enumerate() {
-            let Some(at) = class_of(*label).map(|class| place[class]).filter(|at| *at < class.len()) else { continue };
+        for (row, prediction) in prediction.iter().enumerate() {
+            let Some(at) = class_of(*prediction).map(|class| place[class]).filter(|at| *at < class.len()) else {
+                continue;
+            };
             let cell = edges.partition_point(|edge| *edge < base[row]).min(edges.len() - 1);
-            let fold = mixed(row as u64) as usize % FOLDS;
+            let fold = mix64(row as u64) as usize % FOLDS;
             let group = &mut all[(at * edges.len() + cell) * FOLDS + fold];
             let (w, y) = (known.weight[row], known.target[row]);
             group.fold = fold;
@@ -246,7 +248,7 @@ impl Grouped {
             .chunks_exact(edges.len() * FOLDS)
             .map(|groups| groups.iter().copied().filter(|group| group.weight > 0.0).collect())
             .collect();
-        Some(Self { class, groups, rows: label.len() as f64, centre, spread })
+        Some(Self { class, groups, rows: prediction.len() as f64, centre, spread })
     }
 
     /// The line of one class, from the groups outside fold `held`.
@@ -292,10 +294,10 @@ impl Grouped {
     }
 }
 
-/// `offset, slope` per label: the base logit's line, pulled towards the identity as strongly as is best out of sample;
+/// `offset, slope` per prediction: the base logit's line, pulled towards the identity as strongly as is best out of sample;
 /// empty where lines are not clearly better than none.
-fn classes(base: &[f64], known: &Known, label: &[i64]) -> Vec<[f64; 2]> {
-    let Some(grouped) = Grouped::new(base, known, label) else { return Vec::new() };
+fn classes(base: &[f64], known: &Known, prediction: &[i64]) -> Vec<[f64; 2]> {
+    let Some(grouped) = Grouped::new(base, known, prediction) else { return Vec::new() };
     let mut best = (0.0, None);
     for ridge in CLASS_RIDGES {
         let (gain, error) = grouped.gain(ridge);
@@ -318,8 +320,8 @@ fn classes(base: &[f64], known: &Known, label: &[i64]) -> Vec<[f64; 2]> {
 mod tests {
     use super::*;
 
-    fn fitted(signal: &[f64], target: &[f64], label: Option<&[i64]>) -> Sensor {
-        sensor(&Column { signal, target, weight: &vec![1.0; target.len()], label }, 1.0)
+    fn fitted(signal: &[f64], target: &[f64], prediction: Option<&[i64]>) -> Calibration {
+        calibration(&Column { signal, target, weight: &vec![1.0; target.len()], prediction }, 1.0)
     }
 
     #[test]
@@ -327,16 +329,16 @@ mod tests {
         let n = 20_000;
         let signal: Vec<f64> = (0..n).map(|i| (f64::from(i) + 0.5) / f64::from(n)).collect();
         let target: Vec<f64> = signal.iter().map(|x| sigmoid(2.0 - 4.0 * x)).collect();
-        let sensor = fitted(&signal, &target, None);
+        let calibration = fitted(&signal, &target, None);
         for x in [0.05, 0.3, 0.5, 0.77, 0.95] {
-            assert!((sensor.read(x, 0) - (2.0 - 4.0 * x)).abs() < 0.05, "at {x}: {}", sensor.read(x, 0));
+            assert!((calibration.read(x, 0) - (2.0 - 4.0 * x)).abs() < 0.05, "at {x}: {}", calibration.read(x, 0));
         }
     }
 
     #[test]
     fn curves_fall_unless_rows_say_clearly_that_they_rise() {
         let signal: Vec<f64> = (0..400).map(|i| f64::from(i) / 400.0).collect();
-        let noise = |i: usize| (mixed(i as u64) % 100) as f64 / 100.0;
+        let noise = |i: usize| (mix64(i as u64) % 100) as f64 / 100.0;
         let drawn = |chance: fn(f64) -> f64| -> Vec<f64> {
             signal.iter().enumerate().map(|(i, x)| f64::from(u8::from(noise(i) < chance(*x)))).collect()
         };
@@ -349,34 +351,34 @@ mod tests {
 
     #[test]
     fn one_distinct_signal_gives_the_mean() {
-        let sensor = fitted(&[0.5; 40], &[0.25; 40], None);
-        let read = sigmoid(sensor.read(0.7, 3));
+        let calibration = fitted(&[0.5; 40], &[0.25; 40], None);
+        let read = sigmoid(calibration.read(0.7, 3));
         assert!((read - 0.25).abs() < 0.02, "{read}");
     }
 
     #[test]
     fn classes_differ_where_they_do() {
-        let label: Vec<i64> = (0..2000).map(|i| i % 2).collect();
-        let target: Vec<f64> = label.iter().map(|l| if *l == 0 { 0.1 } else { 0.6 }).collect();
-        let sensor = fitted(&[0.5; 2000], &target, Some(&label));
-        assert!((sigmoid(sensor.read(0.5, 0)) - 0.1).abs() < 0.02);
-        assert!((sigmoid(sensor.read(0.5, 1)) - 0.6).abs() < 0.02);
+        let prediction: Vec<i64> = (0..2000).map(|i| i % 2).collect();
+        let target: Vec<f64> = prediction.iter().map(|l| if *l == 0 { 0.1 } else { 0.6 }).collect();
+        let calibration = fitted(&[0.5; 2000], &target, Some(&prediction));
+        assert!((sigmoid(calibration.read(0.5, 0)) - 0.1).abs() < 0.02);
+        assert!((sigmoid(calibration.read(0.5, 1)) - 0.6).abs() < 0.02);
     }
 
     #[test]
     fn classes_that_do_not_differ_get_no_lines() {
-        let label: Vec<i64> = (0..2000).map(|i| i % 7).collect();
-        let target: Vec<f64> = (0..2000).map(|i| (mixed(i) % 2) as f64).collect();
-        assert!(fitted(&[0.5; 2000], &target, Some(&label)).class.is_empty());
+        let prediction: Vec<i64> = (0..2000).map(|i| i % 7).collect();
+        let target: Vec<f64> = (0..2000).map(|i| (mix64(i) % 2) as f64).collect();
+        assert!(fitted(&[0.5; 2000], &target, Some(&prediction)).class.is_empty());
     }
 
     #[test]
     fn unknown_signals_have_a_logit_of_their_own() {
         let signal: Vec<f64> = (0..2000).map(|i| if i % 4 == 0 { f64::NAN } else { 0.5 }).collect();
         let target: Vec<f64> = (0..2000).map(|i| if i % 4 == 0 { 0.9 } else { 0.1 }).collect();
-        let sensor = fitted(&signal, &target, None);
-        assert!((sigmoid(sensor.missing_logit) - 0.9).abs() < 0.01, "{}", sensor.missing_logit);
-        assert!((sigmoid(sensor.read(0.5, 0)) - 0.1).abs() < 0.01);
+        let calibration = fitted(&signal, &target, None);
+        assert!((sigmoid(calibration.missing_logit) - 0.9).abs() < 0.01, "{}", calibration.missing_logit);
+        assert!((sigmoid(calibration.read(0.5, 0)) - 0.1).abs() < 0.01);
     }
 
     #[test]

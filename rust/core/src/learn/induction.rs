@@ -3,9 +3,9 @@
 
 use rayon::prelude::*;
 
-use super::belief::Known;
-use super::graph::{Graph, Situation};
-use super::trace::Weights;
+use super::learner::Known;
+use super::situations::{Graph, Situation};
+use crate::trace::Objective;
 
 /// Rows that one task works on; sums are taken chunk by chunk, so that they do not depend on the number of threads.
 const CHUNK: usize = 65_536;
@@ -26,13 +26,13 @@ pub struct Plan {
     pub decisions: Vec<Decision>,
     /// Number of the entry to take.
     pub entry: usize,
-    /// Mean objective on the rows, in the units of `Weights`.
+    /// Mean objective on the rows, in the units of `Objective`.
     pub value: f64,
 }
 
 /// Finds the best decisions in every situation of `graph`; `known[s]` is what is known in situation s, `weight` that
 /// of each row. O(rows · choices).
-pub fn plan(graph: &Graph, known: &[&Known], weight: &[f64], weights: Weights) -> Plan {
+pub fn plan(graph: &Graph, known: &[&Known], weight: &[f64], objective: Objective) -> Plan {
     let n = graph.situations.len();
     let mass: f64 = weight.iter().sum();
     // Rows that count differently say as much as this many that count alike (Kish 1965).
@@ -44,7 +44,7 @@ pub fn plan(graph: &Graph, known: &[&Known], weight: &[f64], weights: Weights) -
         let level: Vec<usize> = (0..n).filter(|at| graph.situations[*at].depth == depth).collect();
         let solved: Vec<(Decision, Vec<f64>)> = level
             .par_iter()
-            .map(|at| solve(&graph.situations[*at], known[*at], &ahead, weight, size, weights))
+            .map(|at| solve(&graph.situations[*at], known[*at], &ahead, weight, size, objective))
             .collect();
         for (at, (decision, value)) in level.into_iter().zip(solved) {
             decisions[at] = decision;
@@ -56,7 +56,7 @@ pub fn plan(graph: &Graph, known: &[&Known], weight: &[f64], weights: Weights) -
     }
     let values = graph.entries.iter().map(|entry| {
         let later = ahead[entry.to].iter().zip(weight).map(|(v, w)| v * w).sum::<f64>() / mass;
-        weights.cost * entry.price + later
+        objective.cost * entry.price + later
     });
     let (entry, value) =
         values.enumerate().fold((0, f64::INFINITY), |best, (at, v)| if v < best.1 { (at, v) } else { best });
@@ -71,11 +71,11 @@ fn solve(
     ahead: &[Vec<f64>],
     weight: &[f64],
     size: f64,
-    weights: Weights,
+    objective: Objective,
 ) -> (Decision, Vec<f64>) {
-    let stop = |row: usize| weights.loss * known.loss[row];
+    let stop = |row: usize| objective.loss * known.loss[row];
     let options: Vec<(f64, &[f64])> =
-        situation.choices.iter().map(|choice| (weights.cost * choice.price, ahead[choice.to].as_slice())).collect();
+        situation.choices.iter().map(|choice| (objective.cost * choice.price, ahead[choice.to].as_slice())).collect();
     let rows = known.loss.len();
     if options.is_empty() {
         return (vec![(f64::INFINITY, 0)], (0..rows).map(stop).collect());

@@ -4,19 +4,19 @@
 use ndarray::Array2;
 
 use super::calibrate::quantiles;
-use super::trace::{Trace, Weights};
-use crate::compile::rules_of;
 use crate::error::Result;
 use crate::model::Model;
+use crate::model::Transition;
+use crate::policy::rules_of;
 use crate::rules::{Rules, StateReader};
 use crate::solve::{SolveOptions, solve};
-use crate::transition::Transition;
+use crate::trace::{Objective, Trace};
 
 /// States per stage.
 const BINS: usize = 24;
 
 /// The compiled rule, and the index of each stage per state of the one before (in units of weighted loss).
-pub fn fit(trace: &Trace, weights: Weights, recall: bool) -> Result<(Rules, Vec<Vec<f64>>)> {
+pub fn fit(trace: &Trace, objective: Objective, recall: bool) -> Result<(Rules, Vec<Vec<f64>>)> {
     let edges: Vec<Vec<f64>> = trace.signal.iter().map(|signal| inner_edges(signal)).collect();
     let sizes: Vec<usize> = edges.iter().map(|edges| edges.len() + 1).collect();
     let reader = StateReader::Bins(edges);
@@ -35,7 +35,7 @@ pub fn fit(trace: &Trace, weights: Weights, recall: bool) -> Result<(Rules, Vec<
                 sum[*state].1 += w;
             }
             let known = &sum[..sizes[v]];
-            known.iter().map(|(sum, n)| weights.loss * if *n > 0.0 { sum / n } else { mean[v] }).collect()
+            known.iter().map(|(sum, n)| objective.loss * if *n > 0.0 { sum / n } else { mean[v] }).collect()
         })
         .collect();
     let transition = (0..trace.stages())
@@ -44,12 +44,12 @@ pub fn fit(trace: &Trace, weights: Weights, recall: bool) -> Result<(Rules, Vec<
             Some(u) => Transition::Dense(frequencies(&states[u], &states[v], &trace.weight, (sizes[u], sizes[v]))),
         })
         .collect();
-    let cost = trace.cost.iter().map(|c| weights.cost * c).collect();
+    let cost = trace.cost.iter().map(|c| objective.cost * c).collect();
     let model = Model::line(loss, cost, transition)?;
     let options = SolveOptions { recall, ..SolveOptions::default() };
     let solution = solve(&model, &options)?;
     let index = solution.index.clone();
-    let unit = if weights.loss > 0.0 { weights.loss.recip() } else { 0.0 };
+    let unit = if objective.loss > 0.0 { objective.loss.recip() } else { 0.0 };
     Ok((rules_of(&model, &options, solution, reader, unit), index))
 }
 

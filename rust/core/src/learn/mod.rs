@@ -1,26 +1,25 @@
 //! From calibration traces to policies.
 
-mod belief;
 mod calibrate;
 mod cut;
-mod graph;
+mod evidence;
+mod heuristics;
 mod induction;
+mod learner;
 mod logistic;
 mod markov;
 mod sample;
 mod select;
-mod thumb;
-mod trace;
-mod weigh;
+mod situations;
 
-pub use belief::Learner;
-pub use trace::{Kind, Trace, Weights};
+pub use learner::Learner;
 
 use select::Choice;
 
 use crate::error::Result;
 use crate::policy::{Candidate, Facts, Policy};
 use crate::rules::Rules;
+use crate::trace::{Objective, Trace};
 
 /// Up to this many rows loss and cost are estimated on rows held back.
 const ESTIMATED: usize = 100_000;
@@ -38,7 +37,7 @@ pub enum Method {
     Threshold,
     /// One confidence threshold per stage.
     StageThresholds,
-    /// Repetitions of the label.
+    /// Repetitions of the prediction.
     Patience,
 }
 
@@ -92,38 +91,38 @@ pub struct FitOptions {
     pub method: Method,
     /// λ: weight of the loss; the cost, as a fraction of running every stage, weighs 1 − λ.
     pub tradeoff: f64,
-    /// Whether earlier answers may be returned (rules of thumb never do).
+    /// Whether earlier answers may be returned (rules of heuristics never do).
     pub recall: bool,
 }
 
 /// Learns a policy from `trace`, on the whole line of stages; [`Learner`] has more choices for the default method.
 ///
 /// # Errors
-/// [`crate::Error::Invalid`] for a trade-off outside [0, 1], or a method that needs labels on a trace without.
+/// [`crate::Error::Invalid`] for a trade-off outside [0, 1], or a method that needs predictions on a trace without.
 pub fn fit(
     trace: &Trace,
     stages: Vec<String>,
     options: &FitOptions,
     provenance: Vec<(String, String)>,
 ) -> Result<Policy> {
-    let weights = Weights::new(trace, options.tradeoff)?;
-    let (rules, index) = tuned(options.method, trace, weights, options.recall)?;
+    let objective = Objective::new(trace, options.tradeoff)?;
+    let (rules, index) = tuned(options.method, trace, objective, options.recall)?;
     let facts = facts(options.method, "line", index, Facts { provenance, ..Facts::default() });
-    valued(Policy::new(stages, trace.price(), rules, facts)?, trace, weights)
+    valued(Policy::new(stages, trace.price(), rules, facts)?, trace, objective)
 }
 
 /// The rules of one method on the whole line, and the index of each stage where there is one.
-fn tuned(method: Method, trace: &Trace, weights: Weights, recall: bool) -> Result<(Rules, Vec<Vec<f64>>)> {
+fn tuned(method: Method, trace: &Trace, objective: Objective, recall: bool) -> Result<(Rules, Vec<Vec<f64>>)> {
     Ok(match method {
         Method::Pathwise => {
-            let learned = Learner::new(trace.clone(), Shape::Line).rule(weights, recall);
+            let learned = Learner::new(trace.clone(), Shape::Line).rule(objective, recall);
             (Rules::Belief(learned.rule), learned.index)
         }
-        Method::Markov => markov::fit(trace, weights, recall)?,
-        Method::Static => (thumb::fixed(trace, weights), Vec::new()),
-        Method::Threshold => (thumb::shared_threshold(trace, weights), Vec::new()),
-        Method::StageThresholds => (thumb::stage_thresholds(trace, weights), Vec::new()),
-        Method::Patience => (thumb::patience(trace, weights)?, Vec::new()),
+        Method::Markov => markov::fit(trace, objective, recall)?,
+        Method::Static => (heuristics::fixed(trace, objective), Vec::new()),
+        Method::Threshold => (heuristics::shared_threshold(trace, objective), Vec::new()),
+        Method::StageThresholds => (heuristics::stage_thresholds(trace, objective), Vec::new()),
+        Method::Patience => (heuristics::patience(trace, objective)?, Vec::new()),
     })
 }
 
@@ -150,9 +149,9 @@ impl Learner {
         recall: Recall,
         provenance: Vec<(String, String)>,
     ) -> Result<Policy> {
-        let weights = Weights::new(self.trace(), tradeoff)?;
-        let (choice, report) = self.choice(weights, recall)?;
-        self.chosen(choice, stages, weights, Facts { provenance, report, ..Facts::default() })
+        let objective = Objective::new(self.trace(), tradeoff)?;
+        let (choice, report) = self.choice(objective, recall)?;
+        self.chosen(choice, stages, objective, Facts { provenance, report, ..Facts::default() })
     }
 
     /// The policy for one trade-off, with its mean loss and mean cost on rows that were not learned from, in turn; none
@@ -167,40 +166,40 @@ impl Learner {
         recall: Recall,
         provenance: Vec<(String, String)>,
     ) -> Result<(Policy, Option<(f64, f64)>)> {
-        let weights = Weights::new(self.trace(), tradeoff)?;
-        let (choice, report) = self.choice(weights, recall)?;
+        let objective = Objective::new(self.trace(), tradeoff)?;
+        let (choice, report) = self.choice(objective, recall)?;
         let checked = report.iter().find(|found| found.is_chosen).filter(|_| std::ptr::eq(self.checked(), self));
         let held = match checked {
             Some(found) => Some((found.loss, found.cost)),
             None if self.trace().rows() > ESTIMATED => None,
-            None => select::estimate(self, choice, weights)?,
+            None => select::estimate(self, choice, objective)?,
         };
-        let policy = self.chosen(choice, stages, weights, Facts { provenance, report, ..Facts::default() })?;
+        let policy = self.chosen(choice, stages, objective, Facts { provenance, report, ..Facts::default() })?;
         Ok((policy, held))
     }
 
     /// What to learn for one trade-off, and how the alternatives did.
-    fn choice(&self, weights: Weights, recall: Recall) -> Result<(Choice, Vec<Candidate>)> {
+    fn choice(&self, objective: Objective, recall: Recall) -> Result<(Choice, Vec<Candidate>)> {
         if recall == Recall::Auto && self.is_free() {
-            select::select(self.checked(), weights)
+            select::select(self.checked(), objective)
         } else {
             Ok((Choice::Belief { recall: recall != Recall::Never }, Vec::new()))
         }
     }
 
-    fn chosen(&self, choice: Choice, stages: Vec<String>, weights: Weights, known: Facts) -> Result<Policy> {
+    fn chosen(&self, choice: Choice, stages: Vec<String>, objective: Objective, known: Facts) -> Result<Policy> {
         let trace = self.trace();
         let (rules, facts) = match choice {
             Choice::Belief { recall } => {
-                let learned = self.rule(weights, recall);
+                let learned = self.rule(objective, recall);
                 (Rules::Belief(learned.rule), facts(Method::Pathwise, learned.graph, learned.index, known))
             }
             Choice::Simple(method) => {
-                let (rules, index) = tuned(method, trace, weights, true)?;
+                let (rules, index) = tuned(method, trace, objective, true)?;
                 (rules, facts(method, "line", index, known))
             }
         };
-        valued(Policy::new(stages, trace.price(), rules, facts)?, trace, weights)
+        valued(Policy::new(stages, trace.price(), rules, facts)?, trace, objective)
     }
 }
 
@@ -209,15 +208,15 @@ fn facts(method: Method, graph: &str, index: Vec<Vec<f64>>, known: Facts) -> Fac
 }
 
 /// The same policy, with its mean objective on `trace` among its facts.
-fn valued(policy: Policy, trace: &Trace, weights: Weights) -> Result<Policy> {
-    let facts = Facts { value: objective(&policy, trace, weights), ..policy.facts().clone() };
+fn valued(policy: Policy, trace: &Trace, objective: Objective) -> Result<Policy> {
+    let facts = Facts { value: mean_objective(&policy, trace, objective), ..policy.facts().clone() };
     policy.with_facts(facts)
 }
 
 /// Mean weighted total of `policy` on `trace`. O(n·k), all cores.
-pub fn objective(policy: &Policy, trace: &Trace, weights: Weights) -> f64 {
+pub fn mean_objective(policy: &Policy, trace: &Trace, objective: Objective) -> f64 {
     let found = select::outcome(policy, trace);
     let totals = found.loss.iter().zip(&found.cost).zip(&trace.weight);
-    let sum: f64 = totals.map(|((loss, cost), w)| w * (weights.loss * loss + weights.cost * cost)).sum();
+    let sum: f64 = totals.map(|((loss, cost), w)| w * (objective.loss * loss + objective.cost * cost)).sum();
     sum / trace.rows() as f64
 }

@@ -1,6 +1,6 @@
 //! Deterministic choices of rows: the same trace gives the same rows, whatever the order of work.
 
-use crate::hash::mixed;
+use crate::random::mix64;
 
 /// About `most` of `rows` rows, ascending: one from each of equally long pieces; all of them if they are no more.
 pub fn spread(rows: usize, most: usize) -> Vec<u32> {
@@ -9,7 +9,7 @@ pub fn spread(rows: usize, most: usize) -> Vec<u32> {
         .map(|at| {
             let first = at * piece;
             let length = piece.min(rows - first) as u64;
-            (first as u64 + mixed(at as u64) % length) as u32
+            (first as u64 + mix64(at as u64) % length) as u32
         })
         .collect()
 }

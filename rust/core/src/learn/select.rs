@@ -2,12 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::belief::{Fold, Learner};
-use super::trace::{Trace, Weights};
+use super::learner::{Fold, Learner};
 use super::{Method, tuned};
 use crate::error::Result;
 use crate::policy::{Candidate, Facts, Policy};
 use crate::rules::Rules;
+use crate::trace::{Objective, Trace};
 
 /// Standard errors by which another rule must beat the default to replace it.
 const CLEAR: f64 = 2.0;
@@ -50,8 +50,8 @@ pub fn outcome(policy: &Policy, trace: &Trace) -> Outcome {
     let total = |row: usize| {
         let mut run = policy.start();
         while let Some(stage) = run.next() {
-            let label = trace.label.as_ref().map(|label| label[stage][row]);
-            if run.observe(trace.signal[stage][row], label).is_err() {
+            let prediction = trace.prediction.as_ref().map(|prediction| prediction[stage][row]);
+            if run.observe(trace.signal[stage][row], prediction).is_err() {
                 break;
             }
         }
@@ -62,26 +62,26 @@ pub fn outcome(policy: &Policy, trace: &Trace) -> Outcome {
 }
 
 /// The rules of one choice, made into a policy without a history.
-fn policy(choice: Choice, fold: &Fold, stages: &[usize], weights: Weights) -> Result<Policy> {
+fn policy(choice: Choice, fold: &Fold, stages: &[usize], objective: Objective) -> Result<Policy> {
     let trace = fold.learner.trace();
     let rules = match choice {
-        Choice::Belief { recall } => Rules::Belief(fold.learner.rule_among(stages, weights, recall).rule),
-        Choice::Simple(method) => tuned(method, trace, weights, true)?.0,
+        Choice::Belief { recall } => Rules::Belief(fold.learner.rule_among(stages, objective, recall).rule),
+        Choice::Simple(method) => tuned(method, trace, objective, true)?.0,
     };
     let names = (0..trace.stages()).map(|stage| stage.to_string()).collect();
     Policy::new(names, trace.price(), rules, Facts::default())
 }
 
 /// What a choice does on rows that it was not learned from, all folds after one another.
-fn held_out(learner: &Learner, choice: Choice, weights: Weights) -> Result<Outcome> {
+fn held_out(learner: &Learner, choice: Choice, objective: Objective) -> Result<Outcome> {
     let stages = match choice {
-        Choice::Belief { recall } => learner.chosen_stages(weights, recall),
+        Choice::Belief { recall } => learner.chosen_stages(objective, recall),
         Choice::Simple(_) => Vec::new(),
     };
     let parts: Vec<Outcome> = learner
         .folds()
         .par_iter()
-        .map(|fold| Ok(outcome(&policy(choice, fold, &stages, weights)?, &fold.held)))
+        .map(|fold| Ok(outcome(&policy(choice, fold, &stages, objective)?, &fold.held)))
         .collect::<Result<_>>()?;
     let mut joined = Outcome { loss: Vec::new(), cost: Vec::new() };
     for part in parts {
@@ -110,12 +110,12 @@ fn weights_of(folds: &[Fold]) -> Vec<f64> {
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] as for fitting.
-pub fn estimate(learner: &Learner, choice: Choice, weights: Weights) -> Result<Option<(f64, f64)>> {
+pub fn estimate(learner: &Learner, choice: Choice, objective: Objective) -> Result<Option<(f64, f64)>> {
     let weight = weights_of(learner.folds());
     if weight.is_empty() {
         return Ok(None);
     }
-    let found = held_out(learner, choice, weights)?;
+    let found = held_out(learner, choice, objective)?;
     Ok(Some((mean(&found.loss, &weight).0, mean(&found.cost, &weight).0)))
 }
 
@@ -124,20 +124,20 @@ pub fn estimate(learner: &Learner, choice: Choice, weights: Weights) -> Result<O
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] as for fitting.
-pub fn select(learner: &Learner, weights: Weights) -> Result<(Choice, Vec<Candidate>)> {
+pub fn select(learner: &Learner, objective: Objective) -> Result<(Choice, Vec<Candidate>)> {
     let default = Choice::Belief { recall: true };
     let weight = weights_of(learner.folds());
     if weight.is_empty() {
         return Ok((default, Vec::new()));
     }
-    let has_labels = learner.trace().label.is_some();
-    let simple = SIMPLE.into_iter().filter(|method| has_labels || *method != Method::Patience);
+    let has_predictions = learner.trace().prediction.is_some();
+    let simple = SIMPLE.into_iter().filter(|method| has_predictions || *method != Method::Patience);
     let choices: Vec<Choice> =
         [default, Choice::Belief { recall: false }].into_iter().chain(simple.map(Choice::Simple)).collect();
     let found: Vec<Outcome> =
-        choices.iter().map(|choice| held_out(learner, *choice, weights)).collect::<Result<_>>()?;
+        choices.iter().map(|choice| held_out(learner, *choice, objective)).collect::<Result<_>>()?;
     let total = |found: &Outcome| {
-        found.loss.iter().zip(&found.cost).map(|(loss, cost)| weights.loss * loss + weights.cost * cost).collect()
+        found.loss.iter().zip(&found.cost).map(|(loss, cost)| objective.loss * loss + objective.cost * cost).collect()
     };
     let totals: Vec<Vec<f64>> = found.iter().map(total).collect();
     let mut report = Vec::new();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FlatState, Rule, StateReader, stage_number};
+use super::{Progress, Rule, StateReader, stage_number};
 use crate::plan::{DagPlan, STOP};
 use crate::price::Price;
 
@@ -52,29 +52,29 @@ impl DagRule {
 impl Rule for DagRule {
     type Memory = ();
 
-    fn begin(&self) -> (FlatState, ()) {
-        (FlatState::new(self.action(0), self.default_loss), ())
+    fn begin(&self) -> (Progress, ()) {
+        (Progress::new(self.action(0), self.default_loss), ())
     }
 
     #[inline]
-    fn step(&self, flat: &mut FlatState, (): &mut (), signal: f64, _label: i64, price: &Price) {
-        let stage = flat.pay_from(price);
+    fn step(&self, progress: &mut Progress, (): &mut (), signal: f64, _prediction: i64, price: &Price) {
+        let stage = progress.pay_from(price);
         let losses = self.loss.get(stage).map_or(&[][..], Vec::as_slice);
         let row = StateReader::State.read(stage, losses.len(), signal);
         let loss = losses.get(row).copied().unwrap_or(f64::INFINITY);
-        if loss < flat.best || flat.best == f64::INFINITY {
-            flat.best = loss;
-            flat.answer = stage as u16;
+        if loss < progress.best || progress.best == f64::INFINITY {
+            progress.best = loss;
+            progress.answer = stage as u16;
         }
         let stride = self.plan.stride.get(stage).copied().unwrap_or(0);
-        flat.memo = flat.memo.wrapping_add((row as i64 + 1).wrapping_mul(i64::from(stride)));
-        flat.next = self.action(flat.memo) as u16;
+        progress.memo = progress.memo.wrapping_add((row as i64 + 1).wrapping_mul(i64::from(stride)));
+        progress.next = self.action(progress.memo) as u16;
     }
 
-    fn expected_loss(&self, flat: &FlatState, (): &()) -> f64 {
-        match stage_number(flat.answer) {
-            Some(held) if flat.best == f64::INFINITY => self.prior.get(held).copied().unwrap_or(f64::INFINITY),
-            _ => flat.best,
+    fn expected_loss(&self, progress: &Progress, (): &()) -> f64 {
+        match stage_number(progress.answer) {
+            Some(held) if progress.best == f64::INFINITY => self.prior.get(held).copied().unwrap_or(f64::INFINITY),
+            _ => progress.best,
         }
     }
 }

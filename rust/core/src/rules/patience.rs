@@ -1,13 +1,13 @@
-//! Patience: stop once enough consecutive stages gave the same label. Answers with the last stage.
+//! Patience: stop once enough consecutive stages gave the same prediction. Answers with the last stage.
 
 use serde::{Deserialize, Serialize};
 
 use super::threshold::{mean_loss, take_last, walk_problem};
-use super::{FlatState, NO_LABEL, NO_STAGE, Rule};
+use super::{NO_PREDICTION, NO_STAGE, Progress, Rule};
 use crate::plan::STOP;
 use crate::price::Price;
 
-/// Stop after `patience` consecutive repetitions of a label.
+/// Stop after `patience` consecutive repetitions of a prediction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PatienceRule {
     /// The stage to run first.
@@ -34,23 +34,23 @@ impl PatienceRule {
 impl Rule for PatienceRule {
     type Memory = ();
 
-    fn begin(&self) -> (FlatState, ()) {
-        (FlatState::new(self.entry, f64::INFINITY), ())
+    fn begin(&self) -> (Progress, ()) {
+        (Progress::new(self.entry, f64::INFINITY), ())
     }
 
     #[inline]
-    fn step(&self, state: &mut FlatState, (): &mut (), signal: f64, label: i64, price: &Price) {
+    fn step(&self, state: &mut Progress, (): &mut (), signal: f64, prediction: i64, price: &Price) {
         let is_first = state.last == NO_STAGE;
         let stage = state.pay_from(price);
-        let repeats = !is_first && label == state.memo && label != NO_LABEL;
+        let repeats = !is_first && prediction == state.memo && prediction != NO_PREDICTION;
         state.mark = if repeats { state.mark.saturating_add(1) } else { 0 };
-        state.memo = label;
+        state.memo = prediction;
         take_last(state, stage, signal, &self.prior);
         let stop = state.mark >= self.patience;
         state.next = if stop { STOP } else { self.successor.get(stage).copied().unwrap_or(STOP) } as u16;
     }
 
-    fn expected_loss(&self, flat: &FlatState, (): &()) -> f64 {
-        mean_loss(flat, &self.prior)
+    fn expected_loss(&self, progress: &Progress, (): &()) -> f64 {
+        mean_loss(progress, &self.prior)
     }
 }

@@ -1,8 +1,8 @@
-//! Rules of thumb on confidence alone: static choices and thresholds. They answer with the last stage.
+//! Rules of heuristics on confidence alone: static choices and thresholds. They answer with the last stage.
 
 use serde::{Deserialize, Serialize};
 
-use super::{FlatState, Rule, stage_number};
+use super::{Progress, Rule, stage_number};
 use crate::plan::STOP;
 use crate::price::Price;
 
@@ -45,7 +45,7 @@ impl ThresholdRule {
 
 /// The last stage with a readable signal becomes the answer; one without does only while there is no other.
 #[inline]
-pub(super) fn take_last(state: &mut FlatState, stage: usize, signal: f64, prior: &[f64]) {
+pub(super) fn take_last(state: &mut Progress, stage: usize, signal: f64, prior: &[f64]) {
     if !signal.is_nan() {
         state.best = prior.get(stage).copied().unwrap_or(f64::INFINITY);
         state.answer = stage as u16;
@@ -55,26 +55,26 @@ pub(super) fn take_last(state: &mut FlatState, stage: usize, signal: f64, prior:
 }
 
 /// Expected loss for rules that know no more than each stage's mean loss.
-pub(super) fn mean_loss(flat: &FlatState, prior: &[f64]) -> f64 {
-    stage_number(flat.answer).and_then(|held| prior.get(held).copied()).unwrap_or(f64::INFINITY)
+pub(super) fn mean_loss(progress: &Progress, prior: &[f64]) -> f64 {
+    stage_number(progress.answer).and_then(|held| prior.get(held).copied()).unwrap_or(f64::INFINITY)
 }
 
 impl Rule for ThresholdRule {
     type Memory = ();
 
-    fn begin(&self) -> (FlatState, ()) {
-        (FlatState::new(self.entry, f64::INFINITY), ())
+    fn begin(&self) -> (Progress, ()) {
+        (Progress::new(self.entry, f64::INFINITY), ())
     }
 
     #[inline]
-    fn step(&self, state: &mut FlatState, (): &mut (), signal: f64, _label: i64, price: &Price) {
+    fn step(&self, state: &mut Progress, (): &mut (), signal: f64, _prediction: i64, price: &Price) {
         let stage = state.pay_from(price);
         take_last(state, stage, signal, &self.prior);
         let stop = self.threshold.get(stage).is_none_or(|threshold| signal >= *threshold);
         state.next = if stop { STOP } else { self.successor.get(stage).copied().unwrap_or(STOP) } as u16;
     }
 
-    fn expected_loss(&self, flat: &FlatState, (): &()) -> f64 {
-        mean_loss(flat, &self.prior)
+    fn expected_loss(&self, progress: &Progress, (): &()) -> f64 {
+        mean_loss(progress, &self.prior)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FlatState, NO_STAGE, Rule, stage_number};
+use super::{NO_STAGE, Progress, Rule, stage_number};
 use crate::plan::{STOP, TreePlan};
 use crate::price::Price;
 
@@ -72,11 +72,11 @@ impl TreeRule {
         }
     }
 
-    fn decide(flat: &mut FlatState, open: &mut OpenStages) {
-        let is_empty_handed = flat.answer == NO_STAGE && flat.best == f64::INFINITY;
-        let worth_it = open.peek().filter(|Reverse(first)| flat.best > first.index || is_empty_handed);
-        flat.next = worth_it.map_or(NO_STAGE, |Reverse(first)| first.stage as u16);
-        if flat.is_waiting() {
+    fn decide(progress: &mut Progress, open: &mut OpenStages) {
+        let is_empty_handed = progress.answer == NO_STAGE && progress.best == f64::INFINITY;
+        let worth_it = open.peek().filter(|Reverse(first)| progress.best > first.index || is_empty_handed);
+        progress.next = worth_it.map_or(NO_STAGE, |Reverse(first)| first.stage as u16);
+        if progress.is_waiting() {
             open.pop();
         }
     }
@@ -108,33 +108,33 @@ impl TreeRule {
 impl Rule for TreeRule {
     type Memory = OpenStages;
 
-    fn begin(&self) -> (FlatState, OpenStages) {
+    fn begin(&self) -> (Progress, OpenStages) {
         let stages = self.plan.parent.len();
-        let mut flat = FlatState::new(STOP, self.default_loss);
+        let mut progress = Progress::new(STOP, self.default_loss);
         let mut open = OpenStages::with_capacity(stages);
         self.open_children(&mut open, stages, 0);
-        Self::decide(&mut flat, &mut open);
-        (flat, open)
+        Self::decide(&mut progress, &mut open);
+        (progress, open)
     }
 
     #[inline]
-    fn step(&self, flat: &mut FlatState, open: &mut OpenStages, signal: f64, _label: i64, price: &Price) {
-        let stage = flat.pay_from(price);
+    fn step(&self, progress: &mut Progress, open: &mut OpenStages, signal: f64, _prediction: i64, price: &Price) {
+        let stage = progress.pay_from(price);
         let losses = self.loss.get(stage).map_or(&[][..], Vec::as_slice);
         let row = super::StateReader::State.read(stage, losses.len(), signal);
         let loss = losses.get(row).copied().unwrap_or(f64::INFINITY);
-        if loss < flat.best || flat.best == f64::INFINITY {
-            flat.best = loss;
-            flat.answer = stage as u16;
+        if loss < progress.best || progress.best == f64::INFINITY {
+            progress.best = loss;
+            progress.answer = stage as u16;
         }
         self.open_children(open, stage, row);
-        Self::decide(flat, open);
+        Self::decide(progress, open);
     }
 
-    fn expected_loss(&self, flat: &FlatState, _: &OpenStages) -> f64 {
-        match stage_number(flat.answer) {
-            Some(held) if flat.best == f64::INFINITY => self.prior.get(held).copied().unwrap_or(f64::INFINITY),
-            _ => flat.best,
+    fn expected_loss(&self, progress: &Progress, _: &OpenStages) -> f64 {
+        match stage_number(progress.answer) {
+            Some(held) if progress.best == f64::INFINITY => self.prior.get(held).copied().unwrap_or(f64::INFINITY),
+            _ => progress.best,
         }
     }
 }

@@ -8,7 +8,7 @@
 //! Cost: O(situations · k · K) time, 12 bytes a situation.
 
 use super::Solution;
-use super::certify::Certificate;
+use super::certificate::Certificate;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::plan::{DagPlan, STOP};

@@ -7,9 +7,9 @@
 //! | tree, forest | yes | `tree.rs` |
 //! | small general graph | yes | `dag.rs` |
 //!
-//! `grid.rs`, `product.rs` and `memory.rs` are shared; `certify.rs` checks what any of them says.
+//! `grid.rs`, `product.rs` and `memory.rs` are shared; `certificate.rs` checks what any of them says.
 
-mod certify;
+mod certificate;
 mod chain;
 mod dag;
 mod grid;
@@ -19,7 +19,7 @@ mod product;
 mod stack;
 mod tree;
 
-pub use certify::{Certificate, verify};
+pub use certificate::{Certificate, verify};
 pub use dag::DAG_SITUATIONS;
 
 use crate::error::{Error, Result};

@@ -5,7 +5,7 @@ use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 use std::ops::Range;
 
-use crate::transition::{Csr, Transition};
+use crate::model::{Csr, Transition};
 
 /// Rows of one task: enough to pay for packing the other operand, few enough to keep all cores busy.
 const ROWS: usize = 128;
@@ -33,11 +33,11 @@ pub(crate) fn times(transition: &Transition, extra: Option<&[f64]>, table: &Arra
     let (rows, _) = transition.shape();
     let width = table.ncols();
     let mut out = Array2::zeros((rows + usize::from(extra.is_some()), width));
-    if let Some(weights) = extra {
+    if let Some(objective) = extra {
         let mut last = part_mut(out.view_mut(), rows..rows + 1, 0..width);
-        let weights = ArrayView2::from_shape((1, weights.len()), weights);
-        if let Ok(weights) = weights {
-            general_mat_mul(1.0, &weights, table, 0.0, &mut last);
+        let objective = ArrayView2::from_shape((1, objective.len()), objective);
+        if let Ok(objective) = objective {
+            general_mat_mul(1.0, &objective, table, 0.0, &mut last);
         }
     }
     let mut head = part_mut(out.view_mut(), 0..rows, 0..width);
@@ -107,7 +107,7 @@ pub(crate) struct StageGains {
 
 /// Rows of `T(x | s) = Σ P(s' | s) · [what s' brings with x in hand]`, columns `..cap[row]` of `out`.
 ///
-/// `rows[k]` is the parent's state of row k, `None` the state that could not be read, which has weights `extra` (K',).
+/// `rows[k]` is the parent's state of row k, `None` the state that could not be read, which has objective `extra` (K',).
 /// `cap` ascends. `point` are the columns (g,).
 ///
 /// Only states that are worse than x and may gain enter the matrix product; the others enter through running sums,
@@ -115,7 +115,7 @@ pub(crate) struct StageGains {
 pub(crate) struct GainRows<'a> {
     /// The transition into the stage.
     pub(crate) transition: &'a Transition,
-    /// Weights of the row without a parent's state.
+    /// Objective of the row without a parent's state.
     pub(crate) extra: &'a [f64],
     /// Columns.
     pub(crate) point: &'a [f64],
@@ -161,10 +161,10 @@ impl<'a> GainRows<'a> {
             }
             (Transition::Sparse(p), _) => self.rows_sparse(p, rows, cap, out),
             (Transition::LowRank { u, v }, Some(middle)) => {
-                let mut weights = Array2::zeros((rows.len(), u.ncols()));
-                for (row, mut weights) in rows.iter().zip(weights.rows_mut()) {
+                let mut objective = Array2::zeros((rows.len(), u.ncols()));
+                for (row, mut objective) in rows.iter().zip(objective.rows_mut()) {
                     if let Some(state) = row {
-                        weights.assign(&u.row(*state));
+                        objective.assign(&u.row(*state));
                     }
                 }
                 let (height, width) = (rows.len(), cap.last().copied().unwrap_or(0));
@@ -173,7 +173,7 @@ impl<'a> GainRows<'a> {
                     let b = (a + COLUMNS).min(width);
                     let row = cap.partition_point(|cap| *cap <= a);
                     let (u, m) =
-                        (part(weights.view(), row..height, 0..u.ncols()), part(middle.view(), 0..u.ncols(), a..b));
+                        (part(objective.view(), row..height, 0..u.ncols()), part(middle.view(), 0..u.ncols(), a..b));
                     general_mat_mul(1.0, &u, &m, 0.0, &mut part_mut(out.view_mut(), row..height, a..b));
                     a = b;
                 }
@@ -228,17 +228,17 @@ fn rows_dense(
     out: &mut ArrayViewMut2<f64>,
 ) {
     let states = stage.order.len();
-    let mut weights = Vec::with_capacity(rows.len() * states);
+    let mut objective = Vec::with_capacity(rows.len() * states);
     for row in rows {
         match row.map(|state| p.row(state)) {
             Some(row) => match row.to_slice() {
-                Some(row) => weights.extend(stage.order.iter().map(|t| row[*t])),
-                None => weights.extend(stage.order.iter().map(|t| row[*t])),
+                Some(row) => objective.extend(stage.order.iter().map(|t| row[*t])),
+                None => objective.extend(stage.order.iter().map(|t| row[*t])),
             },
-            None => weights.extend(stage.order.iter().map(|t| extra[*t])),
+            None => objective.extend(stage.order.iter().map(|t| extra[*t])),
         }
     }
-    let Ok(weights) = Array2::from_shape_vec((rows.len(), states), weights) else {
+    let Ok(objective) = Array2::from_shape_vec((rows.len(), states), objective) else {
         return;
     };
     let width = cap.last().copied().unwrap_or(0);
@@ -252,24 +252,24 @@ fn rows_dense(
         if t == states {
             out.fill(0.0);
         } else {
-            let p = part(weights.view(), row..height, t..states);
+            let p = part(objective.view(), row..height, t..states);
             let h = part(stage.gain.view(), t..states, a..b);
             general_mat_mul(1.0, &p, &h, 0.0, &mut out);
         }
         a = b;
     }
-    for ((weights, cap), mut out) in weights.rows().into_iter().zip(cap).zip(out.rows_mut()) {
+    for ((objective, cap), mut out) in objective.rows().into_iter().zip(cap).zip(out.rows_mut()) {
         if let Some(out) = out.as_slice_mut() {
-            add_paid(weights.iter().copied().enumerate(), stage, point, &mut out[..*cap]);
+            add_paid(objective.iter().copied().enumerate(), stage, point, &mut out[..*cap]);
         }
     }
 }
 
 /// Adds what the states bring whose own answer is in hand: `(x − loss) + H(loss)`, in one pass over the columns.
 #[inline]
-fn add_paid(mut weights: impl Iterator<Item = (usize, f64)>, stage: &StageGains, point: &[f64], out: &mut [f64]) {
+fn add_paid(mut objective: impl Iterator<Item = (usize, f64)>, stage: &StageGains, point: &[f64], out: &mut [f64]) {
     let (mut mass, mut paid, mut last) = (0.0, 0.0, 0.0);
-    let mut next = weights.next();
+    let mut next = objective.next();
     for (m, (out, x)) in out.iter_mut().zip(point).enumerate() {
         paid += mass * (x - last);
         last = *x;
@@ -279,7 +279,7 @@ fn add_paid(mut weights: impl Iterator<Item = (usize, f64)>, stage: &StageGains,
             }
             mass += p;
             paid += p * ((x - stage.loss[t]) + stage.own[t]);
-            next = weights.next();
+            next = objective.next();
         }
         *out += paid;
     }

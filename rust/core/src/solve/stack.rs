@@ -6,8 +6,8 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use super::grid::Columns;
 use super::product::{part, times};
 use crate::model::Model;
+use crate::model::Transition;
 use crate::plan::STOP;
-use crate::transition::Transition;
 
 /// Columns of `T_ij(x | s)` for all j behind the stages solved so far, side by side.
 ///

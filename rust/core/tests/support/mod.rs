@@ -3,10 +3,10 @@
 
 use ndarray::Array2;
 use serde_json::Value;
+use ttamer::Transition;
 use ttamer::model::{Graph, Model};
 use ttamer::plan::{Plan, STOP};
 use ttamer::solve::Solution;
-use ttamer::transition::Transition;
 
 /// One shared vector.
 pub struct Vector {
@@ -209,10 +209,10 @@ impl<'a> Dice<'a> {
 
     /// A row of `columns` chances: small integers over their sum, so zeros and ties are common.
     pub fn row(&mut self, columns: usize) -> Vec<f64> {
-        let mut weights: Vec<f64> = (0..columns).map(|_| [0.0, 0.0, 1.0, 2.0, 3.0, 5.0][self.roll(6)]).collect();
-        weights[self.bytes.len() % columns] += 1.0;
-        let sum: f64 = weights.iter().sum();
-        weights.iter().map(|w| w / sum).collect()
+        let mut objective: Vec<f64> = (0..columns).map(|_| [0.0, 0.0, 1.0, 2.0, 3.0, 5.0][self.roll(6)]).collect();
+        objective[self.bytes.len() % columns] += 1.0;
+        let sum: f64 = objective.iter().sum();
+        objective.iter().map(|w| w / sum).collect()
     }
 
     pub fn rows(&mut self, rows: usize, columns: usize) -> Vec<Vec<f64>> {

@@ -14,15 +14,15 @@ pub enum Kind {
     Models,
 }
 
-/// Recorded signals, losses and labels of `n` requests at `k` stages.
+/// Recorded signals, losses and predictions of `n` requests at `k` stages.
 #[derive(Clone, Debug)]
 pub struct Trace {
     /// `signal[v][row]`; NaN: unknown.
     pub signal: Vec<Vec<f64>>,
     /// `loss[v][row]`, non-negative.
     pub loss: Vec<Vec<f64>>,
-    /// `label[v][row]`, if labels were recorded.
-    pub label: Option<Vec<Vec<i64>>>,
+    /// `prediction[v][row]`, if predictions were recorded.
+    pub prediction: Option<Vec<Vec<i64>>>,
     /// Mean incremental cost of each stage (k,).
     pub cost: Vec<f64>,
     /// How much each row counts; their mean is 1.
@@ -37,12 +37,12 @@ impl Trace {
     /// # Errors
     /// [`Error::Invalid`] for an empty trace, lengths that do not fit, losses or costs that are negative or not
     /// finite.
-    pub fn new(signal: &[f64], loss: &[f64], label: Option<&[i64]>, cost: &[f64], kind: Kind) -> Result<Self> {
+    pub fn new(signal: &[f64], loss: &[f64], prediction: Option<&[i64]>, cost: &[f64], kind: Kind) -> Result<Self> {
         let k = cost.len();
         if k == 0 || signal.is_empty() {
             return Err(Error::invalid("`signal` must have at least one row and one column, got an empty trace"));
         }
-        for (name, len) in [("loss", loss.len()), ("prediction", label.map_or(signal.len(), <[i64]>::len))] {
+        for (name, len) in [("loss", loss.len()), ("prediction", prediction.map_or(signal.len(), <[i64]>::len))] {
             if len != signal.len() || !len.is_multiple_of(k) {
                 let message =
                     format!("`{name}` must have the shape of `signal`, got {len} entries for {}", signal.len());
@@ -61,7 +61,7 @@ impl Trace {
             weight: vec![1.0; signal.len() / k],
             signal: columns(signal, k),
             loss: columns(loss, k),
-            label: label.map(|label| columns(label, k)),
+            prediction: prediction.map(|prediction| columns(prediction, k)),
             cost: cost.to_vec(),
             kind,
         })
@@ -130,7 +130,7 @@ impl Trace {
         Self {
             signal: pick(&self.signal, rows),
             loss: pick(&self.loss, rows),
-            label: self.label.as_ref().map(|label| pick(label, rows)),
+            prediction: self.prediction.as_ref().map(|prediction| pick(prediction, rows)),
             weight: rows.iter().map(|row| self.weight[*row as usize]).collect(),
             cost: self.cost.clone(),
             kind: self.kind,
@@ -167,16 +167,16 @@ fn columns<T: Copy + Send + Sync>(rows: &[T], k: usize) -> Vec<Vec<T>> {
     (0..k).into_par_iter().map(|v| rows.iter().skip(v).step_by(k).copied().collect()).collect()
 }
 
-/// Weights of a trade-off: `λ·loss + (1 − λ)·cost / cost of running every stage`.
+/// Objective of a trade-off: `λ·loss + (1 − λ)·cost / cost of running every stage`.
 #[derive(Clone, Copy, Debug)]
-pub struct Weights {
+pub struct Objective {
     /// Of one unit of loss.
     pub loss: f64,
     /// Of one unit of cost.
     pub cost: f64,
 }
 
-impl Weights {
+impl Objective {
     /// For the trade-off `lambda` on `trace`.
     ///
     /// # Errors

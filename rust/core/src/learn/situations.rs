@@ -1,7 +1,7 @@
 //! Which sets of stages a request may have consulted, and what may come next.
 
-use super::trace::Trace;
 use crate::rules::SLOTS;
+use crate::trace::Trace;
 
 /// A stage that may run next, and where that leads.
 #[derive(Clone, Copy, Debug, PartialEq)]

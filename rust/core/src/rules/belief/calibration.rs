@@ -1,4 +1,4 @@
-//! From a raw signal and a label to the logit of the expected loss of one stage alone.
+//! From a raw signal and a prediction to the logit of the expected loss of one stage alone.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +9,10 @@ pub const LOGIT_LIMIT: f64 = 9.0;
 
 /// Calibration of one stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sensor {
-    /// Signal to logit, whatever the label.
+pub struct Calibration {
+    /// Signal to logit, whatever the prediction.
     pub curve: Curve,
-    /// `offset, slope` for labels 0, 1, …: the logit becomes `offset + slope · curve`; other labels keep the curve.
+    /// `offset, slope` for predictions 0, 1, …: the logit becomes `offset + slope · curve`; other predictions keep the curve.
     pub class: Vec<[f64; 2]>,
     /// Mean loss of the stage, in the unit of the losses.
     pub mean_loss: f64,
@@ -20,15 +20,15 @@ pub struct Sensor {
     pub missing_logit: f64,
 }
 
-impl Sensor {
+impl Calibration {
     /// The calibrated logit; infinite where the signal is not a number.
     #[inline]
-    pub fn read(&self, signal: f64, label: i64) -> f64 {
+    pub fn read(&self, signal: f64, prediction: i64) -> f64 {
         if signal.is_nan() {
             return f64::INFINITY;
         }
         let logit = self.curve.at(signal);
-        let class = usize::try_from(label).ok().and_then(|label| self.class.get(label));
+        let class = usize::try_from(prediction).ok().and_then(|prediction| self.class.get(prediction));
         let logit = class.map_or(logit, |[offset, slope]| offset + slope * logit);
         logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
     }

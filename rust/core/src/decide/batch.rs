@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::price::Price;
 use crate::rules::{
-    BeliefRule, FlatState, MixedMemory, MixedRule, NO_LABEL, NO_STAGE, OpenStages, Rule, Rules, SLOTS, Seen, TreeRule,
-    signed, stage_number,
+    BeliefRule, MixtureMemory, MixtureRule, NO_PREDICTION, NO_STAGE, OpenStages, Progress, Reading, Rule, Rules, SLOTS,
+    TreeRule, signed, stage_number,
 };
 
 /// Lanes that one task works on; below this a batch is decided on the calling thread.
@@ -18,7 +18,7 @@ const CHUNK: usize = 16_384;
 /// Up to this many stages, counting each in a pass of its own is faster than one pass with a table.
 const FEW_STAGES: usize = 16;
 
-/// What each lane's rule remembers besides its flat state.
+/// What each lane's rule remembers besides its progress state.
 #[derive(Debug)]
 enum Memory {
     /// No stage has run, or the rule remembers nothing.
@@ -26,11 +26,11 @@ enum Memory {
     /// What the entry stage said, of the requests that it did not end; states are made when a second stage reports.
     First(Vec<(f64, i64)>),
     /// What was seen, by slot, so that early stages touch little memory.
-    Seen(Vec<Vec<Seen>>),
+    Reading(Vec<Vec<Reading>>),
     /// Which stages are open.
     Open(Vec<OpenStages>),
     /// Which rule each follows, and what that remembers.
-    Mixed(Vec<MixedMemory>),
+    Mixture(Vec<MixtureMemory>),
 }
 
 /// `n` requests under one policy.
@@ -40,14 +40,14 @@ pub struct Batch {
     next: Vec<u16>,
     waiting: Vec<usize>,
     /// Empty until the first stage has reported.
-    lanes: Vec<FlatState>,
+    lanes: Vec<Progress>,
     memory: Memory,
 }
 
 impl Batch {
     /// `n` new requests.
     pub fn new(policy: Arc<Policy>, n: usize) -> Self {
-        let first = policy.begin().flat().next;
+        let first = policy.begin().progress().next;
         let mut waiting = vec![0; policy.stages().len()];
         if let Some(count) = stage_number(first).and_then(|stage| waiting.get_mut(stage)) {
             *count = n;
@@ -85,15 +85,15 @@ impl Batch {
         self.map(|state| state.cost)
     }
 
-    fn map<T: Clone>(&self, of: impl Fn(&FlatState) -> T) -> Vec<T> {
+    fn map<T: Clone>(&self, of: impl Fn(&Progress) -> T) -> Vec<T> {
         let begin = self.policy.begin();
         match (&self.memory, self.policy.rules()) {
             (Memory::First(_), Rules::Belief(rule)) => {
-                let mut entered = *begin.flat();
+                let mut entered = *begin.progress();
                 rule.enter_first(&mut entered);
                 vec![of(&entered); self.len()]
             }
-            _ if self.lanes.is_empty() => vec![of(begin.flat()); self.len()],
+            _ if self.lanes.is_empty() => vec![of(begin.progress()); self.len()],
             _ => self.lanes.iter().map(of).collect(),
         }
     }
@@ -123,14 +123,14 @@ impl Batch {
         Ok(rows)
     }
 
-    /// Signals and labels of exactly the requests that wait for `stage`, in ascending order of request.
+    /// Signals and predictions of exactly the requests that wait for `stage`, in ascending order of request.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the lengths differ from the number waiting or there is no such stage; nothing is
     /// changed then.
-    pub fn observe(&mut self, stage: usize, signal: &[f64], label: Option<&[i64]>) -> Result<()> {
+    pub fn observe(&mut self, stage: usize, signal: &[f64], prediction: Option<&[i64]>) -> Result<()> {
         let count = self.waiting(stage)?;
-        for (name, len) in [("signal", signal.len()), ("prediction", label.map_or(count, <[i64]>::len))] {
+        for (name, len) in [("signal", signal.len()), ("prediction", prediction.map_or(count, <[i64]>::len))] {
             if len != count {
                 let message =
                     format!("`{name}` must have {count} entries, one per request waiting for stage {stage}, got {len}");
@@ -141,16 +141,16 @@ impl Batch {
             return Ok(());
         }
         let policy = Arc::clone(&self.policy);
-        let signals = Signals { signal, label };
+        let signals = Signals { signal, prediction };
         let price = policy.price();
         match policy.rules() {
             Rules::Belief(rule) => self.observe_beliefs(rule, stage, price, signals),
-            Rules::Table(rule) => self.observe_flat(rule, stage, price, signals),
+            Rules::Chain(rule) => self.observe_flat(rule, stage, price, signals),
             Rules::Threshold(rule) => self.observe_flat(rule, stage, price, signals),
             Rules::Patience(rule) => self.observe_flat(rule, stage, price, signals),
             Rules::Dag(rule) => self.observe_flat(rule, stage, price, signals),
             Rules::Tree(rule) => self.observe_open(rule, stage, price, signals),
-            Rules::Mixed(rule) => self.observe_mixed(rule, stage, price, signals),
+            Rules::Mixture(rule) => self.observe_mixed(rule, stage, price, signals),
         }
         self.recount();
         Ok(())
@@ -166,8 +166,8 @@ impl Batch {
 
     fn observe_open(&mut self, rule: &TreeRule, stage: usize, price: &Price, signals: Signals) {
         if self.lanes.is_empty() {
-            let (flat, open) = rule.begin();
-            self.lanes = vec![flat; self.next.len()];
+            let (progress, open) = rule.begin();
+            self.lanes = vec![progress; self.next.len()];
             self.memory = Memory::Open(vec![open; self.next.len()]);
         }
         if let Memory::Open(open) = &mut self.memory {
@@ -175,31 +175,31 @@ impl Batch {
         }
     }
 
-    fn observe_mixed(&mut self, rule: &MixedRule, stage: usize, price: &Price, signals: Signals) {
+    fn observe_mixed(&mut self, rule: &MixtureRule, stage: usize, price: &Price, signals: Signals) {
         if self.lanes.is_empty() {
-            let (flat, mixed) = rule.begin();
-            self.lanes = vec![flat; self.next.len()];
-            self.memory = Memory::Mixed(vec![mixed; self.next.len()]);
+            let (progress, mixed) = rule.begin();
+            self.lanes = vec![progress; self.next.len()];
+            self.memory = Memory::Mixture(vec![mixed; self.next.len()]);
         }
-        if let Memory::Mixed(mixed) = &mut self.memory {
+        if let Memory::Mixture(mixed) = &mut self.memory {
             step_waiting(rule, stage, price, signals, &mut self.next, &mut self.lanes, mixed);
         }
     }
 
     fn observe_beliefs(&mut self, rule: &BeliefRule, stage: usize, price: &Price, signals: Signals) {
         match std::mem::replace(&mut self.memory, Memory::None) {
-            Memory::Seen(mut seen) => {
+            Memory::Reading(mut seen) => {
                 let entered = rule.nodes.iter().filter(|node| usize::from(node.stage) == stage);
                 let slots = entered.map(|node| usize::from(node.slot) + 1).max().unwrap_or(0);
                 if seen.len() < slots {
-                    seen.resize_with(slots, || vec![Seen::NONE; self.next.len()]);
+                    seen.resize_with(slots, || vec![Reading::NONE; self.next.len()]);
                 }
                 step_beliefs(rule, stage, price, signals, &mut self.next, &mut self.lanes, &mut seen);
-                self.memory = Memory::Seen(seen);
+                self.memory = Memory::Reading(seen);
             }
             Memory::First(kept) => {
                 self.enter_kept(rule, price, &kept);
-                self.memory = Memory::Seen(Vec::new());
+                self.memory = Memory::Reading(Vec::new());
                 self.observe_beliefs(rule, stage, price, signals);
             }
             _ => self.memory = Memory::First(first_actions(rule, &mut self.next, signals)),
@@ -213,9 +213,9 @@ impl Batch {
         rule.enter_first(&mut ended);
         self.lanes = vec![ended; self.next.len()];
         let going_on = self.lanes.iter_mut().zip(&self.next).filter(|(_, next)| **next != NO_STAGE);
-        for ((flat, _), (signal, label)) in going_on.zip(kept) {
-            *flat = begin;
-            rule.step(flat, &mut seen, *signal, *label, price);
+        for ((progress, _), (signal, prediction)) in going_on.zip(kept) {
+            *progress = begin;
+            rule.step(progress, &mut seen, *signal, *prediction, price);
         }
     }
 
@@ -240,39 +240,46 @@ fn count_of(next: &[u16], stage: u16) -> usize {
     next.chunks(CHUNK).map(|chunk| usize::from(chunk.iter().map(|next| u16::from(*next == stage)).sum::<u16>())).sum()
 }
 
-/// The signals and labels of the waiting requests, in ascending order of request.
+/// The signals and predictions of the waiting requests, in ascending order of request.
 #[derive(Clone, Copy)]
 struct Signals<'a> {
     signal: &'a [f64],
-    label: Option<&'a [i64]>,
+    prediction: Option<&'a [i64]>,
 }
 
 impl Signals<'_> {
     #[inline]
     fn at(&self, k: usize) -> (f64, i64) {
-        let label = self.label.and_then(|label| label.get(k).copied());
-        (self.signal.get(k).copied().unwrap_or(f64::NAN), label.unwrap_or(NO_LABEL))
+        let prediction = self.prediction.and_then(|prediction| prediction.get(k).copied());
+        (self.signal.get(k).copied().unwrap_or(f64::NAN), prediction.unwrap_or(NO_PREDICTION))
     }
 }
 
 /// The first observation of every lane: decides on raw signals, and keeps them of the lanes that go on.
 fn first_actions(rule: &BeliefRule, next: &mut [u16], signals: Signals) -> Vec<(f64, i64)> {
-    let plain = rule.entry.thresholds().filter(|found| found.onward == rule.first_action(f64::NAN, NO_LABEL));
-    let labelled = signals.label.map(|label| signals.signal.iter().copied().zip(label.iter().copied()));
-    let unlabelled = signals.signal.iter().map(|signal| (*signal, NO_LABEL));
-    match (plain, labelled) {
+    let plain = rule.entry.thresholds().filter(|found| found.onward == rule.first_action(f64::NAN, NO_PREDICTION));
+    let with_prediction =
+        signals.prediction.map(|prediction| signals.signal.iter().copied().zip(prediction.iter().copied()));
+    let without_prediction = signals.signal.iter().map(|signal| (*signal, NO_PREDICTION));
+    match (plain, with_prediction) {
         (Some(found), Some(reports)) => {
             let onward = rule.stage_of(found.onward);
-            keep_where(next, reports, |signal, label| if signal >= found.least(label) { NO_STAGE } else { onward })
+            keep_where(
+                next,
+                reports,
+                |signal, prediction| if signal >= found.least(prediction) { NO_STAGE } else { onward },
+            )
         }
         (Some(found), None) => {
-            let (onward, least) = (rule.stage_of(found.onward), found.least(NO_LABEL));
-            keep_where(next, unlabelled, |signal, _| if signal >= least { NO_STAGE } else { onward })
+            let (onward, least) = (rule.stage_of(found.onward), found.least(NO_PREDICTION));
+            keep_where(next, without_prediction, |signal, _| if signal >= least { NO_STAGE } else { onward })
         }
         (None, Some(reports)) => {
-            keep_where(next, reports, |signal, label| rule.stage_of(rule.first_action(signal, label)))
+            keep_where(next, reports, |signal, prediction| rule.stage_of(rule.first_action(signal, prediction)))
         }
-        (None, None) => keep_where(next, unlabelled, |signal, label| rule.stage_of(rule.first_action(signal, label))),
+        (None, None) => keep_where(next, without_prediction, |signal, prediction| {
+            rule.stage_of(rule.first_action(signal, prediction))
+        }),
     }
 }
 
@@ -285,11 +292,11 @@ fn keep_where(
 ) -> Vec<(f64, i64)> {
     let mut kept = vec![(0.0, 0); next.len()];
     let mut count = 0;
-    for (next, (signal, label)) in next.iter_mut().zip(reports) {
-        *next = stage(signal, label);
+    for (next, (signal, prediction)) in next.iter_mut().zip(reports) {
+        *next = stage(signal, prediction);
         // Written always and advanced by 0 or 1: a branch on the decision would be mispredicted half of the time.
         if let Some(cell) = kept.get_mut(count) {
-            *cell = (signal, label);
+            *cell = (signal, prediction);
         }
         count += usize::from(*next != NO_STAGE);
     }
@@ -320,7 +327,7 @@ fn step_waiting<R: Rule>(
     price: &Price,
     signals: Signals,
     next: &mut [u16],
-    lanes: &mut [FlatState],
+    lanes: &mut [Progress],
     memory: &mut [R::Memory],
 ) {
     let stage = stage as u16;
@@ -329,11 +336,11 @@ fn step_waiting<R: Rule>(
     let chunks: Vec<_> = next.chunks_mut(CHUNK).zip(lanes).zip(before).collect();
     for_each(chunks, |((next, (lanes, memory)), mut at)| {
         let lanes = lanes.iter_mut().zip(memory);
-        for (next, (flat, memory)) in next.iter_mut().zip(lanes).filter(|(next, _)| **next == stage) {
-            let (signal, label) = signals.at(at);
+        for (next, (progress, memory)) in next.iter_mut().zip(lanes).filter(|(next, _)| **next == stage) {
+            let (signal, prediction) = signals.at(at);
             at += 1;
-            rule.step(flat, memory, signal, label, price);
-            *next = flat.next;
+            rule.step(progress, memory, signal, prediction, price);
+            *next = progress.next;
         }
     });
 }
@@ -345,29 +352,29 @@ fn step_beliefs(
     price: &Price,
     signals: Signals,
     next: &mut [u16],
-    lanes: &mut [FlatState],
-    seen: &mut [Vec<Seen>],
+    lanes: &mut [Progress],
+    seen: &mut [Vec<Reading>],
 ) {
     let stage = stage as u16;
     let before = waiting_before(next, stage);
     let mut columns: Vec<_> = seen.iter_mut().map(|column| column.chunks_mut(CHUNK)).collect();
     let mut chunks = Vec::with_capacity(before.len());
     for ((next, lanes), at) in next.chunks_mut(CHUNK).zip(lanes.chunks_mut(CHUNK)).zip(before) {
-        let seen: Vec<&mut [Seen]> = columns.iter_mut().filter_map(Iterator::next).collect();
+        let seen: Vec<&mut [Reading]> = columns.iter_mut().filter_map(Iterator::next).collect();
         chunks.push((next, lanes, seen, at));
     }
     for_each(chunks, |(next, lanes, mut seen, mut at)| {
         let waiting = next.iter_mut().zip(lanes).enumerate().filter(|(_, (next, _))| **next == stage);
-        for (lane, (next, flat)) in waiting {
-            let mut slots = [Seen::NONE; SLOTS];
+        for (lane, (next, progress)) in waiting {
+            let mut slots = [Reading::NONE; SLOTS];
             for (slot, column) in slots.iter_mut().zip(&seen) {
-                *slot = column.get(lane).copied().unwrap_or(Seen::NONE);
+                *slot = column.get(lane).copied().unwrap_or(Reading::NONE);
             }
-            let written = rule.node(flat).map_or(0, |node| usize::from(node.slot));
-            let is_second = rule.node(flat).is_some_and(|node| node.members.len() == 2);
-            let (signal, label) = signals.at(at);
+            let written = rule.node(progress).map_or(0, |node| usize::from(node.slot));
+            let is_second = rule.node(progress).is_some_and(|node| node.members.len() == 2);
+            let (signal, prediction) = signals.at(at);
             at += 1;
-            rule.step(flat, &mut slots, signal, label, price);
+            rule.step(progress, &mut slots, signal, prediction, price);
             let cell = seen.get_mut(written).and_then(|column| column.get_mut(lane));
             if let (Some(cell), Some(slot)) = (cell, slots.get(written)) {
                 *cell = *slot;
@@ -376,7 +383,7 @@ fn step_beliefs(
                 // The first report is worked out when the second comes.
                 [*cell, ..] = slots;
             }
-            *next = flat.next;
+            *next = progress.next;
         }
     });
 }

@@ -1,12 +1,12 @@
 //! The first decision of a request, made on the raw signal.
 //!
-//! Before anything else has run, belief is a function of one signal and one label, so that the decision is a step
+//! Before anything else has run, belief is a function of one signal and one prediction, so that the decision is a step
 //! function of the signal: one comparison, without calibrating first.
 
-use super::Sensor;
+use super::Calibration;
 use crate::plan::{Intervals, Row, STOP};
 
-/// Actions by signal, one row per class and one more for every other label.
+/// Actions by signal, one row per class and one more for every other prediction.
 ///
 /// The intervals are over the *negated* signal: confident requests, which stop, come first.
 #[derive(Clone, Debug, Default)]
@@ -22,32 +22,32 @@ impl PartialEq for EntryCuts {
     }
 }
 
-/// The common case: whatever the label, confident signals stop and all others go to the same place.
+/// The common case: whatever the prediction, confident signals stop and all others go to the same place.
 #[derive(Clone, Debug)]
 pub struct Thresholds {
-    /// Least signal that stops, per class, NaN for none; the last entry is for every other label.
+    /// Least signal that stops, per class, NaN for none; the last entry is for every other prediction.
     least: Vec<f64>,
     /// The action below it.
     pub onward: i32,
 }
 
 impl Thresholds {
-    /// The least signal that stops a request with this label; NaN for none.
+    /// The least signal that stops a request with this prediction; NaN for none.
     #[inline]
-    pub fn least(&self, label: i64) -> f64 {
+    pub fn least(&self, prediction: i64) -> f64 {
         let other = self.least.len().saturating_sub(1);
-        // Negative labels turn into numbers beyond every class.
-        let row = (label as usize).min(other);
+        // Negative predictions turn into numbers beyond every class.
+        let row = (prediction as usize).min(other);
         self.least.get(row).copied().unwrap_or(f64::INFINITY)
     }
 }
 
 impl EntryCuts {
-    /// The decisions of row 0 of `decide`, as a function of the signal that `sensor` calibrates.
-    pub fn new(sensor: &Sensor, decide: &Intervals) -> Self {
+    /// The decisions of row 0 of `decide`, as a function of the signal that `calibration` calibrates.
+    pub fn new(calibration: &Calibration, decide: &Intervals) -> Self {
         let mut intervals = Intervals::new();
-        for class in 0..=sensor.class.len() {
-            let (stop, steps) = steps_of(sensor, class as i64, decide);
+        for class in 0..=calibration.class.len() {
+            let (stop, steps) = steps_of(calibration, class as i64, decide);
             intervals.push(stop, steps);
         }
         let thresholds = thresholds_of(&intervals);
@@ -56,12 +56,12 @@ impl EntryCuts {
 
     /// The action for a signal that is a number.
     #[inline]
-    pub fn action(&self, signal: f64, label: i64) -> i32 {
+    pub fn action(&self, signal: f64, prediction: i64) -> i32 {
         if let Some(found) = &self.thresholds {
-            return if signal >= found.least(label) { STOP } else { found.onward };
+            return if signal >= found.least(prediction) { STOP } else { found.onward };
         }
         let other = self.intervals.rows().saturating_sub(1);
-        let row = (label as usize).min(other);
+        let row = (prediction as usize).min(other);
         // An infinite signal must not meet the limit of a row that never stops.
         self.intervals.action(row, (-signal).max(f64::MIN))
     }
@@ -86,10 +86,10 @@ fn thresholds_of(intervals: &Intervals) -> Option<Thresholds> {
 }
 
 /// The step function for one class: limit up to which the negated signal stops, and `(limit, action)` beyond it.
-fn steps_of(sensor: &Sensor, class: i64, decide: &Intervals) -> (f64, Vec<(f64, i32)>) {
-    let logit = |x: f64| sensor.read(x, class);
+fn steps_of(calibration: &Calibration, class: i64, decide: &Intervals) -> (f64, Vec<(f64, i32)>) {
+    let logit = |x: f64| calibration.read(x, class);
     let action = |x: f64| decide.action(0, logit(x));
-    let knots: Vec<f64> = sensor.curve.points().map(|(x, _)| x).collect();
+    let knots: Vec<f64> = calibration.curve.points().map(|(x, _)| x).collect();
     let limits = decide.table().first().map_or_else(Vec::new, |row| {
         decide.steps(row).map(|(limit, _)| limit).chain([row.stop]).filter(|limit| limit.is_finite()).collect()
     });
@@ -129,9 +129,9 @@ mod tests {
     use super::*;
     use crate::rules::Curve;
 
-    fn sensor(x: &[f64], z: &[f64], class: Vec<[f64; 2]>) -> Sensor {
+    fn calibration(x: &[f64], z: &[f64], class: Vec<[f64; 2]>) -> Calibration {
         let curve = Curve::through(x, z).unwrap_or_else(|| panic!("not a curve"));
-        Sensor { curve, class, mean_loss: 0.5, missing_logit: 0.0 }
+        Calibration { curve, class, mean_loss: 0.5, missing_logit: 0.0 }
     }
 
     fn intervals(stop: f64, steps: &[(f64, i32)]) -> Intervals {
@@ -142,8 +142,11 @@ mod tests {
 
     #[test]
     fn agrees_with_calibrating_first() {
-        let wavy =
-            sensor(&[0.0, 0.2, 0.5, 0.8, 1.0], &[2.0, 3.0, -1.0, 0.5, -4.0], vec![[0.0, 1.0], [1.0, 0.5], [0.3, -1.0]]);
+        let wavy = calibration(
+            &[0.0, 0.2, 0.5, 0.8, 1.0],
+            &[2.0, 3.0, -1.0, 0.5, -4.0],
+            vec![[0.0, 1.0], [1.0, 0.5], [0.3, -1.0]],
+        );
         for decide in [
             intervals(-0.7, &[(f64::INFINITY, 1)]),
             intervals(-2.0, &[(0.2, 1), (1.5, 2), (f64::INFINITY, STOP)]),
@@ -151,13 +154,21 @@ mod tests {
             intervals(f64::INFINITY, &[]),
         ] {
             let cuts = EntryCuts::new(&wavy, &decide);
-            for label in [-5, 0, 1, 2, 3, 99] {
+            for prediction in [-5, 0, 1, 2, 3, 99] {
                 for i in -20..=1220 {
                     let x = f64::from(i) / 1000.0 + 1e-7;
-                    assert_eq!(cuts.action(x, label), decide.action(0, wavy.read(x, label)), "at {x}, label {label}");
+                    assert_eq!(
+                        cuts.action(x, prediction),
+                        decide.action(0, wavy.read(x, prediction)),
+                        "at {x}, prediction {prediction}"
+                    );
                 }
                 for x in [f64::INFINITY, f64::NEG_INFINITY, 1e308, -1e308] {
-                    assert_eq!(cuts.action(x, label), decide.action(0, wavy.read(x, label)), "at {x}, label {label}");
+                    assert_eq!(
+                        cuts.action(x, prediction),
+                        decide.action(0, wavy.read(x, prediction)),
+                        "at {x}, prediction {prediction}"
+                    );
                 }
             }
         }
@@ -165,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_falling_curve_gives_one_threshold() {
-        let falling = sensor(&[0.0, 0.5, 1.0], &[2.0, 0.0, -2.0], Vec::new());
+        let falling = calibration(&[0.0, 0.5, 1.0], &[2.0, 0.0, -2.0], Vec::new());
         let cuts = EntryCuts::new(&falling, &intervals(-1.0, &[(f64::INFINITY, 1)]));
         let found = cuts.thresholds().map(|found| (found.least(0), found.least(-3), found.onward));
         assert_eq!(found, Some((0.75, 0.75, 1)));

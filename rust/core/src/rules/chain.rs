@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FlatState, Rule, stage_number};
+use super::{Progress, Rule, stage_number};
 use crate::plan::ChainPlan;
 use crate::price::Price;
 
@@ -35,7 +35,7 @@ impl StateReader {
 
 /// The compiled plan of a solved chain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TableRule {
+pub struct ChainRule {
     /// From signals to states.
     pub reader: StateReader,
     /// Whether an earlier answer may be returned.
@@ -52,7 +52,7 @@ pub struct TableRule {
     pub plan: ChainPlan,
 }
 
-impl TableRule {
+impl ChainRule {
     fn row(&self, stage: usize, signal: f64) -> usize {
         let from = self.plan.offset.get(stage).copied().unwrap_or(0) as usize;
         let to = self.plan.offset.get(stage + 1).copied().unwrap_or(0) as usize;
@@ -96,15 +96,15 @@ impl TableRule {
     }
 }
 
-impl Rule for TableRule {
+impl Rule for ChainRule {
     type Memory = ();
 
-    fn begin(&self) -> (FlatState, ()) {
-        (FlatState::new(self.plan.start, self.default_loss), ())
+    fn begin(&self) -> (Progress, ()) {
+        (Progress::new(self.plan.start, self.default_loss), ())
     }
 
     #[inline]
-    fn step(&self, state: &mut FlatState, (): &mut (), signal: f64, _label: i64, price: &Price) {
+    fn step(&self, state: &mut Progress, (): &mut (), signal: f64, _prediction: i64, price: &Price) {
         let stage = state.pay_from(price);
         let row = self.row(stage, signal);
         let loss = self.loss.get(row).copied().unwrap_or(f64::INFINITY);
@@ -117,10 +117,12 @@ impl Rule for TableRule {
         state.next = self.plan.intervals.action(row, state.best) as u16;
     }
 
-    fn expected_loss(&self, flat: &FlatState, (): &()) -> f64 {
-        match stage_number(flat.answer) {
-            Some(held) if flat.best == f64::INFINITY => self.prior.get(held).map_or(f64::INFINITY, |r| r * self.unit),
-            _ => flat.best * self.unit,
+    fn expected_loss(&self, progress: &Progress, (): &()) -> f64 {
+        match stage_number(progress.answer) {
+            Some(held) if progress.best == f64::INFINITY => {
+                self.prior.get(held).map_or(f64::INFINITY, |r| r * self.unit)
+            }
+            _ => progress.best * self.unit,
         }
     }
 }

@@ -3,66 +3,68 @@
 use rayon::prelude::*;
 
 use super::logistic::{self, Design, Prior};
-use crate::rules::{Line, NO_LABEL, Witness};
+use crate::rules::{Evidence, Line, NO_PREDICTION};
 
-/// Calibrated logits and losses of the rows that weights are fitted on.
-pub struct Evidence {
+/// Calibrated logits and losses of the rows that objective are fitted on.
+pub struct Sample {
     /// `logit[v][row]`, every entry finite.
     pub logit: Vec<Vec<f64>>,
     /// `is_known[v][row]`: whether there was a signal.
     pub is_known: Vec<Vec<bool>>,
     /// `target[v][row]`: loss in [0, 1].
     pub target: Vec<Vec<f64>>,
-    /// `label[v][row]`, if there are any.
-    pub label: Option<Vec<Vec<i64>>>,
+    /// `prediction[v][row]`, if there are any.
+    pub prediction: Option<Vec<Vec<i64>>>,
     /// Weight of each row.
     pub weight: Vec<f64>,
 }
 
-impl Evidence {
+impl Sample {
     /// Whether stages `i` and `j` are known to give the same answer.
     fn agrees(&self, row: usize, i: usize, j: usize) -> bool {
         self.is_known[i][row]
             && self.is_known[j][row]
-            && self.label.as_ref().is_some_and(|label| label[i][row] == label[j][row] && label[i][row] != NO_LABEL)
+            && self.prediction.as_ref().is_some_and(|prediction| {
+                prediction[i][row] == prediction[j][row] && prediction[i][row] != NO_PREDICTION
+            })
     }
 }
 
-/// What the members, ascending, say about each other: `witness[j * m + i]`, member i about member j. Every coefficient
+/// What the members, ascending, say about each other: `evidence[j * m + i]`, member i about member j. Every coefficient
 /// is pulled by `ridge` towards "believe each stage as calibrated".
 ///
 /// O(rows · m³) time for m members.
-pub fn witnesses(evidence: &Evidence, members: &[u16], ridge: f64) -> Vec<Witness> {
+pub fn evidences(sample: &Sample, members: &[u16], ridge: f64) -> Vec<Evidence> {
     if members.len() == 1 {
         return vec![[Line { offset: 0.0, slope: 1.0 }; 3]];
     }
-    (0..members.len()).into_par_iter().flat_map_iter(|j| witnesses_of(evidence, members, j, ridge)).collect()
+    (0..members.len()).into_par_iter().flat_map_iter(|j| evidence_of(sample, members, j, ridge)).collect()
 }
 
 /// Logistic regression of member `j`'s loss on its own logit and, for each other member, its logit, whether the two
-/// labels are equal, and their product.
-fn witnesses_of(evidence: &Evidence, members: &[u16], j: usize, ridge: f64) -> Vec<Witness> {
+/// predictions are equal, and their product.
+fn evidence_of(sample: &Sample, members: &[u16], j: usize, ridge: f64) -> Vec<Evidence> {
     let others: Vec<usize> = (0..members.len()).filter(|i| *i != j).collect();
     let own = usize::from(members[j]);
-    let per_other = if evidence.label.is_some() { 3 } else { 1 };
+    let per_other = if sample.prediction.is_some() { 3 } else { 1 };
     let d = 2 + per_other * others.len();
-    let mut rows: Vec<usize> = (0..evidence.weight.len()).filter(|row| evidence.is_known[own][*row]).collect();
+    let mut rows: Vec<usize> = (0..sample.weight.len()).filter(|row| sample.is_known[own][*row]).collect();
     if rows.is_empty() {
-        rows = (0..evidence.weight.len()).collect();
+        rows = (0..sample.weight.len()).collect();
     }
     let mut features = vec![0.0; rows.len() * d];
     for (row, x) in rows.iter().zip(features.chunks_exact_mut(d)) {
         x[0] = 1.0;
-        x[1] = evidence.logit[own][*row];
+        x[1] = sample.logit[own][*row];
     }
     let mut share = vec![0.0; members.len()];
     for (at, i) in others.iter().enumerate() {
         let other = usize::from(members[*i]);
-        let column = &evidence.logit[other];
+        let column = &sample.logit[other];
         let mut agreeing = 0_usize;
         for (row, x) in rows.iter().zip(features.chunks_exact_mut(d)) {
             let cell = &mut x[2 + at * per_other..];
-            if per_other == 3 && evidence.agrees(*row, other, own) {
+            if per_other == 3 && sample.agrees(*row, other, own) {
                 agreeing += 1;
                 cell[1] = 1.0;
                 cell[2] = column[*row];
@@ -72,13 +74,13 @@ fn witnesses_of(evidence: &Evidence, members: &[u16], j: usize, ridge: f64) -> V
         }
         share[*i] = agreeing as f64 / rows.len().max(1) as f64;
     }
-    let target: Vec<f64> = rows.iter().map(|row| evidence.target[own][*row]).collect();
-    let weight: Vec<f64> = rows.iter().map(|row| evidence.weight[*row]).collect();
+    let target: Vec<f64> = rows.iter().map(|row| sample.target[own][*row]).collect();
+    let weight: Vec<f64> = rows.iter().map(|row| sample.weight[*row]).collect();
     let mut centre = vec![0.0; d];
     centre[1] = 1.0;
     let design = Design { features: &features, target: &target, weight: &weight, offset: None };
     let t = logistic::fit(&design, &Prior { centre: &centre, penalty: &logistic::ridge(d, ridge) });
-    let mut witnesses = vec![Witness::default(); members.len()];
+    let mut evidences = vec![Evidence::default(); members.len()];
     for (t, i) in t[2..].chunks_exact(per_other).zip(&others) {
         let differ = Line { offset: 0.0, slope: t[0] };
         let (equal, share) = match t {
@@ -87,8 +89,8 @@ fn witnesses_of(evidence: &Evidence, members: &[u16], j: usize, ridge: f64) -> V
         };
         let mix = |a: f64, b: f64| a + share * (b - a);
         let unknown = Line { offset: mix(differ.offset, equal.offset), slope: mix(differ.slope, equal.slope) };
-        witnesses[*i] = [differ, equal, unknown];
+        evidences[*i] = [differ, equal, unknown];
     }
-    witnesses[j] = [Line { offset: t[0], slope: t[1] }; 3];
-    witnesses
+    evidences[j] = [Line { offset: t[0], slope: t[1] }; 3];
+    evidences
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::policy::{Facts, Policy};
-use crate::rules::{MixedRule, Part, Rules};
+use crate::rules::{Component, MixtureRule, Rules};
 
 /// A policy that follows `first` on about `share` of the requests and `second` on the others, by a coin with the given
 /// seed that is tossed on the first report. It is described as `first` is, by `value` and `provenance` of its own.
@@ -10,7 +10,7 @@ use crate::rules::{MixedRule, Part, Rules};
 /// # Errors
 /// [`Error::Invalid`] for a share outside [0, 1], for policies of trees, graphs or mixtures, and for policies that
 /// differ in stages, prices or the stage that they begin with.
-pub fn mix(
+pub fn mixture(
     first: &Policy,
     second: &Policy,
     share: f64,
@@ -22,7 +22,7 @@ pub fn mix(
         return Err(Error::invalid("`second` must have the stages and prices of `first`"));
     }
     let part = |name: &str, policy: &Policy| {
-        Part::new(policy.rules()).ok_or_else(|| {
+        Component::new(policy.rules()).ok_or_else(|| {
             Error::invalid(format!("`{name}` must be a policy of a line or of beliefs, got {}", policy.facts().graph))
         })
     };
@@ -38,6 +38,6 @@ pub fn mix(
         provenance,
         report: one.report.clone(),
     };
-    let rules = Rules::Mixed(MixedRule { seed, share, parts });
+    let rules = Rules::Mixture(MixtureRule { seed, share, parts });
     Policy::new(first.stages().to_vec(), first.price().clone(), rules, facts)
 }

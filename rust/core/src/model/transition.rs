@@ -4,7 +4,9 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::model::ROW_SUM_TOLERANCE;
+
+/// Largest deviation of a row sum from 1 that is taken for rounding.
+pub const ROW_SUM_TOLERANCE: f64 = 1e-8;
 
 /// P(state of a stage | state of its parent), rows summing to 1.
 #[derive(Clone, Debug)]

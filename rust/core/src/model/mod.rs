@@ -5,11 +5,11 @@
 
 use ndarray::Array2;
 
-use crate::error::{Error, Result};
-use crate::transition::Transition;
+mod transition;
 
-/// Largest deviation of a row sum from 1 that is taken for rounding.
-pub const ROW_SUM_TOLERANCE: f64 = 1e-8;
+pub use transition::{Csr, ROW_SUM_TOLERANCE, Transition};
+
+use crate::error::{Error, Result};
 
 /// Which stage may be next.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,33 +2,33 @@
 
 use crate::error::{Error, Result};
 use crate::policy::Policy;
-use crate::rules::{FlatState, MixedMemory, NO_LABEL, OpenStages, Rule, Rules, SLOTS, Seen, stage_number};
+use crate::rules::{MixtureMemory, NO_PREDICTION, OpenStages, Progress, Reading, Rule, Rules, SLOTS, stage_number};
 
-/// What any rule remembers of a request besides the flat state.
+/// What any rule remembers of a request besides the progress state.
 #[derive(Clone, Debug)]
 enum Memory {
     /// Nothing: tables, thresholds, patience.
     None,
     /// What each stage said: beliefs.
-    Seen([Seen; SLOTS]),
+    Reading([Reading; SLOTS]),
     /// Which stages are open: trees.
     Open(OpenStages),
     /// Which rule it follows, and what that remembers: mixtures.
-    Mixed(MixedMemory),
+    Mixture(MixtureMemory),
 }
 
 /// What a request carries under any rule.
 #[derive(Clone, Debug)]
 pub struct AnyState {
-    flat: FlatState,
+    progress: Progress,
     memory: Memory,
 }
 
 impl AnyState {
     /// The part that all rules share.
     #[inline]
-    pub fn flat(&self) -> &FlatState {
-        &self.flat
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 }
 
@@ -36,23 +36,23 @@ impl Policy {
     /// The state before any stage has run.
     #[inline]
     pub fn begin(&self) -> AnyState {
-        let plain = |flat| AnyState { flat, memory: Memory::None };
+        let plain = |progress| AnyState { progress, memory: Memory::None };
         match self.rules() {
             Rules::Belief(rule) => {
-                let (flat, seen) = rule.begin();
-                AnyState { flat, memory: Memory::Seen(seen) }
+                let (progress, seen) = rule.begin();
+                AnyState { progress, memory: Memory::Reading(seen) }
             }
-            Rules::Table(rule) => plain(rule.begin().0),
+            Rules::Chain(rule) => plain(rule.begin().0),
             Rules::Threshold(rule) => plain(rule.begin().0),
             Rules::Patience(rule) => plain(rule.begin().0),
             Rules::Dag(rule) => plain(rule.begin().0),
             Rules::Tree(rule) => {
-                let (flat, open) = rule.begin();
-                AnyState { flat, memory: Memory::Open(open) }
+                let (progress, open) = rule.begin();
+                AnyState { progress, memory: Memory::Open(open) }
             }
-            Rules::Mixed(rule) => {
-                let (flat, mixed) = rule.begin();
-                AnyState { flat, memory: Memory::Mixed(mixed) }
+            Rules::Mixture(rule) => {
+                let (progress, mixed) = rule.begin();
+                AnyState { progress, memory: Memory::Mixture(mixed) }
             }
         }
     }
@@ -62,7 +62,7 @@ impl Policy {
     pub fn begin_again(&self, state: &mut AnyState) {
         match (self.rules(), &state.memory) {
             // What an earlier request saw is overwritten before it is read.
-            (Rules::Belief(rule), Memory::Seen(_)) => state.flat = rule.begin().0,
+            (Rules::Belief(rule), Memory::Reading(_)) => state.progress = rule.begin().0,
             _ => *state = self.begin(),
         }
     }
@@ -70,19 +70,21 @@ impl Policy {
     /// One signal; does nothing when nothing is waiting. `state` must come from this policy's [`Policy::begin`].
     #[expect(clippy::inline_always, reason = "one hot caller; the call itself is a tenth of the work")]
     #[inline(always)]
-    pub fn advance(&self, state: &mut AnyState, signal: f64, label: i64) {
-        let AnyState { flat, memory } = state;
-        if !flat.is_waiting() {
+    pub fn advance(&self, state: &mut AnyState, signal: f64, prediction: i64) {
+        let AnyState { progress, memory } = state;
+        if !progress.is_waiting() {
             return;
         }
         match (self.rules(), memory) {
-            (Rules::Belief(rule), Memory::Seen(seen)) => rule.step(flat, seen, signal, label, self.price()),
-            (Rules::Table(rule), _) => rule.step(flat, &mut (), signal, label, self.price()),
-            (Rules::Threshold(rule), _) => rule.step(flat, &mut (), signal, label, self.price()),
-            (Rules::Patience(rule), _) => rule.step(flat, &mut (), signal, label, self.price()),
-            (Rules::Dag(rule), _) => rule.step(flat, &mut (), signal, label, self.price()),
-            (Rules::Tree(rule), Memory::Open(open)) => rule.step(flat, open, signal, label, self.price()),
-            (Rules::Mixed(rule), Memory::Mixed(mixed)) => rule.step(flat, mixed, signal, label, self.price()),
+            (Rules::Belief(rule), Memory::Reading(seen)) => rule.step(progress, seen, signal, prediction, self.price()),
+            (Rules::Chain(rule), _) => rule.step(progress, &mut (), signal, prediction, self.price()),
+            (Rules::Threshold(rule), _) => rule.step(progress, &mut (), signal, prediction, self.price()),
+            (Rules::Patience(rule), _) => rule.step(progress, &mut (), signal, prediction, self.price()),
+            (Rules::Dag(rule), _) => rule.step(progress, &mut (), signal, prediction, self.price()),
+            (Rules::Tree(rule), Memory::Open(open)) => rule.step(progress, open, signal, prediction, self.price()),
+            (Rules::Mixture(rule), Memory::Mixture(mixed)) => {
+                rule.step(progress, mixed, signal, prediction, self.price());
+            }
             _ => {}
         }
     }
@@ -90,15 +92,15 @@ impl Policy {
     /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none. `state` must come
     /// from this policy's [`Policy::begin`].
     pub fn expected_loss(&self, state: &AnyState) -> f64 {
-        let AnyState { flat, memory } = state;
+        let AnyState { progress, memory } = state;
         match (self.rules(), memory) {
-            (Rules::Belief(rule), Memory::Seen(seen)) => rule.expected_loss(flat, seen),
-            (Rules::Table(rule), _) => rule.expected_loss(flat, &()),
-            (Rules::Threshold(rule), _) => rule.expected_loss(flat, &()),
-            (Rules::Patience(rule), _) => rule.expected_loss(flat, &()),
-            (Rules::Dag(rule), _) => rule.expected_loss(flat, &()),
-            (Rules::Tree(rule), Memory::Open(open)) => rule.expected_loss(flat, open),
-            (Rules::Mixed(rule), Memory::Mixed(mixed)) => rule.expected_loss(flat, mixed),
+            (Rules::Belief(rule), Memory::Reading(seen)) => rule.expected_loss(progress, seen),
+            (Rules::Chain(rule), _) => rule.expected_loss(progress, &()),
+            (Rules::Threshold(rule), _) => rule.expected_loss(progress, &()),
+            (Rules::Patience(rule), _) => rule.expected_loss(progress, &()),
+            (Rules::Dag(rule), _) => rule.expected_loss(progress, &()),
+            (Rules::Tree(rule), Memory::Open(open)) => rule.expected_loss(progress, open),
+            (Rules::Mixture(rule), Memory::Mixture(mixed)) => rule.expected_loss(progress, mixed),
             _ => f64::INFINITY,
         }
     }
@@ -138,18 +140,18 @@ impl Run<'_> {
     /// The stage to run now; `None` once the request is decided.
     #[inline]
     pub fn next(&self) -> Option<usize> {
-        stage_number(self.state.flat().next)
+        stage_number(self.state.progress().next)
     }
 
     /// The stage whose answer is the best in hand; `None` while there is none.
     #[inline]
     pub fn answer(&self) -> Option<usize> {
-        stage_number(self.state.flat().answer)
+        stage_number(self.state.progress().answer)
     }
 
     /// Summed cost of the stages run.
     pub fn cost(&self) -> f64 {
-        self.state.flat().cost
+        self.state.progress().cost
     }
 
     /// Expected loss of the answer in hand; infinite while there is none.
@@ -168,11 +170,11 @@ impl Run<'_> {
     /// # Errors
     /// [`Error::Stopped`] if the request is decided already.
     #[inline]
-    pub fn observe(&mut self, signal: f64, label: Option<i64>) -> Result<Option<usize>> {
-        if !self.state.flat().is_waiting() {
+    pub fn observe(&mut self, signal: f64, prediction: Option<i64>) -> Result<Option<usize>> {
+        if !self.state.progress().is_waiting() {
             return Err(Error::Stopped);
         }
-        self.policy.advance(&mut self.state, signal, label.unwrap_or(NO_LABEL));
+        self.policy.advance(&mut self.state, signal, prediction.unwrap_or(NO_PREDICTION));
         Ok(self.next())
     }
 }

@@ -1,13 +1,13 @@
-//! Rules of thumb, tuned on a trace: what the engine has to beat. All answer with the last stage.
+//! Rules of heuristics, tuned on a trace: what the engine has to beat. All answer with the last stage.
 
 use rayon::prelude::*;
 
 use super::calibrate::quantiles;
 use super::cut;
-use super::trace::{Kind, Trace, Weights};
 use crate::error::{Error, Result};
 use crate::plan::STOP;
-use crate::rules::{NO_LABEL, PatienceRule, Rules, ThresholdRule};
+use crate::rules::{NO_PREDICTION, PatienceRule, Rules, ThresholdRule};
+use crate::trace::{Kind, Objective, Trace};
 
 /// Candidate values of a threshold that all stages share.
 const CUTS: usize = 80;
@@ -18,9 +18,9 @@ fn line(stages: usize) -> Vec<i32> {
 }
 
 /// One stage for every request: for exits the best prefix, for models the best one alone.
-pub fn fixed(trace: &Trace, weights: Weights) -> Rules {
+pub fn fixed(trace: &Trace, objective: Objective) -> Rules {
     let mean = trace.mean_loss();
-    let total = |v: usize| weights.loss * mean[v] + weights.cost * trace.jump_cost(None, v);
+    let total = |v: usize| objective.loss * mean[v] + objective.cost * trace.jump_cost(None, v);
     let best = (0..trace.stages()).min_by(|a, b| total(*a).total_cmp(&total(*b))).unwrap_or(0);
     let mut successor = line(trace.stages());
     successor[best] = STOP;
@@ -29,29 +29,29 @@ pub fn fixed(trace: &Trace, weights: Weights) -> Rules {
 }
 
 /// One confidence threshold for all stages.
-pub fn shared_threshold(trace: &Trace, weights: Weights) -> Rules {
+pub fn shared_threshold(trace: &Trace, objective: Objective) -> Rules {
     let k = trace.stages();
     let pooled: Vec<f64> = trace.signal.iter().flatten().copied().filter(|x| !x.is_nan()).collect();
     let mut candidates = quantiles(&pooled, CUTS);
     candidates.push(f64::INFINITY);
     let exit = |row: usize, t: f64| (0..k - 1).find(|v| trace.signal[*v][row] >= t).unwrap_or(k - 1);
-    let totals: Vec<f64> = candidates.par_iter().map(|t| mean_over(trace, weights, |row| exit(row, *t))).collect();
+    let totals: Vec<f64> = candidates.par_iter().map(|t| mean_over(trace, objective, |row| exit(row, *t))).collect();
     let best = (0..candidates.len()).min_by(|a, b| totals[*a].total_cmp(&totals[*b])).unwrap_or(0);
     let threshold = vec![candidates[best]; k];
     Rules::Threshold(ThresholdRule { entry: 0, threshold, successor: line(k), prior: trace.mean_loss() })
 }
 
 /// One confidence threshold per stage, by backward induction.
-pub fn stage_thresholds(trace: &Trace, weights: Weights) -> Rules {
+pub fn stage_thresholds(trace: &Trace, objective: Objective) -> Rules {
     let k = trace.stages();
     let mut threshold = vec![f64::INFINITY; k];
-    let weighted = |v: usize| trace.loss[v].iter().map(|r| weights.loss * r).collect::<Vec<f64>>();
+    let weighted = |v: usize| trace.loss[v].iter().map(|r| objective.loss * r).collect::<Vec<f64>>();
     let counted = |totals: &[f64]| totals.iter().zip(&trace.weight).map(|(total, w)| w * total).collect::<Vec<f64>>();
     let mut ahead = weighted(k - 1);
     for v in (0..k - 1).rev() {
         let doubt: Vec<f64> = trace.signal[v].iter().map(|x| if x.is_nan() { f64::MAX } else { -x }).collect();
         let stop = weighted(v);
-        let go: Vec<f64> = ahead.iter().map(|ahead| weights.cost * trace.cost[v + 1] + ahead).collect();
+        let go: Vec<f64> = ahead.iter().map(|ahead| objective.cost * trace.cost[v + 1] + ahead).collect();
         let limit = cut::threshold(&doubt, &counted(&stop), &counted(&go));
         threshold[v] = -limit;
         ahead = (0..stop.len()).map(|row| if trace.signal[v][row] >= -limit { stop[row] } else { go[row] }).collect();
@@ -59,35 +59,35 @@ pub fn stage_thresholds(trace: &Trace, weights: Weights) -> Rules {
     Rules::Threshold(ThresholdRule { entry: 0, threshold, successor: line(k), prior: trace.mean_loss() })
 }
 
-/// Stop once the label has repeated often enough.
-pub fn patience(trace: &Trace, weights: Weights) -> Result<Rules> {
+/// Stop once the prediction has repeated often enough.
+pub fn patience(trace: &Trace, objective: Objective) -> Result<Rules> {
     let k = trace.stages();
-    let Some(label) = &trace.label else {
+    let Some(prediction) = &trace.prediction else {
         return Err(Error::invalid("`trace` must have `prediction` for patience, got none"));
     };
     let exit = |row: usize, patience: usize| {
         let mut streak = 0;
         (1..k)
             .find(|v| {
-                let here = label[*v][row];
-                streak = if here == label[v - 1][row] && here != NO_LABEL { streak + 1 } else { 0 };
+                let here = prediction[*v][row];
+                streak = if here == prediction[v - 1][row] && here != NO_PREDICTION { streak + 1 } else { 0 };
                 streak >= patience
             })
             .unwrap_or(k - 1)
     };
     let totals: Vec<f64> =
-        (1..=k).into_par_iter().map(|patience| mean_over(trace, weights, |row| exit(row, patience))).collect();
+        (1..=k).into_par_iter().map(|patience| mean_over(trace, objective, |row| exit(row, patience))).collect();
     let best = (0..k).min_by(|a, b| totals[*a].total_cmp(&totals[*b])).unwrap_or(0) + 1;
     let patience = u16::try_from(best).unwrap_or(u16::MAX);
     Ok(Rules::Patience(PatienceRule { entry: 0, patience, successor: line(k), prior: trace.mean_loss() }))
 }
 
 /// Mean weighted total if each row leaves the line at stage `exit(row)` with that stage's answer.
-fn mean_over(trace: &Trace, weights: Weights, exit: impl Fn(usize) -> usize) -> f64 {
-    let prefix: Vec<f64> = (0..trace.stages()).map(|v| weights.cost * trace.cost[..=v].iter().sum::<f64>()).collect();
+fn mean_over(trace: &Trace, objective: Objective, exit: impl Fn(usize) -> usize) -> f64 {
+    let prefix: Vec<f64> = (0..trace.stages()).map(|v| objective.cost * trace.cost[..=v].iter().sum::<f64>()).collect();
     let total = |row: usize| {
         let v = exit(row);
-        trace.weight[row] * (weights.loss * trace.loss[v][row] + prefix[v])
+        trace.weight[row] * (objective.loss * trace.loss[v][row] + prefix[v])
     };
     (0..trace.rows()).map(total).sum::<f64>() / trace.rows() as f64
 }

@@ -1,6 +1,16 @@
 //! The compiled policy: immutable, shared freely between threads, decided from by [`crate::run`], [`crate::batch`]
 //! and [`crate::replay`].
 
+mod codec;
+mod describe;
+mod exact;
+mod mixture;
+
+pub use codec::SCHEMA;
+pub(crate) use exact::rules_of;
+pub use exact::{compile, verify};
+pub use mixture::mixture;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -99,11 +109,11 @@ impl Policy {
     /// Whether an earlier answer than the last may be returned.
     pub fn recall(&self) -> bool {
         match &self.rules {
-            Rules::Table(rule) => rule.recall,
+            Rules::Chain(rule) => rule.recall,
             Rules::Belief(rule) => rule.recall,
             Rules::Tree(_) | Rules::Dag(_) => true,
             Rules::Threshold(_) | Rules::Patience(_) => false,
-            Rules::Mixed(rule) => rule.recall(),
+            Rules::Mixture(rule) => rule.recall(),
         }
     }
 
@@ -122,13 +132,13 @@ impl Policy {
             return Some("the costs do not fit the stages");
         }
         let own = match &self.rules {
-            Rules::Table(rule) => rule.problem(k),
+            Rules::Chain(rule) => rule.problem(k),
             Rules::Belief(rule) => rule.problem(k),
             Rules::Tree(rule) => rule.problem(k),
             Rules::Threshold(rule) => rule.problem(k),
             Rules::Patience(rule) => rule.problem(k),
             Rules::Dag(rule) => rule.problem(k),
-            Rules::Mixed(rule) => rule.problem(k),
+            Rules::Mixture(rule) => rule.problem(k),
         };
         own.or_else(|| self.price.problem())
     }

@@ -1,10 +1,17 @@
 //! Posterior belief with recall (theory, section 4): calibrate, weigh all answers against each other, compare the
 //! best with the index.
 
+mod calibration;
+mod curve;
+mod entry;
+
+pub use calibration::{Calibration, LOGIT_LIMIT};
+pub use curve::{Curve, KNOTS};
+pub use entry::EntryCuts;
+
 use serde::{Deserialize, Serialize};
 
-use super::sensor::LOGIT_LIMIT;
-use super::{EntryCuts, FlatState, NO_LABEL, NO_STAGE, Rule, Sensor};
+use super::{NO_PREDICTION, NO_STAGE, Progress, Rule};
 use crate::plan::{Intervals, Row, STOP};
 use crate::price::Price;
 
@@ -13,21 +20,21 @@ pub const SLOTS: usize = 8;
 
 /// What one stage said.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Seen {
+pub struct Reading {
     /// Calibrated logit of its expected loss; infinite if its signal was not a number.
     pub logit: f64,
-    /// Its label.
-    pub label: i64,
+    /// Its prediction.
+    pub prediction: i64,
 }
 
-impl Seen {
+impl Reading {
     /// Nothing.
-    pub const NONE: Self = Self { logit: f64::INFINITY, label: NO_LABEL };
+    pub const NONE: Self = Self { logit: f64::INFINITY, prediction: NO_PREDICTION };
 
-    /// Whether it has both a signal and a label.
+    /// Whether it has both a signal and a prediction.
     #[inline]
     pub fn is_complete(&self) -> bool {
-        self.is_known() && self.label != NO_LABEL
+        self.is_known() && self.prediction != NO_PREDICTION
     }
 
     /// Whether its signal was a number.
@@ -46,8 +53,8 @@ pub struct Line {
     pub slope: f64,
 }
 
-/// What another answer says about one: a line in its logit for labels that differ, are equal, or are not known.
-pub type Witness = [Line; 3];
+/// What another answer says about one: a line in its logit for predictions that differ, are equal, or are not known.
+pub type Evidence = [Line; 3];
 
 /// A set of stages that have run: how to weigh their answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,17 +71,17 @@ pub struct Node {
     pub favoured: u16,
     /// The slot of each member; empty where that is 0, 1, ….
     pub places: Vec<u8>,
-    /// `witness[j * m + i]`: what member i says about member j; a member is a witness of itself.
-    pub witness: Vec<Witness>,
+    /// `evidence[j * m + i]`: what member i says about member j; a member is a evidence of itself.
+    pub evidence: Vec<Evidence>,
 }
 
 impl Node {
     /// What its members said, in their order.
     #[inline]
-    fn hand(&self, seen: &[Seen; SLOTS]) -> [Seen; SLOTS] {
+    fn hand(&self, seen: &[Reading; SLOTS]) -> [Reading; SLOTS] {
         let mut hand = *seen;
         for (hand, place) in hand.iter_mut().zip(&self.places) {
-            *hand = seen.get(usize::from(*place)).copied().unwrap_or(Seen::NONE);
+            *hand = seen.get(usize::from(*place)).copied().unwrap_or(Reading::NONE);
         }
         hand
     }
@@ -91,31 +98,31 @@ impl Node {
             && (self.places.is_empty() || self.places.len() == m)
             && self.places.iter().all(|place| usize::from(*place) < SLOTS)
             && self.price >= 0.0
-            && self.witness.len() == m * m
-            && self.witness.iter().flatten().map(|line| line.offset + line.slope).all(f64::is_finite)
+            && self.evidence.len() == m * m
+            && self.evidence.iter().flatten().map(|line| line.offset + line.slope).all(f64::is_finite)
     }
 }
 
-/// Posterior logit of a member with this label, not yet limited, where every signal and label is known.
+/// Posterior logit of a member with this prediction, not yet limited, where every signal and prediction is known.
 #[inline]
-fn posterior<const M: usize>(label: i64, witnesses: &[Witness; M], seen: &[Seen; M]) -> f64 {
+fn posterior<const M: usize>(prediction: i64, evidences: &[Evidence; M], seen: &[Reading; M]) -> f64 {
     let mut logit = 0.0;
-    for ([differ, equal, _], other) in witnesses.iter().zip(seen) {
-        let line = if label == other.label { equal } else { differ };
+    for ([differ, equal, _], other) in evidences.iter().zip(seen) {
+        let line = if prediction == other.prediction { equal } else { differ };
         logit += line.offset + line.slope * other.logit;
     }
     logit
 }
 
-/// The same where signals or labels may be missing: a stage without a signal agrees with nobody.
-fn posterior_of_some(own: &Seen, witnesses: &[Witness], seen: &[Seen], missing: impl Fn(usize) -> f64) -> f64 {
+/// The same where signals or predictions may be missing: a stage without a signal agrees with nobody.
+fn posterior_of_some(own: &Reading, evidences: &[Evidence], seen: &[Reading], missing: impl Fn(usize) -> f64) -> f64 {
     let mut logit = 0.0;
-    for (i, ([differ, equal, unknown], other)) in witnesses.iter().zip(seen).enumerate() {
+    for (i, ([differ, equal, unknown], other)) in evidences.iter().zip(seen).enumerate() {
         let line = if !own.is_known() || !other.is_known() {
             differ
-        } else if own.label == NO_LABEL || other.label == NO_LABEL {
+        } else if own.prediction == NO_PREDICTION || other.prediction == NO_PREDICTION {
             unknown
-        } else if own.label == other.label {
+        } else if own.prediction == other.prediction {
             equal
         } else {
             differ
@@ -135,7 +142,7 @@ pub struct BeliefRule {
     /// Losses are `scale · sigmoid(belief)`.
     pub scale: f64,
     /// Calibration, one per stage (k,).
-    pub sensor: Vec<Sensor>,
+    pub calibration: Vec<Calibration>,
     /// The sets of stages that a request can pass through; it begins at node 0.
     pub nodes: Vec<Node>,
     /// Stop or go to which node, one row per node, on the belief in hand.
@@ -148,16 +155,17 @@ pub struct BeliefRule {
 impl BeliefRule {
     /// Derives the decisions of node 0 on its raw signal.
     pub(crate) fn prepare(&mut self) {
-        let sensor = self.nodes.first().and_then(|node| self.sensor.get(usize::from(node.stage)));
-        self.entry = sensor.map_or_else(EntryCuts::default, |sensor| EntryCuts::new(sensor, &self.decide));
+        let calibration = self.nodes.first().and_then(|node| self.calibration.get(usize::from(node.stage)));
+        self.entry =
+            calibration.map_or_else(EntryCuts::default, |calibration| EntryCuts::new(calibration, &self.decide));
     }
 
     /// Books the first report of a request that it ends.
-    pub fn enter_first(&self, flat: &mut FlatState) {
+    pub fn enter_first(&self, progress: &mut Progress) {
         if let Some(node) = self.nodes.first() {
-            flat.pay(node.price);
-            flat.answer = node.stage;
-            flat.next = NO_STAGE;
+            progress.pay(node.price);
+            progress.answer = node.stage;
+            progress.next = NO_STAGE;
         }
     }
 
@@ -169,50 +177,50 @@ impl BeliefRule {
 
     /// What follows the first report.
     #[inline]
-    pub fn first_action(&self, signal: f64, label: i64) -> i32 {
+    pub fn first_action(&self, signal: f64, prediction: i64) -> i32 {
         if signal.is_nan() {
             let stage = self.nodes.first().map_or(0, |node| node.stage);
             self.decide.action(0, self.missing(stage))
         } else {
-            self.entry.action(signal, label)
+            self.entry.action(signal, prediction)
         }
     }
 
-    /// The logit after the first report alone, of which `best` and `memo` hold the raw signal and the label; `None`
+    /// The logit after the first report alone, of which `best` and `memo` hold the raw signal and the prediction; `None`
     /// where the signal was not a number.
     #[expect(clippy::inline_always, reason = "one hot caller; the call itself is a tenth of the work")]
     #[inline(always)]
-    fn first_logit(&self, flat: &FlatState) -> Option<f64> {
-        let sensor = self.sensor.get(usize::from(flat.answer))?;
-        Some(sensor.read(flat.best, flat.memo)).filter(|logit| *logit < f64::INFINITY)
+    fn first_logit(&self, progress: &Progress) -> Option<f64> {
+        let calibration = self.calibration.get(usize::from(progress.answer))?;
+        Some(calibration.read(progress.best, progress.memo)).filter(|logit| *logit < f64::INFINITY)
     }
 
     /// Works out the first report, which the second is about to join.
     #[inline]
-    fn catch_up(&self, flat: &mut FlatState, seen: &mut [Seen; SLOTS]) {
+    fn catch_up(&self, progress: &mut Progress, seen: &mut [Reading; SLOTS]) {
         let [first, ..] = seen;
-        *first = Seen { logit: self.first_logit(flat).unwrap_or(f64::INFINITY), label: flat.memo };
-        flat.memo = i64::from(!first.is_complete());
+        *first = Reading { logit: self.first_logit(progress).unwrap_or(f64::INFINITY), prediction: progress.memo };
+        progress.memo = i64::from(!first.is_complete());
     }
 
     /// The node that a request is about to enter.
     #[inline]
-    pub fn node(&self, flat: &FlatState) -> Option<&Node> {
-        self.nodes.get(usize::from(flat.mark))
+    pub fn node(&self, progress: &Progress) -> Option<&Node> {
+        self.nodes.get(usize::from(progress.mark))
     }
 
     /// The stage of `node` reports: remember and weigh, without deciding.
     #[inline]
-    fn report(&self, node: &Node, flat: &mut FlatState, seen: &mut [Seen; SLOTS], signal: f64, label: i64) {
-        let sensor = self.sensor.get(usize::from(node.stage));
-        let logit = sensor.map_or(f64::INFINITY, |sensor| sensor.read(signal, label));
-        let report = Seen { logit, label };
+    fn report(&self, node: &Node, progress: &mut Progress, seen: &mut [Reading; SLOTS], signal: f64, prediction: i64) {
+        let calibration = self.calibration.get(usize::from(node.stage));
+        let logit = calibration.map_or(f64::INFINITY, |calibration| calibration.read(signal, prediction));
+        let report = Reading { logit, prediction };
         if let Some(slot) = seen.get_mut(usize::from(node.slot)) {
             *slot = report;
         }
-        flat.memo += i64::from(!report.is_complete());
-        let is_complete = flat.memo == 0;
-        (flat.best, flat.answer) = if node.places.is_empty() {
+        progress.memo += i64::from(!report.is_complete());
+        let is_complete = progress.memo == 0;
+        (progress.best, progress.answer) = if node.places.is_empty() {
             self.believe(node, seen, is_complete)
         } else {
             self.believe(node, &node.hand(seen), is_complete)
@@ -223,7 +231,7 @@ impl BeliefRule {
     /// `is_complete` whether nothing is missing in it.
     #[expect(clippy::inline_always, reason = "one hot caller; the call itself is a tenth of the work")]
     #[inline(always)]
-    pub fn believe(&self, node: &Node, hand: &[Seen; SLOTS], is_complete: bool) -> (f64, u16) {
+    pub fn believe(&self, node: &Node, hand: &[Reading; SLOTS], is_complete: bool) -> (f64, u16) {
         let [first, ..] = hand;
         if node.members.len() == 1 {
             (if first.is_known() { first.logit } else { self.missing(node.stage) }, node.stage)
@@ -238,7 +246,7 @@ impl BeliefRule {
     /// `hand` is what each member said.
     #[expect(clippy::inline_always, reason = "one hot caller; the call itself is a tenth of the work")]
     #[inline(always)]
-    fn weigh(&self, node: &Node, hand: &[Seen; SLOTS]) -> (f64, u16) {
+    fn weigh(&self, node: &Node, hand: &[Reading; SLOTS]) -> (f64, u16) {
         // One copy of the loops per number of members, so that they are unrolled.
         match node.members.len() {
             2 => self.weigh_members::<2>(node, hand),
@@ -252,20 +260,20 @@ impl BeliefRule {
     }
 
     #[inline]
-    fn weigh_members<const M: usize>(&self, node: &Node, hand: &[Seen; SLOTS]) -> (f64, u16) {
-        let rows = node.witness.as_chunks::<M>().0.first_chunk::<M>();
+    fn weigh_members<const M: usize>(&self, node: &Node, hand: &[Reading; SLOTS]) -> (f64, u16) {
+        let rows = node.evidence.as_chunks::<M>().0.first_chunk::<M>();
         let (Some(hand), Some(stages), Some(rows)) = (hand.first_chunk::<M>(), node.members.first_chunk::<M>(), rows)
         else {
             return (f64::INFINITY, NO_STAGE);
         };
         let mut best = (f64::INFINITY, node.stage);
         let mut least = f64::INFINITY;
-        for ((stage, own), witnesses) in stages.iter().zip(hand).zip(rows) {
+        for ((stage, own), evidences) in stages.iter().zip(hand).zip(rows) {
             let is_last = *stage == node.stage;
             if !self.recall && !is_last {
                 continue;
             }
-            let logit = posterior(own.label, witnesses, hand);
+            let logit = posterior(own.prediction, evidences, hand);
             let rank = logit - if *stage == node.favoured { self.margin } else { 0.0 };
             if rank < least {
                 least = rank;
@@ -275,13 +283,13 @@ impl BeliefRule {
         (best.0.clamp(-LOGIT_LIMIT, LOGIT_LIMIT), best.1)
     }
 
-    /// The same where signals or labels are missing: a stage without a signal answers only if no member has one.
+    /// The same where signals or predictions are missing: a stage without a signal answers only if no member has one.
     #[cold]
-    fn weigh_some(&self, node: &Node, hand: &[Seen; SLOTS]) -> (f64, u16) {
+    fn weigh_some(&self, node: &Node, hand: &[Reading; SLOTS]) -> (f64, u16) {
         let m = node.members.len();
         let hand = hand.get(..m).unwrap_or_default();
         let missing = |i: usize| node.members.get(i).map_or(0.0, |stage| self.missing(*stage));
-        let is_dark = !hand.iter().any(Seen::is_known);
+        let is_dark = !hand.iter().any(Reading::is_known);
         let candidates = || node.members.iter().zip(hand).filter(|(_, own)| is_dark || own.is_known());
         let is_last_one = |stage: u16| {
             let is_candidate = candidates().any(|(stage, _)| *stage == node.stage);
@@ -290,9 +298,9 @@ impl BeliefRule {
         };
         let mut best = (f64::INFINITY, NO_STAGE);
         let mut least = f64::INFINITY;
-        for ((stage, own), witnesses) in node.members.iter().zip(hand).zip(node.witness.chunks_exact(m)) {
+        for ((stage, own), evidences) in node.members.iter().zip(hand).zip(node.evidence.chunks_exact(m)) {
             if (is_dark || own.is_known()) && (self.recall || is_last_one(*stage)) {
-                let logit = posterior_of_some(own, witnesses, hand, missing);
+                let logit = posterior_of_some(own, evidences, hand, missing);
                 let rank = logit - if *stage == node.favoured { self.margin } else { 0.0 };
                 if rank < least {
                     least = rank;
@@ -305,13 +313,13 @@ impl BeliefRule {
 
     /// The logit that an unknown signal of `stage` counts as.
     fn missing(&self, stage: u16) -> f64 {
-        self.sensor.get(usize::from(stage)).map_or(0.0, |sensor| sensor.missing_logit)
+        self.calibration.get(usize::from(stage)).map_or(0.0, |calibration| calibration.missing_logit)
     }
 
     /// Why this rule could not be executed, if so.
     pub fn problem(&self, stages: usize) -> Option<&'static str> {
-        if self.sensor.len() != stages
-            || !self.sensor.iter().all(Sensor::is_valid)
+        if self.calibration.len() != stages
+            || !self.calibration.iter().all(Calibration::is_valid)
             || !self.scale.is_finite()
             || !self.margin.is_finite()
         {
@@ -345,49 +353,49 @@ impl BeliefRule {
 
 impl Rule for BeliefRule {
     /// By slot of the node.
-    type Memory = [Seen; SLOTS];
+    type Memory = [Reading; SLOTS];
 
     #[inline]
-    fn begin(&self) -> (FlatState, [Seen; SLOTS]) {
+    fn begin(&self) -> (Progress, [Reading; SLOTS]) {
         let first = self.nodes.first().map_or(STOP, |node| i32::from(node.stage));
-        (FlatState::new(first, f64::INFINITY), [Seen::NONE; SLOTS])
+        (Progress::new(first, f64::INFINITY), [Reading::NONE; SLOTS])
     }
 
     #[inline]
-    fn step(&self, flat: &mut FlatState, seen: &mut [Seen; SLOTS], signal: f64, label: i64, _price: &Price) {
-        let Some(node) = self.node(flat) else { return };
+    fn step(&self, progress: &mut Progress, seen: &mut [Reading; SLOTS], signal: f64, prediction: i64, _price: &Price) {
+        let Some(node) = self.node(progress) else { return };
         let is_first = node.members.len() == 1;
         if node.members.len() == 2 {
-            self.catch_up(flat, seen);
+            self.catch_up(progress, seen);
         }
-        flat.pay(node.price);
+        progress.pay(node.price);
         let child = if is_first {
             // Most requests end here: what the signal means is worked out only if it is asked for.
-            (flat.best, flat.memo, flat.answer) = (signal, label, node.stage);
-            self.first_action(signal, label)
+            (progress.best, progress.memo, progress.answer) = (signal, prediction, node.stage);
+            self.first_action(signal, prediction)
         } else {
-            self.report(node, flat, seen, signal, label);
-            self.decide.action(usize::from(flat.mark), flat.best)
+            self.report(node, progress, seen, signal, prediction);
+            self.decide.action(usize::from(progress.mark), progress.best)
         } as u16;
-        flat.next = NO_STAGE;
+        progress.next = NO_STAGE;
         if let Some(node) = self.nodes.get(usize::from(child)) {
-            flat.mark = child;
-            flat.next = node.stage;
+            progress.mark = child;
+            progress.next = node.stage;
         }
     }
 
     #[inline]
-    fn ends_at_once(&self, signal: f64, label: i64) -> bool {
-        self.first_action(signal, label) == STOP
+    fn ends_at_once(&self, signal: f64, prediction: i64) -> bool {
+        self.first_action(signal, prediction) == STOP
     }
 
-    fn expected_loss(&self, flat: &FlatState, _: &[Seen; SLOTS]) -> f64 {
-        let logit = match self.node(flat) {
-            _ if flat.answer == NO_STAGE => return f64::INFINITY,
-            Some(node) if node.members.len() == 1 || (flat.is_waiting() && node.members.len() == 2) => {
-                self.first_logit(flat).unwrap_or_else(|| self.missing(flat.answer))
+    fn expected_loss(&self, progress: &Progress, _: &[Reading; SLOTS]) -> f64 {
+        let logit = match self.node(progress) {
+            _ if progress.answer == NO_STAGE => return f64::INFINITY,
+            Some(node) if node.members.len() == 1 || (progress.is_waiting() && node.members.len() == 2) => {
+                self.first_logit(progress).unwrap_or_else(|| self.missing(progress.answer))
             }
-            _ => flat.best,
+            _ => progress.best,
         };
         self.scale / (1.0 + (-logit).exp())
     }

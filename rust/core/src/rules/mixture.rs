@@ -1,20 +1,20 @@
 //! A coin between two rules: what meets a budget exactly that each of them alone misses or wastes.
 //!
-//! The coin is tossed on the first report: a hash of its signal, its label and the seed. A request that is decided
+//! The coin is tossed on the first report: a hash of its signal, its prediction and the seed. A request that is decided
 //! again, alone, in a batch or in a replay, is therefore decided alike. Requests with the same first report follow the
 //! same rule.
 
 use serde::{Deserialize, Serialize};
 
-use super::{BeliefRule, FlatState, NO_STAGE, PatienceRule, Rule, Rules, SLOTS, Seen, TableRule, ThresholdRule};
-use crate::hash::mixed;
+use super::{BeliefRule, ChainRule, NO_STAGE, PatienceRule, Progress, Reading, Rule, Rules, SLOTS, ThresholdRule};
 use crate::price::Price;
+use crate::random::mix64;
 
 /// One of the two rules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Part {
-    /// As [`Rules::Table`].
-    Table(TableRule),
+pub enum Component {
+    /// As [`Rules::Chain`].
+    Chain(ChainRule),
     /// As [`Rules::Belief`].
     Belief(BeliefRule),
     /// As [`Rules::Threshold`].
@@ -23,21 +23,21 @@ pub enum Part {
     Patience(PatienceRule),
 }
 
-impl Part {
+impl Component {
     /// A rule that may be mixed; `None` for rules of trees and graphs, and for mixtures.
     pub fn new(rules: &Rules) -> Option<Self> {
         match rules {
-            Rules::Table(rule) => Some(Self::Table(rule.clone())),
+            Rules::Chain(rule) => Some(Self::Chain(rule.clone())),
             Rules::Belief(rule) => Some(Self::Belief(rule.clone())),
             Rules::Threshold(rule) => Some(Self::Threshold(rule.clone())),
             Rules::Patience(rule) => Some(Self::Patience(rule.clone())),
-            Rules::Tree(_) | Rules::Dag(_) | Rules::Mixed(_) => None,
+            Rules::Tree(_) | Rules::Dag(_) | Rules::Mixture(_) => None,
         }
     }
 
-    fn begin(&self) -> FlatState {
+    fn begin(&self) -> Progress {
         match self {
-            Self::Table(rule) => rule.begin().0,
+            Self::Chain(rule) => rule.begin().0,
             Self::Belief(rule) => rule.begin().0,
             Self::Threshold(rule) => rule.begin().0,
             Self::Patience(rule) => rule.begin().0,
@@ -46,7 +46,7 @@ impl Part {
 
     fn recall(&self) -> bool {
         match self {
-            Self::Table(rule) => rule.recall,
+            Self::Chain(rule) => rule.recall,
             Self::Belief(rule) => rule.recall,
             Self::Threshold(_) | Self::Patience(_) => false,
         }
@@ -54,7 +54,7 @@ impl Part {
 
     fn problem(&self, stages: usize) -> Option<&'static str> {
         match self {
-            Self::Table(rule) => rule.problem(stages),
+            Self::Chain(rule) => rule.problem(stages),
             Self::Belief(rule) => rule.problem(stages),
             Self::Threshold(rule) => rule.problem(stages),
             Self::Patience(rule) => rule.problem(stages),
@@ -64,27 +64,27 @@ impl Part {
 
 /// Each request follows one of two rules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MixedRule {
+pub struct MixtureRule {
     /// Of the coin.
     pub seed: u64,
     /// Share of requests, in [0, 1], that follow the first rule.
     pub share: f64,
     /// Two rules that begin with the same stage.
-    pub parts: Box<[Part; 2]>,
+    pub parts: Box<[Component; 2]>,
 }
 
 /// What a request carries under a mixture.
 #[derive(Clone, Copy, Debug)]
-pub struct MixedMemory {
+pub struct MixtureMemory {
     is_first: bool,
-    seen: [Seen; SLOTS],
+    seen: [Reading; SLOTS],
 }
 
-impl MixedRule {
+impl MixtureRule {
     /// Derives what is not stored.
     pub(crate) fn prepare(&mut self) {
         for part in self.parts.iter_mut() {
-            if let Part::Belief(rule) = part {
+            if let Component::Belief(rule) = part {
                 rule.prepare();
             }
         }
@@ -92,21 +92,21 @@ impl MixedRule {
 
     /// Whether a request with this first report follows the first rule.
     #[inline]
-    fn toss(&self, signal: f64, label: i64) -> bool {
+    fn toss(&self, signal: f64, prediction: i64) -> bool {
         // Zeros of either sign are equal, and so are all missing signals.
         let bits = if signal.is_nan() { f64::NAN.to_bits() } else { (signal + 0.0).to_bits() };
-        let hash = mixed(mixed(mixed(self.seed) ^ bits) ^ label as u64);
+        let hash = mix64(mix64(mix64(self.seed) ^ bits) ^ prediction as u64);
         ((hash >> 11) as f64) < self.share * (1_u64 << 53) as f64
     }
 
-    fn part(&self, is_first: bool) -> &Part {
+    fn part(&self, is_first: bool) -> &Component {
         let [first, second] = &*self.parts;
         if is_first { first } else { second }
     }
 
     /// Whether either rule may return an earlier answer.
     pub fn recall(&self) -> bool {
-        self.parts.iter().any(Part::recall)
+        self.parts.iter().any(Component::recall)
     }
 
     /// Why this rule could not be executed, if so.
@@ -122,33 +122,33 @@ impl MixedRule {
     }
 }
 
-impl Rule for MixedRule {
-    type Memory = MixedMemory;
+impl Rule for MixtureRule {
+    type Memory = MixtureMemory;
 
-    fn begin(&self) -> (FlatState, MixedMemory) {
-        (self.part(true).begin(), MixedMemory { is_first: true, seen: [Seen::NONE; SLOTS] })
+    fn begin(&self) -> (Progress, MixtureMemory) {
+        (self.part(true).begin(), MixtureMemory { is_first: true, seen: [Reading::NONE; SLOTS] })
     }
 
     #[inline(never)]
-    fn step(&self, flat: &mut FlatState, memory: &mut MixedMemory, signal: f64, label: i64, price: &Price) {
-        if flat.last == NO_STAGE {
-            memory.is_first = self.toss(signal, label);
-            *flat = self.part(memory.is_first).begin();
+    fn step(&self, progress: &mut Progress, memory: &mut MixtureMemory, signal: f64, prediction: i64, price: &Price) {
+        if progress.last == NO_STAGE {
+            memory.is_first = self.toss(signal, prediction);
+            *progress = self.part(memory.is_first).begin();
         }
         match self.part(memory.is_first) {
-            Part::Table(rule) => rule.step(flat, &mut (), signal, label, price),
-            Part::Belief(rule) => rule.step(flat, &mut memory.seen, signal, label, price),
-            Part::Threshold(rule) => rule.step(flat, &mut (), signal, label, price),
-            Part::Patience(rule) => rule.step(flat, &mut (), signal, label, price),
+            Component::Chain(rule) => rule.step(progress, &mut (), signal, prediction, price),
+            Component::Belief(rule) => rule.step(progress, &mut memory.seen, signal, prediction, price),
+            Component::Threshold(rule) => rule.step(progress, &mut (), signal, prediction, price),
+            Component::Patience(rule) => rule.step(progress, &mut (), signal, prediction, price),
         }
     }
 
-    fn expected_loss(&self, flat: &FlatState, memory: &MixedMemory) -> f64 {
+    fn expected_loss(&self, progress: &Progress, memory: &MixtureMemory) -> f64 {
         match self.part(memory.is_first) {
-            Part::Table(rule) => rule.expected_loss(flat, &()),
-            Part::Belief(rule) => rule.expected_loss(flat, &memory.seen),
-            Part::Threshold(rule) => rule.expected_loss(flat, &()),
-            Part::Patience(rule) => rule.expected_loss(flat, &()),
+            Component::Chain(rule) => rule.expected_loss(progress, &()),
+            Component::Belief(rule) => rule.expected_loss(progress, &memory.seen),
+            Component::Threshold(rule) => rule.expected_loss(progress, &()),
+            Component::Patience(rule) => rule.expected_loss(progress, &()),
         }
     }
 }
@@ -158,13 +158,13 @@ mod tests {
     use super::*;
     use crate::plan::STOP;
 
-    fn always(entry: i32) -> Part {
+    fn always(entry: i32) -> Component {
         let (threshold, successor) = (vec![f64::NEG_INFINITY; 2], vec![1, STOP]);
-        Part::Threshold(ThresholdRule { entry, threshold, successor, prior: vec![0.5, 0.25] })
+        Component::Threshold(ThresholdRule { entry, threshold, successor, prior: vec![0.5, 0.25] })
     }
 
-    fn coin(share: f64, seed: u64) -> MixedRule {
-        MixedRule { seed, share, parts: Box::new([always(0), always(0)]) }
+    fn coin(share: f64, seed: u64) -> MixtureRule {
+        MixtureRule { seed, share, parts: Box::new([always(0), always(0)]) }
     }
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_and_labels_toss_anew_and_equal_reports_alike() {
+    fn seeds_and_predictions_toss_anew_and_equal_reports_alike() {
         let (one, other) = (coin(0.5, 1), coin(0.5, 2));
         let reports: Vec<f64> = (0..1000).map(f64::from).collect();
         assert!(reports.iter().any(|x| one.toss(*x, 0) != other.toss(*x, 0)));
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(coin(0.5, 0).problem(2), None);
         assert!(coin(1.5, 0).problem(2).is_some());
         assert!(coin(f64::NAN, 0).problem(2).is_some());
-        let apart = MixedRule { parts: Box::new([always(0), always(1)]), ..coin(0.5, 0) };
+        let apart = MixtureRule { parts: Box::new([always(0), always(1)]), ..coin(0.5, 0) };
         assert!(apart.problem(2).is_some());
     }
 }

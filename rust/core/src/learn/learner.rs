@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rayon::prelude::*;
 
 use super::calibrate::{self, Column};
-use super::graph::Graph;
+use super::evidence::{self, Sample};
 use super::induction::{self, Decision, Plan};
 use super::logistic::sigmoid;
-use super::trace::{Kind, Trace, Weights};
-use super::weigh::{self, Evidence};
+use super::situations::Graph;
 use super::{Shape, sample};
 use crate::error::{Error, Result};
-use crate::hash::mixed;
 use crate::plan::{Intervals, STOP};
-use crate::rules::{BeliefRule, EntryCuts, NO_LABEL, Node, SLOTS, Seen, Witness};
+use crate::random::mix64;
+use crate::rules::{BeliefRule, EntryCuts, Evidence, NO_PREDICTION, Node, Reading, SLOTS};
+use crate::trace::{Kind, Objective, Trace};
 
 /// Calibration and weights are fitted on at most this many rows …
 const SAMPLE: usize = 50_000;
@@ -63,7 +63,7 @@ pub struct Learned {
 
 /// What is known once certain stages have run; nothing in it depends on the trade-off.
 pub struct Known {
-    witness: Arc<Vec<Witness>>,
+    evidence: Arc<Vec<Evidence>>,
     /// Belief in the best answer in hand, by row.
     pub belief: Vec<f64>,
     /// What stopping costs, by row: half the realised loss, half the believed one.
@@ -87,10 +87,10 @@ pub struct Learner {
     ridge: f64,
     /// Calibration, with recall; no situations yet.
     rule: BeliefRule,
-    evidence: Evidence,
+    sample: Sample,
     /// `logit[v][row]` on the rows that decisions are found on; infinite without a signal.
     logit: Vec<Vec<f64>>,
-    witness: Cache<Vec<u16>, Vec<Witness>>,
+    evidence: Cache<Vec<u16>, Vec<Evidence>>,
     /// By recall and members.
     known: Cache<(bool, Vec<u16>), Known>,
     scout: OnceLock<Box<Learner>>,
@@ -144,25 +144,26 @@ impl Learner {
         let some = sampled.as_ref().unwrap_or(&trace);
         let target: Vec<Vec<f64>> =
             some.loss.par_iter().map(|column| column.iter().map(|loss| loss / scale).collect()).collect();
-        let sensor: Vec<_> = (0..k)
+        let calibration: Vec<_> = (0..k)
             .into_par_iter()
             .map(|v| {
-                let label = some.label.as_ref().map(|label| label[v].as_slice());
-                let column = Column { signal: &some.signal[v], target: &target[v], weight: &some.weight, label };
-                calibrate::sensor(&column, scale)
+                let prediction = some.prediction.as_ref().map(|prediction| prediction[v].as_slice());
+                let column = Column { signal: &some.signal[v], target: &target[v], weight: &some.weight, prediction };
+                calibrate::calibration(&column, scale)
             })
             .collect();
         let (nodes, decide, entry) = (Vec::new(), Intervals::new(), EntryCuts::default());
         let margin = if trace.kind == Kind::Exits { MARGIN_EXITS } else { MARGIN_MODELS };
-        let rule = BeliefRule { recall: true, margin, scale, sensor, nodes, decide, entry };
+        let rule = BeliefRule { recall: true, margin, scale, calibration, nodes, decide, entry };
         let read = logits(some, &rule);
         let is_known: Vec<Vec<bool>> =
             read.iter().map(|column| column.iter().map(|z| z.is_finite()).collect()).collect();
-        let filled = read.into_iter().zip(&rule.sensor).map(|(column, sensor)| {
-            column.into_iter().map(|z| if z.is_finite() { z } else { sensor.missing_logit }).collect()
+        let filled = read.into_iter().zip(&rule.calibration).map(|(column, calibration)| {
+            column.into_iter().map(|z| if z.is_finite() { z } else { calibration.missing_logit }).collect()
         });
         let logit = filled.collect();
-        let evidence = Evidence { logit, is_known, target, label: some.label.clone(), weight: some.weight.clone() };
+        let sample =
+            Sample { logit, is_known, target, prediction: some.prediction.clone(), weight: some.weight.clone() };
         let situations = if shape == Shape::Line || trace.kind == Kind::Exits && shape == Shape::Auto {
             k
         } else {
@@ -178,9 +179,9 @@ impl Learner {
             order,
             ridge,
             rule,
-            evidence,
+            sample,
             logit,
-            witness: Mutex::default(),
+            evidence: Mutex::default(),
             known: Mutex::default(),
             scout: OnceLock::new(),
             checked: OnceLock::new(),
@@ -225,7 +226,7 @@ impl Learner {
     pub fn folds(&self) -> &[Fold] {
         self.folds.get_or_init(|| {
             let part = |held: bool, fold: u64| -> Vec<u32> {
-                let is_held = |row: &u32| mixed(!u64::from(*row)) % FOLDS == fold;
+                let is_held = |row: &u32| mix64(!u64::from(*row)) % FOLDS == fold;
                 (0..self.trace.rows() as u32).filter(|row| is_held(row) == held).collect()
             };
             let parts: Vec<[Vec<u32>; 2]> = (0..FOLDS).map(|fold| [part(false, fold), part(true, fold)]).collect();
@@ -246,15 +247,15 @@ impl Learner {
     }
 
     /// The rule for one trade-off. O(rows · situations).
-    pub fn rule(&self, weights: Weights, recall: bool) -> Learned {
-        self.rule_among(&self.chosen_stages(weights, recall), weights, recall)
+    pub fn rule(&self, objective: Objective, recall: bool) -> Learned {
+        self.rule_among(&self.chosen_stages(objective, recall), objective, recall)
     }
 
     /// The same where the stages are given; a line takes all of them regardless.
-    pub fn rule_among(&self, stages: &[usize], weights: Weights, recall: bool) -> Learned {
+    pub fn rule_among(&self, stages: &[usize], objective: Objective, recall: bool) -> Learned {
         let graph = if self.is_line() { Graph::line(&self.trace, &self.order()) } else { self.lattice(stages, recall) };
         let known = self.known(&[&graph], recall);
-        let plan = self.plan(&graph, &known, weights);
+        let plan = self.plan(&graph, &known, objective);
         let mut index = vec![Vec::new(); self.trace.stages()];
         if graph.line.is_some() {
             for (situation, decision) in graph.situations.iter().zip(&plan.decisions) {
@@ -286,13 +287,13 @@ impl Learner {
     }
 
     /// The stages worth having: all of a few; of more, the best next one is added while that pays.
-    pub fn chosen_stages(&self, weights: Weights, recall: bool) -> Vec<usize> {
+    pub fn chosen_stages(&self, objective: Objective, recall: bool) -> Vec<usize> {
         let order = self.order();
         if order.len() <= LATTICE || self.is_line() {
             return order;
         }
         if self.trace.rows() > SCOUTED {
-            return self.on_some(SCOUTED, &self.scout).chosen_stages(weights, recall);
+            return self.on_some(SCOUTED, &self.scout).chosen_stages(objective, recall);
         }
         let mut chosen: Vec<usize> = Vec::new();
         let mut best = f64::INFINITY;
@@ -303,8 +304,10 @@ impl Learner {
             let candidates: Vec<Vec<usize>> = order.iter().filter(|stage| !chosen.contains(stage)).map(with).collect();
             let graphs: Vec<Graph> = candidates.iter().map(|stages| self.lattice(stages, recall)).collect();
             self.known(&graphs.iter().collect::<Vec<_>>(), recall);
-            let values: Vec<f64> =
-                graphs.par_iter().map(|graph| self.plan(graph, &self.known(&[graph], recall), weights).value).collect();
+            let values: Vec<f64> = graphs
+                .par_iter()
+                .map(|graph| self.plan(graph, &self.known(&[graph], recall), objective).value)
+                .collect();
             let least = (0..values.len()).min_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap_or(0);
             if values[least] >= best * (1.0 - WORTHWHILE) {
                 break;
@@ -315,9 +318,9 @@ impl Learner {
         chosen
     }
 
-    fn plan(&self, graph: &Graph, known: &[Arc<Known>], weights: Weights) -> Plan {
+    fn plan(&self, graph: &Graph, known: &[Arc<Known>], objective: Objective) -> Plan {
         let known: Vec<&Known> = known.iter().map(Arc::as_ref).collect();
-        induction::plan(graph, &known, &self.rows().weight, weights)
+        induction::plan(graph, &known, &self.rows().weight, objective)
     }
 
     /// What is known in every situation of the graphs, in order; computed where it has not been yet.
@@ -345,14 +348,14 @@ impl Learner {
     }
 
     /// The weights of one set of stages.
-    fn witness(&self, members: &[u16]) -> Arc<Vec<Witness>> {
-        let lock = || self.witness.lock().unwrap_or_else(PoisonError::into_inner);
+    fn evidence(&self, members: &[u16]) -> Arc<Vec<Evidence>> {
+        let lock = || self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = lock().get(members) {
             return Arc::clone(found);
         }
-        let witness = Arc::new(weigh::witnesses(&self.evidence, members, self.ridge));
-        lock().insert(members.to_vec(), Arc::clone(&witness));
-        witness
+        let evidence = Arc::new(evidence::evidences(&self.sample, members, self.ridge));
+        lock().insert(members.to_vec(), Arc::clone(&evidence));
+        evidence
     }
 
     /// The member that runs last, where only one of them can.
@@ -364,7 +367,7 @@ impl Learner {
 
     /// The member that is best by itself: the deepest exit, or the model with the least mean loss.
     fn favoured(&self, members: &[u16]) -> u16 {
-        let loss = |stage: &u16| self.rule.sensor[usize::from(*stage)].mean_loss;
+        let loss = |stage: &u16| self.rule.calibration[usize::from(*stage)].mean_loss;
         match self.trace.kind {
             Kind::Exits => members.last().copied(),
             Kind::Models => members.iter().copied().min_by(|a, b| loss(a).total_cmp(&loss(b))),
@@ -374,20 +377,23 @@ impl Learner {
 
     /// Weighs the answers of one set of stages on all rows, with the code that runs online.
     fn learn(&self, members: &[u16], recall: bool) -> Known {
-        let witness = self.witness(members);
+        let evidence = self.evidence(members);
         let rule = BeliefRule { recall, ..self.rule.clone() };
-        let node = node(members, self.latest(members), self.favoured(members), 0.0, &witness, &[]);
+        let node = node(members, self.latest(members), self.favoured(members), 0.0, &evidence, &[]);
         let rows = self.rows();
         let column = |v: &u16| {
             let v = usize::from(*v);
-            (self.logit[v].as_slice(), rows.label.as_ref().map(|label| label[v].as_slice()))
+            (self.logit[v].as_slice(), rows.prediction.as_ref().map(|prediction| prediction[v].as_slice()))
         };
         let columns: Vec<(&[f64], Option<&[i64]>)> = members.iter().map(column).collect();
         let walk = |row: usize| {
-            let mut hand = [Seen::NONE; SLOTS];
+            let mut hand = [Reading::NONE; SLOTS];
             let mut is_complete = true;
-            for (seen, (logit, label)) in hand.iter_mut().zip(&columns) {
-                *seen = Seen { logit: logit[row], label: label.map_or(NO_LABEL, |label| label[row]) };
+            for (seen, (logit, prediction)) in hand.iter_mut().zip(&columns) {
+                *seen = Reading {
+                    logit: logit[row],
+                    prediction: prediction.map_or(NO_PREDICTION, |prediction| prediction[row]),
+                };
                 is_complete &= seen.is_complete();
             }
             let (belief, stage) = rule.believe(&node, &hand, is_complete);
@@ -402,7 +408,7 @@ impl Learner {
             }
         });
         let (cell, cuts) = if n <= EXACT { exact_cells(&belief) } else { sampled_cells(&belief) };
-        Known { witness, belief, loss, cell, cuts }
+        Known { evidence, belief, loss, cell, cuts }
     }
 
     /// The situations that a request can get into, as nodes: parents before children.
@@ -425,9 +431,9 @@ impl Learner {
         let mut queue = VecDeque::from([entry]);
         while let Some(reached) = queue.pop_front() {
             let situation = &graph.situations[reached.to];
-            let witness = &known[reached.to].witness;
+            let evidence = &known[reached.to].evidence;
             let favoured = self.favoured(&situation.members);
-            rule.nodes.push(node(&situation.members, reached.stage, favoured, reached.price, witness, &slot_of));
+            rule.nodes.push(node(&situation.members, reached.stage, favoured, reached.price, evidence, &slot_of));
             let mut target = |action: usize| match action.checked_sub(1).and_then(|c| situation.choices.get(c)) {
                 None => STOP,
                 Some(choice) => {
@@ -452,13 +458,13 @@ impl Learner {
 
 /// The node that `stage` enters and in which another may be favoured; `slot_of` is the slot of every stage, empty where
 /// that is the place among the members.
-fn node(members: &[u16], stage: u16, favoured: u16, price: f64, witness: &[Witness], slot_of: &[u8]) -> Node {
+fn node(members: &[u16], stage: u16, favoured: u16, price: f64, evidence: &[Evidence], slot_of: &[u8]) -> Node {
     let slot = |stage: u16| slot_of.get(usize::from(stage)).copied().unwrap_or(0);
     let mut places: Vec<u8> = members.iter().map(|member| slot(*member)).collect();
     if slot_of.is_empty() || places.iter().enumerate().all(|(at, place)| usize::from(*place) == at) {
         places.clear();
     }
-    Node { stage, slot: slot(stage), price, members: members.to_vec(), favoured, places, witness: witness.to_vec() }
+    Node { stage, slot: slot(stage), price, members: members.to_vec(), favoured, places, evidence: evidence.to_vec() }
 }
 
 /// A sample of about `most` rows; `None` where that is all of them.
@@ -469,12 +475,13 @@ fn thinned(trace: &Trace, most: usize) -> Option<Trace> {
 /// Calibrated logits of every stage, infinite without a signal.
 fn logits(trace: &Trace, rule: &BeliefRule) -> Vec<Vec<f64>> {
     let read = |v: usize| {
-        let label = trace.label.as_ref().map(|label| label[v].as_slice());
+        let prediction = trace.prediction.as_ref().map(|prediction| prediction[v].as_slice());
         let mut column = vec![0.0; trace.rows()];
         column.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
             for (at, out) in out.iter_mut().enumerate() {
                 let row = chunk * CHUNK + at;
-                *out = rule.sensor[v].read(trace.signal[v][row], label.map_or(NO_LABEL, |label| label[row]));
+                *out = rule.calibration[v]
+                    .read(trace.signal[v][row], prediction.map_or(NO_PREDICTION, |prediction| prediction[row]));
             }
         });
         column
@@ -553,7 +560,7 @@ mod tests {
 
     #[test]
     fn exact_and_sampled_cells_agree_on_distinct_beliefs() {
-        let belief: Vec<f64> = (0..5000).map(|i| (mixed(i) % 1_000_003) as f64).collect();
+        let belief: Vec<f64> = (0..5000).map(|i| (mix64(i) % 1_000_003) as f64).collect();
         let (exact, cuts) = exact_cells(&belief);
         let (sampled, same) = sampled_cells(&belief);
         assert_eq!(cuts, same);

@@ -5,7 +5,7 @@ use crate::model::{Graph, Model};
 use crate::plan::Plan;
 use crate::policy::{Facts, Policy};
 use crate::price::Price;
-use crate::rules::{DagRule, Rules, StateReader, TableRule, TreeRule};
+use crate::rules::{ChainRule, DagRule, Rules, StateReader, TreeRule};
 use crate::solve::{Certificate, Solution, SolveOptions, solve};
 
 /// Solves `model` and compiles its policy; stages are named by their numbers.
@@ -35,7 +35,7 @@ pub fn compile(model: &Model, options: &SolveOptions) -> Result<Policy> {
 pub fn verify(model: &Model, policy: &Policy) -> Result<Certificate> {
     let facts = policy.facts();
     let (plan, prior_loss, default_loss) = match policy.rules() {
-        Rules::Table(rule) => (Plan::Chain(rule.plan.clone()), rule.prior.clone(), rule.default_loss),
+        Rules::Chain(rule) => (Plan::Chain(rule.plan.clone()), rule.prior.clone(), rule.default_loss),
         Rules::Tree(rule) => (Plan::Tree(rule.plan.clone()), rule.prior.clone(), rule.default_loss),
         Rules::Dag(rule) => (Plan::Dag(rule.plan.clone()), rule.prior.clone(), rule.default_loss),
         _ => return Err(Error::invalid("`policy` must come from solving a model, got a fitted one")),
@@ -62,7 +62,7 @@ pub(crate) fn rules_of(
 ) -> Rules {
     let losses = (0..model.stages()).map(|v| model.loss(v));
     match solution.plan {
-        Plan::Chain(plan) => Rules::Table(TableRule {
+        Plan::Chain(plan) => Rules::Chain(ChainRule {
             reader,
             recall: options.recall,
             default_loss: options.default_loss,

@@ -1,7 +1,7 @@
 //! The fixed-size state of one request.
 
-/// The label of a stage that gave none; it is equal to no other label, not even to itself.
-pub const NO_LABEL: i64 = i64::MIN;
+/// The prediction of a stage that gave none; it is equal to no other prediction, not even to itself.
+pub const NO_PREDICTION: i64 = i64::MIN;
 
 /// The stage number that means "none".
 pub const NO_STAGE: u16 = u16::MAX;
@@ -20,13 +20,13 @@ pub fn signed(stage: u16) -> i32 {
 
 /// What every request carries: 32 bytes, copied freely.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FlatState {
+pub struct Progress {
     /// The best loss in hand, in the rule's own scale; infinite while there is none. (Belief, after the first report:
     /// its raw signal.)
     pub best: f64,
     /// Summed price of the stages run.
     pub cost: f64,
-    /// The rule's own memory: label of the last stage (patience), label of the first report, then number of incomplete
+    /// The rule's own memory: prediction of the last stage (patience), prediction of the first report, then number of incomplete
     /// reports (belief), situation (general graphs).
     pub memo: i64,
     /// The stage to run now, or [`NO_STAGE`].
@@ -35,11 +35,11 @@ pub struct FlatState {
     pub answer: u16,
     /// The stage run last, or [`NO_STAGE`].
     pub last: u16,
-    /// The rule's own mark: length of the run of equal labels (patience), node that is entered next (belief).
+    /// The rule's own mark: length of the run of equal predictions (patience), node that is entered next (belief).
     pub mark: u16,
 }
 
-impl FlatState {
+impl Progress {
     /// Nothing has run; `next` is the stage to begin with (−1: none), `best` the loss of answering with nothing.
     pub const fn new(next: i32, best: f64) -> Self {
         Self { best, cost: 0.0, memo: 0, next: next as u16, answer: NO_STAGE, last: NO_STAGE, mark: 0 }

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Intervals, Row, STOP};
 use crate::policy::Policy;
 use crate::price::Price;
-use crate::rules::{BeliefRule, MixedRule, Part, PatienceRule, Rules, TableRule, ThresholdRule};
+use crate::rules::{BeliefRule, ChainRule, Component, MixtureRule, PatienceRule, Rules, ThresholdRule};
 
 fn number(x: f64) -> Value {
     if x.is_finite() { json!(x) } else { json!(if x > 0.0 { "inf" } else { "-inf" }) }
@@ -28,7 +28,7 @@ impl Policy {
         let facts = self.facts();
         let mut rule = match self.rules() {
             Rules::Belief(rule) => describe_belief(rule),
-            Rules::Table(rule) => describe_table(rule),
+            Rules::Chain(rule) => describe_table(rule),
             Rules::Tree(rule) => {
                 let index: Vec<Value> = rule.plan.index.iter().map(|index| numbers(index)).collect();
                 json!({"type": "tree", "parent": rule.plan.parent, "index": index, "mean_loss": rule.prior})
@@ -38,7 +38,7 @@ impl Policy {
             }
             Rules::Threshold(rule) => describe_threshold(rule),
             Rules::Patience(rule) => describe_patience(rule),
-            Rules::Mixed(rule) => describe_mixed(rule),
+            Rules::Mixture(rule) => describe_mixed(rule),
         };
         if let Value::Object(map) = &mut rule {
             map.insert("recall".into(), json!(self.recall()));
@@ -88,12 +88,12 @@ fn decision(
 
 fn describe_belief(rule: &BeliefRule) -> Value {
     let expected = |z: f64| if z.is_finite() { rule.scale / (1.0 + (-z).exp()) } else { z };
-    let sensors: Vec<Value> = rule
-        .sensor
+    let calibrations: Vec<Value> = rule
+        .calibration
         .iter()
-        .map(|sensor| {
-            let curve: Vec<[f64; 2]> = sensor.curve.points().map(|(x, z)| [x, expected(z)]).collect();
-            json!({"curve": curve, "classes": sensor.class.len(), "mean_loss": sensor.mean_loss})
+        .map(|calibration| {
+            let curve: Vec<[f64; 2]> = calibration.curve.points().map(|(x, z)| [x, expected(z)]).collect();
+            json!({"curve": curve, "classes": calibration.class.len(), "mean_loss": calibration.mean_loss})
         })
         .collect();
     let stage = |node: i32| {
@@ -111,10 +111,10 @@ fn describe_belief(rule: &BeliefRule) -> Value {
             Value::Object(map)
         })
         .collect();
-    json!({"type": "belief", "scale": rule.scale, "sensors": sensors, "decisions": decisions})
+    json!({"type": "belief", "scale": rule.scale, "calibrations": calibrations, "decisions": decisions})
 }
 
-fn describe_table(rule: &TableRule) -> Value {
+fn describe_table(rule: &ChainRule) -> Value {
     let mut decisions = Vec::new();
     let bounds = rule.plan.offset.iter().zip(rule.plan.offset.iter().skip(1));
     for (stage, (from, to)) in bounds.enumerate() {
@@ -146,12 +146,12 @@ fn describe_patience(rule: &PatienceRule) -> Value {
     })
 }
 
-fn describe_mixed(rule: &MixedRule) -> Value {
-    let part = |part: &Part| match part {
-        Part::Belief(rule) => describe_belief(rule),
-        Part::Table(rule) => describe_table(rule),
-        Part::Threshold(rule) => describe_threshold(rule),
-        Part::Patience(rule) => describe_patience(rule),
+fn describe_mixed(rule: &MixtureRule) -> Value {
+    let part = |part: &Component| match part {
+        Component::Belief(rule) => describe_belief(rule),
+        Component::Chain(rule) => describe_table(rule),
+        Component::Threshold(rule) => describe_threshold(rule),
+        Component::Patience(rule) => describe_patience(rule),
     };
     let parts: Vec<Value> = rule.parts.iter().map(part).collect();
     json!({"type": "mixed", "seed": rule.seed, "share": rule.share, "parts": parts})

@@ -1,0 +1,9 @@
+//! Deciding: one request, many in step, a whole recorded trace. The same rule underneath.
+
+mod batch;
+mod replay;
+mod run;
+
+pub use batch::Batch;
+pub use replay::Replay;
+pub use run::{AnyState, Run};
