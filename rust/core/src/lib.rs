@@ -16,7 +16,7 @@ pub mod rules;
 pub mod solve;
 pub mod trace;
 
-pub use decide::{AnyState, Batch, Replay, Run};
+pub use decide::{Batch, Replay, Run, State};
 pub use error::{Error, Result};
 pub use model::{Csr, Graph, Model, Transition};
 pub use policy::{Candidate, Facts, MAX_STAGES, Policy, SCHEMA, compile, mixture, verify};

@@ -1,4 +1,4 @@
-//! Rules of heuristics, tuned on a trace: what the engine has to beat. All answer with the last stage.
+//! Heuristics, tuned on a trace: what the engine has to beat. All answer with the last stage.
 
 use rayon::prelude::*;
 
@@ -6,30 +6,32 @@ use super::calibrate::quantiles;
 use super::cut;
 use crate::error::{Error, Result};
 use crate::plan::STOP;
-use crate::rules::{NO_PREDICTION, PatienceRule, Rules, ThresholdRule};
+use crate::rules::{Component, NO_PREDICTION, PatienceRule, ThresholdRule, Walk};
 use crate::trace::{Kind, Objective, Trace};
 
 /// Candidate values of a threshold that all stages share.
 const CUTS: usize = 80;
 
-/// The successor of each stage on the whole line.
-fn line(stages: usize) -> Vec<i32> {
-    (1..=stages).map(|next| if next < stages { next as i32 } else { STOP }).collect()
+/// The whole line.
+fn line(trace: &Trace) -> Walk {
+    let stages = trace.stages();
+    let successor = (1..=stages).map(|next| if next < stages { next as i32 } else { STOP }).collect();
+    Walk { entry: 0, successor, mean_loss: trace.mean_loss() }
 }
 
 /// One stage for every request: for exits the best prefix, for models the best one alone.
-pub fn fixed(trace: &Trace, objective: Objective) -> Rules {
+pub fn fixed(trace: &Trace, objective: Objective) -> Component {
     let mean = trace.mean_loss();
     let total = |v: usize| objective.loss * mean[v] + objective.cost * trace.jump_cost(None, v);
     let best = (0..trace.stages()).min_by(|a, b| total(*a).total_cmp(&total(*b))).unwrap_or(0);
-    let mut successor = line(trace.stages());
-    successor[best] = STOP;
-    let entry = if trace.kind == Kind::Models { best as i32 } else { 0 };
-    Rules::Threshold(ThresholdRule { entry, threshold: vec![f64::INFINITY; trace.stages()], successor, prior: mean })
+    let mut walk = line(trace);
+    walk.successor[best] = STOP;
+    walk.entry = if trace.kind == Kind::Models { best as i32 } else { 0 };
+    ThresholdRule { walk, threshold: vec![f64::INFINITY; trace.stages()] }.into()
 }
 
 /// One confidence threshold for all stages.
-pub fn shared_threshold(trace: &Trace, objective: Objective) -> Rules {
+pub fn shared_threshold(trace: &Trace, objective: Objective) -> Component {
     let k = trace.stages();
     let pooled: Vec<f64> = trace.signal.iter().flatten().copied().filter(|x| !x.is_nan()).collect();
     let mut candidates = quantiles(&pooled, CUTS);
@@ -38,11 +40,11 @@ pub fn shared_threshold(trace: &Trace, objective: Objective) -> Rules {
     let totals: Vec<f64> = candidates.par_iter().map(|t| mean_over(trace, objective, |row| exit(row, *t))).collect();
     let best = (0..candidates.len()).min_by(|a, b| totals[*a].total_cmp(&totals[*b])).unwrap_or(0);
     let threshold = vec![candidates[best]; k];
-    Rules::Threshold(ThresholdRule { entry: 0, threshold, successor: line(k), prior: trace.mean_loss() })
+    ThresholdRule { walk: line(trace), threshold }.into()
 }
 
 /// One confidence threshold per stage, by backward induction.
-pub fn stage_thresholds(trace: &Trace, objective: Objective) -> Rules {
+pub fn stage_thresholds(trace: &Trace, objective: Objective) -> Component {
     let k = trace.stages();
     let mut threshold = vec![f64::INFINITY; k];
     let weighted = |v: usize| trace.loss[v].iter().map(|r| objective.loss * r).collect::<Vec<f64>>();
@@ -56,11 +58,11 @@ pub fn stage_thresholds(trace: &Trace, objective: Objective) -> Rules {
         threshold[v] = -limit;
         ahead = (0..stop.len()).map(|row| if trace.signal[v][row] >= -limit { stop[row] } else { go[row] }).collect();
     }
-    Rules::Threshold(ThresholdRule { entry: 0, threshold, successor: line(k), prior: trace.mean_loss() })
+    ThresholdRule { walk: line(trace), threshold }.into()
 }
 
 /// Stop once the prediction has repeated often enough.
-pub fn patience(trace: &Trace, objective: Objective) -> Result<Rules> {
+pub fn patience(trace: &Trace, objective: Objective) -> Result<Component> {
     let k = trace.stages();
     let Some(prediction) = &trace.prediction else {
         return Err(Error::invalid("`trace` must have `prediction` for patience, got none"));
@@ -79,7 +81,7 @@ pub fn patience(trace: &Trace, objective: Objective) -> Result<Rules> {
         (1..=k).into_par_iter().map(|patience| mean_over(trace, objective, |row| exit(row, patience))).collect();
     let best = (0..k).min_by(|a, b| totals[*a].total_cmp(&totals[*b])).unwrap_or(0) + 1;
     let patience = u16::try_from(best).unwrap_or(u16::MAX);
-    Ok(Rules::Patience(PatienceRule { entry: 0, patience, successor: line(k), prior: trace.mean_loss() }))
+    Ok(PatienceRule { walk: line(trace), patience }.into())
 }
 
 /// Mean weighted total if each row leaves the line at stage `exit(row)` with that stage's answer.

@@ -14,7 +14,7 @@ use super::{Shape, sample};
 use crate::error::{Error, Result};
 use crate::plan::{Intervals, STOP};
 use crate::random::mix64;
-use crate::rules::{BeliefRule, EntryCuts, Evidence, NO_PREDICTION, Node, Reading, SLOTS};
+use crate::rules::{BeliefRule, Beliefs, Evidence, NO_PREDICTION, Node, Reading, SLOTS};
 use crate::trace::{Kind, Objective, Trace};
 
 /// Calibration and weights are fitted on at most this many rows …
@@ -85,8 +85,8 @@ pub struct Learner {
     /// The only stages that may run, in their order, where that is prescribed.
     order: Option<Vec<usize>>,
     ridge: f64,
-    /// Calibration, with recall; no situations yet.
-    rule: BeliefRule,
+    /// Calibration, with recall.
+    beliefs: Beliefs,
     sample: Sample,
     /// `logit[v][row]` on the rows that decisions are found on; infinite without a signal.
     logit: Vec<Vec<f64>>,
@@ -152,13 +152,12 @@ impl Learner {
                 calibrate::calibration(&column, scale)
             })
             .collect();
-        let (nodes, decide, entry) = (Vec::new(), Intervals::new(), EntryCuts::default());
         let margin = if trace.kind == Kind::Exits { MARGIN_EXITS } else { MARGIN_MODELS };
-        let rule = BeliefRule { recall: true, margin, scale, calibration, nodes, decide, entry };
-        let read = logits(some, &rule);
+        let beliefs = Beliefs { recall: true, margin, scale, calibration };
+        let read = logits(some, &beliefs);
         let is_known: Vec<Vec<bool>> =
             read.iter().map(|column| column.iter().map(|z| z.is_finite()).collect()).collect();
-        let filled = read.into_iter().zip(&rule.calibration).map(|(column, calibration)| {
+        let filled = read.into_iter().zip(&beliefs.calibration).map(|(column, calibration)| {
             column.into_iter().map(|z| if z.is_finite() { z } else { calibration.missing_logit }).collect()
         });
         let logit = filled.collect();
@@ -170,7 +169,7 @@ impl Learner {
             (1 << k.min(LATTICE)) - 1
         };
         let thinned = thinned(&trace, CELLS / situations);
-        let logit = logits(thinned.as_ref().unwrap_or(&trace), &rule);
+        let logit = logits(thinned.as_ref().unwrap_or(&trace), &beliefs);
         let ridge = if trace.kind == Kind::Exits { RIDGE_EXITS } else { RIDGE_MODELS };
         Self {
             trace,
@@ -178,7 +177,7 @@ impl Learner {
             shape,
             order,
             ridge,
-            rule,
+            beliefs,
             sample,
             logit,
             evidence: Mutex::default(),
@@ -261,7 +260,7 @@ impl Learner {
             for (situation, decision) in graph.situations.iter().zip(&plan.decisions) {
                 for choice in &situation.choices {
                     let stop = decision.first().filter(|first| first.1 == 0).map_or(f64::NEG_INFINITY, |first| first.0);
-                    index[usize::from(choice.stage)] = vec![self.rule.scale * sigmoid(stop)];
+                    index[usize::from(choice.stage)] = vec![self.beliefs.scale * sigmoid(stop)];
                 }
             }
         }
@@ -367,7 +366,7 @@ impl Learner {
 
     /// The member that is best by itself: the deepest exit, or the model with the least mean loss.
     fn favoured(&self, members: &[u16]) -> u16 {
-        let loss = |stage: &u16| self.rule.calibration[usize::from(*stage)].mean_loss;
+        let loss = |stage: &u16| self.beliefs.calibration[usize::from(*stage)].mean_loss;
         match self.trace.kind {
             Kind::Exits => members.last().copied(),
             Kind::Models => members.iter().copied().min_by(|a, b| loss(a).total_cmp(&loss(b))),
@@ -378,8 +377,8 @@ impl Learner {
     /// Weighs the answers of one set of stages on all rows, with the code that runs online.
     fn learn(&self, members: &[u16], recall: bool) -> Known {
         let evidence = self.evidence(members);
-        let rule = BeliefRule { recall, ..self.rule.clone() };
-        let node = node(members, self.latest(members), self.favoured(members), 0.0, &evidence, &[]);
+        let beliefs = Beliefs { recall, ..self.beliefs.clone() };
+        let node = Node::new(members, self.latest(members), self.favoured(members), &evidence, &[]);
         let rows = self.rows();
         let column = |v: &u16| {
             let v = usize::from(*v);
@@ -396,9 +395,9 @@ impl Learner {
                 };
                 is_complete &= seen.is_complete();
             }
-            let (belief, stage) = rule.believe(&node, &hand, is_complete);
+            let (belief, stage) = beliefs.believe(&node, &hand, is_complete);
             let realised = rows.loss[usize::from(stage)][row];
-            (belief, (1.0 - MIX) * realised + MIX * rule.scale * sigmoid(belief))
+            (belief, (1.0 - MIX) * realised + MIX * beliefs.scale * sigmoid(belief))
         };
         let n = rows.rows();
         let (mut belief, mut loss) = (vec![0.0; n], vec![0.0; n]);
@@ -426,14 +425,14 @@ impl Learner {
                 slot_of[usize::from(stage)] = at as u8 + 1;
             }
         }
-        let mut rule = BeliefRule { recall, ..self.rule.clone() };
+        let (mut nodes, mut decisions) = (Vec::new(), Intervals::new());
         let mut number: BTreeMap<(usize, u16), i32> = BTreeMap::from([((entry.to, entry.stage), 0)]);
         let mut queue = VecDeque::from([entry]);
         while let Some(reached) = queue.pop_front() {
             let situation = &graph.situations[reached.to];
             let evidence = &known[reached.to].evidence;
             let favoured = self.favoured(&situation.members);
-            rule.nodes.push(node(&situation.members, reached.stage, favoured, reached.price, evidence, &slot_of));
+            nodes.push(Node::new(&situation.members, reached.stage, favoured, evidence, &slot_of));
             let mut target = |action: usize| match action.checked_sub(1).and_then(|c| situation.choices.get(c)) {
                 None => STOP,
                 Some(choice) => {
@@ -450,21 +449,10 @@ impl Learner {
                 _ => (f64::NEG_INFINITY, decision.as_slice()),
             };
             let steps: Vec<(f64, i32)> = rest.iter().map(|(limit, action)| (*limit, target(*action))).collect();
-            rule.decide.push(stop, steps);
+            decisions.push(stop, steps);
         }
-        rule
+        BeliefRule::new(Beliefs { recall, ..self.beliefs.clone() }, nodes, decisions)
     }
-}
-
-/// The node that `stage` enters and in which another may be favoured; `slot_of` is the slot of every stage, empty where
-/// that is the place among the members.
-fn node(members: &[u16], stage: u16, favoured: u16, price: f64, evidence: &[Evidence], slot_of: &[u8]) -> Node {
-    let slot = |stage: u16| slot_of.get(usize::from(stage)).copied().unwrap_or(0);
-    let mut places: Vec<u8> = members.iter().map(|member| slot(*member)).collect();
-    if slot_of.is_empty() || places.iter().enumerate().all(|(at, place)| usize::from(*place) == at) {
-        places.clear();
-    }
-    Node { stage, slot: slot(stage), price, members: members.to_vec(), favoured, places, evidence: evidence.to_vec() }
 }
 
 /// A sample of about `most` rows; `None` where that is all of them.
@@ -473,14 +461,14 @@ fn thinned(trace: &Trace, most: usize) -> Option<Trace> {
 }
 
 /// Calibrated logits of every stage, infinite without a signal.
-fn logits(trace: &Trace, rule: &BeliefRule) -> Vec<Vec<f64>> {
+fn logits(trace: &Trace, beliefs: &Beliefs) -> Vec<Vec<f64>> {
     let read = |v: usize| {
         let prediction = trace.prediction.as_ref().map(|prediction| prediction[v].as_slice());
         let mut column = vec![0.0; trace.rows()];
         column.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
             for (at, out) in out.iter_mut().enumerate() {
                 let row = chunk * CHUNK + at;
-                *out = rule.calibration[v]
+                *out = beliefs.calibration[v]
                     .read(trace.signal[v][row], prediction.map_or(NO_PREDICTION, |prediction| prediction[row]));
             }
         });

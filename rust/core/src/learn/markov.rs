@@ -7,8 +7,8 @@ use super::calibrate::quantiles;
 use crate::error::Result;
 use crate::model::Model;
 use crate::model::Transition;
-use crate::policy::rules_of;
-use crate::rules::{Rules, StateReader};
+use crate::policy::rule_of;
+use crate::rules::{AnyRule, StateReader};
 use crate::solve::{SolveOptions, solve};
 use crate::trace::{Objective, Trace};
 
@@ -16,7 +16,7 @@ use crate::trace::{Objective, Trace};
 const BINS: usize = 24;
 
 /// The compiled rule, and the index of each stage per state of the one before (in units of weighted loss).
-pub fn fit(trace: &Trace, objective: Objective, recall: bool) -> Result<(Rules, Vec<Vec<f64>>)> {
+pub fn fit(trace: &Trace, objective: Objective, recall: bool) -> Result<(AnyRule, Vec<Vec<f64>>)> {
     let edges: Vec<Vec<f64>> = trace.signal.iter().map(|signal| inner_edges(signal)).collect();
     let sizes: Vec<usize> = edges.iter().map(|edges| edges.len() + 1).collect();
     let reader = StateReader::Bins(edges);
@@ -50,7 +50,7 @@ pub fn fit(trace: &Trace, objective: Objective, recall: bool) -> Result<(Rules, 
     let solution = solve(&model, &options)?;
     let index = solution.index.clone();
     let unit = if objective.loss > 0.0 { objective.loss.recip() } else { 0.0 };
-    Ok((rules_of(&model, &options, solution, reader, unit), index))
+    Ok((rule_of(&model, &options, solution, reader, unit), index))
 }
 
 /// Quantiles that cut a column into at most [`BINS`] bins.

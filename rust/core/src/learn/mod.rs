@@ -18,7 +18,7 @@ use select::Choice;
 
 use crate::error::Result;
 use crate::policy::{Candidate, Facts, Policy};
-use crate::rules::Rules;
+use crate::rules::{AnyRule, Component};
 use crate::trace::{Objective, Trace};
 
 /// Up to this many rows loss and cost are estimated on rows held back.
@@ -106,24 +106,25 @@ pub fn fit(
     provenance: Vec<(String, String)>,
 ) -> Result<Policy> {
     let objective = Objective::new(trace, options.tradeoff)?;
-    let (rules, index) = tuned(options.method, trace, objective, options.recall)?;
+    let (rule, index) = tuned(options.method, trace, objective, options.recall)?;
     let facts = facts(options.method, "line", index, Facts { provenance, ..Facts::default() });
-    valued(Policy::new(stages, trace.price(), rules, facts)?, trace, objective)
+    Ok(valued(Policy::new(stages, trace.price(), rule, facts)?, trace, objective))
 }
 
 /// The rules of one method on the whole line, and the index of each stage where there is one.
-fn tuned(method: Method, trace: &Trace, objective: Objective, recall: bool) -> Result<(Rules, Vec<Vec<f64>>)> {
-    Ok(match method {
+fn tuned(method: Method, trace: &Trace, objective: Objective, recall: bool) -> Result<(AnyRule, Vec<Vec<f64>>)> {
+    let component: Component = match method {
         Method::Pathwise => {
             let learned = Learner::new(trace.clone(), Shape::Line).rule(objective, recall);
-            (Rules::Belief(learned.rule), learned.index)
+            return Ok((AnyRule::Component(learned.rule.into()), learned.index));
         }
-        Method::Markov => markov::fit(trace, objective, recall)?,
-        Method::Static => (heuristics::fixed(trace, objective), Vec::new()),
-        Method::Threshold => (heuristics::shared_threshold(trace, objective), Vec::new()),
-        Method::StageThresholds => (heuristics::stage_thresholds(trace, objective), Vec::new()),
-        Method::Patience => (heuristics::patience(trace, objective)?, Vec::new()),
-    })
+        Method::Markov => return markov::fit(trace, objective, recall),
+        Method::Static => heuristics::fixed(trace, objective),
+        Method::Threshold => heuristics::shared_threshold(trace, objective),
+        Method::StageThresholds => heuristics::stage_thresholds(trace, objective),
+        Method::Patience => heuristics::patience(trace, objective)?,
+    };
+    Ok((component.into(), Vec::new()))
 }
 
 /// Whether an earlier answer may be returned.
@@ -150,8 +151,8 @@ impl Learner {
         provenance: Vec<(String, String)>,
     ) -> Result<Policy> {
         let objective = Objective::new(self.trace(), tradeoff)?;
-        let (choice, report) = self.choice(objective, recall)?;
-        self.chosen(choice, stages, objective, Facts { provenance, report, ..Facts::default() })
+        let (choice, candidates) = self.choice(objective, recall)?;
+        self.chosen(choice, stages, objective, Facts { provenance, candidates, ..Facts::default() })
     }
 
     /// The policy for one trade-off, with its mean loss and mean cost on rows that were not learned from, in turn; none
@@ -167,14 +168,14 @@ impl Learner {
         provenance: Vec<(String, String)>,
     ) -> Result<(Policy, Option<(f64, f64)>)> {
         let objective = Objective::new(self.trace(), tradeoff)?;
-        let (choice, report) = self.choice(objective, recall)?;
-        let checked = report.iter().find(|found| found.is_chosen).filter(|_| std::ptr::eq(self.checked(), self));
+        let (choice, candidates) = self.choice(objective, recall)?;
+        let checked = candidates.iter().find(|found| found.is_chosen).filter(|_| std::ptr::eq(self.checked(), self));
         let held = match checked {
             Some(found) => Some((found.loss, found.cost)),
             None if self.trace().rows() > ESTIMATED => None,
             None => select::estimate(self, choice, objective)?,
         };
-        let policy = self.chosen(choice, stages, objective, Facts { provenance, report, ..Facts::default() })?;
+        let policy = self.chosen(choice, stages, objective, Facts { provenance, candidates, ..Facts::default() })?;
         Ok((policy, held))
     }
 
@@ -189,17 +190,17 @@ impl Learner {
 
     fn chosen(&self, choice: Choice, stages: Vec<String>, objective: Objective, known: Facts) -> Result<Policy> {
         let trace = self.trace();
-        let (rules, facts) = match choice {
+        let (rule, facts) = match choice {
             Choice::Belief { recall } => {
                 let learned = self.rule(objective, recall);
-                (Rules::Belief(learned.rule), facts(Method::Pathwise, learned.graph, learned.index, known))
+                (AnyRule::Component(learned.rule.into()), facts(Method::Pathwise, learned.graph, learned.index, known))
             }
             Choice::Simple(method) => {
-                let (rules, index) = tuned(method, trace, objective, true)?;
-                (rules, facts(method, "line", index, known))
+                let (rule, index) = tuned(method, trace, objective, true)?;
+                (rule, facts(method, "line", index, known))
             }
         };
-        valued(Policy::new(stages, trace.price(), rules, facts)?, trace, objective)
+        Ok(valued(Policy::new(stages, trace.price(), rule, facts)?, trace, objective))
     }
 }
 
@@ -208,7 +209,7 @@ fn facts(method: Method, graph: &str, index: Vec<Vec<f64>>, known: Facts) -> Fac
 }
 
 /// The same policy, with its mean objective on `trace` among its facts.
-fn valued(policy: Policy, trace: &Trace, objective: Objective) -> Result<Policy> {
+fn valued(policy: Policy, trace: &Trace, objective: Objective) -> Policy {
     let facts = Facts { value: mean_objective(&policy, trace, objective), ..policy.facts().clone() };
     policy.with_facts(facts)
 }

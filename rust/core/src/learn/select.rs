@@ -6,7 +6,7 @@ use super::learner::{Fold, Learner};
 use super::{Method, tuned};
 use crate::error::Result;
 use crate::policy::{Candidate, Facts, Policy};
-use crate::rules::Rules;
+use crate::rules::AnyRule;
 use crate::trace::{Objective, Trace};
 
 /// Standard errors by which another rule must beat the default to replace it.
@@ -65,7 +65,7 @@ pub fn outcome(policy: &Policy, trace: &Trace) -> Outcome {
 fn policy(choice: Choice, fold: &Fold, stages: &[usize], objective: Objective) -> Result<Policy> {
     let trace = fold.learner.trace();
     let rules = match choice {
-        Choice::Belief { recall } => Rules::Belief(fold.learner.rule_among(stages, objective, recall).rule),
+        Choice::Belief { recall } => AnyRule::Component(fold.learner.rule_among(stages, objective, recall).rule.into()),
         Choice::Simple(method) => tuned(method, trace, objective, true)?.0,
     };
     let names = (0..trace.stages()).map(|stage| stage.to_string()).collect();
