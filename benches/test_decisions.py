@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ttamer_fast as tt
-from ttamer_fast.overhead import synthetic_trace
+from ttamer_fast.evaluation.overhead import synthetic_trace
 
 Benchmark = Callable[..., Any]
 

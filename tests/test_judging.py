@@ -9,8 +9,9 @@ from scipy import stats
 
 import ttamer_fast as tt
 from conftest import make_trace
-from ttamer_fast import cross_validation as cv
-from ttamer_fast import learners, outcome
+from ttamer_fast.evaluation import cross_validation as cv
+from ttamer_fast.fitting import learners
+from ttamer_fast.traces import outcome
 
 
 def by_hand(policy: tt.Policy, trace: tt.Trace) -> tuple[np.ndarray, np.ndarray]:

@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from ._core import Policy
-from .fitting import baseline
-from .trace import Trace
+from .fitting.fit import baseline
+from .traces.trace import Trace
 
 __all__ = ["ALL", "markov", "patience", "stage_thresholds", "static", "threshold"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import baselines
-from ..comparison import Comparison, compare
-from ..fitting import fit
-from ..frontiers import frontier
-from ..plot import plot_policy
+from ..evaluation.comparison import Comparison, compare
+from ..evaluation.frontier import frontier
+from ..fitting.fit import fit
+from ..plotting.policy import plot_policy
 from .digits import load_images, record_trace, train
 from .prophet import ProphetRatio, prophet_ratios
 from .serve import ServingResult, serve

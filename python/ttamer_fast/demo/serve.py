@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from .._core import Policy
-from ..cascade import Cascade
+from ..serving.cascade import Cascade
 from .digits import Answer, Images, Stage
 
 __all__ = ["ServedWay", "ServingResult", "deciding_time", "serve"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._core import Policy
+from .._core import Policy
 
 __all__ = ["policy_summary", "policy_text"]
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .._core import ValidationError
+from .._utils.arrays import Floats
+from .._utils.extras import require
+from ..traces.outcome import Outcome
+from ..traces.trace import Trace, weighted_mean
 from . import cross_validation as cv
-from ._core import ValidationError
-from .arrays import Floats
-from .extras import require
 from .intervals import standard_error
-from .outcome import Outcome
-from .trace import Trace, weighted_mean
 
 __all__ = ["Compared", "Comparison", "compare"]
 

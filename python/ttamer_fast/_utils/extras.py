@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from ._core import TTamerError
+from .._core import TTamerError
 
 __all__ = ["MissingExtraError", "require"]
 
@@ -35,7 +35,7 @@ def require(module: str, extra: str) -> ModuleType:
     2.0
     >>> require("not_a_module", "plot")
     Traceback (most recent call last):
-    ttamer_fast.extras.MissingExtraError: not_a_module is not installed: pip install "ttamer_fast[plot]"
+    ttamer_fast._utils.extras.MissingExtraError: not_a_module is not installed: pip install "ttamer_fast[plot]"
     """
     try:
         return import_module(module)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._core import Policy, ValidationError
-from .arrays import Bools, Floats
+from .._core import Policy, ValidationError
+from .._utils.arrays import Bools, Floats
 from .trace import Trace
 
 

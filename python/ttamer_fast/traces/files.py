@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ._core import ValidationError
-from .atomic import replacing
-from .extras import require
+from .._core import ValidationError
+from .._utils.atomic import replacing
+from .._utils.extras import require
 from .trace import Trace
 
 __all__ = ["read_trace", "write_trace"]

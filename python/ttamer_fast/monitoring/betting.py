@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from .arrays import Bools, Floats, Ints
-from .splitmix import Words
+from .._utils.arrays import Bools, Floats, Ints
+from .._utils.splitmix import Words
 
 CELLS = 8
 BLOCK = 32

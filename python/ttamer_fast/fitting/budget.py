@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _core, outcome
-from ._core import Policy, ValidationError
-from .arrays import Floats
+from .. import _core
+from .._core import Policy, ValidationError
+from .._utils.arrays import Floats
+from ..traces import outcome
+from ..traces.outcome import Outcome
+from ..traces.trace import Trace, weighted_mean
 from .learners import Learner, log_odds_range, provenance, tradeoff_at
-from .outcome import Outcome
-from .trace import Trace, weighted_mean
 
 __all__ = ["within_budget"]
 

@@ -14,17 +14,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from ._core import Policy, TTamerError, ValidationError
-from .certification import fit_certified
-from .comparison import compare
-from .demo import DemoResult, DemoSettings, run_demo
-from .drift import DriftMonitor
-from .evaluation import evaluate
-from .fitting import fit
-from .frontiers import frontier
-from .overhead import measure_overhead
+from .._core import Policy, TTamerError, ValidationError
+from ..demo import DemoResult, DemoSettings, run_demo
+from ..evaluation.comparison import compare
+from ..evaluation.evaluate import evaluate
+from ..evaluation.frontier import frontier
+from ..evaluation.overhead import measure_overhead
+from ..fitting.certification import fit_certified
+from ..fitting.fit import fit
+from ..monitoring.drift import DriftMonitor
+from ..traces.files import read_trace
 from .policy_text import policy_summary, policy_text
-from .trace_files import read_trace
 
 __all__ = ["app", "run"]
 
@@ -269,7 +269,7 @@ def inspect_command(
     """What is in a policy file: stages, rule, provenance, size."""
     loaded = Policy.load(policy)
     if picture is not None:
-        from .plot import plot_policy
+        from ..plotting.policy import plot_policy
 
         plot_policy(loaded, picture)
     _show(policy_summary(loaded) | {"describe": loaded.describe()}, policy_text(loaded), as_json)

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from .arrays import Floats
-from .trace import row_shares, weighted_mean
+from .._utils.arrays import Floats
+from ..traces.trace import row_shares, weighted_mean
 
 NORMAL_95 = 1.959963984540054
 NODES = 32

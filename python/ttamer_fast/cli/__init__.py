@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from .extras import MissingExtraError, require
+from .._utils.extras import MissingExtraError, require
 
 __all__ = ["main"]
 
@@ -23,7 +23,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .commands import run
 
     return run(arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from numpy.typing import ArrayLike
 
-from ._core import Policy, ValidationError
+from .._core import Policy, ValidationError
+from ..traces.outcome import check_tradeoff
+from ..traces.trace import Trace, weighted_mean
 from .budget import within_budget
 from .learners import DefaultLearner, Learner, TunedLearner
-from .outcome import check_tradeoff
-from .trace import Trace, weighted_mean
 
 __all__ = ["fit"]
 

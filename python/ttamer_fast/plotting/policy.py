@@ -9,11 +9,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from . import cross_validation as cv
-from ._core import Policy, ValidationError
-from .atomic import replacing
-from .extras import require
-from .frontiers import Frontier
+from .._core import Policy, ValidationError
+from .._utils.atomic import replacing
+from .._utils.extras import require
+from ..evaluation import cross_validation as cv
+from ..evaluation.frontier import Frontier
 
 __all__ = ["plot_frontier", "plot_policy"]
 

@@ -10,12 +10,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from . import _core, outcome
-from ._core import Policy, ValidationError
-from .arrays import Floats, first_bad
-from .fitting import check_recall, check_seed, stage_order
+from .. import _core
+from .._core import Policy, ValidationError
+from .._utils.arrays import Floats, first_bad
+from ..traces import outcome
+from ..traces.trace import Trace
+from .fit import check_recall, check_seed, stage_order
 from .learners import learner_of, log_odds_range, provenance, tradeoff_at
-from .trace import Trace
 
 __all__ = ["fit_certified"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ._core import Policy, ValidationError
-from .baselines import threshold as threshold_policy
-from .fitting import fit
-from .trace import Trace
+from .._core import Policy, ValidationError
+from ..baselines import threshold as threshold_policy
+from ..fitting.fit import fit
+from ..traces.trace import Trace
 
 __all__ = ["Overhead", "measure_overhead", "synthetic_trace"]
 

@@ -7,11 +7,12 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from . import baselines, outcome
-from ._core import Learner, Policy, ValidationError
-from .learners import learner_of
-from .outcome import Outcome
-from .trace import Trace
+from .. import baselines
+from .._core import Learner, Policy, ValidationError
+from ..fitting.learners import learner_of
+from ..traces import outcome
+from ..traces.outcome import Outcome
+from ..traces.trace import Trace
 
 Progress = Callable[[float], None]
 """Called with the share of the work that is done, in [0, 1]."""

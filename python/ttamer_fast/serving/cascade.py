@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ._core import Policy, TTamerError, ValidationError
+from .._core import Policy, TTamerError, ValidationError
 
 __all__ = ["Cascade", "Served"]
 

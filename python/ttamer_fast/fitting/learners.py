@@ -10,9 +10,9 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from . import _core
-from ._core import Policy
-from .trace import Trace, weighted_mean
+from .. import _core
+from .._core import Policy
+from ..traces.trace import Trace, weighted_mean
 
 ODDS = (1e-3, 1e5)
 """Loss weight over cost weight, relative to the mean loss, between which a trade-off is searched."""

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._core import ValidationError
-from .arrays import Floats, Ints
-from .atomic import replacing
-from .splitmix import STEP, Words, mix
+from .._core import ValidationError
+from .._utils.arrays import Floats, Ints
+from .._utils.atomic import replacing
+from .._utils.splitmix import STEP, Words, mix
 from .trace import Trace
 
 __all__ = ["TraceBuilder"]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._core import Model, ValidationError
-from .arrays import Floats, check_not_negative, float_array
-from .extras import require
+from .._core import Model, ValidationError
+from .._utils.arrays import Floats, check_not_negative, float_array
+from .._utils.extras import require
 
 __all__ = ["Aggregated", "aggregate"]
 

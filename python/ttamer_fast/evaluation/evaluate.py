@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from . import outcome
-from ._core import Policy, ValidationError
-from .arrays import Floats
+from .._core import Policy, ValidationError
+from .._utils.arrays import Floats
+from ..traces import outcome
+from ..traces.trace import Trace, weighted_mean
 from .intervals import mean_interval, two_valued_interval
-from .trace import Trace, weighted_mean
 
 __all__ = ["Evaluation", "evaluate"]
 

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
 
+from .._utils.arrays import Floats
+from ..traces import outcome
+from ..traces.outcome import Outcome
+from ..traces.trace import Trace, weighted_mean
 from . import cross_validation as cv
-from . import outcome
-from .arrays import Floats
-from .outcome import Outcome
-from .trace import Trace, weighted_mean
 
 __all__ = ["Frontier", "FrontierPoint", "frontier"]
 
@@ -49,7 +49,7 @@ class Frontier:
         MissingExtraError
             If matplotlib is not installed.
         """
-        from .plot import plot_frontier
+        from ..plotting.policy import plot_frontier
 
         plot_frontier(self, path)
 

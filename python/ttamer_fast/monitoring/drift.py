@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import arrays
-from ._core import Policy, PolicyFormatError, Replay, ValidationError
-from .arrays import Bools, Floats, Ints
-from .atomic import replacing
+from .._core import Policy, PolicyFormatError, Replay, ValidationError
+from .._utils import arrays
+from .._utils.arrays import Bools, Floats, Ints
+from .._utils.atomic import replacing
+from .._utils.splitmix import MASK, STEP, Words, mix
+from ..traces.trace import Trace
 from .betting import BLOCK, CELLS, Capitals, Cuts
-from .splitmix import MASK, STEP, Words, mix
-from .trace import Trace
 
 __all__ = ["Drift", "DriftMonitor", "DriftReport"]
 

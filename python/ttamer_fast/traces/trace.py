@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import arrays
-from ._core import ValidationError
-from .arrays import Floats, Ints
+from .._core import ValidationError
+from .._utils import arrays
+from .._utils.arrays import Floats, Ints
 
 __all__ = ["Trace"]
 
@@ -276,7 +276,7 @@ class Trace:
         MissingExtraError
             If .parquet or .csv is asked for and pyarrow is not installed.
         """
-        from .trace_files import write_trace
+        from .files import write_trace
 
         write_trace(self, path)
 
