@@ -80,7 +80,7 @@ def test_certified_fit(files: tuple[str, str], tmp_path: Path, capsys: pytest.Ca
     trace = tt.read_trace(path)
     fit = ["fit", path, "-o", str(output), "--certify", "0.4"]
     assert main(fit) == 0
-    assert output.read_bytes() == tt.fit(trace, certify=(0.4, 0.05)).to_bytes()
+    assert output.read_bytes() == tt.fit_certified(trace, max_loss=0.4, delta=0.05).to_bytes()
     assert "Hoeffding-Bentkus" in capsys.readouterr().out
     assert main([*fit, "--delta", "0.1", "--binary", "--seed", "2", "--graph", "line", "--recall", "no", "--json"]) == 0
     known = json_of(capsys)["provenance"]

@@ -43,7 +43,8 @@ from .evaluation.frontier import Frontier, FrontierPoint, frontier
 from .fitting.aggregation import Aggregated, aggregate
 from .fitting.certification import fit_certified
 from .fitting.fit import fit
-from .monitoring.drift import Drift, DriftMonitor, DriftReport
+from .monitoring.drift import DriftMonitor
+from .monitoring.report import Drift, DriftReport
 from .serving.cascade import Cascade, Served
 from .traces.builder import TraceBuilder
 from .traces.files import read_trace

@@ -9,6 +9,7 @@ from typing import Any
 from .._core import ValidationError
 from .._utils.arrays import Floats
 from .._utils.extras import require
+from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_NO_RECALL
 from ..traces.outcome import Outcome
 from ..traces.trace import Trace, weighted_mean
 from . import cross_validation as cv
@@ -144,7 +145,7 @@ def compared(
     objective = {name: result.objective(tradeoff, trace.full_cost) for name, result in outcomes.items()}
     mean = {name: float(weighted_mean(values, weight)) for name, values in objective.items()}
     if reference is None:
-        simple = [name for name in objective if name not in (*cv.FITS, cv.CLAIRVOYANT)]
+        simple = [name for name in objective if name not in (*cv.FITS, CLAIRVOYANT)]
         reference = min(simple, key=mean.__getitem__)
     rows = []
     for name, result in outcomes.items():
@@ -161,8 +162,8 @@ def compared(
         )
     alone = min(cv.WITHOUT_CASCADE, key=mean.__getitem__)
     verdict = (
-        _sentence("a cascade", objective[cv.FIT], objective[alone], weight, f"the best without one ({alone})"),
-        _sentence("recall", objective[cv.FIT], objective[cv.FIT_NO_RECALL], weight, "the fit without it"),
+        _sentence("a cascade", objective[FIT], objective[alone], weight, f"the best without one ({alone})"),
+        _sentence("recall", objective[FIT], objective[FIT_NO_RECALL], weight, "the fit without it"),
     )
     return Comparison(trace.n, folds, tradeoff, reference, tuple(rows), verdict)
 

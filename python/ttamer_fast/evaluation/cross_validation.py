@@ -9,6 +9,8 @@ import numpy as np
 
 from .. import baselines
 from .._core import Learner, Policy, ValidationError
+from .._utils.checks import check_tradeoff
+from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_NO_RECALL, LAST
 from ..fitting.learners import learner_of
 from ..traces import outcome
 from ..traces.outcome import Outcome
@@ -19,11 +21,6 @@ Progress = Callable[[float], None]
 
 Rule = Callable[["Fold", float], Outcome]
 """(fold, trade-off) to what happens on the rows that the fold holds back."""
-
-FIT = "fit"
-FIT_NO_RECALL = "fit, no recall"
-LAST = "last stage"
-CLAIRVOYANT = "clairvoyant"
 
 FITS = (FIT, FIT_NO_RECALL)
 WITHOUT_CASCADE = ("static", LAST)
@@ -65,7 +62,7 @@ def cross_validate(
     """Out-of-sample outcomes of every rule on every row, one dict per trade-off."""
     if isinstance(folds, bool) or not isinstance(folds, int) or not 2 <= folds <= trace.n:
         raise ValidationError(f"`folds` must be an integer from 2 to the {trace.n} rows, got {folds!r}")
-    lambdas = [outcome.check_tradeoff(tradeoff) for tradeoff in tradeoffs]
+    lambdas = [check_tradeoff(tradeoff) for tradeoff in tradeoffs]
     part = np.random.default_rng(seed).permutation(trace.n) % folds
     pieces: list[dict[str, list[Outcome]]] = [{name: [] for name in chosen} for _ in lambdas]
     done, total = 0, len(lambdas) * len(chosen) * folds

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._core import Policy, ValidationError
 from .._utils.arrays import Floats
+from .._utils.checks import check_tradeoff
 from ..traces import outcome
 from ..traces.trace import Trace, weighted_mean
 from .intervals import mean_interval, two_valued_interval
@@ -102,7 +103,7 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
         if known is None:
             raise ValidationError("`tradeoff` must be given: the policy does not say which one it is for")
         tradeoff = float(known)
-    share, weight = outcome.check_tradeoff(tradeoff), trace.weight
+    share, weight = check_tradeoff(tradeoff), trace.weight
     result = outcome.of_policy(policy, trace)
     objective = result.objective(share, trace.full_cost)
     return Evaluation(

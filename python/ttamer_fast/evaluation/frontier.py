@@ -8,6 +8,8 @@ from os import PathLike
 from typing import Any
 
 from .._utils.arrays import Floats
+from .._utils.rule_names import LAST
+from ..plotting.frontier import plot_frontier
 from ..traces import outcome
 from ..traces.outcome import Outcome
 from ..traces.trace import Trace, weighted_mean
@@ -49,9 +51,12 @@ class Frontier:
         MissingExtraError
             If matplotlib is not installed.
         """
-        from ..plotting.policy import plot_frontier
-
-        plot_frontier(self, path)
+        plot_frontier(
+            {name: [(point.loss, point.cost) for point in points] for name, points in self.points.items()},
+            {name: (p.loss, p.cost) for name, p in zip(self.stages, self.stage_points, strict=True)},
+            f"Loss against cost, {self.folds}-fold cross-validation on {self.n:,} requests",
+            path,
+        )
 
     def __str__(self) -> str:
         tradeoffs = [point.tradeoff for point in next(iter(self.points.values()))]
@@ -112,7 +117,7 @@ def frontier(
     >>> [point.tradeoff for point in result.points["fit"]]
     [0.5, 0.9]
     """
-    redundant = (cv.LAST, "static")
+    redundant = (LAST, "static")
     chosen = {name: rule for name, rule in cv.rules(trace).items() if name not in redundant}
     ordered = sorted(tradeoffs)
     results = cv.cross_validate(trace, chosen, ordered, folds, seed, progress)

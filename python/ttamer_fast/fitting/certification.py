@@ -13,9 +13,9 @@ import numpy as np
 from .. import _core
 from .._core import Policy, ValidationError
 from .._utils.arrays import Floats, first_bad
+from .._utils.checks import check_between, check_order, check_recall, check_seed
 from ..traces import outcome
 from ..traces.trace import Trace
-from .fit import check_recall, check_seed, stage_order
 from .learners import learner_of, log_odds_range, provenance, tradeoff_at
 
 __all__ = ["fit_certified"]
@@ -106,14 +106,14 @@ def fit_certified(
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
     if trace.weight is not None:
         raise ValidationError("`trace` must have no weights: the promise is about its own distribution")
-    scale = _between("largest_loss", largest_loss, math.inf)
-    limit = _between("max_loss", max_loss, scale)
-    level = _between("delta", delta, 1.0)
+    scale = check_between("largest_loss", largest_loss, math.inf)
+    limit = check_between("max_loss", max_loss, scale)
+    level = check_between("delta", delta, 1.0)
     recalls = check_recall(recall)
     check_seed(seed)
     _check_losses(trace.loss, scale, binary)
-    fitting, testing = trace.split(_between("held_out", held_out, 1.0), seed)
-    learner = learner_of(fitting, graph, stage_order(order, trace))
+    fitting, testing = trace.split(check_between("held_out", held_out, 1.0), seed)
+    learner = learner_of(fitting, graph, check_order(order, trace.stages))
     goal = f"max_loss={limit!r}, delta={level!r}"
     chosen: _Tested | None = None
     for tested, candidate in enumerate(_candidates(learner, fitting, recalls), start=1):
@@ -260,14 +260,3 @@ def _check_losses(loss: Floats, largest: float, binary: bool) -> None:
 
 def _mean(values: Floats) -> float:
     return math.fsum(values) / values.size
-
-
-def _between(name: str, value: float, most: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValidationError(f"`{name}` must be a number, got {value!r}") from None
-    if not 0.0 < number < most:
-        top = "finite" if most == math.inf else f"below {most:g}"
-        raise ValidationError(f"`{name}` must be above 0 and {top}, got {value}")
-    return number

@@ -6,26 +6,26 @@ import hashlib
 import json
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .._core import Policy, PolicyFormatError, Replay, ValidationError
 from .._utils import arrays
 from .._utils.arrays import Bools, Floats, Ints
 from .._utils.atomic import replacing
-from .._utils.splitmix import MASK, STEP, Words, mix
+from .._utils.checks import check_between, check_seed
+from .._utils.splitmix import Words
 from ..traces.trace import Trace
+from . import watched
 from .betting import BLOCK, CELLS, Capitals, Cuts
+from .report import Drift, DriftReport
+from .watched import WATCHED
 
-__all__ = ["Drift", "DriftMonitor", "DriftReport"]
-
-WATCHED = ("signal", "agreement", "answer", "consulted")
-"""What is watched of a stage."""
+__all__ = ["DriftMonitor"]
 
 CHUNK = 128 * BLOCK
 """Requests of a batch that are prepared at once."""
@@ -35,53 +35,6 @@ FORMAT = "ttamer_fast drift monitor 1"
 
 _REFERENCE = 0x5EED0FA11
 """Ties in the reference are broken by words that no request of the stream gets."""
-
-
-@dataclass(frozen=True)
-class Drift:
-    """One watched quantity of one stage."""
-
-    stage: str
-    watched: str
-    evidence: float
-    """Largest e-value so far over the one that alarms: 1 and more is an alarm."""
-    reference_rows: int
-    rows: int
-    reference_mean: float
-    """Of the signal where it is finite; else the share of requests that agree, are answered, or reach the stage."""
-    mean: float
-
-
-@dataclass(frozen=True)
-class DriftReport:
-    """What a monitor has seen; `components` in descending order of the evidence."""
-
-    alpha: float
-    requests: int
-    alarm: bool
-    alarmed_at: int | None
-    stage: str | None
-    watched: str | None
-    stages: tuple[str, ...]
-    components: tuple[Drift, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain Python values."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return fields | {"stages": list(self.stages), "components": [vars(one).copy() for one in self.components]}
-
-    def __str__(self) -> str:
-        head = f"{self.requests} requests, false-alarm rate {self.alpha:g}: "
-        head += f"drift of the {self.watched} of {self.stage!r}" if self.alarm else "no drift"
-        lines = [head + (f", alarm after {self.alarmed_at} requests" if self.alarm else "")]
-        width = max([len("stage"), *(len(one.stage) for one in self.components)])
-        lines.append(f"{'stage':<{width}}  {'watched':<9}  evidence  reference       now")
-        for one in self.components:
-            lines.append(
-                f"{one.stage:<{width}}  {one.watched:<9}  {one.evidence:>8.3g}  {one.reference_mean:>9.4g}"
-                f"  {one.mean:>8.4g}"
-            )
-        return "\n".join(lines)
 
 
 class DriftMonitor:
@@ -181,18 +134,19 @@ class DriftMonitor:
             raise ValidationError(f"`trace` must have the {len(policy.stages)} stages of the policy, got {trace.k}")
         if trace.n < FEWEST:
             raise ValidationError(f"`trace` must have at least {FEWEST} rows, got {trace.n}")
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise ValidationError(f"`seed` must be an integer in [0, 2**63), got {seed!r}")
-        level = _rate(alpha)
+        check_seed(seed, bits=63)
+        level = check_between("alpha", alpha, 1.0)
         replay = policy.replay(trace.signal, trace.prediction)
         entry = policy.start().next
         every = [(v, what) for v in range(trace.k) for what in range(len(WATCHED))]
         what = np.array([[v, q] for v, q in every if not (v == entry and WATCHED[q] == "consulted")])
-        value, there = _values(what, trace.signal, replay.consulted, replay.answer, trace.prediction, replay.consulted)
+        value, there = watched.values(
+            what, trace.signal, replay.consulted, replay.answer, trace.prediction, replay.consulted
+        )
         kept = there.sum(axis=0) >= FEWEST
         what, value, there = what[kept], value[:, kept], there[:, kept]
-        cuts = Cuts.of(value, there, _words(_keys(what, seed ^ _REFERENCE), 0, trace.n))
-        total = _sums(value, there)
+        cuts = Cuts.of(value, there, watched.words(watched.keys(what, seed ^ _REFERENCE), 0, trace.n))
+        total = watched.sums(value, there)
         self = object.__new__(cls)
         self._what, self._cuts, self._mean = what, cuts, total[1] / np.maximum(total[2], 1.0)
         self._stages, self._digest, self._alpha, self._seed = policy.stages, policy.digest, level, seed
@@ -202,7 +156,7 @@ class DriftMonitor:
     def reset(self) -> None:
         """Forget the stream and lower the alarm; the reference stays. Each reset is a new chance of a false alarm."""
         m = len(self._what)
-        self._key = _keys(self._what, self._seed)
+        self._key = watched.keys(self._what, self._seed)
         self._capitals = Capitals(self._cuts.gap, math.log(m / self._alpha))
         self._sums = np.zeros((3, m))
 
@@ -325,9 +279,9 @@ class DriftMonitor:
         return self.update_batch(signal, replay.consulted, replay.answer, prediction)
 
     def _take(self, signal: Floats, run: Bools, answer: Ints, label: Ints | None, said: Bools) -> None:
-        value, there = _values(self._what, signal, run, answer, label, said)
-        self._sums = _sums(value, there, self._sums)
-        cell = self._cuts.cell(value, _words(self._key, self.requests, len(value)))
+        value, there = watched.values(self._what, signal, run, answer, label, said)
+        self._sums = watched.sums(value, there, self._sums)
+        cell = self._cuts.cell(value, watched.words(self._key, self.requests, len(value)))
         self._capitals.observe(cell, there)
 
     @property
@@ -490,59 +444,3 @@ class DriftMonitor:
 _COUNTS = ("requests", "alarm", "alarmed_at")
 _CAPITALS = ("urn", "block", "hist", "jumps", "peak", "log_capital")
 """What a file keeps of the capitals."""
-
-
-def _keys(what: Ints, seed: int) -> Words:
-    """(m,) one word for each quantity."""
-    number = (len(WATCHED) * what[:, 0] + what[:, 1]).astype(np.uint64)
-    return mix(number + np.uint64((seed + 1) * STEP & MASK))
-
-
-def _words(key: Words, start: int, n: int) -> Words:
-    """(n, m) uniform words for requests start, start + 1, ...: a function of the key and the request."""
-    number = np.arange(start, start + n, dtype=np.uint64) * np.uint64(STEP)
-    return mix(number[:, None] ^ key)
-
-
-def _values(
-    what: Ints,
-    signal: Floats,
-    run: Bools,
-    answer: Ints | NDArray[np.int32],
-    label: Ints | None,
-    said: Bools,
-) -> tuple[Floats, Bools]:
-    """(n, m) values of the watched quantities, and where there are any; `said`: where `label` holds an answer."""
-    n, k = run.shape
-    stage = np.arange(k)
-    value, there = np.zeros((n, len(WATCHED), k)), np.zeros((n, len(WATCHED), k), bool)
-    value[:, 0], there[:, 0] = np.where(np.isnan(signal), -np.inf, signal), run
-    if label is not None:
-        # The last stage that has an answer before each one, or -1.
-        before = np.full((n, k), -1)
-        np.maximum.accumulate(np.where(said, stage, -1)[:, :-1], axis=1, out=before[:, 1:])
-        value[:, 1] = label == label[np.arange(n)[:, None], before]
-        there[:, 1] = said & (before >= 0)
-    value[:, 2], there[:, 2] = answer[:, None] == stage, run
-    value[:, 3], there[:, 3] = run, True
-    at = what[:, 1] * k + what[:, 0]
-    return value.reshape(n, -1).take(at, axis=1), there.reshape(n, -1).take(at, axis=1)
-
-
-def _sums(value: Floats, there: Bools, before: Floats | float = 0.0) -> Floats:
-    """(3, m) number of values, sum of the finite ones, and their number, added to those before."""
-    finite = there & np.isfinite(value)
-    with np.errstate(over="ignore"):
-        total = np.where(finite, value, 0.0).sum(axis=0)
-        sums: Floats = before + np.stack([there.sum(axis=0), total, finite.sum(axis=0)])
-    return sums
-
-
-def _rate(alpha: float) -> float:
-    try:
-        level = float(alpha)
-    except (TypeError, ValueError):
-        raise ValidationError(f"`alpha` must be a number, got {alpha!r}") from None
-    if not 0.0 < level < 1.0:
-        raise ValidationError(f"`alpha` must be above 0 and below 1, got {alpha}")
-    return level

@@ -1,4 +1,4 @@
-"""Pictures: loss against cost of all rules, and where a policy stops (extra `plot`)."""
+"""Pictures of where a policy stops."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from .._core import Policy, ValidationError
-from .._utils.atomic import replacing
 from .._utils.extras import require
-from ..evaluation import cross_validation as cv
-from ..evaluation.frontier import Frontier
+from .canvas import new_figure, write_figure
 
-__all__ = ["plot_frontier", "plot_policy"]
+__all__ = ["plot_policy"]
 
 STOP_COLOUR = "#2a9d5c"
 STAGE_COLOURS = ("#4477aa", "#ee8866", "#aa3377", "#ccbb44", "#66ccee", "#997700", "#bb5566", "#44aa99", "#777777")
@@ -25,60 +22,6 @@ MOST_TREE_STAGES = 64
 """Stages of a tree that one picture shows."""
 LEAST_LOSS = 1e-4
 """Where logarithmic axes of expected losses begin at the latest, over the largest loss."""
-
-RULE_STYLES: dict[str, dict[str, Any]] = {
-    cv.FIT: {"color": "#c1272d", "linewidth": 2.6, "marker": "o", "markersize": 5, "zorder": 5},
-    cv.FIT_NO_RECALL: {"color": "#e9909a", "linewidth": 1.6, "linestyle": "--", "zorder": 4},
-    "threshold": {"color": "#4477aa", "linewidth": 1.4, "marker": "s", "markersize": 3.5},
-    "stage_thresholds": {"color": "#228833", "linewidth": 1.4, "marker": "^", "markersize": 4},
-    "patience": {"color": "#ccbb44", "linewidth": 1.4, "marker": "D", "markersize": 3.5},
-    "markov": {"color": "#aa3377", "linewidth": 1.4, "marker": "v", "markersize": 4},
-    cv.CLAIRVOYANT: {"color": "#888888", "linewidth": 1.2, "linestyle": ":", "marker": "*", "markersize": 5},
-}
-
-
-def plot_frontier(frontier: Frontier, path: str | PathLike[str]) -> None:
-    """Draw mean loss against mean cost of every rule, and each stage alone.
-
-    Parameters
-    ----------
-    frontier : Frontier
-        What :func:`ttamer_fast.frontier` returns.
-    path : path-like
-        A .png, .svg or .pdf file, written atomically.
-
-    Raises
-    ------
-    MissingExtraError
-        If matplotlib is not installed.
-    ValidationError
-        If the file cannot be written.
-    """
-    figure = _figure(8.4, 5.4)
-    axes = figure.add_subplot()
-    for name, points in frontier.points.items():
-        ordered = sorted(points, key=lambda point: (point.cost, point.loss))
-        axes.plot(
-            [p.cost for p in ordered], [p.loss for p in ordered], label=name.replace("_", " "), **RULE_STYLES[name]
-        )
-    for i, point in enumerate(frontier.stage_points):
-        axes.plot(point.cost, point.loss, "k+", markersize=9, label="one stage alone:" if i == 0 else None)
-        axes.annotate(
-            str(i), (point.cost, point.loss), xytext=(4, 4), textcoords="offset points", fontsize=9, color="#333333"
-        )
-    costs = [p.cost for points in frontier.points.values() for p in points if p.cost > 0.0]
-    if costs and max(costs) > 20.0 * min(costs):
-        axes.set_xscale("log")
-    axes.set_xlabel("mean cost per request")
-    axes.set_ylabel("mean loss")
-    axes.set_title(f"Loss against cost, {frontier.folds}-fold cross-validation on {frontier.n:,} requests", loc="left")
-    handles, labels = axes.get_legend_handles_labels()
-    for i, name in enumerate(frontier.stages):
-        handles.append(require("matplotlib.lines", "plot").Line2D([], [], linestyle="none"))
-        labels.append(f"{i}  {name}")
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
-    axes.grid(alpha=0.25)
-    _write(figure, path)
 
 
 def plot_policy(policy: Policy, path: str | PathLike[str]) -> None:
@@ -106,7 +49,7 @@ def plot_policy(policy: Policy, path: str | PathLike[str]) -> None:
     stages = [f"{i}  {name}" for i, name in enumerate(facts["stages"])]
     parts = rule["parts"] if rule["type"] == "mixed" else [rule]
     drawings = [_drawing(part, stages) for part in parts]
-    figure = _figure(max(one.width for one in drawings), sum(one.height for one in drawings))
+    figure = new_figure(max(one.width for one in drawings), sum(one.height for one in drawings))
     if len(drawings) == 1:
         drawings[0].draw(figure, rule, stages, _headline(facts))
     else:
@@ -114,7 +57,7 @@ def plot_policy(policy: Policy, path: str | PathLike[str]) -> None:
         panels = figure.subfigures(len(drawings), 1, height_ratios=[one.height for one in drawings])
         for panel, one, part, share in zip(panels, drawings, parts, shares, strict=True):
             one.draw(panel, part, stages, f"{_headline(facts)}: {share:.1%} of requests")
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 @dataclass(frozen=True)
@@ -323,20 +266,3 @@ def _headline(facts: dict[str, Any]) -> str:
 
 def _colour(stage: int) -> str:
     return STAGE_COLOURS[stage % len(STAGE_COLOURS)]
-
-
-def _figure(width: float, height: float) -> Any:
-    figure = require("matplotlib.figure", "plot").Figure(figsize=(width, height), layout="constrained")
-    require("matplotlib.backends.backend_agg", "plot").FigureCanvasAgg(figure)
-    return figure
-
-
-def _write(figure: Any, path: str | PathLike[str]) -> None:
-    file = Path(path)
-    if file.suffix not in (".png", ".svg", ".pdf"):
-        raise ValidationError(f"`path` must end in .png, .svg or .pdf, got {str(file)!r}")
-    try:
-        with replacing(file) as temporary:
-            figure.savefig(temporary, dpi=150)
-    except OSError as error:
-        raise ValidationError(f"cannot write {file}: {error.strerror}") from error

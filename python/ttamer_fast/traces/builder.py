@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from .._core import ValidationError
 from .._utils.arrays import Floats, Ints
 from .._utils.atomic import replacing
+from .._utils.checks import check_seed
 from .._utils.splitmix import STEP, Words, mix
 from .trace import Trace
 
@@ -116,9 +117,7 @@ class TraceBuilder:
         if not isinstance(source, str):
             raise ValidationError(f"`source` must be a string, got {type(source).__name__}")
         self._source = source
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
-            raise ValidationError(f"`seed` must be an integer in [0, 2**64), got {seed!r}")
-        self._seed = seed
+        self._seed = check_seed(seed)
         self._names = [source]
         self._count: dict[str, int] = {}
         self._known: bool | None = None

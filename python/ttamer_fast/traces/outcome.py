@@ -74,17 +74,6 @@ def scattered(pieces: Sequence[Outcome], rows: NDArray[np.int64]) -> Outcome:
     )
 
 
-def check_tradeoff(tradeoff: float) -> float:
-    """`tradeoff` as a float in [0, 1], or a ValidationError."""
-    try:
-        value = float(tradeoff)
-    except (TypeError, ValueError):
-        raise ValidationError(f"`tradeoff` must be a number between 0 and 1, got {tradeoff!r}") from None
-    if not 0.0 <= value <= 1.0:
-        raise ValidationError(f"`tradeoff` must be between 0 and 1, got {tradeoff}")
-    return value
-
-
 def _constant(trace: Trace, stage: int) -> NDArray[np.int32]:
     return np.full(trace.n, stage, np.int32)
 

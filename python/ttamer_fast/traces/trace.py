@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._core import ValidationError
 from .._utils import arrays
 from .._utils.arrays import Floats, Ints
+from .formats import write_columns
 
 __all__ = ["Trace"]
 
@@ -276,9 +278,16 @@ class Trace:
         MissingExtraError
             If .parquet or .csv is asked for and pyarrow is not installed.
         """
-        from .files import write_trace
-
-        write_trace(self, path)
+        columns = {
+            "signal": self.signal,
+            "loss": self.loss,
+            "cost": self.cost,
+            "stages": self.stages,
+            "kind": self.kind,
+            "prediction": self.prediction,
+            "weight": self.weight,
+        }
+        write_columns(columns, Path(path))
 
     def __getitem__(self, index: ArrayLike | slice) -> Trace:
         return self.rows(index)
