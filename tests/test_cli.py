@@ -207,7 +207,7 @@ def test_orders_and_mixtures(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     text = capsys.readouterr().out
     assert "of requests, by a coin:" in text
     assert "mixed_share" in text
-    picture = tmp_path / "mixed.png"
+    picture = tmp_path / "mixture.png"
     assert main(["inspect", str(output), "--picture", str(picture), "--json"]) == 0
     assert json_of(capsys)["describe"]["rule"]["type"] == "mixed"  # type: ignore[index]
     assert picture.read_bytes().startswith(b"\x89PNG")

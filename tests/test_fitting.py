@@ -144,7 +144,7 @@ def test_static_baseline() -> None:
 
 def test_patience_needs_predictions() -> None:
     with pytest.raises(tt.ValidationError, match="prediction"):
-        tt.baselines.patience(make_trace(labels=False), 0.9)
+        tt.baselines.patience(make_trace(predictions=False), 0.9)
 
 
 def test_weights_count_requests() -> None:

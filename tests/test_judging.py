@@ -187,7 +187,7 @@ def test_comparison() -> None:
 
 
 def test_comparison_without_predictions_or_of_exits() -> None:
-    names = [row.name for row in tt.compare(make_trace(n=300, labels=False, kind="exits"), folds=2).rows]
+    names = [row.name for row in tt.compare(make_trace(n=300, predictions=False, kind="exits"), folds=2).rows]
     assert "patience" not in names
 
 

@@ -45,7 +45,7 @@ def static(trace: Trace, tradeoff: float) -> Policy:
 
 
 def threshold(trace: Trace, tradeoff: float) -> Policy:
-    """Stop at the first stage whose confidence reaches one threshold, the same for all stages.
+    """Stop at the first stage whose signal reaches one threshold, the same for all stages.
 
     Parameters and errors as :func:`static`.
     """
@@ -53,7 +53,7 @@ def threshold(trace: Trace, tradeoff: float) -> Policy:
 
 
 def stage_thresholds(trace: Trace, tradeoff: float) -> Policy:
-    """Stop at the first stage whose confidence reaches that stage's own threshold.
+    """Stop at the first stage whose signal reaches that stage's own threshold.
 
     Parameters and errors as :func:`static`.
     """
@@ -69,7 +69,7 @@ def patience(trace: Trace, tradeoff: float) -> Policy:
 
 
 def markov(trace: Trace, tradeoff: float) -> Policy:
-    """T-Tamer's recipe taken literally (arXiv 2509.22992): confidence bins as states, the exact index on their chain.
+    """T-Tamer's recipe taken literally (arXiv 2509.22992): bins of signals as states, the exact index on their chain.
 
     Parameters and errors as :func:`static`.
     """

@@ -93,7 +93,7 @@ def run_demo(
     served, calibration = images.rows(slice(held_out)), images.rows(slice(held_out, None))
     models = train(calibration, settings.trees)
 
-    progress("recording the trace: cross-fitted confidences, measured latencies", 0.0)
+    progress("recording the trace: cross-fitted signals, measured latencies", 0.0)
     trace = record_trace(calibration, models, settings.cross_fit_folds, settings.trees, settings.latency_calls)
     trace.save(files["trace"])
 

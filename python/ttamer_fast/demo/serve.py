@@ -80,8 +80,8 @@ def serve(
     policy = next(iter(policies.values()))
     said = [[stage(pixels) for stage in models] for pixels in images.pixels]
     signal = np.array([[y.confidence for y in answers] for answers in said])
-    label = np.array([[y.digit for y in answers] for answers in said])
-    replayed = policy.replay(signal, label)
+    prediction = np.array([[y.digit for y in answers] for answers in said])
+    replayed = policy.replay(signal, prediction)
     return ServingResult(
         requests=len(images),
         ways=ways,
@@ -100,7 +100,7 @@ def deciding_time(policy: Policy, said: list[list[Answer]], repeats: int = 7) ->
             run = policy.start()
             stage, observe = run.next, run.observe
             while stage is not None:
-                signal, label = row[stage]
-                stage = observe(signal, label)
+                signal, prediction = row[stage]
+                stage = observe(signal, prediction)
         taken.append(perf_counter() - start)
     return 1e6 * sorted(taken)[repeats // 2] / len(rows)

@@ -28,7 +28,7 @@ class Overhead:
 
     core_ns : an observation in the Rust core, start of the request included.
     call_ns : a consulted stage, by `start` and `observe` from a Python loop.
-    floor_ns : the same with a single confidence threshold: what the interpreter and the binding cost.
+    floor_ns : the same with a single threshold of the signal: what the interpreter and the binding cost.
     python_ns : a stage of the same loop around a Python function that compares with one threshold.
     batch_ns : a request, its first observation in a batch.
     numpy_ns : a request of numpy's ``(signal >= threshold).nonzero()``.
@@ -104,28 +104,28 @@ def measure_overhead(policy: Policy | None = None, trace: Trace | None = None) -
     if len(policy.stages) != trace.k:
         raise ValidationError(f"`trace` must have the {len(policy.stages)} stages of the policy, got {trace.k}")
     call, python = _calls(policy, trace)
-    labels = trace.prediction
+    prediction = trace.prediction
     entry = policy.start().next or 0
     first = np.ascontiguousarray(trace.signal[:, entry])
-    first_labels = None if labels is None else np.ascontiguousarray(labels[:, entry])
-    core_labels = np.zeros(trace.signal.shape, np.int64) if labels is None else labels
+    first_prediction = None if prediction is None else np.ascontiguousarray(prediction[:, entry])
+    core_prediction = np.zeros(trace.signal.shape, np.int64) if prediction is None else prediction
     threshold = float(np.median(first))
 
     def batch() -> None:
         requests = policy.start_batch(trace.n)
         requests.rows(entry)
-        requests.observe(entry, first, first_labels)
+        requests.observe(entry, first, first_prediction)
 
     return Overhead(
         requests=trace.n,
         stages=trace.k,
-        core_ns=policy._observe_ns(trace.signal, core_labels, CORE_REPEATS),
+        core_ns=policy._observe_ns(trace.signal, core_prediction, CORE_REPEATS),
         call_ns=call,
         floor_ns=_calls(threshold_policy(trace, FLOOR_TRADEOFF), trace)[0],
         python_ns=python,
         batch_ns=_best(batch, 5) / trace.n,
         numpy_ns=_best(lambda: (first >= threshold).nonzero(), 20) / trace.n,
-        replay_ns=_best(lambda: policy.replay(trace.signal, labels), 3) / trace.n,
+        replay_ns=_best(lambda: policy.replay(trace.signal, prediction), 3) / trace.n,
     )
 
 
@@ -133,20 +133,20 @@ def _calls(policy: Policy, trace: Trace) -> tuple[float, float]:
     """Nanoseconds a consulted stage, of the engine and of a Python threshold function in a loop of the same shape."""
     part = trace.rows(slice(CALL_ROWS))
     signals = [tuple(row) for row in part.signal.tolist()]
-    predictions = part.prediction
-    labels = [(None,) * part.k] * part.n if predictions is None else [tuple(row) for row in predictions.tolist()]
-    consulted = int(policy.replay(part.signal, predictions).consulted.sum())
+    said = part.prediction
+    predictions = [(None,) * part.k] * part.n if said is None else [tuple(row) for row in said.tolist()]
+    consulted = int(policy.replay(part.signal, said).consulted.sum())
     threshold, last = float(np.median(part.signal)), part.k - 1
 
     def engine() -> None:
-        for signal, label in zip(signals, labels, strict=True):
+        for signal, prediction in zip(signals, predictions, strict=True):
             run = policy.start()
             stage, observe = run.next, run.observe
             while stage is not None:
-                stage = observe(signal[stage], label[stage])
+                stage = observe(signal[stage], prediction[stage])
 
-    def rule(confidence: float) -> bool:
-        return confidence >= threshold
+    def rule(signal: float) -> bool:
+        return signal >= threshold
 
     def python() -> None:
         for signal in signals:

@@ -59,10 +59,10 @@ def within_budget(learner: Learner, budget: float, limited: str, seed: int) -> P
         )
     best = min(within, key=lambda p: (p.free, p.limited))
     mixtures = [m for a in within for b in points if (m := _mixture(a, b, budget)) is not None]
-    mixed = min(mixtures, key=lambda m: m.free, default=None)
-    if mixed is None or mixed.free >= best.free or best.limited >= budget * (1.0 - UNUSED):
+    mixture = min(mixtures, key=lambda m: m.free, default=None)
+    if mixture is None or mixture.free >= best.free or best.limited >= budget * (1.0 - UNUSED):
         return best.policy
-    return search.tossed(mixed) or best.policy
+    return search.tossed(mixture) or best.policy
 
 
 def _mixture(within: _Point, beyond: _Point, budget: float) -> _Mixture | None:

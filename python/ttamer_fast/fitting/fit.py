@@ -36,7 +36,7 @@ def fit(
     Parameters
     ----------
     trace : Trace
-        Calibration requests; out-of-sample confidences, or the policy will trust them too much.
+        Calibration requests; out-of-sample signals, or the policy will trust them too much.
     tradeoff : float, optional
         λ in [0, 1]: minimises λ · loss + (1 − λ) · cost / cost of running every stage.
     max_cost : float, optional

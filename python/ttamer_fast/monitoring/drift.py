@@ -174,7 +174,7 @@ class DriftMonitor:
             Of every stage that was run; NaN or None for an unknown one.
         answer : int or None
             `run.answer`.
-        prediction : mapping of stage number to answer, optional
+        prediction : mapping of stage number to prediction, optional
             As given to `run.observe`; agreement is compared where both stages are in it.
 
         Returns
@@ -197,15 +197,15 @@ class DriftMonitor:
         >>> monitor = tt.DriftMonitor.fit(policy, tt.Trace(signal, signal < 0.5, cost=[1.0, 2.0]))
         >>> run, seen = policy.start(), {}
         >>> while run.next is not None:
-        ...     seen[run.next] = confidence = 0.7
-        ...     _ = run.observe(confidence)
+        ...     seen[run.next] = signal = 0.7
+        ...     _ = run.observe(signal)
         >>> monitor.update(seen, run.answer)
         False
         """
         k = len(self._stages)
         if answer is not None and answer not in signal:
             raise ValidationError(f"`answer` must be a stage that was run, got {answer}")
-        row, label, run, said = [math.nan] * k, [0] * k, [False] * k, [False] * k
+        row, number, run, said = [math.nan] * k, [0] * k, [False] * k, [False] * k
         numbers: dict[Hashable, int] = {}
         for stage, value in signal.items():
             if not 0 <= stage < k:
@@ -214,10 +214,10 @@ class DriftMonitor:
             row[stage] = math.nan if value is None else value
             answered = None if prediction is None else prediction.get(stage)
             if answered is not None:
-                said[stage], label[stage] = True, numbers.setdefault(answered, len(numbers))
+                said[stage], number[stage] = True, numbers.setdefault(answered, len(numbers))
         given = np.array([-1 if answer is None else answer])
-        labels = np.array([label]) if numbers else None
-        self._take(np.array([row], np.float64), np.array([run]), given, labels, np.array([said]))
+        predictions = np.array([number]) if numbers else None
+        self._take(np.array([row], np.float64), np.array([run]), given, predictions, np.array([said]))
         return self.alarm
 
     def update_batch(
@@ -234,7 +234,7 @@ class DriftMonitor:
         answer : (n,) array_like of int
             Whose answer was returned, -1 for none.
         prediction : (n, k) array_like of int, optional
-            Answers; entries of stages that were not run are ignored.
+            What the stages said; entries of stages that were not run are ignored.
 
         Returns
         -------
@@ -265,21 +265,21 @@ class DriftMonitor:
         if wrong.any():
             where, given = arrays.first_bad(answers, wrong)
             raise ValidationError(f"`answer`{where} must be a stage that was run, or -1, got {given}")
-        label = None if prediction is None else arrays.int_array("prediction", prediction)
-        if label is not None and label.shape != rows.shape:
-            raise ValidationError(f"`prediction` must have shape {rows.shape}, got {label.shape}")
+        predictions = None if prediction is None else arrays.int_array("prediction", prediction)
+        if predictions is not None and predictions.shape != rows.shape:
+            raise ValidationError(f"`prediction` must have shape {rows.shape}, got {predictions.shape}")
         for start in range(0, len(rows), CHUNK):
             part = slice(start, start + CHUNK)
-            labels = None if label is None else label[part]
-            self._take(rows[part], run[part], answers[part], labels, run[part])
+            of_part = None if predictions is None else predictions[part]
+            self._take(rows[part], run[part], answers[part], of_part, run[part])
         return self.alarm
 
     def update_replay(self, replay: Replay, signal: ArrayLike, prediction: ArrayLike | None = None) -> bool:
         """Take in requests that were replayed: :meth:`update_batch` with what the replay says."""
         return self.update_batch(signal, replay.consulted, replay.answer, prediction)
 
-    def _take(self, signal: Floats, run: Bools, answer: Ints, label: Ints | None, said: Bools) -> None:
-        value, there = watched.values(self._what, signal, run, answer, label, said)
+    def _take(self, signal: Floats, run: Bools, answer: Ints, prediction: Ints | None, said: Bools) -> None:
+        value, there = watched.values(self._what, signal, run, answer, prediction, said)
         self._sums = watched.sums(value, there, self._sums)
         cell = self._cuts.cell(value, watched.words(self._key, self.requests, len(value)))
         self._capitals.observe(cell, there)

@@ -29,19 +29,19 @@ def values(
     signal: Floats,
     run: Bools,
     answer: Ints | NDArray[np.int32],
-    label: Ints | None,
+    prediction: Ints | None,
     said: Bools,
 ) -> tuple[Floats, Bools]:
-    """(n, m) values of the watched quantities, and where there are any; `said`: where `label` holds an answer."""
+    """(n, m) values of the watched quantities, and where there are any; `said`: where `prediction` holds one."""
     n, k = run.shape
     stage = np.arange(k)
     value, there = np.zeros((n, len(WATCHED), k)), np.zeros((n, len(WATCHED), k), bool)
     value[:, 0], there[:, 0] = np.where(np.isnan(signal), -np.inf, signal), run
-    if label is not None:
+    if prediction is not None:
         # The last stage that has an answer before each one, or -1.
         before = np.full((n, k), -1)
         np.maximum.accumulate(np.where(said, stage, -1)[:, :-1], axis=1, out=before[:, 1:])
-        value[:, 1] = label == label[np.arange(n)[:, None], before]
+        value[:, 1] = prediction == prediction[np.arange(n)[:, None], before]
         there[:, 1] = said & (before >= 0)
     value[:, 2], there[:, 2] = answer[:, None] == stage, run
     value[:, 3], there[:, 3] = run, True

@@ -98,8 +98,8 @@ def _draw_belief(figure: Any, rule: dict[str, Any], stages: list[str], headline:
         decisions.set_ylabel(f"the first {len(rows)} of {len(rule['decisions'])} situations")
     decisions.set_xlabel("expected loss of the answer in hand")
     decisions.set_title(headline, loc="left")
-    for i, sensor in enumerate(rule["sensors"]):
-        x, y = zip(*sensor["curve"], strict=True)
+    for i, calibration in enumerate(rule["sensors"]):
+        x, y = zip(*calibration["curve"], strict=True)
         curves.plot(x, y, color=_colour(i), linewidth=1.8, label=stages[i])
     curves.set_yscale("log")
     curves.set_ylim(bottom=max(curves.get_ylim()[0], LEAST_LOSS * rule["scale"]))

@@ -28,7 +28,7 @@ class Trace:
     Parameters
     ----------
     signal : (n, k) array_like of float
-        Confidence on any scale, larger means more confident; NaN means unknown.
+        On any scale, larger means more confident; NaN means unknown.
     loss : (n, k) array_like of float or bool
         Loss >= 0 if the answer of that stage were returned: 1 - correct, or any other.
     cost : (k,) or (n, k) array_like of float
@@ -100,7 +100,7 @@ class Trace:
 
     @property
     def signal(self) -> Floats:
-        """(n, k) float64, read-only: confidences."""
+        """(n, k) float64, read-only: how confident each stage is of its prediction, on the scale it was given in."""
         return self._signal
 
     @property
@@ -115,7 +115,7 @@ class Trace:
 
     @property
     def prediction(self) -> Ints | None:
-        """(n, k) int64, read-only, or None: answers."""
+        """(n, k) int64, read-only, or None: what each stage said."""
         return self._prediction
 
     @property
