@@ -2,7 +2,7 @@
 
 Each is tuned in its own way: a grid for `threshold`, backward induction for `stage_thresholds`, enumeration for
 `static` and `patience`, quantile states and the exact index for `markov`. All minimise λ · loss + (1 − λ) · cost / cost
-of running every stage.
+of running every stage, the loss in the trace's unit and the cost as a fraction; a policy's `value` is that objective.
 
 Examples
 --------
@@ -34,7 +34,7 @@ def static(trace: Trace, tradeoff: float) -> Policy:
     trace : Trace
         Calibration requests.
     tradeoff : float
-        λ in [0, 1].
+        λ in [0, 1], the weight of the loss.
 
     Raises
     ------

@@ -17,7 +17,7 @@ __all__ = ["ServedWay", "ServingResult", "deciding_time", "serve"]
 
 @dataclass(frozen=True)
 class ServedWay:
-    """How one way of serving did, over all requests."""
+    """How one way of serving did, over all requests: accuracy as a share, milliseconds and models run per request."""
 
     name: str
     accuracy: float
@@ -28,7 +28,7 @@ class ServedWay:
 
 @dataclass(frozen=True)
 class ServingResult:
-    """Every way of serving, the time the policy takes to decide, and whether it decided as its replay says."""
+    """Every way of serving, microseconds a request that deciding takes, and whether it decided as its replay says."""
 
     requests: int
     ways: tuple[ServedWay, ...]

@@ -23,7 +23,19 @@ CLEAR = 2.0
 
 @dataclass(frozen=True)
 class Compared:
-    """One rule: out-of-sample means, and its objective minus that of the reference, request by request."""
+    """One rule: out-of-sample means, and its objective minus that of the reference, request by request.
+
+    Attributes
+    ----------
+    name : str
+        Of the rule.
+    loss, cost : float
+        Means per request, in the trace's units of loss and cost.
+    objective : float
+        Mean of λ · loss + (1 − λ) · cost / cost of running every stage.
+    difference, difference_se : float
+        Mean difference of the objective to the reference, and its standard error.
+    """
 
     name: str
     loss: float
@@ -35,7 +47,21 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every rule on one trace at one trade-off; prints as a table with a verdict."""
+    """Every rule on one trace at one trade-off; prints as a table with a verdict.
+
+    Attributes
+    ----------
+    n, folds : int
+        Requests, and parts of the cross-validation.
+    tradeoff : float
+        λ of the objective.
+    reference : str
+        The rule that differences are to.
+    rows : tuple of Compared
+        One for each rule; ``comparison[name]`` finds one.
+    verdict : tuple of str
+        Whether a cascade and recall are worth it, in words.
+    """
 
     n: int
     folds: int

@@ -26,6 +26,25 @@ class Evaluation:
     the values of single requests, infinite for fewer than 2 of them. Under weights w, (Σ w)² / Σ w² takes the place of
     n. Both are approximate; t wants values that are not very skewed, and values that are all equal have an interval of
     width 0. The requests are taken as independent, the policy as given.
+
+    Attributes
+    ----------
+    n : int
+        Requests.
+    tradeoff : float
+        λ of the objective.
+    loss, loss_ci : float, (float, float)
+        Mean loss per request, in the trace's unit of loss.
+    cost, cost_ci : float, (float, float)
+        Mean cost per request, in the trace's unit of cost.
+    objective, objective_ci : float, (float, float)
+        Mean of λ · loss + (1 − λ) · cost / cost of running every stage.
+    stages : tuple of k str
+        Names of the stages.
+    consulted_share, answer_share : (k,) float64
+        Shares of the requests, 0 to 1, that ran each stage, and that returned its answer.
+    recalled_share : float
+        Share of the requests that returned the answer of an earlier stage than the last one run.
     """
 
     n: int

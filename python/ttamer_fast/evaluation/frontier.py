@@ -22,7 +22,15 @@ TRADEOFFS = (0.3, 0.5, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995)
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """Out-of-sample means of one rule tuned for one trade-off; None for a stage alone."""
+    """Out-of-sample means of one rule tuned for one trade-off.
+
+    Attributes
+    ----------
+    tradeoff : float or None
+        λ in [0, 1]; None for a stage alone.
+    loss, cost : float
+        Means per request, in the trace's units of loss and cost.
+    """
 
     tradeoff: float | None
     loss: float
@@ -31,7 +39,19 @@ class FrontierPoint:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Points of every rule, by name, in ascending order of the trade-off."""
+    """Mean loss against mean cost per request, in the trace's units.
+
+    Attributes
+    ----------
+    n, folds : int
+        Requests, and parts of the cross-validation.
+    points : dict of str to tuple of FrontierPoint
+        Of every rule, by name, in ascending order of the trade-off.
+    stages : tuple of k str
+        Names of the stages.
+    stage_points : tuple of k FrontierPoint
+        Of always answering with one stage.
+    """
 
     n: int
     folds: int

@@ -70,7 +70,7 @@ class Overhead:
 
 
 def synthetic_trace(n: int = 20_000, k: int = 6, seed: int = 0) -> Trace:
-    """Requests of varying difficulty at stages of rising accuracy and cost.
+    """n requests of varying difficulty at k stages of rising accuracy and cost: losses 0 or 1, costs 1 to 3, no unit.
 
     Examples
     --------

@@ -56,7 +56,7 @@ def aggregate(
     Parameters
     ----------
     loss, cost, transition
-        As for `Model.line` or `Model.skip`; transitions dense or scipy.sparse.
+        As for `Model.line` or `Model.skip`, losses and costs in one unit; transitions dense or scipy.sparse.
     meta_states : int
         q, at least 1. A transition for which U and V would hold no fewer numbers than P is kept.
     seed : int

@@ -55,7 +55,7 @@ def fit_certified(
     held_out : float
         Share of the rows, in (0, 1), that tests the candidates; the others fit them.
     largest_loss : float
-        No loss can ever be larger: known beforehand, not read off the trace.
+        In the unit of the loss: none can ever be larger; known beforehand, not read off the trace.
     binary : bool
         Losses are 0 or `largest_loss` and nothing else: known beforehand too. Certifies more with the same rows.
     graph : {"auto", "line", "skip"}
@@ -71,8 +71,9 @@ def fit_certified(
     -------
     Policy
         Its provenance holds ``max_loss``, ``delta``, ``p_value``, ``p_value_of`` (``"Hoeffding-Bentkus"`` or
-        ``"binomial tail"``), ``held_out_rows``, ``held_out_loss``, ``held_out_cost`` and ``tested`` (how many
-        candidates were tested); ``trace`` and ``rows`` are of the part that it was fitted on.
+        ``"binomial tail"``), ``held_out_rows``, ``held_out_loss``, ``held_out_cost`` (means per request in the
+        trace's units) and ``tested`` (how many candidates were tested); ``trace`` and ``rows`` are of the part that it
+        was fitted on.
 
     Raises
     ------

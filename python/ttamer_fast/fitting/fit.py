@@ -38,13 +38,14 @@ def fit(
     trace : Trace
         Calibration requests; out-of-sample signals, or the policy will trust them too much.
     tradeoff : float, optional
-        λ in [0, 1]: minimises λ · loss + (1 − λ) · cost / cost of running every stage.
+        λ in [0, 1]: minimises λ · loss + (1 − λ) · cost / cost of running every stage, the loss in the trace's unit and
+        the cost as a fraction.
     max_cost : float, optional
         Least mean loss within this mean cost per request, in the unit of the trace: both on the trace and, up to
         100,000 rows, on rows held back. Where no single policy uses the budget up, a coin mixes two.
     max_loss : float or str, optional
-        Least mean cost within this mean loss, likewise; ``"last+0.01"``: within 0.01 of always answering with the last
-        stage.
+        Least mean cost within this mean loss per request, in the unit of the trace, likewise; ``"last+0.01"``: within
+        0.01 of always answering with the last stage.
     graph : {"auto", "line", "skip"}
         ``"line"``: the next stage is the following one; ``"skip"``: any later one, chosen request by request;
         ``"auto"``: the line for exits; for models any stage, dropping those not worth having.
@@ -66,8 +67,8 @@ def fit(
     Returns
     -------
     Policy
-        Its provenance names the goal, the trade-off and the trace's digest; its report, where rows were held back to
-        choose between rules, how each of them did.
+        Its `value` is the objective on the trace itself. Its provenance names the goal, the trade-off and the trace's
+        digest; its report, where rows were held back to choose between rules, how each of them did.
 
     Raises
     ------

@@ -11,14 +11,18 @@ class Drift:
     """One watched quantity of one stage."""
 
     stage: str
+    """Its name."""
     watched: str
+    """"signal", "agreement", "answer" or "consulted"."""
     evidence: float
     """Largest e-value so far over the one that alarms: 1 and more is an alarm."""
     reference_rows: int
     rows: int
+    """Requests that have the quantity, in the reference and in the stream."""
     reference_mean: float
-    """Of the signal where it is finite; else the share of requests that agree, are answered, or reach the stage."""
+    """Of the signal where it is finite, on its scale; else the share that agree, are answered, or reach the stage."""
     mean: float
+    """The same, of the stream so far; NaN if there is none."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,17 @@ class DriftReport:
     """What a monitor has seen; `components` in descending order of the evidence."""
 
     alpha: float
+    """Probability of ever raising a false alarm."""
     requests: int
+    """How many have been taken in."""
     alarm: bool
     alarmed_at: int | None
+    """Requests that had been taken in when the alarm was raised."""
     stage: str | None
     watched: str | None
+    """What raised the alarm."""
     stages: tuple[str, ...]
+    """Names of all stages with a quantity that would have."""
     components: tuple[Drift, ...]
 
     def to_dict(self) -> dict[str, Any]:

@@ -131,9 +131,9 @@ class TraceBuilder:
         Parameters
         ----------
         signal, loss : (m, k) array_like of float
-            As in :class:`Trace`.
+            As in :class:`Trace`, all batches in the same scale and unit.
         cost : (k,) or (m, k) array_like of float
-            As in :class:`Trace`.
+            As in :class:`Trace`, all batches in the same unit.
         prediction : (m, k) array_like of int, optional
             As in :class:`Trace`; in all batches or in none.
 
@@ -270,12 +270,12 @@ class TraceBuilder:
 
     @property
     def mean_loss(self) -> Floats:
-        """(k,) float64: mean loss of each stage over all n requests, correctly rounded; NaN if there are none."""
+        """(k,) float64: mean loss of each stage over all n requests, in its unit, correctly rounded; NaN if none."""
         return self._mean(0)
 
     @property
     def mean_cost(self) -> Floats:
-        """(k,) float64: mean cost of each stage over all n requests, correctly rounded; NaN if there are none."""
+        """(k,) float64: mean cost of each stage over all n requests, in its unit, correctly rounded; NaN if none."""
         return self._mean(1)
 
     def save(self, path: str | PathLike[str]) -> None:

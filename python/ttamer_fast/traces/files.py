@@ -33,6 +33,11 @@ def read_trace(path: str | PathLike[str], loss: str = "auto", kind: str | None =
     kind : {"exits", "models"}, optional
         As in :class:`Trace`. Default: what the file says, else ``"exits"``.
 
+    Returns
+    -------
+    Trace
+        Losses and costs in the units of the file; 1 - ``correct`` counts wrong answers.
+
     Raises
     ------
     ValidationError

@@ -15,16 +15,21 @@ from .trace import Trace
 
 @dataclass(frozen=True)
 class Outcome:
-    """Loss and cost of n requests, in the units of the trace."""
+    """What n requests came to."""
 
     answer: NDArray[np.int32]
+    """(n,) number of the stage whose answer was returned."""
     last: NDArray[np.int32]
+    """(n,) number of the last stage that ran."""
     consulted: Bools
+    """(n, k) which stages ran."""
     loss: Floats
+    """(n,) of the answer returned, in the trace's unit of loss."""
     cost: Floats
+    """(n,) paid for the request, in the trace's unit of cost."""
 
     def objective(self, tradeoff: float, full_cost: float) -> Floats:
-        """(n,) tradeoff · loss + (1 − tradeoff) · cost / full cost."""
+        """(n,) tradeoff · loss + (1 − tradeoff) · cost / full cost; `full_cost` in the unit of the cost."""
         share = self.cost / full_cost if full_cost > 0.0 else np.zeros_like(self.cost)
         return tradeoff * self.loss + (1.0 - tradeoff) * share
 

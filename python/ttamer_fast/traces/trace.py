@@ -30,9 +30,9 @@ class Trace:
     signal : (n, k) array_like of float
         On any scale, larger means more confident; NaN means unknown.
     loss : (n, k) array_like of float or bool
-        Loss >= 0 if the answer of that stage were returned: 1 - correct, or any other.
+        Loss >= 0 if the answer of that stage were returned: 1 - correct, or any other, in any unit.
     cost : (k,) or (n, k) array_like of float
-        Incremental cost >= 0 of running a stage, in any unit.
+        Incremental cost >= 0 of running a stage, in any unit: milliseconds, FLOPs, money.
     prediction : (n, k) array_like of int, optional
         Equal exactly where two stages give the same answer: class numbers, or hashes of normalised answers.
     kind : {"exits", "models"}
@@ -52,6 +52,10 @@ class Trace:
     Notes
     -----
     Arrays are copied once, O(n k), and are read-only afterwards. A cost (n, k) with equal rows is kept as (k,).
+
+    *Units.* What is computed from a trace has its units: losses and costs those of `loss` and `cost`, per request. An
+    objective λ · loss + (1 − λ) · cost / cost of running every stage takes the loss in its unit and the cost as a
+    fraction: the unit of the cost plays no part in it, that of the loss does.
 
     Examples
     --------
@@ -105,12 +109,12 @@ class Trace:
 
     @property
     def loss(self) -> Floats:
-        """(n, k) float64, read-only: losses."""
+        """(n, k) float64, read-only: losses, in the unit they were given in."""
         return self._loss
 
     @property
     def cost(self) -> Floats:
-        """(k,) or (n, k) float64, read-only: incremental costs."""
+        """(k,) or (n, k) float64, read-only: incremental costs, in the unit they were given in."""
         return self._cost
 
     @property
@@ -120,7 +124,7 @@ class Trace:
 
     @property
     def weight(self) -> Floats | None:
-        """(n,) float64, read-only, or None where rows count alike: how much each request counts."""
+        """(n,) float64, read-only, or None where rows count alike: how much each request counts; only ratios matter."""
         return self._weight
 
     @property
@@ -145,12 +149,12 @@ class Trace:
 
     @property
     def mean_cost(self) -> Floats:
-        """(k,) float64: weighted mean incremental cost of each stage."""
+        """(k,) float64: weighted mean incremental cost of each stage, in the unit of the cost."""
         return self._cost if self._cost.ndim == 1 else weighted_mean(self._cost, self._weight)
 
     @property
     def full_cost(self) -> float:
-        """Mean cost of running every stage."""
+        """Mean cost per request of running every stage, in the unit of the cost."""
         return math.fsum(self.mean_cost)
 
     @property
