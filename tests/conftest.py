@@ -20,14 +20,14 @@ settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-def make_trace(n: int = 2000, k: int = 4, seed: int = 0, kind: str = "models", labels: bool = True) -> tt.Trace:
+def make_trace(n: int = 2000, k: int = 4, seed: int = 0, kind: str = "models", predictions: bool = True) -> tt.Trace:
     """Requests of varying difficulty, stages that get better and dearer, calibrated signals."""
     rng = np.random.default_rng(seed)
     difficulty = rng.normal(size=(n, 1))
     signal = 1.0 / (1.0 + np.exp(difficulty - rng.normal(size=(n, k)) - np.linspace(0.0, 2.0, k)))
     right = rng.random((n, k)) < signal
     wrong_answer = rng.integers(1, 4, size=(n, k))
-    prediction = np.where(right, 0, wrong_answer) if labels else None
+    prediction = np.where(right, 0, wrong_answer) if predictions else None
     return tt.Trace(signal, ~right, np.geomspace(1.0, 8.0, k), prediction=prediction, kind=kind)
 
 

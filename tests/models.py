@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import ttamer_fast as tt
-from ttamer_fast.arrays import Floats
+from ttamer_fast._utils.arrays import Floats
 
 GRAPHS = ("line", "skip", "tree", "forest", "dag")
 

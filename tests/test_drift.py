@@ -37,7 +37,7 @@ def one_by_one(monitor: tt.DriftMonitor, policy: tt.Policy, stream: tt.Trace) ->
             stage = run.next
             seen[stage], said[stage] = signal[stage], prediction[stage]
             run.observe(seen[stage], said[stage])
-        monitor.update(seen, run.answer, {stage: f"answer {label}" for stage, label in said.items()})
+        monitor.update(seen, run.answer, {stage: f"answer {number}" for stage, number in said.items()})
     return monitor
 
 
