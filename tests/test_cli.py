@@ -209,7 +209,7 @@ def test_orders_and_mixtures(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "mixed_share" in text
     picture = tmp_path / "mixture.png"
     assert main(["inspect", str(output), "--picture", str(picture), "--json"]) == 0
-    assert json_of(capsys)["describe"]["rule"]["type"] == "mixed"  # type: ignore[index]
+    assert json_of(capsys)["describe"]["rule"]["type"] == "mixture"  # type: ignore[index]
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

@@ -38,9 +38,9 @@ def policy_text(policy: Policy) -> str:
     lines += [_candidate_text(candidate) for candidate in policy.report]
     lines += _recall_text(policy)
     rule = policy.describe()["rule"]
-    if rule["type"] != "mixed":
+    if rule["type"] != "mixture":
         return "\n".join(lines + _rule_text(rule))
-    for part, share in zip(rule["parts"], (rule["share"], 1.0 - rule["share"]), strict=True):
+    for part, share in zip(rule["components"], (rule["share"], 1.0 - rule["share"]), strict=True):
         lines += [f"on {share:.1%} of requests, by a coin:", *_rule_text(part)]
     return "\n".join(lines)
 

@@ -47,7 +47,7 @@ def plot_policy(policy: Policy, path: str | PathLike[str]) -> None:
     facts = policy.describe()
     rule = facts["rule"]
     stages = [f"{i}  {name}" for i, name in enumerate(facts["stages"])]
-    parts = rule["parts"] if rule["type"] == "mixed" else [rule]
+    parts = rule["components"] if rule["type"] == "mixture" else [rule]
     drawings = [_drawing(part, stages) for part in parts]
     figure = new_figure(max(one.width for one in drawings), sum(one.height for one in drawings))
     if len(drawings) == 1:
@@ -79,7 +79,7 @@ def _drawing(rule: dict[str, Any], stages: list[str]) -> _Drawing:
             return _Drawing(_draw_threshold, 8.4, max(3.0, 1.4 + per_stage))
         case "patience":
             return _Drawing(_draw_patience, 8.4, max(3.0, 1.4 + per_stage))
-        case "table":
+        case "chain":
             return _Drawing(_draw_table, 8.4, max(3.0, 1.6 + per_stage))
         case "tree" if len(stages) <= MOST_TREE_STAGES:
             tree = _Tree(rule["parent"])
@@ -98,7 +98,7 @@ def _draw_belief(figure: Any, rule: dict[str, Any], stages: list[str], headline:
         decisions.set_ylabel(f"the first {len(rows)} of {len(rule['decisions'])} situations")
     decisions.set_xlabel("expected loss of the answer in hand")
     decisions.set_title(headline, loc="left")
-    for i, calibration in enumerate(rule["sensors"]):
+    for i, calibration in enumerate(rule["calibrations"]):
         x, y = zip(*calibration["curve"], strict=True)
         curves.plot(x, y, color=_colour(i), linewidth=1.8, label=stages[i])
     curves.set_yscale("log")
