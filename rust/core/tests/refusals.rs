@@ -1,0 +1,389 @@
+//! Policies with a valid checksum whose parts do not fit are refused, part by part.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use ndarray::array;
+use rmpv::Value;
+use sha2::{Digest, Sha256};
+use ttamer::learn::{FitOptions, Learner, Method, Recall, Shape, fit};
+use ttamer::plan::Intervals;
+use ttamer::rules::{BeliefRule, Beliefs, Calibration, Component, Curve, Line, Node};
+use ttamer::{Facts, Kind, Model, Policy, Price, SolveOptions, Trace, Transition, compile, mixture};
+
+const HEADER: usize = 20;
+const CHECKSUM: usize = 32;
+const ROWS: usize = 400;
+const STAGES: usize = 3;
+
+fn trace(kind: Kind) -> Trace {
+    let golden = |at: usize, step: f64| (at as f64 * step).fract();
+    let signal: Vec<f64> = (0..ROWS * STAGES).map(|at| golden(at + 1, 0.618_033_988_749_895)).collect();
+    let wrong = |at: usize| golden(at + 7, 0.414_213_562_373_095) > signal[at].powf(1.0 / (at % STAGES + 1) as f64);
+    let loss: Vec<f64> = (0..ROWS * STAGES).map(|at| f64::from(u8::from(wrong(at)))).collect();
+    let prediction: Vec<i64> = (0..ROWS * STAGES).map(|at| if wrong(at) { (at % 5) as i64 } else { 9 }).collect();
+    Trace::new(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], kind).unwrap()
+}
+
+fn names() -> Vec<String> {
+    (0..STAGES).map(|v| v.to_string()).collect()
+}
+
+fn of_method(method: Method) -> Policy {
+    fit(&trace(Kind::Exits), names(), &FitOptions { method, tradeoff: 0.9, recall: true }, vec![]).unwrap()
+}
+
+/// Two models in any order, so that situations have several ways in.
+fn belief() -> Policy {
+    let learner = Learner::new(trace(Kind::Models), Shape::Auto);
+    learner.policy(names(), 0.97, Recall::Always, vec![]).unwrap()
+}
+
+fn solved(graph: &str) -> Policy {
+    let loss = || vec![vec![0.1, 0.9], vec![0.0, 0.4], vec![0.2, 0.3]];
+    let next = || Transition::Dense(array![[0.6, 0.4], [0.3, 0.7]]);
+    let first = || Transition::Dense(array![[0.5, 0.5]]);
+    let transition = || vec![first(), next(), next()];
+    let jumps = array![[0.01, 0.02, 0.03], [0.0, 0.01, 0.02], [0.0, 0.0, 0.01]];
+    let model = match graph {
+        "skip" => Model::skip(loss(), jumps, transition()),
+        "tree" => Model::tree(vec![-1, 0, 0], loss(), vec![0.01; 3], transition()),
+        _ => Model::dag(vec![vec![], vec![0], vec![0]], loss(), vec![0.01; 3], transition()),
+    };
+    compile(&model.unwrap(), &SolveOptions::default()).unwrap()
+}
+
+/// The stored fields of a policy.
+fn fields(policy: &Policy) -> Value {
+    let bytes = policy.to_bytes().unwrap();
+    rmpv::decode::read_value(&mut &bytes[HEADER..bytes.len() - CHECKSUM]).unwrap()
+}
+
+/// A file of these fields, with the header and checksum that belong to them.
+fn file(fields: &Value) -> Vec<u8> {
+    let mut body = Vec::new();
+    rmpv::encode::write_value(&mut body, fields).unwrap();
+    let mut bytes = b"TTAMER\r\n".to_vec();
+    bytes.extend(ttamer::SCHEMA.to_le_bytes());
+    bytes.extend((body.len() as u64).to_le_bytes());
+    bytes.extend(body);
+    let checksum = Sha256::digest(&bytes);
+    bytes.extend(checksum);
+    bytes
+}
+
+/// The field at a path of names and numbers with dots in between.
+fn at<'a>(value: &'a mut Value, path: &str) -> &'a mut Value {
+    path.split('.').fold(value, |value, key| match value {
+        Value::Map(entries) => {
+            let entry = entries.iter_mut().find(|(name, _)| name.as_str() == Some(key));
+            &mut entry.unwrap_or_else(|| panic!("no field {key} of {path}")).1
+        }
+        Value::Array(items) => &mut items[key.parse::<usize>().unwrap()],
+        other => panic!("{path} leads into {other}"),
+    })
+}
+
+fn list(value: &mut Value) -> &mut Vec<Value> {
+    let Value::Array(items) = value else { panic!("{value} is no list") };
+    items
+}
+
+/// What is changed in one part of a policy.
+enum Change {
+    To(Value),
+    Shorter,
+    Longer,
+}
+
+use Change::{Longer, Shorter, To};
+
+fn refusal(policy: &Policy, path: &str, change: Change) -> String {
+    let mut fields = fields(policy);
+    assert_eq!(Policy::from_bytes(&file(&fields)).unwrap(), *policy, "unchanged fields make another policy");
+    let part = at(&mut fields, path);
+    match change {
+        To(value) => *part = value,
+        Shorter => drop(list(part).pop()),
+        Longer => {
+            let again = list(part)[0].clone();
+            list(part).push(again);
+        }
+    }
+    match Policy::from_bytes(&file(&fields)) {
+        Ok(_) => panic!("{path} was accepted"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn refused(policy: &Policy, cases: Vec<(&str, Change, &str)>) {
+    for (path, change, expected) in cases {
+        let message = refusal(policy, path, change);
+        assert!(message.contains(expected), "{path}: expected {expected:?}, got {message:?}");
+    }
+}
+
+fn nan() -> Change {
+    To(f64::NAN.into())
+}
+
+#[test]
+fn stages_and_prices() {
+    let stage = |k: usize| Value::Map(vec![("stage".into(), Value::Array(vec![1.0.into(); k]))]);
+    refused(
+        &belief(),
+        vec![
+            ("stages", To(Value::Array(Vec::new())), "the number of stages is not in 1..=32767"),
+            ("stages", Shorter, "the prices do not fit the stages"),
+            ("price", To(stage(2)), "the prices do not fit the stages"),
+            ("price.stage.1", To((-1.0).into()), "a price is not finite and at least 0"),
+            ("price.stage.1", To(f64::INFINITY.into()), "a price is not finite and at least 0"),
+            ("price", To(Value::Map(vec![("coin".into(), 1.into())])), "unknown variant `coin`"),
+        ],
+    );
+    refused(
+        &of_method(Method::Pathwise),
+        vec![
+            ("price.jump.jump", Shorter, "the prices of jumps are not one per pair of stages"),
+            ("price.jump.jump.4", nan(), "a price of a jump is not at least 0"),
+            ("price.jump.stages", To(4.into()), "the prices do not fit the stages"),
+        ],
+    );
+}
+
+#[test]
+fn beliefs() {
+    let twice = || To(Value::Array(vec![0.5.into(), 0.5.into()]));
+    refused(
+        &belief(),
+        vec![
+            ("rule.component.belief.beliefs.calibration", Shorter, "the calibrations do not fit the stages"),
+            ("rule.component.belief.beliefs.scale", nan(), "the scale of the losses is not finite"),
+            ("rule.component.belief.beliefs.margin", nan(), "the margin of the favoured answer is not finite"),
+            ("rule.component.belief.beliefs.calibration.0.mean_loss", nan(), "a number of a calibration is not finite"),
+            (
+                "rule.component.belief.beliefs.calibration.1.missing_logit",
+                nan(),
+                "a number of a calibration is not finite",
+            ),
+            ("rule.component.belief.beliefs.calibration.0.signal", Shorter, "ascending signals"),
+            ("rule.component.belief.beliefs.calibration.0.signal.0", To(1e9.into()), "ascending signals"),
+            ("rule.component.belief.beliefs.calibration.0.logit.0", nan(), "ascending signals"),
+            (
+                "rule.component.belief.beliefs.sets.0.members.0",
+                To(3.into()),
+                "a member of a situation is not one of the stages",
+            ),
+            ("rule.component.belief.beliefs.sets.1.members", To(Value::Array(vec![])), "1 to 8 members"),
+            (
+                "rule.component.belief.beliefs.sets.1.favoured",
+                To(9.into()),
+                "the favoured stage of a situation is not a member",
+            ),
+            ("rule.component.belief.beliefs.sets.1.evidence", Shorter, "one entry per pair of members"),
+            ("rule.component.belief.beliefs.sets.1.evidence.0.0.1", nan(), "a weight of the evidence is not finite"),
+            ("rule.component.belief.situations.0.set", To(99.into()), "a situation has no set of stages"),
+            ("rule.component.belief.situations.0.slot", To(1.into()), "another slot than it is read from"),
+            ("rule.component.belief.situations", Shorter, "the decisions do not fit the situations"),
+            ("rule.component.belief.situations", Longer, "the decisions do not fit the situations"),
+            ("rule.component.belief.decisions.stop", Shorter, "the limits to stop at do not fit the rows"),
+            (
+                "rule.component.belief.decisions.steps.0",
+                To(7.into()),
+                "the limits of the decisions do not fit the rows",
+            ),
+            ("rule.component.belief.decisions.stop.0", nan(), "a limit of a decision is not a number"),
+            ("rule.component.belief.decisions.last.0", To(0.into()), "a decision does not lead forward"),
+            ("rule.component.belief.decisions.last.0", To(1000.into()), "a decision does not lead forward"),
+        ],
+    );
+    let path = "rule.component.belief.beliefs.calibration.0.signal";
+    assert!(refusal(&belief(), path, twice()).contains("ascending signals"));
+}
+
+#[test]
+fn members_have_run() {
+    let mut fields = fields(&of_method(Method::Pathwise));
+    // Stage 1 enters with its report in slot 1, beside stage 2, which has not run.
+    let members = Value::Array(vec![1.into(), 2.into()]);
+    *at(&mut fields, "rule.component.belief.beliefs.sets.1.members") = members;
+    *at(&mut fields, "rule.component.belief.beliefs.sets.1.favoured") = 1.into();
+    *at(&mut fields, "rule.component.belief.situations.1.places") = Value::Array(vec![1.into(), 0.into()]);
+    let message = Policy::from_bytes(&file(&fields)).unwrap_err().to_string();
+    assert!(message.contains("a member of a situation has not run before it"), "{message}");
+}
+
+/// Four models, the last of which may follow the second as well as the third.
+#[test]
+fn ways_into_a_situation_cost_the_same() {
+    let calibration =
+        || Calibration { curve: Curve::constant(0.0), class: Vec::new(), mean_loss: 0.5, missing_logit: 0.0 };
+    let beliefs =
+        Beliefs { recall: true, margin: 0.0, scale: 1.0, calibration: (0..4).map(|_| calibration()).collect() };
+    let sets: [(&[u16], u16); 6] =
+        [(&[0], 0), (&[0, 1], 1), (&[0, 2], 2), (&[0, 1, 2], 2), (&[0, 1, 2], 1), (&[0, 1, 2, 3], 3)];
+    let node = |(members, stage): (&[u16], u16)| {
+        Node::new(members, stage, stage, &vec![[Line::default(); 3]; members.len().pow(2)], &[0, 1, 2, 3])
+    };
+    let mut decisions = Intervals::new();
+    decisions.push(-1.0, [(0.0, 1), (f64::INFINITY, 2)]);
+    for next in [3, 4, 5, 5, -1] {
+        decisions.push(if next < 0 { f64::INFINITY } else { -1.0 }, (next >= 0).then_some((f64::INFINITY, next)));
+    }
+    let policy = |price: Price| {
+        let rule = BeliefRule::new(beliefs.clone(), sets.map(node).to_vec(), decisions.clone());
+        Policy::new((0..4).map(|v| v.to_string()).collect(), price, Component::from(rule), Facts::default())
+    };
+    let jump = |surcharge: f64| {
+        let mut jump = vec![1.0; 16];
+        // Running the last model after the third: row 3, column 3.
+        jump[3 * 4 + 3] += surcharge;
+        Price::Jump { stages: 4, jump }
+    };
+    assert!(policy(Price::Stage(vec![1.0; 4])).is_ok());
+    assert!(policy(jump(0.0)).is_ok());
+    let message = policy(jump(0.5)).unwrap_err().to_string();
+    assert_eq!(message, "policy: two ways into a situation cost differently");
+}
+
+/// A situation must grow by the stage that enters it.
+#[test]
+fn situations_follow_from_each_other() {
+    let line = of_method(Method::Pathwise);
+    refused(
+        &line,
+        vec![
+            (
+                "rule.component.belief.decisions.last.0",
+                To(2.into()),
+                "a situation does not follow from the one before it",
+            ),
+            ("rule.component.belief.decisions.last.1", To((-1).into()), "no decision leads to a situation"),
+            (
+                "rule.component.belief.situations.1.stage",
+                To(2.into()),
+                "the stage that enters a situation is not a member",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn solved_chains() {
+    refused(
+        &solved("skip"),
+        vec![
+            ("rule.component.chain.offset", Shorter, "the rows of the table do not fit the stages"),
+            ("rule.component.chain.offset.1", To(0.into()), "a stage has no row in the table"),
+            ("rule.component.chain.loss", Shorter, "the losses do not fit the rows of the table"),
+            ("rule.component.chain.loss.0", nan(), "a loss is not a number"),
+            ("rule.component.chain.mean_loss", Shorter, "the mean losses do not fit the stages"),
+            ("rule.component.chain.mean_loss.0", nan(), "a mean loss is not finite"),
+            ("rule.component.chain.default_loss", nan(), "the default loss is not a number"),
+            ("rule.component.chain.unit", nan(), "the unit of the losses is not finite"),
+            ("rule.component.chain.start", To(3.into()), "the first stage is not one of the stages"),
+            ("rule.component.chain.decisions.last.0", To(0.into()), "a decision does not lead forward"),
+            ("rule.component.chain.decisions.last", Shorter, "the limits to stop at do not fit the rows"),
+        ],
+    );
+    refused(
+        &of_method(Method::Markov),
+        vec![
+            ("rule.component.chain.bins", Shorter, "the bins do not fit the states"),
+            ("rule.component.chain.bins.0", Shorter, "the bins do not fit the states"),
+            ("rule.component.chain.bins.0.0", nan(), "the edges of a bin do not ascend"),
+            ("rule.component.chain.bins.0.0", To(1e9.into()), "the edges of a bin do not ascend"),
+        ],
+    );
+}
+
+#[test]
+fn solved_trees_and_graphs() {
+    refused(
+        &solved("tree"),
+        vec![
+            ("rule.tree.parent", Shorter, "the parents do not fit the stages"),
+            ("rule.tree.parent.1", To(1.into()), "a parent is not an earlier stage"),
+            ("rule.tree.loss", Shorter, "the losses do not fit the stages"),
+            ("rule.tree.loss.0.0", nan(), "a loss is not finite"),
+            ("rule.tree.mean_loss", Shorter, "the mean losses do not fit the stages"),
+            ("rule.tree.mean_loss.0", To(f64::INFINITY.into()), "a mean loss is not finite"),
+            ("rule.tree.default_loss", nan(), "the default loss is not a number"),
+            ("rule.tree.index", Shorter, "the indices are not one per state of the parent"),
+            ("rule.tree.index.1", Longer, "the indices are not one per state of the parent"),
+            ("rule.tree.index.1.0", nan(), "an index is not a number"),
+        ],
+    );
+    refused(
+        &solved("dag"),
+        vec![
+            ("rule.dag.loss", Shorter, "the losses do not fit the stages"),
+            ("rule.dag.stride.1", To(3.into()), "the situations do not fit the states"),
+            ("rule.dag.action", Shorter, "the actions are not one per situation"),
+            ("rule.dag.action.0", To(3.into()), "an action runs a stage twice, or none that there is"),
+            ("rule.dag.action.1", To(0.into()), "an action runs a stage twice, or none that there is"),
+            ("rule.dag.loss.0.0", nan(), "a loss is not finite"),
+            ("rule.dag.mean_loss.0", nan(), "a mean loss is not finite"),
+            ("rule.dag.default_loss", nan(), "the default loss is not a number"),
+        ],
+    );
+}
+
+#[test]
+fn heuristics_and_mixtures() {
+    refused(
+        &of_method(Method::Threshold),
+        vec![
+            ("rule.component.threshold.threshold", Shorter, "the thresholds do not fit the stages"),
+            ("rule.component.threshold.threshold.0", nan(), "a threshold is not a number"),
+            ("rule.component.threshold.walk.entry", To(3.into()), "the first stage is not one of the stages"),
+            ("rule.component.threshold.walk.entry", To((-1).into()), "the first stage is not one of the stages"),
+            ("rule.component.threshold.walk.successor", Shorter, "the order of stages does not fit the stages"),
+            ("rule.component.threshold.walk.successor.1", To(0.into()), "the order of stages does not lead forward"),
+            ("rule.component.threshold.walk.mean_loss", Shorter, "the mean losses do not fit the stages"),
+        ],
+    );
+    refused(
+        &of_method(Method::Patience),
+        vec![
+            ("rule.component.patience.walk.mean_loss.0", nan(), "a mean loss is not finite"),
+            ("rule.component.patience.patience", To((-1).into()), "damaged policy file"),
+        ],
+    );
+    let both = mixture(&of_method(Method::Threshold), &of_method(Method::Pathwise), 0.5, 0, 0.0, vec![]).unwrap();
+    refused(
+        &both,
+        vec![
+            ("rule.mixture.share", To(1.5.into()), "the share of a mixture is not in [0, 1]"),
+            ("rule.mixture.share", nan(), "the share of a mixture is not in [0, 1]"),
+            ("rule.mixture.components.0.threshold.walk.entry", To(1.into()), "do not begin with the same stage"),
+            ("rule.mixture.components.1.belief.beliefs.scale", nan(), "the scale of the losses is not finite"),
+            ("rule.mixture.components", Shorter, "damaged policy file"),
+        ],
+    );
+}
+
+#[test]
+fn fields_that_are_not_known_or_missing() {
+    let mut more = fields(&belief());
+    let Value::Map(entries) = &mut more else { panic!("no map") };
+    entries.push(("deadline".into(), 1.0.into()));
+    let message = Policy::from_bytes(&file(&more)).unwrap_err().to_string();
+    assert!(message.contains("unknown field `deadline`"), "{message}");
+    let mut less = fields(&belief());
+    let Value::Map(entries) = &mut less else { panic!("no map") };
+    entries.pop();
+    let message = Policy::from_bytes(&file(&less)).unwrap_err().to_string();
+    assert!(message.contains("missing field `facts`"), "{message}");
+}
+
+#[test]
+fn digests_are_those_of_the_bytes() {
+    for policy in [belief(), solved("tree"), of_method(Method::Patience)] {
+        let bytes = policy.to_bytes().unwrap();
+        let read = Policy::from_bytes(&bytes).unwrap();
+        let written: String = bytes[bytes.len() - CHECKSUM..].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!((policy.digest().unwrap(), read.digest().unwrap()), (written.as_str(), written.as_str()));
+        assert_eq!(read.to_bytes().unwrap(), bytes);
+        let other = policy.clone().with_facts(ttamer::Facts::default());
+        assert_ne!(other.digest().unwrap(), policy.digest().unwrap());
+    }
+}
