@@ -2,18 +2,19 @@
 
 usage: python benches/fit.py [--rows 1000000] [--stages 8]
 
-Prints a markdown table; both sides of a ratio are measured in one run, the best of three each.
+Prints a markdown table; both sides of a ratio are measured in one run, the best of three each, or one of the longest.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 import ttamer_fast as tt
+from speed import HEAD, Ratio
 from ttamer_fast.evaluation import cross_validation as cv
 from ttamer_fast.fitting.learners import DefaultLearner
 
@@ -46,8 +47,26 @@ def twenty_policies(trace: tt.Trace) -> None:
         learner.policy(tradeoff, "")
 
 
-def row(what: str, ours: float, beside: str, theirs: float) -> str:
-    return f"| {what} | {ours:.2f} s | {beside} | {theirs:.2f} s | {ours / theirs:.2f} |"
+def ratio(what: str, ours: float, beside: str, theirs: float) -> Ratio:
+    return Ratio(what, f"{ours:.2f} s", beside, f"{theirs:.2f} s", ours / theirs)
+
+
+def ratios(rows: int, stages: int) -> Iterator[Ratio]:
+    """What fitting costs, beside less of the same."""
+    trace = synthetic(rows, stages)
+    size = f"{trace.n:,} × {trace.k}"
+    # Hashing the trace for the provenance is done once for all fits.
+    assert len(trace.digest) == 64
+    one = seconds(lambda: tt.fit(trace, tradeoff=0.95, graph="line"))
+    yield ratio(f"fit, line, {size}", one, "sorting the signals", seconds(lambda: np.sort(trace.signal, 0)))
+    yield ratio(f"20 policies, line, {size}", seconds(lambda: twenty_policies(trace), 1), "one such fit", one)
+    checked = seconds(lambda: tt.fit(trace, tradeoff=0.95))
+    yield ratio(f"fit with the check against simple rules, {size}", checked, "the fit without", one)
+    few = trace.rows(slice(FOLDED))
+    twenty = seconds(lambda: tt.frontier(few, tradeoffs=TRADEOFFS), 1)
+    last = seconds(lambda: tt.frontier(few, tradeoffs=TRADEOFFS[-1:]), 1)
+    rules = len(cv.rules(few))
+    yield ratio(f"`frontier` of 20 points, {rules} rules, {few.n:,} × {few.k}", twenty, "of 1 point", last)
 
 
 def main() -> None:
@@ -55,20 +74,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--stages", type=int, default=8)
     given = parser.parse_args()
-    trace = synthetic(given.rows, given.stages)
-    size = f"{trace.n:,} × {trace.k}"
-    # Hashing the trace for the provenance is done once for all fits.
-    assert len(trace.digest) == 64
-    one = seconds(lambda: tt.fit(trace, tradeoff=0.95, graph="line"))
-    print("| what | seconds | beside | seconds | ratio |\n| --- | --- | --- | --- | --- |")
-    print(row(f"fit, line, {size}", one, "sorting the signals", seconds(lambda: np.sort(trace.signal, 0))))
-    print(row(f"20 policies, line, {size}", seconds(lambda: twenty_policies(trace), 1), "one such fit", one))
-    print(row(f"fit with the check, {size}", seconds(lambda: tt.fit(trace, tradeoff=0.95)), "the fit without", one))
-    few = trace.rows(slice(FOLDED))
-    twenty = seconds(lambda: tt.frontier(few, tradeoffs=TRADEOFFS), 1)
-    last = seconds(lambda: tt.frontier(few, tradeoffs=TRADEOFFS[-1:]), 1)
-    rules = len(cv.rules(few))
-    print(row(f"`frontier` of 20 points, {rules} rules, {few.n:,} × {few.k}", twenty, "of 1 point", last))
+    print(HEAD)
+    for one in ratios(given.rows, given.stages):
+        print(one.line(), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """When to prefer a simple rule to the default: the figures of "Which preference" in docs/fitting.md.
 
-usage: python benches/quality/selection.py [--traces FOLDER] [--seeds 4] [--folds 4]
+usage: python benches/quality/selection.py [FOLDER] [--seeds 4] [--folds 4]
 
 Every candidate is fitted to the training rows of each fold and judged on the others. A preference then chooses one by
 what cross-validation within the training rows said (`policy.report`). Printed for each kind of trace: the geometric
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from recorded import files_of, parser_of, read
+from recorded import parser_of, traces_of
 
 import ttamer_fast as tt
 from ttamer_fast.evaluation.intervals import standard_error
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--folds", type=int, default=4)
     given = parser.parse_args()
-    traces = [read(file).rows(slice(ROWS)) for file in files_of(parser, given.traces)]
+    traces = [trace.rows(slice(ROWS)) for trace in traces_of(parser, given.folder).values()]
     print("| kind | preference | chosen / best simple rule | worse by 1 SE | by 2 SE | cells |")
     print("| --- | --- | --- | --- | --- | --- |")
     for kind in ("exits", "models"):

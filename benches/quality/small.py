@@ -1,6 +1,6 @@
 """The default fit on few rows, judged on all the others: the figures of "Few rows" in docs/fitting.md.
 
-usage: python benches/quality/small.py [--traces FOLDER] [--sizes 300 1000 3000] [--draws 8] [--seed 0]
+usage: python benches/quality/small.py [FOLDER] [--sizes 300 1000 3000] [--draws 8] [--seed 0]
 
 Each draw takes some rows of a trace at random, the same ones for every rule, and leaves at least 1,000 to judge on. A
 cell is one trace, size, draw and trade-off. Printed are geometric means over cells of the default fit's objective over
@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from recorded import files_of, parser_of, read
+from recorded import parser_of, traces_of
 
 import ttamer_fast as tt
 
@@ -60,14 +59,13 @@ def judged(name: str, size: int, draw: int, train: tt.Trace, test: tt.Trace, tra
     return Cell(name, train.kind, size, draw, tradeoff, ratios[best], ratios, is_worse)
 
 
-def cells(file: Path, sizes: list[int], draws: int, seed: int) -> Iterator[Cell]:
-    trace = read(file)
+def cells(name: str, trace: tt.Trace, sizes: list[int], draws: int, seed: int) -> Iterator[Cell]:
     for size in sizes:
         for draw in range(draws if trace.n >= size + JUDGES else 0):
             order = np.random.default_rng([seed, draw, size]).permutation(trace.n)
             train, test = trace.rows(order[:size]), trace.rows(order[size:])
             for tradeoff in TRADEOFFS:
-                yield judged(file.stem, size, draw, train, test, tradeoff)
+                yield judged(name, size, draw, train, test, tradeoff)
 
 
 def mean(values: list[float], draws: list[int]) -> str:
@@ -107,8 +105,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    files = files_of(parser, given.traces)
-    found = [cell for file in files for cell in cells(file, given.sizes, given.draws, given.seed)]
+    traces = traces_of(parser, given.folder)
+    found = [cell for named in traces.items() for cell in cells(*named, given.sizes, given.draws, given.seed)]
     for table in (summary, details):
         print(*table(found), "", sep="\n", flush=True)
 

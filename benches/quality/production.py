@@ -1,36 +1,35 @@
 """What certificates, drift monitors and trace builders are worth on recorded traces: the figures of docs/production.md.
 
-usage: python benches/production.py [--traces FOLDER] [--part NAME]
+usage: python benches/quality/production.py [FOLDER] [--part NAME]
 """
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+from recorded import parser_of, traces_of
 
 import ttamer_fast as tt
 
-TRACES = Path(__file__).parents[2] / "shared" / "traces"
 TRADEOFF = 0.95
 ROWS = 20_000
 
 
-def read(file: Path) -> tt.Trace:
-    kind = "exits" if "minilm" in file.stem else "models"
-    trace = tt.read_trace(file, kind=kind)
+Traces = Mapping[str, tt.Trace]
+"""By name, rows in random order."""
+
+
+def shuffled(trace: tt.Trace) -> tt.Trace:
     return trace.rows(np.random.default_rng(0).permutation(trace.n)[:ROWS])
 
 
-def certificates(files: list[Path], draws: int = 20) -> Iterator[str]:
+def certificates(traces: Traces, draws: int = 20) -> Iterator[str]:
     """Two points above the loss of the best stage: a third fits, a third certifies, a third checks."""
     yield "| trace | rows of each part | ε | p-value | certified | loss above ε on the check | mean loss | cost |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
-    for file in files:
-        trace = read(file)
+    for name, trace in traces.items():
         limit = float(trace.loss.mean(axis=0).min()) + 0.02
         parts = [trace.split(1.0 / 3.0, seed) for seed in range(draws)]
         for binary in (False, True):
@@ -40,8 +39,7 @@ def certificates(files: list[Path], draws: int = 20) -> Iterator[str]:
             reached = np.array([one for one in found if one is not None]).reshape(-1, 2)
             above = int((reached[:, 0] > limit).sum())
             means = "{:.4f} | {:.3f}".format(*reached.mean(axis=0)) if len(reached) else "- | -"
-            name = "binomial tail" if binary else "Hoeffding-Bentkus"
-            of = f"| {file.stem} | {parts[0][0].n // 2} | {limit:.4f} | {name}"
+            of = f"| {name} | {parts[0][0].n // 2} | {limit:.4f} | {'binomial tail' if binary else 'Hoeffding-Bentkus'}"
             yield f"{of} | {len(reached)} of {draws} | {above} | {means} |"
 
 
@@ -57,23 +55,22 @@ def certified(
     return result.loss, result.cost / test.full_cost
 
 
-def drift(files: list[Path], draws: int = 40) -> Iterator[str]:
+def drift(traces: Traces, draws: int = 40) -> Iterator[str]:
     yield "| reference | stream | alarms, α = 0.05 | median requests to the alarm |"
     yield "| --- | --- | --- | --- |"
-    for file in files:
-        train, rest = read(file).split(0.75, 7)
+    for name, trace in traces.items():
+        train, rest = trace.split(0.75, 7)
         policy = tt.fit(train, tradeoff=TRADEOFF)
         alarms = 0
         for seed in range(draws):
             both = rest.rows(np.random.default_rng(seed).permutation(rest.n))
             half = both.n // 2
             alarms += alarm(policy, both[:half], both[half:], 0.05, seed).alarm
-        yield f"| {file.stem} | its other half | {alarms} of {draws} | |"
-    named = {file.stem: file for file in files}
-    if {"sst2_minilm", "tweets_minilm"} <= named.keys():
-        train, reference = read(named["sst2_minilm"]).split(0.5, 0)
+        yield f"| {name} | its other half | {alarms} of {draws} | |"
+    if {"sst2_minilm", "tweets_minilm"} <= traces.keys():
+        train, reference = traces["sst2_minilm"].split(0.5, 0)
         policy = tt.fit(train, tradeoff=TRADEOFF)
-        other = read(named["tweets_minilm"])
+        other = traces["tweets_minilm"]
         monitors = []
         for seed in range(draws):
             stream = other.rows(np.random.default_rng(seed).permutation(other.n))
@@ -109,12 +106,11 @@ def cost(policy: tt.Policy, trace: tt.Trace) -> str:
     return f"{1e6 * batch / trace.n:.1f} µs a request in batches, {1e6 * alone / len(seen):.0f} µs one by one"
 
 
-def capacities(files: list[Path], draws: int = 8) -> Iterator[str]:
+def capacities(traces: Traces, draws: int = 8) -> Iterator[str]:
     sizes = (300, 1000, 3000, 10_000)
     yield "| trace | rows | objective of all rows |" + "".join(f" capacity {size} |" for size in sizes)
     yield "| --- | --- | --- |" + " --- |" * len(sizes)
-    for file in files:
-        trace = read(file)
+    for name, trace in traces.items():
         cells = []
         whole = []
         for size in sizes:
@@ -133,7 +129,7 @@ def capacities(files: list[Path], draws: int = 8) -> Iterator[str]:
                 whole.append(all_rows)
             error = np.std(differences, ddof=1) / np.sqrt(draws) if differences else 0.0
             cells.append(f"{np.mean(differences):+.1f} ± {error:.1f}" if differences else "")
-        yield f"| {file.stem} | {train.n} | {np.mean(whole):.1f} | {' | '.join(cells)} |"
+        yield f"| {name} | {train.n} | {np.mean(whole):.1f} | {' | '.join(cells)} |"
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -146,18 +142,15 @@ PARTS = (certificates, drift, capacities)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--traces", type=Path, default=TRACES, help="folder of .npz files")
+    parser = parser_of(__doc__)
     parser.add_argument("--part", choices=[part.__name__ for part in PARTS], help="default: all")
     given = parser.parse_args()
-    files = sorted(given.traces.glob("*.npz"))
-    if not files:
-        parser.error(f"no .npz files in {given.traces}")
+    traces = {name: shuffled(trace) for name, trace in traces_of(parser, given.folder).items()}
     for part in PARTS:
         if given.part not in (None, part.__name__):
             continue
         print(f"\n{part.__name__}\n")
-        for line in part(files):
+        for line in part(traces):
             print(line, flush=True)
 
 
