@@ -37,7 +37,6 @@ from ._core import (
     verify,
 )
 from .aggregation import Aggregated, aggregate
-from .cascade import Cascade, Served
 from .certification import fit_certified
 from .comparison import Compared, Comparison, compare
 from .drift import Drift, DriftMonitor, DriftReport
@@ -45,9 +44,14 @@ from .evaluation import Evaluation, evaluate
 from .extras import MissingExtraError
 from .fitting import fit
 from .frontiers import Frontier, FrontierPoint, frontier
+from .serving.cascade import Cascade
+from .serving.served import Served
+from .serving.served_batch import ServedBatch
+from .serving.stage import Stage
 from .trace import Trace
 from .trace_builder import TraceBuilder
 from .trace_files import read_trace
+from .traces.record import Record
 
 __all__ = [
     "Aggregated",
@@ -66,10 +70,13 @@ __all__ = [
     "Model",
     "Policy",
     "PolicyFormatError",
+    "Record",
     "Replay",
     "Run",
     "RunFinishedError",
     "Served",
+    "ServedBatch",
+    "Stage",
     "TTamerError",
     "Trace",
     "TraceBuilder",

@@ -1,0 +1,170 @@
+"""Models behind a policy: runs the stages that it asks for and returns the best answer in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from .._core import Policy, ValidationError
+from ..traces.record import PolicyIdentity
+from .answers import read
+from .batch_driver import BatchDriver
+from .driver import Driver
+from .inputs import count_rows, each_row, take_rows
+from .served import Served
+from .served_batch import ServedBatch
+from .stage import Stage
+
+__all__ = ["Cascade"]
+
+X = TypeVar("X")
+Y = TypeVar("Y")
+
+
+class Cascade(Generic[X, Y]):
+    """A policy with the models it decides about.
+
+    Parameters
+    ----------
+    policy : Policy
+        With k stages.
+    stages : sequence of k Stage or callables
+        In the order of `policy.stages`; a :class:`Stage` that has a name must have the policy's. A plain callable is a
+        stage whose outputs are read by `signal` and `prediction`.
+    signal : callable, optional
+        ``signal(output)`` of the plain callables, as in :class:`Stage`.
+    prediction : callable, optional
+        ``prediction(output)`` of the plain callables, as in :class:`Stage`.
+
+    Raises
+    ------
+    ValidationError
+        If the stages are not those of the policy, or `signal` is missing or has no callable to belong to.
+
+    Notes
+    -----
+    Immutable: one cascade serves any number of threads, if its stages do. What a stage raises passes through.
+
+    Examples
+    --------
+    >>> import numpy as np, ttamer_fast as tt
+    >>> rng = np.random.default_rng(0)
+    >>> signal = rng.random((1000, 2))
+    >>> trace = tt.Trace(signal, rng.random((1000, 2)) > signal, cost=[1.0, 2.0], stages=["small", "large"])
+    >>> policy = tt.fit(trace, tradeoff=0.9)
+    >>> small = tt.Stage(lambda x: (x, 0.99), signal=lambda y: y[1], name="small")
+    >>> large = tt.Stage(lambda x: (-x, 0.5), signal=lambda y: y[1], name="large")
+    >>> cascade = tt.Cascade(policy, [small, large])
+    >>> served = cascade(7)
+    >>> served.output, served.stage_name, served.outcome
+    ((7, 0.99), 'small', 'stopped')
+    >>> cascade.batch([7, 8]).outputs
+    [(7, 0.99), (8, 0.99)]
+    """
+
+    __slots__ = ("_calls", "_identity", "_policy", "_stages", "_where")
+
+    def __init__(
+        self,
+        policy: Policy,
+        stages: Sequence[Stage[X, Y] | Callable[[X], Y]],
+        *,
+        signal: Callable[[Y], Any] | None = None,
+        prediction: Callable[[Y], Any] | None = None,
+    ) -> None:
+        if not isinstance(policy, Policy):
+            raise ValidationError(f"`policy` must be a Policy, got {type(policy).__name__}")
+        self._policy = policy
+        self._identity = PolicyIdentity.of(policy)
+        self._stages = _as_stages(stages, signal, prediction)
+        _match([stage.name for stage in self._stages], policy.stages)
+        self._where = tuple(f"stage {i} ({name!r})" for i, name in enumerate(policy.stages))
+        self._calls = tuple((stage.run, stage.signal, stage.prediction) for stage in self._stages)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy."""
+        return self._policy
+
+    @property
+    def stages(self) -> tuple[Stage[X, Y], ...]:
+        """The k stages."""
+        return self._stages
+
+    def __call__(self, x: X) -> Served[Y]:
+        """Serve one request."""
+        driver: Driver[Y] = Driver(self._policy, self._identity)
+        asked = driver.ask
+        while asked is not None:
+            run, signal, prediction = self._calls[asked]
+            output = run(x)
+            asked = driver.answered(signal(output), None if prediction is None else prediction(output), output)
+        return driver.served()
+
+    def batch(self, xs: Any) -> ServedBatch[Y]:
+        """Serve n requests in step: stages run on all the requests that wait for them.
+
+        Parameters
+        ----------
+        xs : list, array, or dict of arrays
+            n inputs. A stage with `batch` is handed some rows of it: of a numpy array an array, of a dict a dict with
+            these rows of each of its arrays, of any other sequence a list. A stage without is handed its rows one by
+            one; a row of a dict is a dict.
+
+        Raises
+        ------
+        ValidationError
+            If `xs` is none of these, or a stage returns another number of outputs, signals or predictions than it was
+            given inputs.
+
+        Notes
+        -----
+        Every request is decided as if it were alone. O(n k) beside the stages.
+        """
+        n = count_rows(xs)
+        driver: BatchDriver[Y] = BatchDriver(self._policy, self._identity, n)
+        while (question := driver.ask) is not None:
+            asked, rows = question
+            stage = self._stages[asked]
+            taken = take_rows(xs, rows, n)
+            outputs = [stage.run(x) for x in each_row(taken)] if stage.batch is None else stage.batch(taken)
+            signal, prediction = read(stage, self._where[asked], outputs, len(rows))
+            driver.answered(signal, prediction, outputs)
+        return driver.served()
+
+    def __repr__(self) -> str:
+        return f"Cascade(stages={self._identity.stages}, policy={self._identity.digest[:12]})"
+
+
+def _as_stages(
+    stages: Sequence[Stage[X, Y] | Callable[[X], Y]],
+    signal: Callable[[Y], Any] | None,
+    prediction: Callable[[Y], Any] | None,
+) -> tuple[Stage[X, Y], ...]:
+    """Plain callables made stages."""
+    if not isinstance(stages, Sequence):
+        raise ValidationError(f"`stages` must be a sequence of Stage or callables, got {type(stages).__name__}")
+    made: list[Stage[X, Y]] = []
+    plain = 0
+    for i, stage in enumerate(stages):
+        if isinstance(stage, Stage):
+            made.append(stage)
+        elif not callable(stage):
+            raise ValidationError(f"`stages` entry {i} must be a Stage or callable, got {type(stage).__name__}")
+        elif signal is None:
+            raise ValidationError(f"`signal` must be given, since `stages` entry {i} is a plain callable")
+        else:
+            made.append(Stage(stage, signal=signal, prediction=prediction))
+            plain += 1
+    for argument, given in (("signal", signal), ("prediction", prediction)):
+        if given is not None and not plain:
+            raise ValidationError(f"`{argument}` must be left out where every entry of `stages` is a Stage")
+    return tuple(made)
+
+
+def _match(given: Sequence[str | None], wanted: Sequence[str]) -> None:
+    """Refuse stages that are not the policy's, in its order; those without a name are taken as they stand."""
+    if len(given) == len(wanted) and all(name in (None, own) for name, own in zip(given, wanted, strict=True)):
+        return
+    shown = [name if name is not None else "(no name)" for name in given]
+    raise ValidationError(f"`stages` must be those of the policy in its order, {list(wanted)}, got {shown}")

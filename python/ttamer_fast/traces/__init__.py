@@ -1,0 +1,1 @@
+"""Requests as data: calibration traces and records of served requests."""
