@@ -186,10 +186,22 @@ def test_rows_that_wait_are_taken_from_arrays_and_columns() -> None:
         assert type(seen[-1]) is type(xs)
 
 
-def test_predictions_are_any_hashable() -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["cat", "dog", None, ("a", 1), 2**80, -1, 3.5, True],
+        [0, 2**61 - 1, None],
+        [0.25, 0.5, 0.75],
+        [(0, 1), (0, 2), (1, 1)],
+        [np.uint64(2**64 - 1), np.uint64(7)],
+        [np.int8(1), 1, True],
+        [0, -1, -2],
+    ],
+    ids=str,
+)
+def test_predictions_are_any_hashable(words: list[Any]) -> None:
     policy = policy_of("coin")
     rng = np.random.default_rng(0)
-    words = ["cat", "dog", None, ("a", 1), 2**80, -1, 3.5, True]
     signal = rng.random((200, 4))
     said = [[words[i] for i in row] for row in rng.integers(0, len(words), (200, 4))]
 
@@ -202,6 +214,22 @@ def test_predictions_are_any_hashable() -> None:
     table = cascade.batch(range(200))
     assert [walked(served.record) for served in table] == [walk(policy, *one) for one in zip(signal, said, strict=True)]
     assert [facts(served) for served in table] == [facts(cascade(row)) for row in range(200)]
+
+
+@pytest.mark.parametrize("dtype", ["uint64", "uint8", "int16", "bool", "float32", "U2", "object"])
+def test_predictions_are_arrays_of_any_kind(dtype: str) -> None:
+    policy = policy_of("coin")
+    rng = np.random.default_rng(0)
+    signal, said = rng.random((200, 4)), rng.integers(0, 3, (200, 4)).astype(dtype)
+
+    def stage(v: int) -> tt.Stage[int, Any]:
+        return tt.Stage(
+            lambda x: x, batch=lambda xs: xs, signal=lambda y: signal[y, v], prediction=lambda y: said[y, v]
+        )
+
+    table = tt.Cascade(policy, [stage(v) for v in range(4)]).batch(np.arange(200))
+    wanted = [walk(policy, *one) for one in zip(signal, said.tolist(), strict=True)]
+    assert [walked(served.record) for served in table] == wanted
 
 
 def test_a_default_is_no_output() -> None:
@@ -248,23 +276,24 @@ def test_results_are_frozen() -> None:
         table["a"]  # type: ignore[index]
 
 
-def test_buffers_that_a_stage_uses_again_are_copied() -> None:
+@pytest.mark.parametrize("listed", [False, True])
+def test_buffers_that_a_stage_uses_again_are_copied(listed: bool) -> None:
     trace, policy = make_exits(), policy_of("exits")
     fresh = tt.Cascade(policy, vectorised(trace, []))
-    buffer = np.empty((2, 100))
+    signals, said, words = np.empty(100), np.empty(100, np.int64), list[Any]()
 
     def reusing(stage: tt.Stage[int, Any]) -> tt.Stage[int, Any]:
-        assert stage.prediction is not None
-        signal, prediction = stage.signal, stage.prediction
+        def signal(y: Any) -> Any:
+            signals[: len(y)] = stage.signal(y)
+            return signals[: len(y)]
 
-        def into(i: int, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-            def kept(y: Any) -> Any:
-                buffer[i, : len(y)] = read(y)
-                return buffer[i, : len(y)] if i == 0 else buffer[i, : len(y)].astype(np.int64)
+        def prediction(y: Any) -> Any:
+            assert stage.prediction is not None
+            said[: len(y)] = stage.prediction(y)
+            words[:] = said[: len(y)].tolist()
+            return words if listed else said[: len(y)]
 
-            return kept
-
-        return tt.Stage(stage.run, batch=stage.batch, signal=into(0, signal), prediction=into(1, prediction))
+        return tt.Stage(stage.run, batch=stage.batch, signal=signal, prediction=prediction)
 
     table = tt.Cascade(policy, [reusing(stage) for stage in fresh.stages]).batch(np.arange(100))
     assert [facts(one) for one in table] == [facts(one) for one in fresh.batch(np.arange(100))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,6 +131,17 @@ def as_float(signal: float | None) -> float:
         return math.nan if signal is None else float(signal)
     except OverflowError:
         return math.nan
+
+
+def test_signals_are_kept_as_floats() -> None:
+    policy = policy_of("exits")
+    given: list[Any] = [np.float32(0.25), None, 10**400, 1]
+    driver: Driver[str] = Driver(policy, PolicyIdentity.of(policy))
+    while driver.ask is not None:
+        driver.answered(given[driver.ask], driver.ask, "output")
+    steps = driver.served().record.steps
+    assert len(steps) == 4
+    assert [repr(signal) for _, signal, _ in steps] == ["0.25", "nan", "nan", "1.0"]
 
 
 def test_out_of_turn() -> None:
