@@ -13,8 +13,8 @@ _count = itertools.count()
 
 
 def new_request_id() -> str:
-    """16 random hexadecimal digits that this process drew once, a hyphen, and a hexadecimal count; O(1), no lock."""
-    return f"{_prefix}{next(_count):x}"
+    """16 random hexadecimal digits that this process drew once, a hyphen, and a count; O(1), no lock."""
+    return f"{_prefix}{next(_count)}"
 
 
 def _renew() -> None:
