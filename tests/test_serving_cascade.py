@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ttamer_fast as tt
+from conftest import make_trace
 from serving_policies import policy_of, walk, walked
 
 Answer = tuple[int, float]
@@ -40,6 +41,11 @@ def signal_of(answer: Answer) -> float:
 
 def prediction_of(answer: Answer) -> int:
     return answer[0]
+
+
+def make_exits() -> tt.Trace:
+    """The trace that the policy "exits" was fitted to."""
+    return make_trace(600, 4, kind="exits")
 
 
 def facts(served: tt.Served[Any]) -> tuple[Any, ...]:
@@ -107,12 +113,6 @@ def test_vectorised_stages_run_once_a_stage_on_a_line() -> None:
     assert [facts(served) for served in table] == [facts(served) for served in singly]
     assert columns(table) == columns(cascade.batch(list(range(100))))
     assert [int(y) // trace.k for y in table.outputs if y is not None] == list(range(100))
-
-
-def make_exits() -> tt.Trace:
-    from conftest import make_trace
-
-    return make_trace(600, 4, kind="exits")
 
 
 def test_inputs_are_lists_arrays_or_columns() -> None:

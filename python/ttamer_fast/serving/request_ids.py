@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import secrets
 
 __all__ = ["new_request_id"]
 
@@ -19,7 +18,7 @@ def new_request_id() -> str:
 
 def _renew() -> None:
     global _prefix, _count
-    _prefix, _count = f"{secrets.token_hex(8)}-", itertools.count()
+    _prefix, _count = f"{os.urandom(8).hex()}-", itertools.count()
 
 
 _renew()
