@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any, assert_type
 
 import numpy as np
@@ -51,6 +52,16 @@ def judging(policy: tt.Policy, trace: tt.Trace) -> None:
 
 
 def serving(policy: tt.Policy) -> None:
-    cascade: tt.Cascade[str, int] = tt.Cascade(policy, [len, len], confidence=float, label=abs)
-    assert_type(cascade("text"), tt.Served[int])
-    assert_type(cascade.batch(["a", "b"]), list[tt.Served[int]])
+    cascade: tt.Cascade[str, int] = tt.Cascade(policy, [len, len], signal=float, prediction=abs)
+    served = cascade("text")
+    assert_type(served, tt.Served[int])
+    assert_type(served.output, int | None)
+    assert_type(served.record, tt.Record)
+    assert_type(served.signal, NDArray[np.float64])
+    table = cascade.batch(["a", "b"])
+    assert_type(table, tt.ServedBatch[int])
+    assert_type(table[0], tt.Served[int])
+    assert_type(table.outputs, list[int | None])
+    assert_type(table.consulted, NDArray[np.bool_])
+    assert_type(tt.Cascade(policy, [tt.Stage(len, signal=float)]), tt.Cascade[Sized, int])
+    served.cost = 0.0  # type: ignore[misc]

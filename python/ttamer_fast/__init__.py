@@ -45,9 +45,13 @@ from .fitting.certification import fit_certified
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
 from .monitoring.report import Drift, DriftReport
-from .serving.cascade import Cascade, Served
+from .serving.cascade import Cascade
+from .serving.served import Served
+from .serving.served_batch import ServedBatch
+from .serving.stage import Stage
 from .traces.builder import TraceBuilder
 from .traces.files import read_trace
+from .traces.record import Record
 from .traces.trace import Trace
 
 __all__ = [
@@ -67,10 +71,13 @@ __all__ = [
     "Model",
     "Policy",
     "PolicyFormatError",
+    "Record",
     "Replay",
     "Run",
     "RunFinishedError",
     "Served",
+    "ServedBatch",
+    "Stage",
     "TTamerError",
     "Trace",
     "TraceBuilder",

@@ -44,7 +44,7 @@ def serve(
 ) -> ServingResult:
     """Serve every image in every way: always the last model, and under each policy; the first one is examined."""
     cascades = {
-        name: Cascade(policy, models, confidence=lambda y: y.confidence, label=lambda y: y.digit)
+        name: Cascade(policy, models, signal=lambda y: y.confidence, prediction=lambda y: y.digit)
         for name, policy in policies.items()
     }
     names = ["always the last model", *cascades]
@@ -58,14 +58,14 @@ def serve(
             way = (row + turn) % len(names)
             start = perf_counter()
             if way == 0:
-                answer = models[-1](pixels)
+                answer: Answer | None = models[-1](pixels)
             else:
                 served = cascades[names[way]](pixels)
-                answer = served.answer
+                answer = served.output
             taken[row, way] = 1e3 * (perf_counter() - start)
-            right[row, way] = answer.digit == images.digit[row]
+            right[row, way] = answer is not None and answer.digit == images.digit[row]
             count[row, way] = 1 if way == 0 else len(served.consulted)
-            stage[row, way] = len(models) - 1 if way == 0 else served.stage
+            stage[row, way] = len(models) - 1 if way == 0 else -1 if served.stage is None else served.stage
         progress((row + 1) / len(images))
     ways = tuple(
         ServedWay(

@@ -1,1 +1,1 @@
-"""Models behind a policy."""
+"""Running models under a policy."""

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from .._core import Policy, ValidationError
+from ..traces.record import PolicyIdentity
+from .answers import read
+from .batch_driver import BatchDriver
+from .driver import Driver
+from .inputs import count_rows, each_row, take_rows
+from .served import Served
+from .served_batch import ServedBatch
+from .stage import Stage
 
-from .._core import Policy, TTamerError, ValidationError
-
-__all__ = ["Cascade", "Served"]
+__all__ = ["Cascade"]
 
 X = TypeVar("X")
 Y = TypeVar("Y")
-
-
-@dataclass(frozen=True)
-class Served(Generic[Y]):
-    """One request: the answer, the stage that gave it, the stages that ran in order, and their summed cost."""
-
-    answer: Y
-    stage: int
-    consulted: tuple[int, ...]
-    cost: float
 
 
 class Cascade(Generic[X, Y]):
@@ -34,105 +28,143 @@ class Cascade(Generic[X, Y]):
     ----------
     policy : Policy
         With k stages.
-    models : sequence of k callables
-        ``models[i](x)`` returns the answer y of stage i.
-    confidence : callable
-        ``confidence(y)`` is the signal of an answer, on the scale of the calibration trace.
-    label : callable, optional
-        ``label(y)`` is the integer that the calibration trace has as the prediction of such an answer.
-    batch_models : sequence of k callables, optional
-        ``batch_models[i](xs)`` returns the answers to a batch, in its order. Default: `models` one by one.
+    stages : sequence of k Stage or callables
+        In the order of `policy.stages`; a :class:`Stage` that has a name must have the policy's. A plain callable is a
+        stage whose outputs are read by `signal` and `prediction`.
+    signal : callable, optional
+        ``signal(output)`` of the plain callables, as in :class:`Stage`.
+    prediction : callable, optional
+        ``prediction(output)`` of the plain callables, as in :class:`Stage`.
 
     Raises
     ------
     ValidationError
-        If the numbers of models and stages differ.
+        If the stages are not those of the policy, or `signal` is missing or has no callable to belong to.
+
+    Notes
+    -----
+    Immutable: one cascade serves any number of threads, if its stages do. What a stage raises passes through.
 
     Examples
     --------
     >>> import numpy as np, ttamer_fast as tt
     >>> rng = np.random.default_rng(0)
     >>> signal = rng.random((1000, 2))
-    >>> trace = tt.Trace(signal, rng.random((1000, 2)) > signal, cost=[1.0, 2.0])
+    >>> trace = tt.Trace(signal, rng.random((1000, 2)) > signal, cost=[1.0, 2.0], stages=["small", "large"])
     >>> policy = tt.fit(trace, tradeoff=0.9)
-    >>> cascade = tt.Cascade(policy, [lambda x: (x, 0.99), lambda x: (-x, 0.5)], confidence=lambda y: y[1])
-    >>> cascade(7).answer
-    (7, 0.99)
-    >>> [served.stage for served in cascade.batch([7, 8])]
-    [0, 0]
+    >>> small = tt.Stage(lambda x: (x, 0.99), signal=lambda y: y[1], name="small")
+    >>> large = tt.Stage(lambda x: (-x, 0.5), signal=lambda y: y[1], name="large")
+    >>> cascade = tt.Cascade(policy, [small, large])
+    >>> served = cascade(7)
+    >>> served.output, served.stage_name, served.outcome
+    ((7, 0.99), 'small', 'stopped')
+    >>> cascade.batch([7, 8]).outputs
+    [(7, 0.99), (8, 0.99)]
     """
+
+    __slots__ = ("_calls", "_identity", "_policy", "_stages", "_where")
 
     def __init__(
         self,
         policy: Policy,
-        models: Sequence[Callable[[X], Y]],
+        stages: Sequence[Stage[X, Y] | Callable[[X], Y]],
         *,
-        confidence: Callable[[Y], float],
-        label: Callable[[Y], int] | None = None,
-        batch_models: Sequence[Callable[[Any], Sequence[Y]]] | None = None,
+        signal: Callable[[Y], Any] | None = None,
+        prediction: Callable[[Y], Any] | None = None,
     ) -> None:
-        for name, given in (("models", models), ("batch_models", batch_models)):
-            if given is not None and len(given) != len(policy.stages):
-                raise ValidationError(
-                    f"`{name}` must have one model for each of {len(policy.stages)} stages, got {len(given)}"
-                )
-        self.policy = policy
-        self._models = tuple(models)
-        self._batch_models = None if batch_models is None else tuple(batch_models)
-        self._confidence = confidence
-        self._label = label
+        if not isinstance(policy, Policy):
+            raise ValidationError(f"`policy` must be a Policy, got {type(policy).__name__}")
+        self._policy = policy
+        self._identity = PolicyIdentity.of(policy)
+        self._stages = _as_stages(stages, signal, prediction)
+        _match([stage.name for stage in self._stages], policy.stages)
+        self._where = tuple(f"stage {i} ({name!r})" for i, name in enumerate(policy.stages))
+        self._calls = tuple((stage.run, stage.signal, stage.prediction) for stage in self._stages)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy."""
+        return self._policy
+
+    @property
+    def stages(self) -> tuple[Stage[X, Y], ...]:
+        """The k stages."""
+        return self._stages
 
     def __call__(self, x: X) -> Served[Y]:
-        """Serve one request; whatever a model raises passes through.
+        """Serve one request."""
+        driver: Driver[Y] = Driver(self._policy, self._identity)
+        asked = driver.ask
+        while asked is not None:
+            run, signal, prediction = self._calls[asked]
+            output = run(x)
+            asked = driver.answered(signal(output), None if prediction is None else prediction(output), output)
+        return driver.served()
+
+    def batch(self, xs: Any) -> ServedBatch[Y]:
+        """Serve n requests in step: stages run on all the requests that wait for them.
+
+        Parameters
+        ----------
+        xs : list, array, or dict of arrays
+            n inputs. A stage with `batch` is handed some rows of it: of a numpy array an array, of a dict a dict with
+            these rows of each of its arrays, of any other sequence a list. A stage without is handed its rows one by
+            one; a row of a dict is a dict.
 
         Raises
         ------
-        TTamerError
-            If the policy prefers its default answer to running any stage.
-        """
-        run = self.policy.start()
-        answers: dict[int, Y] = {}
-        stage = run.next
-        while stage is not None:
-            answers[stage] = y = self._models[stage](x)
-            stage = run.observe(self._confidence(y), None if self._label is None else self._label(y))
-        return _served(answers, run.answer, run.cost)
-
-    def batch(self, xs: Sequence[X] | NDArray[Any]) -> list[Served[Y]]:
-        """Serve many requests in step: each stage runs once, on a batch of all the requests that ask for it.
-
-        A numpy array is handed to the models as an array of rows, anything else as a list.
-
-        Raises
-        ------
-        TTamerError
-            If the policy prefers its default answer to running any stage.
         ValidationError
-            If a model returns another number of answers than it was given inputs.
+            If `xs` is none of these, or a stage returns another number of outputs, signals or predictions than it was
+            given inputs.
+
+        Notes
+        -----
+        Every request is decided as if it were alone. O(n k) beside the stages.
         """
-        batch = self.policy.start_batch(len(xs))
-        answers: list[dict[int, Y]] = [{} for _ in range(len(xs))]
-        while bool((waiting := batch.next[batch.next >= 0]).size):
-            stage = int(waiting.min())
-            rows = batch.rows(stage)
-            given = self._run_batch(stage, xs[rows] if isinstance(xs, np.ndarray) else [xs[row] for row in rows])
-            for row, y in zip(rows, given, strict=True):
-                answers[row][stage] = y
-            labels = None if self._label is None else [self._label(y) for y in given]
-            batch.observe(stage, [self._confidence(y) for y in given], labels)
-        kept, cost = batch.answer.tolist(), batch.cost.tolist()
-        return [_served(of_row, answer, paid) for of_row, answer, paid in zip(answers, kept, cost, strict=True)]
+        n = count_rows(xs)
+        driver: BatchDriver[Y] = BatchDriver(self._policy, self._identity, n)
+        while (question := driver.ask) is not None:
+            asked, rows = question
+            stage = self._stages[asked]
+            taken = take_rows(xs, rows, n)
+            outputs = [stage.run(x) for x in each_row(taken)] if stage.batch is None else stage.batch(taken)
+            signal, prediction = read(stage, self._where[asked], outputs, len(rows))
+            driver.answered(signal, prediction, outputs)
+        return driver.served()
 
-    def _run_batch(self, stage: int, xs: Any) -> Sequence[Y]:
-        if self._batch_models is None:
-            return [self._models[stage](x) for x in xs]
-        given = self._batch_models[stage](xs)
-        if len(given) != len(xs):
-            raise ValidationError(f"`batch_models` entry {stage} must return {len(xs)} answers, got {len(given)}")
-        return given
+    def __repr__(self) -> str:
+        return f"Cascade(stages={self._identity.stages}, policy={self._identity.digest[:12]})"
 
 
-def _served(answers: dict[int, Y], stage: int | None, cost: float) -> Served[Y]:
-    if stage is None or stage < 0:
-        raise TTamerError("the policy answers this request with its default: no model ran")
-    return Served(answers[stage], stage, tuple(answers), cost)
+def _as_stages(
+    stages: Sequence[Stage[X, Y] | Callable[[X], Y]],
+    signal: Callable[[Y], Any] | None,
+    prediction: Callable[[Y], Any] | None,
+) -> tuple[Stage[X, Y], ...]:
+    """Plain callables made stages."""
+    if not isinstance(stages, Sequence):
+        raise ValidationError(f"`stages` must be a sequence of Stage or callables, got {type(stages).__name__}")
+    made: list[Stage[X, Y]] = []
+    plain = 0
+    for i, stage in enumerate(stages):
+        if isinstance(stage, Stage):
+            made.append(stage)
+        elif not callable(stage):
+            raise ValidationError(f"`stages` entry {i} must be a Stage or callable, got {type(stage).__name__}")
+        elif signal is None:
+            raise ValidationError(f"`signal` must be given, since `stages` entry {i} is a plain callable")
+        else:
+            made.append(Stage(stage, signal=signal, prediction=prediction))
+            plain += 1
+    for argument, given in (("signal", signal), ("prediction", prediction)):
+        if given is not None and not plain:
+            raise ValidationError(f"`{argument}` must be left out where every entry of `stages` is a Stage")
+    return tuple(made)
+
+
+def _match(given: Sequence[str | None], wanted: Sequence[str]) -> None:
+    """Refuse stages that are not the policy's, in its order; those without a name are taken as they stand."""
+    if len(given) == len(wanted) and all(name in (None, own) for name, own in zip(given, wanted, strict=True)):
+        return
+    shown = [name if name is not None else "(no name)" for name in given]
+    raise ValidationError(f"`stages` must be those of the policy in its order, {list(wanted)}, got {shown}")

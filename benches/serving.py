@@ -1,0 +1,163 @@
+"""What a cascade costs beside its stages: one by one, and in batches.
+
+usage: python benches/serving.py [--rows 256] [--stages 4] [--repeats 25]
+
+The stages do nothing but hand on the request's number. Prints a markdown table of microseconds of CPU time a consulted
+stage, the least of several repeats, taken in turns so that both sides of a ratio come from the same minutes. Answers
+are compared with those of a replay first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import ttamer_fast as tt
+
+TRADEOFF = 0.9
+
+
+def synthetic(n: int, k: int) -> tt.Trace:
+    """Exits that get better and dearer, each as often right as it is sure."""
+    rng = np.random.default_rng(0)
+    difficulty = rng.normal(size=(n, 1))
+    signal = 1.0 / (1.0 + np.exp(difficulty - rng.normal(size=(n, k)) - np.linspace(0.0, 2.0, k)))
+    return tt.Trace(signal, rng.random((n, k)) >= signal, np.geomspace(1.0, 8.0, k))
+
+
+def same(x: Any) -> Any:
+    """A stage that does nothing, to one request or to many."""
+    return x
+
+
+class Loops:
+    """The same requests served in every way."""
+
+    def __init__(self, policy: tt.Policy, signal: NDArray[np.float64]) -> None:
+        self.policy, self.signal = policy, signal
+        self.rows = np.arange(len(signal))
+        self.requests: list[int] = self.rows.tolist()
+        self.columns = [np.ascontiguousarray(column) for column in signal.T]
+        self.readers: list[Callable[[int], float]] = [column.tolist().__getitem__ for column in self.columns]
+        self.replay = policy.replay(signal)
+        self.consulted: list[list[int]] = [run.nonzero()[0].tolist() for run in self.replay.consulted]
+        self.single = self._cascade(None, self.readers)
+        self.vectorised = self._cascade(same, [column.__getitem__ for column in self.columns])
+
+    def _cascade(
+        self, batch: Callable[[Any], Any] | None, readers: Sequence[Callable[[Any], Any]]
+    ) -> tt.Cascade[int, int]:
+        stages = [
+            tt.Stage(same, batch=batch, signal=reader, name=name)
+            for reader, name in zip(readers, self.policy.stages, strict=True)
+        ]
+        return tt.Cascade(self.policy, stages)
+
+    def calls(self) -> None:
+        for x in self.requests:
+            for stage in self.consulted[x]:
+                self.readers[stage](same(x))
+
+    def by_hand(self) -> list[int]:
+        answers = []
+        for x in self.requests:
+            run, outputs = self.policy.start(), {}
+            stage = run.next
+            while stage is not None:
+                outputs[stage] = output = same(x)
+                stage = run.observe(self.readers[stage](output))
+            assert run.answer is not None
+            answers.append(outputs[run.answer])
+        return answers
+
+    def one_by_one(self) -> list[tt.Served[int]]:
+        return [self.single(x) for x in self.requests]
+
+    def batch_by_hand(self) -> list[int]:
+        batch = self.policy.start_batch(len(self.rows))
+        outputs = np.empty((len(self.columns), len(self.rows)), np.int64)
+        for stage, column in enumerate(self.columns):
+            rows = batch.rows(stage)
+            if rows.size:
+                outputs[stage, rows] = output = same(self.rows[rows])
+                batch.observe(stage, column[output])
+        answered: list[int] = outputs[batch.answer, self.rows].tolist()
+        return answered
+
+    def batch(self) -> tt.ServedBatch[int]:
+        return self.vectorised.batch(self.rows)
+
+    def batch_and_columns(self) -> None:
+        table = self.batch()
+        assert len(table.consulted) == len(table.outcome)
+
+    def batch_and_objects(self) -> list[tt.Served[int]]:
+        return list(self.batch())
+
+    def batch_of_plain_stages(self) -> tt.ServedBatch[int]:
+        return self.single.batch(self.requests)
+
+    def batches_of_one(self) -> list[tt.ServedBatch[int]]:
+        return [self.vectorised.batch([x]) for x in self.requests]
+
+    def check(self) -> None:
+        """Every way gives the answers of the replay."""
+        answer, requests = self.replay.answer.tolist(), self.requests
+        assert self.by_hand() == self.batch_by_hand() == requests
+        for served in (self.one_by_one(), self.batch_and_objects(), [table[0] for table in self.batches_of_one()]):
+            assert [one.stage for one in served] == answer
+            assert [one.output for one in served] == requests
+        for table in (self.batch(), self.batch_of_plain_stages()):
+            assert table.stage.tolist() == answer
+            assert table.outputs == requests
+            assert np.array_equal(table.consulted, self.replay.consulted)
+
+
+def least(loops: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """Seconds of CPU time of each, the least of several repeats in turns."""
+    found = [float("inf")] * len(loops)
+    for _ in range(repeats):
+        for i, loop in enumerate(loops):
+            started = time.process_time()
+            loop()
+            found[i] = min(found[i], time.process_time() - started)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=256)
+    parser.add_argument("--stages", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=25)
+    given = parser.parse_args()
+    train, test = synthetic(4000 + given.rows, given.stages).split(test=given.rows / (4000 + given.rows))
+    loops = Loops(tt.fit(train, tradeoff=TRADEOFF, graph="line"), test.signal)
+    loops.check()
+    steps = int(loops.replay.consulted.sum())
+    ways: list[tuple[str, Callable[[], object], str]] = [
+        ("the stages called, nothing else", loops.calls, ""),
+        ("a hand-written loop around a run", loops.by_hand, ""),
+        ("`cascade(x)`", loops.one_by_one, "a hand-written loop around a run"),
+        (f"a hand-written batch of {len(test)}", loops.batch_by_hand, ""),
+        (f"`cascade.batch`, {len(test)} rows", loops.batch, f"a hand-written batch of {len(test)}"),
+        ("the same, all columns read", loops.batch_and_columns, f"a hand-written batch of {len(test)}"),
+        ("the same, an object for each row", loops.batch_and_objects, f"a hand-written batch of {len(test)}"),
+        ("the same, stages without `batch`", loops.batch_of_plain_stages, f"a hand-written batch of {len(test)}"),
+        ("`cascade.batch`, 1 row", loops.batches_of_one, "`cascade(x)`"),
+    ]
+    taken = least([loop for _, loop, _ in ways], given.repeats)
+    each = {name: 1e6 * seconds / steps for (name, _, _), seconds in zip(ways, taken, strict=True)}
+    print(f"{steps / len(test):.2f} of {given.stages} stages a request; µs of CPU time a consulted stage\n")
+    print("| way | µs | beside | ratio |\n| --- | --- | --- | --- |")
+    for name, _, beside in ways:
+        ratio = f"{each[name] / each[beside]:.2f}" if beside else ""
+        print(f"| {name} | {each[name]:.3f} | {beside} | {ratio} |")
+
+
+if __name__ == "__main__":
+    main()

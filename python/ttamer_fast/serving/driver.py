@@ -1,0 +1,83 @@
+"""One request under a policy, without I/O, clock or threads: which stage to ask, and what it answered."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from .._core import Policy, RunFinishedError, TTamerError
+from ..traces.record import PolicyIdentity, Record, Step
+from .answers import as_signal
+from .request_ids import new_request_id
+from .served import Served
+
+__all__ = ["Driver"]
+
+Y = TypeVar("Y")
+
+
+class Driver(Generic[Y]):
+    """What every loop that serves one request goes round.
+
+    `ask` is the stage to run now, None once the request is decided. Run it in whatever way, tell :meth:`answered`, and
+    go on until there is nothing to ask; then :meth:`served` hands over the output and the record. Each stage is asked
+    at most once.
+
+    Parameters
+    ----------
+    policy : Policy
+        It decides.
+    identity : PolicyIdentity
+        Its digest and stages.
+
+    Notes
+    -----
+    O(1) a stage. A driver belongs to one request and is not synchronised.
+    """
+
+    __slots__ = ("_identity", "_outputs", "_run", "_steps", "ask")
+
+    ask: int | None
+
+    def __init__(self, policy: Policy, identity: PolicyIdentity) -> None:
+        self._identity = identity
+        self._run = run = policy.start()
+        self._steps: list[Step] = []
+        self._outputs: dict[int, Y] = {}
+        self.ask = run.next
+
+    def answered(self, signal: float | None, prediction: Hashable, output: Y) -> int | None:
+        """The stage `ask` gave `output`; returns the new `ask`.
+
+        `signal` None or NaN is "no information", `prediction` None is none.
+
+        Raises
+        ------
+        RunFinishedError
+            If nothing was asked.
+        TypeError
+            If the signal is no number or the prediction is not hashable; nothing has changed then.
+        """
+        stage = self.ask
+        if stage is None:
+            raise RunFinishedError("`answered` must follow a question: the request is decided")
+        following = self._run.observe(signal, prediction)
+        self._steps.append((stage, signal if type(signal) is float else as_signal(signal), prediction))
+        self._outputs[stage] = output
+        self.ask = following
+        return following
+
+    def served(self) -> Served[Y]:
+        """The output and the record of the decided request.
+
+        Raises
+        ------
+        TTamerError
+            If a stage is still asked.
+        """
+        if self.ask is not None:
+            raise TTamerError(f"`served` must follow the last answer: stage {self.ask} is asked")
+        run = self._run
+        answer = run.answer
+        record = Record.of_steps(new_request_id(), self._identity, self._steps, answer, run.cost, run.expected_loss)
+        return Served(None if answer is None else self._outputs[answer], record)

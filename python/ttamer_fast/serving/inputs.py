@@ -1,0 +1,59 @@
+"""A batch of inputs: how many rows it has, and some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import ValidationError
+
+__all__ = ["count_rows", "each_row", "take_rows"]
+
+
+def count_rows(xs: Any) -> int:
+    """How many rows a batch has.
+
+    Raises
+    ------
+    ValidationError
+        If it is no list, array or dict of them, or if the columns of a dict differ in length.
+    """
+    if not isinstance(xs, Mapping):
+        return _length("`xs` must be a list, an array or a dict of arrays", xs)
+    lengths = {name: _length(f"`xs` column {name!r} must be an array or a list", xs[name]) for name in xs}
+    if len(set(lengths.values())) != 1:
+        raise ValidationError(f"`xs` must have columns, all of one length, got {lengths}")
+    return next(iter(lengths.values()))
+
+
+def take_rows(xs: Any, rows: NDArray[np.int64], n: int) -> Any:
+    """Some of the n rows, ascending: of an array an array, of a dict a dict, of anything else a list.
+
+    An array of which all rows are asked for is handed on as it is.
+    """
+    if isinstance(xs, np.ndarray):
+        return xs if len(rows) == n else xs[rows]
+    if not isinstance(xs, list) and isinstance(xs, Mapping):
+        return {name: take_rows(column, rows, n) for name, column in xs.items()}
+    return list(xs) if len(rows) == n else [xs[row] for row in rows.tolist()]
+
+
+def each_row(xs: Any) -> Iterator[Any]:
+    """What :func:`take_rows` gave, row by row; a row of a dict is a dict."""
+    if not isinstance(xs, dict):
+        yield from xs
+        return
+    for row in zip(*xs.values(), strict=True):
+        yield dict(zip(xs, row, strict=True))
+
+
+def _length(allowed: str, rows: Any) -> int:
+    if not isinstance(rows, str | bytes | Mapping) and hasattr(rows, "__getitem__"):
+        try:
+            return len(rows)
+        except TypeError:  # an array without axes, an iterator
+            pass
+    raise ValidationError(f"{allowed}, got {type(rows).__name__}")

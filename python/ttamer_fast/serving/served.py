@@ -1,0 +1,103 @@
+"""One served request: its output and its record."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..traces.record import Outcome, Record
+
+__all__ = ["Served"]
+
+Y_co = TypeVar("Y_co", covariant=True)
+
+
+class Served(Generic[Y_co]):
+    """What a cascade returns for one request: the output, and the record of how it came about. Frozen.
+
+    Notes
+    -----
+    Arrays and tuples are made when they are asked for, in O(k).
+    """
+
+    __slots__ = ("_output", "_record")
+
+    def __init__(self, output: Y_co | None, record: Record) -> None:
+        self._output = output
+        self._record = record
+
+    @property
+    def output(self) -> Y_co | None:
+        """What the stage `stage` returned; None if the request was abstained from."""
+        return self._output
+
+    @property
+    def record(self) -> Record:
+        """The request as data, without the output."""
+        return self._record
+
+    @property
+    def stage(self) -> int | None:
+        """Number of the stage that gave the output; None if the request was abstained from."""
+        return self._record.answer
+
+    @property
+    def stage_name(self) -> str | None:
+        """Name of that stage."""
+        stage = self._record.answer
+        return None if stage is None else self._record.stages[stage]
+
+    @property
+    def consulted(self) -> tuple[int, ...]:
+        """Numbers of the stages that were run, in this order."""
+        return self._record.consulted
+
+    @property
+    def recalled(self) -> bool:
+        """Whether the output is that of an earlier stage than the one run last."""
+        return self._record.outcome == "recalled"
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the request ended: "stopped", "recalled" or "abstained", as in :attr:`Record.outcome`."""
+        return self._record.outcome
+
+    @property
+    def cost(self) -> float:
+        """Summed cost of the stages run, in the unit of the trace."""
+        return self._record.cost
+
+    @property
+    def expected_loss(self) -> float:
+        """Expected loss of the output, in the unit of the trace's losses."""
+        return self._record.expected_loss
+
+    @property
+    def signal(self) -> NDArray[np.float64]:
+        """(k,) signals, NaN where a stage was not run or said nothing; a new array each time."""
+        return self._record.signal
+
+    @property
+    def prediction(self) -> tuple[Hashable, ...]:
+        """(k,) predictions, None where a stage was not run or made none."""
+        return self._record.prediction
+
+    @property
+    def digest(self) -> str:
+        """`Policy.digest` of the policy that decided."""
+        return self._record.digest
+
+    @property
+    def request_id(self) -> str:
+        """Different for every request, of all processes."""
+        return self._record.request_id
+
+    def __repr__(self) -> str:
+        return (
+            f"Served(output={reprlib.repr(self._output)}, stage={self.stage_name!r}, outcome={self.outcome!r}, "
+            f"consulted={self.consulted}, cost={self.cost:g}, expected_loss={self.expected_loss:g})"
+        )

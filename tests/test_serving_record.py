@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import copy
+import math
+import os
+import pickle
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ttamer_fast as tt
+from serving_policies import policy_of
+from ttamer_fast.serving.request_ids import new_request_id
+
+PARTS: dict[str, Any] = {
+    "request_id": "7",
+    "digest": "abc",
+    "stages": ["small", "medium", "large"],
+    "consulted": [2, 0],
+    "signal": [0.4, 0.9, math.nan],
+    "prediction": ["cat", "dog", None],
+    "answer": 0,
+    "cost": 5.0,
+    "expected_loss": 0.3,
+}
+
+
+def test_a_record_holds_what_was_run() -> None:
+    record = tt.Record(**PARTS)
+    assert record.steps[1] == (0, 0.4, "cat")
+    assert record.steps[0][0] == 2
+    assert math.isnan(record.steps[0][1])
+    assert record.consulted == (2, 0)
+    np.testing.assert_array_equal(record.signal, [0.4, math.nan, math.nan])
+    assert record.prediction == ("cat", None, None)
+    assert (record.request_id, record.digest, record.stages) == ("7", "abc", ("small", "medium", "large"))
+    assert (record.answer, record.cost, record.expected_loss, record.outcome) == (0, 5.0, 0.3, "stopped")
+    assert tt.Record(**PARTS | {"answer": 2}).outcome == "recalled"
+    assert tt.Record(**PARTS | {"answer": None}).outcome == "abstained"
+    assert tt.Record(**PARTS | {"answer": None, "consulted": []}).outcome == "abstained"
+    assert tt.Record(**PARTS | {"prediction": None}).prediction == (None, None, None)
+    assert repr(record) == (
+        "Record(request_id='7', outcome='stopped', consulted=['large', 'small'], answer='small', cost=5, "
+        "expected_loss=0.3)"
+    )
+
+
+def test_equal_in_all_fields() -> None:
+    record = tt.Record(**PARTS)
+    assert record == tt.Record(**PARTS)
+    assert hash(record) == hash(tt.Record(**PARTS))
+    assert record == pickle.loads(pickle.dumps(record)) == copy.deepcopy(record)
+    for name, other in (
+        ("request_id", "8"),
+        ("digest", "abd"),
+        ("stages", ["a", "b", "c"]),
+        ("consulted", [0, 2]),
+        ("signal", [0.5, 0.9, math.nan]),
+        ("prediction", ["dog", "dog", None]),
+        ("answer", 2),
+        ("cost", 6.0),
+        ("expected_loss", math.nan),
+    ):
+        assert record != tt.Record(**PARTS | {name: other}), name
+    unknown = [tt.Record(**PARTS | {"expected_loss": float("nan")}) for _ in range(2)]
+    assert unknown[0] == unknown[1]
+    assert record != "7"
+
+
+def test_frozen() -> None:
+    record = tt.Record(**PARTS)
+    with pytest.raises(AttributeError):
+        record.cost = 1.0  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        record.note = "seen"  # type: ignore[attr-defined]
+    record.signal[0] = 9.0
+    assert record.signal[0] == 0.4
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"consulted": [0, 3]}, "`consulted` entry 1 must be another stage from 0 to 2, got 3"),
+        ({"consulted": [0, 0]}, "`consulted` entry 1 must be another stage from 0 to 2, got 0"),
+        ({"consulted": [-1]}, "`consulted` entry 0 must be another stage from 0 to 2, got -1"),
+        ({"signal": [0.4, 0.9]}, "`signal` must have shape (3,), got (2,)"),
+        ({"prediction": ["cat"]}, "`prediction` must have 3 entries, got 1"),
+        ({"answer": 1}, "`answer` must be None or one of the stages run, [2, 0], got 1"),
+        ({"cost": -1.0}, "`cost` must be finite and at least 0, got -1.0"),
+        ({"cost": math.nan}, "`cost` must be finite and at least 0, got nan"),
+    ],
+)
+def test_parts_that_do_not_fit(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(tt.ValidationError) as caught:
+        tt.Record(**PARTS | changed)
+    assert str(caught.value) == message
+
+
+def test_a_record_by_hand_is_that_of_a_cascade() -> None:
+    policy = policy_of("models")
+    signal, prediction = [0.3, 0.6, 0.4, 0.7], ["a", "b", "a", "c"]
+
+    def model(v: int) -> Callable[[int], int]:
+        return lambda x: x + v
+
+    cascade = tt.Cascade(
+        policy, [model(v) for v in range(4)], signal=signal.__getitem__, prediction=prediction.__getitem__
+    )
+    record = cascade(0).record
+    run = policy.start()
+    consulted = []
+    while (stage := run.next) is not None:
+        consulted.append(stage)
+        run.observe(signal[stage], prediction[stage])
+    assert record == tt.Record(
+        request_id=record.request_id,
+        digest=policy.digest,
+        stages=policy.stages,
+        consulted=consulted,
+        signal=signal,
+        prediction=prediction,
+        answer=run.answer,
+        cost=run.cost,
+        expected_loss=run.expected_loss,
+    )
+
+
+def test_request_ids_differ_between_threads() -> None:
+    found: list[list[str]] = [[] for _ in range(4)]
+
+    def draw(ids: list[str]) -> None:
+        ids.extend(new_request_id() for _ in range(5000))
+
+    threads = [threading.Thread(target=draw, args=(ids,)) for ids in found]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({one for ids in found for one in ids}) == 20_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_request_ids_differ_between_a_process_and_its_fork() -> None:
+    before = new_request_id()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, new_request_id().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reader, 100).decode()
+    os.close(reader)
+    os.close(writer)
+    ours = new_request_id()
+    assert len({before, theirs, ours}) == 3
+    assert before.split("-")[0] == ours.split("-")[0] != theirs.split("-")[0]
