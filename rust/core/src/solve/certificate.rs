@@ -11,28 +11,16 @@
 use ndarray::{Array2, Axis};
 
 use super::grid::LossGrid;
+use super::memory;
 use super::product::times;
+use super::solution::{Certificate, Solution};
 use super::tree::{self, Steps};
-use super::{Solution, memory};
 use crate::error::{Error, Result};
 use crate::model::{Graph, Model};
 use crate::plan::{ChainPlan, Plan, STOP, TreePlan};
 
 /// Share of the model's largest possible total that is taken for rounding.
 const ROUNDING: f64 = 1e-11;
-
-/// What [`verify`] found.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Certificate {
-    /// Expected total of following the plan on this model. On trees within `bound` of it, on chains exact.
-    pub value: f64,
-    /// The largest Bellman residual over all situations that can occur.
-    pub residual: f64,
-    /// No policy pays less than what the plan pays minus this.
-    pub bound: f64,
-    /// Whether the bound, and the distance from `value` to the value that the solution states, are rounding.
-    pub exact: bool,
-}
 
 /// Checks `solution` against `model`, which may be another one than it was solved for (say, the model before
 /// aggregation): same graph, same states.

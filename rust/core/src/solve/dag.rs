@@ -7,8 +7,7 @@
 //!
 //! Cost: O(situations · k · K) time, 12 bytes a situation.
 
-use super::Solution;
-use super::certificate::Certificate;
+use super::solution::{Certificate, Solution};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::plan::{DagPlan, STOP};

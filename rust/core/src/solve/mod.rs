@@ -16,11 +16,13 @@ mod grid;
 mod memory;
 mod no_recall;
 mod product;
+mod solution;
 mod stack;
 mod tree;
 
-pub use certificate::{Certificate, verify};
+pub use certificate::verify;
 pub use dag::DAG_SITUATIONS;
+pub use solution::{Certificate, Solution, SolveOptions};
 
 use crate::error::{Error, Result};
 use crate::model::{Graph, Model};
@@ -30,41 +32,6 @@ use crate::plan::{Plan, STOP, TreePlan};
 /// losses: about a tenth of a second. Values and decisions are exact in either case; only the figures reported as
 /// `index` differ, by at most `index_error`.
 pub const EXACT_INDEX_WORK: f64 = 4e8;
-
-/// What to solve for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SolveOptions {
-    /// Whether an earlier answer may be returned.
-    pub recall: bool,
-    /// Loss of answering with nothing; infinite: at least one stage has to run.
-    pub default_loss: f64,
-}
-
-impl Default for SolveOptions {
-    fn default() -> Self {
-        Self { recall: true, default_loss: f64::INFINITY }
-    }
-}
-
-/// A solved model.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Solution {
-    /// Expected loss plus cost under the plan: the least possible. Exact up to rounding.
-    pub value: f64,
-    /// `index[v]` (`K_parent`,) of consulting v given its parent's state; the largest solution. Infinite where it
-    /// cannot matter. On lines and trees with recall; empty lists elsewhere.
-    pub index: Vec<Vec<f64>>,
-    /// No index is further than this from the exact one; 0: exact up to rounding.
-    pub index_error: f64,
-    /// What to do in every situation.
-    pub plan: Plan,
-    /// Expected loss of each stage while its state is unknown (k,).
-    pub prior_loss: Vec<f64>,
-    /// Whether an earlier answer may be returned.
-    pub recall: bool,
-    /// Loss of answering with nothing.
-    pub default_loss: f64,
-}
 
 /// The optimal policy of `model`.
 ///
