@@ -1,5 +1,5 @@
 //! Policies with a valid checksum whose parts do not fit are refused, part by part.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 use ndarray::array;
 use rmpv::Value;
