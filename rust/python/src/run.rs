@@ -77,7 +77,7 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
             get_expected_loss,
             c"Expected loss of the answer in hand, in the unit of the losses; inf while there is none.",
         ),
-        getter(c"cost", get_cost, c"Summed cost of the stages run."),
+        getter(c"cost", get_cost, c"Summed cost of the stages run, in the unit of the trace."),
         ffi::PyGetSetDef::default(),
     ];
     let restart_method = ffi::PyMethodDef {
