@@ -1,6 +1,6 @@
 //! Policies with recall for early-exit networks and model cascades.
 //!
-//! Data flows one way: a calibration trace is [`learn`]ed from, or an exact [`Model`] is [`solve`]d; either gives an
+//! Data flows one way: a calibration trace is [`learn`]ed from, or an exact [`Model`] is [`solve()`]d; either gives an
 //! immutable [`Policy`], which decides one request ([`Run`]), many in step ([`Batch`]) or a whole trace ([`Replay`]).
 #![forbid(unsafe_code)]
 

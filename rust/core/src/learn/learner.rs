@@ -221,7 +221,7 @@ impl Learner {
         self.on_some(CHECKED, &self.checked)
     }
 
-    /// The rows in [`FOLDS`] parts, each once held back; none where a part would be empty. The same for every call.
+    /// The rows in `FOLDS` parts, each once held back; none where a part would be empty. The same for every call.
     pub fn folds(&self) -> &[Fold] {
         self.folds.get_or_init(|| {
             let part = |held: bool, fold: u64| -> Vec<u32> {
