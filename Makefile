@@ -1,42 +1,125 @@
-# `make demo` and `make test` set up all they need: Rust, Python 3.11 and pip have to be there.
+# `make demo` and `make test` set up all they need: Rust, Python 3.11 and pip have to be there. One target a check:
+#
+#   make lint           formats, clippy, ruff, types, README's figures
+#   make test-rust      tests of the core
+#   make test-python    tests of the package, on data of the repository alone
+#   make doc            documentation of the core, warnings denied
+#   make instructions   instructions of an observation against their budget; needs valgrind
+#   make deny           licences, bans and duplicate versions of crates; needs cargo-deny
+#   make test-debug     the Python tests against a build with debug assertions and overflow checks
+#   make test-lowest    the Python tests with the lowest versions of the packages that pyproject.toml allows
+#   make test-outside   tests on data outside the repository: TTAMER_TRACES, TTAMER_ACCEPTANCE
+#   make bench-smoke    every bench once, on little
+#
+# `make test` is the first three; `make test-all` adds outside data and the benches; `.ci/run` is all of them.
 BASE_PYTHON ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 export PYO3_PYTHON := $(abspath $(PYTHON))
-SOURCES := $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi') Cargo.toml pyproject.toml
+SOURCES := $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml') \
+	Cargo.toml Cargo.lock pyproject.toml
+WITHOUT_OUTSIDE := env -u TTAMER_TRACES -u TTAMER_ACCEPTANCE
 
-.PHONY: demo test bench clean
+.PHONY: demo test test-all lint test-rust test-python doc instructions deny test-debug test-lowest test-outside bench \
+	bench-smoke clean
 
 demo: $(VENV)/demo
 	$(VENV)/bin/ttamer demo
 
-test: $(VENV)/test
+test: lint test-rust test-python
+
+test-all: test test-outside bench-smoke
+
+lint: $(VENV)/test
 	cargo fmt --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	cargo test --workspace
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
-	$(PYTHON) -m pytest
+	$(PYTHON) benches/readme.py --check
+
+test-rust: $(PYTHON)
+	cargo test --locked --workspace
+
+test-python: $(VENV)/test
+	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest
+
+# What is not given is reported by pytest, a line each.
+test-outside: $(VENV)/test
+	$(PYTHON) -m pytest -m outside
+
+doc: $(PYTHON)
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+instructions: $(PYTHON)
+	$(PYTHON) benches/instructions.py
+
+deny:
+	cargo deny --locked check licenses bans sources
+	@if cargo deny --locked fetch db; then cargo deny --locked check --disable-fetch advisories; \
+	else echo "no database of advisories can be had here: advisories are NOT checked"; fi
+
+# The library beside the sources of the package, in a folder that goes before the installed one.
+DEBUG := build/debug
+DEBUG_WARNING := ignore:ttamer_fast was built with profile:RuntimeWarning
+test-debug: $(VENV)/test
+	cargo build --locked --profile debug-assertions -p ttamer-python
+	rm -rf $(DEBUG) && mkdir -p $(DEBUG) && cp -r python/ttamer_fast $(DEBUG)/ && rm -f $(DEBUG)/ttamer_fast/_core.*.so
+	cp $${CARGO_TARGET_DIR:-target}/debug-assertions/lib_core.so \
+	$(DEBUG)/ttamer_fast/_core$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+	$(WITHOUT_OUTSIDE) PYTHONPATH=$(abspath $(DEBUG)) PYTHONWARNINGS="$(DEBUG_WARNING)" \
+	$(PYTHON) -m pytest -W "$(DEBUG_WARNING)"
+
+# Old packages warn about new ones that they meet: warnings are no errors here.
+LOWEST := .venv-lowest
+test-lowest: $(LOWEST)/test
+	$(WITHOUT_OUTSIDE) $(LOWEST)/bin/python -m pytest -W default
+
+$(LOWEST)/test: build/wheel/built
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)/bin/uv pip compile --quiet --resolution lowest-direct --python $(PYTHON) --extra test pyproject.toml \
+	-o build/lowest.txt
+	test -x $(LOWEST)/bin/python || $(BASE_PYTHON) -m venv $(LOWEST)
+	$(VENV)/bin/uv pip install --quiet --python $(LOWEST)/bin/python -r build/lowest.txt
+	$(VENV)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --no-deps --force-reinstall build/wheel/*.whl
+	touch $@
 
 bench: $(VENV)/bench
-	cargo bench -p ttamer --bench '*'
+	cargo bench --locked -p ttamer --bench '*'
 	$(PYTHON) -m pytest benches --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name
+	$(PYTHON) benches/speed.py
 	$(PYTHON) benches/fit.py
 	$(PYTHON) benches/solve.py --output benches/solve.md
-	@if command -v valgrind > /dev/null; then $(PYTHON) benches/instructions.py; \
-	else echo "valgrind is not installed: the budget of instructions is not checked"; fi
-	@if test -d ../shared/traces; then \
-	$(PYTHON) benches/quality/table.py --output benches/quality/table.md && \
-	$(PYTHON) benches/quality/small.py && $(PYTHON) benches/quality/selection.py && $(PYTHON) benches/production.py; \
-	else echo "../shared/traces is absent: no tables of quality"; fi
+	$(PYTHON) benches/quality/table.py $(TTAMER_TRACES)
+	$(PYTHON) benches/quality/small.py $(TTAMER_TRACES)
+	$(PYTHON) benches/quality/selection.py $(TTAMER_TRACES)
+	$(PYTHON) benches/quality/production.py $(TTAMER_TRACES)
 
-# A release build with the packages of one extra; `touch` remembers that it is newer than the sources.
-$(VENV)/%: $(SOURCES)
-	test -x $(PYTHON) || $(BASE_PYTHON) -m venv $(VENV)
-	@echo "building and installing into $(VENV): a few minutes the first time"
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check '.[$*]'
+bench-smoke: $(VENV)/test
+	$(PYTHON) -m pytest benches --benchmark-disable
+	$(PYTHON) benches/speed.py call batch replay --rounds 1
+	$(PYTHON) benches/fit.py --rows 20000
+	$(PYTHON) benches/quality/table.py --folds 2
+	$(PYTHON) benches/quality/small.py --draws 1
+	$(PYTHON) benches/quality/selection.py --seeds 1
+	$(PYTHON) benches/quality/production.py
+	@echo "not run here, they take minutes: cargo bench, benches/solve.py, speed.py solve and fit; make bench does"
+
+$(PYTHON):
+	$(BASE_PYTHON) -m venv $(VENV)
+
+# A release build, made once for every environment.
+build/wheel/built: $(SOURCES) | $(PYTHON)
+	@echo "building the wheel: a few minutes the first time"
+	rm -rf build/wheel
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	touch $@
+
+# The packages of one extra; `touch` remembers that they are newer than the wheel.
+$(VENV)/%: build/wheel/built
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check "$$(echo build/wheel/*.whl)[$*]"
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
 	touch $@
 
 clean:
-	rm -rf $(VENV) target
+	rm -rf $(VENV) $(LOWEST) build target

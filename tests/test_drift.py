@@ -195,7 +195,7 @@ def test_sums_that_overflow_are_taken_in(policy: tt.Policy, trace: tt.Trace) -> 
     assert single.to_bytes() == batch.to_bytes()
 
 
-def test_labels_are_compared_where_both_stages_have_one(trace: tt.Trace, policy: tt.Policy) -> None:
+def test_predictions_are_compared_where_both_stages_have_one(trace: tt.Trace, policy: tt.Policy) -> None:
     monitor = tt.DriftMonitor.fit(policy, trace)
     seen = {0: 0.5, 1: None, 2: 0.7}
     monitor.update(seen, 2, {0: "cat", 2: "cat"})
@@ -206,6 +206,28 @@ def test_labels_are_compared_where_both_stages_have_one(trace: tt.Trace, policy:
     assert (agreement["stage 1"].rows, agreement["stage 1"].mean) == (1, 0.0)
     assert (agreement["stage 2"].rows, agreement["stage 2"].mean) == (2, 1.0)
     assert agreement["stage 3"].rows == 0
+
+
+def test_records_of_a_cascade_are_taken_in(trace: tt.Trace, policy: tt.Policy) -> None:
+    single, recorded = (tt.DriftMonitor.fit(policy, trace) for _ in range(2))
+    stages = [lambda x, v=v: (trace.signal[x, v], int(trace.prediction[x, v])) for v in range(trace.k)]  # type: ignore[index]
+    cascade: tt.Cascade[int, Any] = tt.Cascade(policy, stages, signal=lambda y: y[0], prediction=lambda y: y[1])
+    for served in cascade.batch(list(range(50))):
+        record = served.record
+        signal = {stage: record.signal[stage] for stage in record.consulted}
+        single.update(signal, record.answer, {stage: record.prediction[stage] for stage in record.consulted})
+        recorded.update_record(record)
+    assert recorded.requests == 50
+    assert recorded.to_bytes() == single.to_bytes()
+
+
+def test_records_of_another_policy_are_refused(trace: tt.Trace, policy: tt.Policy) -> None:
+    other = tt.fit(trace, tradeoff=0.5)
+    cascade = tt.Cascade(other, [lambda x: x] * trace.k, signal=lambda y: y)
+    monitor = tt.DriftMonitor.fit(policy, trace)
+    with pytest.raises(tt.ValidationError, match=f"{policy.digest[:12]}, got '{other.digest[:12]}'"):
+        monitor.update_record(cascade(0.9).record)
+    assert monitor.requests == 0
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from .._utils.arrays import Bools, Floats, Ints
 from .._utils.atomic import replacing
 from .._utils.checks import check_between, check_seed
 from .._utils.splitmix import Words
+from ..traces.record import Record
 from ..traces.trace import Trace
 from . import watched
 from .betting import BLOCK, CELLS, Capitals, Cuts
@@ -219,6 +220,43 @@ class DriftMonitor:
         predictions = np.array([number]) if numbers else None
         self._take(np.array([row], np.float64), np.array([run]), given, predictions, np.array([said]))
         return self.alarm
+
+    def update_record(self, record: Record) -> bool:
+        """Take in one served request: :meth:`update` with what the record says.
+
+        Parameters
+        ----------
+        record : Record
+            Of the policy that is watched; :attr:`Served.record` of a cascade.
+
+        Returns
+        -------
+        bool
+            Whether there has been an alarm.
+
+        Raises
+        ------
+        ValidationError
+            If another policy decided the request; both digests are named.
+
+        Examples
+        --------
+        >>> import numpy as np, ttamer_fast as tt
+        >>> rng = np.random.default_rng(0)
+        >>> signal = rng.random((500, 2))
+        >>> policy = tt.fit(tt.Trace(signal, rng.random((500, 2)) > signal, cost=[1.0, 2.0]), tradeoff=0.9)
+        >>> cascade = tt.Cascade(policy, [lambda x: x, lambda x: x], signal=lambda y: y)
+        >>> monitor = tt.DriftMonitor.fit(policy, tt.Trace(signal, signal < 0.5, cost=[1.0, 2.0]))
+        >>> monitor.update_record(cascade(0.7).record)
+        False
+        """
+        if record.digest != self._digest:
+            raise ValidationError(
+                f"`record` must be of the policy that is watched, {self._digest[:12]}, got {record.digest[:12]!r}"
+            )
+        steps = record.steps
+        said = {stage: prediction for stage, _, prediction in steps}
+        return self.update({stage: signal for stage, signal, _ in steps}, record.answer, said)
 
     def update_batch(
         self, signal: ArrayLike, consulted: ArrayLike, answer: ArrayLike, prediction: ArrayLike | None = None

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 /// Everything that can go wrong; messages are one line, lower case, and name the argument.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The caller passed something that is not allowed.
     #[error("{0}")]

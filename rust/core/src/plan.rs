@@ -162,6 +162,7 @@ pub struct DagPlan {
 
 /// Decisions of a solved model.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Plan {
     /// Line and skip graphs, with or without recall.
     Chain(ChainPlan),

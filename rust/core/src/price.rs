@@ -5,6 +5,7 @@ use crate::plan::stage_number;
 
 /// Prices of stages, in the unit of the trace (or as weighted in an exact model).
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Price {
     /// The same whatever ran before (k,).
     Stage(Vec<f64>),

@@ -56,6 +56,7 @@ pub fn raise(py: Python<'_>, error: ttamer::Error) -> PyErr {
         ttamer::Error::Invalid(_) => validation(py),
         ttamer::Error::Format(_) => policy_format(py),
         ttamer::Error::Stopped => run_finished(py),
+        _ => Ok(py.get_type::<TTamerError>()),
     };
     match class {
         Ok(class) => PyErr::from_type(class, message),

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 
 /// Which stage may be next.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Graph {
     /// The next one.
     Line,

@@ -10,6 +10,7 @@ pub const ROW_SUM_TOLERANCE: f64 = 1e-8;
 
 /// P(state of a stage | state of its parent), rows summing to 1.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Transition {
     /// Every entry (K, K').
     Dense(Array2<f64>),

@@ -17,10 +17,10 @@ rules! {
     Component,
     /// What such a rule remembers of one request.
     ComponentMemory {
-        /// Observed states on a line or a skip graph (section 3 of the theory).
-        Chain(ChainRule),
         /// Posterior belief from signals (section 4 of the theory).
         Belief(BeliefRule),
+        /// Observed states on a line or a skip graph (section 3 of the theory).
+        Chain(ChainRule),
         /// Confidence thresholds; answers with the last stage.
         Threshold(ThresholdRule),
         /// A number of consecutive equal predictions; answers with the last stage.

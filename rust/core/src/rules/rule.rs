@@ -108,9 +108,11 @@ macro_rules! rules {
     ($(#[$meta:meta])* $rules:ident, $(#[$memory_meta:meta])* $memory:ident {
         $($(#[$doc:meta])* $name:ident($rule:ty)),+ $(,)?
     }) => {
+        // A byte of its own for the kind: reading it costs less than one that hides in a field.
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
+        #[repr(u8)]
         pub enum $rules {
             $($(#[$doc])* $name($rule)),+
         }
@@ -118,6 +120,7 @@ macro_rules! rules {
         $(#[$memory_meta])*
         #[derive(Clone, Debug)]
         #[non_exhaustive]
+        #[repr(u8)]
         pub enum $memory {
             $($(#[$doc])* $name(<$rule as Rule>::Memory)),+
         }

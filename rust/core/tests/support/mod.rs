@@ -1,5 +1,6 @@
 //! Helpers of the solver tests: the shared vectors, an executor of plans, and brute force.
 #![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(clippy::panic, reason = "tests")]
 
 use ndarray::Array2;
 use serde_json::Value;
@@ -74,6 +75,7 @@ pub fn entries(p: &Transition) -> Array2<f64> {
             }
             out
         }
+        other => panic!("the tests do not know {other:?}"),
     }
 }
 
@@ -85,6 +87,7 @@ pub fn open(model: &Model, seen: &[Option<usize>], last: Option<usize>) -> Vec<u
             Graph::Line | Graph::Skip => last.is_none_or(|u| u < *v),
             Graph::Tree { parent } => parent[*v].is_none_or(|p| seen[p].is_some()),
             Graph::Dag { parents } => parents[*v].iter().all(|p| seen[*p].is_some()),
+            other => panic!("the tests do not know {other:?}"),
         })
         .filter(|v| model.cost_of(last, *v).is_finite())
         .collect()
@@ -111,6 +114,7 @@ pub fn chances(model: &Model, v: usize, seen: &[Option<usize>]) -> Vec<f64> {
             }
             row
         }
+        other => panic!("the tests do not know {other:?}"),
     }
 }
 
@@ -136,6 +140,7 @@ pub fn next(model: &Model, plan: &Plan, seen: &[Option<usize>], last: Option<usi
             let situation: u32 = digits.zip(&plan.stride).map(|(digit, stride)| digit * stride).sum();
             plan.action[situation as usize]
         }
+        other => panic!("the tests do not know {other:?}"),
     }
 }
 
