@@ -14,8 +14,8 @@ from collections.abc import Callable
 import numpy as np
 
 import ttamer_fast as tt
-from ttamer_fast import cross_validation as cv
-from ttamer_fast.learners import DefaultLearner
+from ttamer_fast.evaluation import cross_validation as cv
+from ttamer_fast.fitting.learners import DefaultLearner
 
 TRADEOFFS = np.linspace(0.5, 0.99, 20).tolist()
 FOLDED = 20_000

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse
 
 import ttamer_fast as tt
-from ttamer_fast.arrays import Floats
+from ttamer_fast._utils.arrays import Floats
 
 STAGES = 12
 STATES = 1000

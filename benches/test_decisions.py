@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ttamer_fast as tt
-from ttamer_fast.overhead import synthetic_trace
+from ttamer_fast.evaluation.overhead import synthetic_trace
 
 Benchmark = Callable[..., Any]
 
@@ -40,15 +40,15 @@ def requests(trace: tt.Trace) -> tuple[list[tuple[float, ...]], list[tuple[int, 
 
 
 def test_call_whole_requests(benchmark: Benchmark, policy: tt.Policy, trace: tt.Trace, requests: Any) -> None:
-    signals, labels = requests
+    signals, predictions = requests
 
     def serve() -> list[int | None]:
         answers = []
-        for signal, label in zip(signals, labels, strict=True):
+        for signal, prediction in zip(signals, predictions, strict=True):
             run = policy.start()
             stage, observe = run.next, run.observe
             while stage is not None:
-                stage = observe(signal[stage], label[stage])
+                stage = observe(signal[stage], prediction[stage])
             answers.append(run.answer)
         return answers
 
@@ -60,8 +60,8 @@ def test_call_whole_requests(benchmark: Benchmark, policy: tt.Policy, trace: tt.
 def test_call_python_threshold_function(benchmark: Benchmark, requests: Any) -> None:
     signals, _ = requests
 
-    def rule(confidence: float) -> bool:
-        return confidence >= THRESHOLD
+    def rule(signal: float) -> bool:
+        return signal >= THRESHOLD
 
     def serve() -> list[int]:
         answers = []
@@ -78,12 +78,12 @@ def test_call_python_threshold_function(benchmark: Benchmark, requests: Any) -> 
 
 def test_batch_first_observation(benchmark: Benchmark, policy: tt.Policy) -> None:
     signal = np.random.default_rng(0).random(BATCH)
-    label = np.zeros(BATCH, np.int64)
+    prediction = np.zeros(BATCH, np.int64)
 
     def observe() -> tt.Batch:
         batch = policy.start_batch(BATCH)
         batch.rows(0)
-        batch.observe(0, signal, label)
+        batch.observe(0, signal, prediction)
         return batch
 
     run = policy.start()
@@ -100,9 +100,9 @@ def test_batch_numpy_threshold(benchmark: Benchmark) -> None:
 
 def test_replay(benchmark: Benchmark, policy: tt.Policy) -> None:
     signal = np.random.default_rng(0).random((REPLAYED, 6))
-    label = (signal > 0.5).astype(np.int64)
-    assert len(policy.replay(signal, label)) == REPLAYED
-    benchmark(lambda: policy.replay(signal, label))
+    prediction = (signal > 0.5).astype(np.int64)
+    assert len(policy.replay(signal, prediction)) == REPLAYED
+    benchmark(lambda: policy.replay(signal, prediction))
 
 
 def test_replay_numpy_threshold_exits(benchmark: Benchmark) -> None:

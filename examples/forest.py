@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import ttamer_fast as tt
-from ttamer_fast.arrays import Bools, Floats, Ints
+from ttamer_fast._utils.arrays import Bools, Floats, Ints
 
 NAMES = ("upper small", "upper large", "lower small", "lower large")
 PARENT = (-1, 0, -1, 2)

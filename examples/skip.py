@@ -28,7 +28,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 import ttamer_fast as tt
-from ttamer_fast.arrays import Bools, Floats, Ints
+from ttamer_fast._utils.arrays import Bools, Floats, Ints
 
 NAMES = ("small tree", "linear", "300 trees", "SVM")
 PRICE = np.array([0.005, 0.01, 0.03, 0.05])  # of a call, where a wrong answer costs 1

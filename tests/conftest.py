@@ -1,4 +1,9 @@
-"""What the tests share: a synthetic trace, a fitted policy, and the shared folder where there is one."""
+"""What the tests share: a synthetic trace, a fitted policy, and folders outside the repository where they are given.
+
+Tests marked `outside("traces")` or `outside("acceptance")` need a folder that is not in the repository: of .npz traces
+(`--traces FOLDER` or TTAMER_TRACES), or of acceptance scripts (`--acceptance FOLDER` or TTAMER_ACCEPTANCE). Without it
+they are skipped, and the end of the run says so, a line each.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,10 @@ from hypothesis import settings
 import ttamer_fast as tt
 
 REPOSITORY = Path(__file__).parent.parent
-SHARED = REPOSITORY.parent / "shared"
+OUTSIDE = {
+    "traces": "a folder of .npz traces that are not in the repository",
+    "acceptance": "a folder of acceptance scripts that are not in the repository",
+}
 
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
@@ -20,14 +28,14 @@ settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-def make_trace(n: int = 2000, k: int = 4, seed: int = 0, kind: str = "models", labels: bool = True) -> tt.Trace:
+def make_trace(n: int = 2000, k: int = 4, seed: int = 0, kind: str = "models", predictions: bool = True) -> tt.Trace:
     """Requests of varying difficulty, stages that get better and dearer, calibrated signals."""
     rng = np.random.default_rng(seed)
     difficulty = rng.normal(size=(n, 1))
     signal = 1.0 / (1.0 + np.exp(difficulty - rng.normal(size=(n, k)) - np.linspace(0.0, 2.0, k)))
     right = rng.random((n, k)) < signal
     wrong_answer = rng.integers(1, 4, size=(n, k))
-    prediction = np.where(right, 0, wrong_answer) if labels else None
+    prediction = np.where(right, 0, wrong_answer) if predictions else None
     return tt.Trace(signal, ~right, np.geomspace(1.0, 8.0, k), prediction=prediction, kind=kind)
 
 
@@ -42,8 +50,44 @@ def policy(trace: tt.Trace) -> tt.Policy:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """Vectors, traces and acceptance scripts beside the repository."""
-    if not SHARED.is_dir():
-        pytest.skip(f"{SHARED} is absent")
-    return SHARED
+def outside_traces(request: pytest.FixtureRequest) -> Path:
+    """Folder of .npz traces; for tests marked `outside("traces")`."""
+    return Path(request.config.getoption("--traces"))
+
+
+@pytest.fixture(scope="session")
+def outside_acceptance(request: pytest.FixtureRequest) -> Path:
+    """Folder of acceptance scripts; for tests marked `outside("acceptance")`."""
+    return Path(request.config.getoption("--acceptance"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    for name, meaning in OUTSIDE.items():
+        variable = f"TTAMER_{name.upper()}"
+        parser.addoption(f"--{name}", default=os.environ.get(variable), help=f"{meaning}; default: ${variable}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in OUTSIDE:
+        folder = config.getoption(f"--{name}")
+        if folder is not None and not Path(folder).is_dir():
+            raise pytest.UsageError(f"--{name} or TTAMER_{name.upper()} must name a folder, got {folder!r}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark in item.iter_markers("outside"):
+            (name,) = mark.args
+            if config.getoption(f"--{name}") is None:
+                reason = f"needs {OUTSIDE[name]}: --{name} or TTAMER_{name.upper()}"
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what did not run and why, a line each."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section("did not run")
+        for report in skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+            terminalreporter.line(f"{report.nodeid}: {reason.removeprefix('Skipped: ')}")

@@ -7,13 +7,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import ttamer_fast as tt
-from ttamer_fast.arrays import Floats
 
+Floats: TypeAlias = NDArray[np.float64]
 GRAPHS = ("line", "skip", "tree", "forest", "dag")
 
 

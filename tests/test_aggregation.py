@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse
 
 import ttamer_fast as tt
-from ttamer_fast.arrays import Floats
+from ttamer_fast._utils.arrays import Floats
 
 
 def parts(states: int = 60, rank: int = 3, stages: int = 4) -> tuple[Floats, Floats, list[Any]]:

@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import pytest
 
-from ttamer_fast.arrays import Floats, Ints
-from ttamer_fast.betting import BLOCK, CELLS, Capitals, Cuts
+from ttamer_fast._utils.arrays import Floats, Ints
+from ttamer_fast.monitoring.betting import BLOCK, CELLS, Capitals, Cuts
 
 
 def total(capitals: Capitals) -> Floats:

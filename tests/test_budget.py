@@ -22,7 +22,7 @@ def test_a_coin_uses_up_what_no_single_policy_does() -> None:
     trace, other = coarse_trace(), coarse_trace(seed=1)
     for budget in (1.5, 2.5, 3.9):
         policy = tt.fit(trace, max_cost=budget)
-        assert policy.describe()["rule"]["type"] == "mixed"
+        assert policy.describe()["rule"]["type"] == "mixture"
         assert budget - 0.02 < paid(policy, trace) <= budget
         assert paid(policy, other) == pytest.approx(budget, abs=0.1)
         known = policy.provenance

@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 import ttamer_fast as tt
 from conftest import make_trace
-from ttamer_fast.certification import p_value
+from ttamer_fast.fitting.certification import p_value
 
 
 def mean_loss(policy: tt.Policy, trace: tt.Trace) -> float:

@@ -12,8 +12,8 @@ import pytest
 import ttamer_fast as tt
 from conftest import make_trace
 from ttamer_fast.cli import main
-from ttamer_fast.commands import _finite
-from ttamer_fast.policy_text import _recall_text
+from ttamer_fast.cli.commands import _finite
+from ttamer_fast.cli.policy_text import _recall_text
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_certified_fit(files: tuple[str, str], tmp_path: Path, capsys: pytest.Ca
     trace = tt.read_trace(path)
     fit = ["fit", path, "-o", str(output), "--certify", "0.4"]
     assert main(fit) == 0
-    assert output.read_bytes() == tt.fit(trace, certify=(0.4, 0.05)).to_bytes()
+    assert output.read_bytes() == tt.fit_certified(trace, max_loss=0.4, delta=0.05).to_bytes()
     assert "Hoeffding-Bentkus" in capsys.readouterr().out
     assert main([*fit, "--delta", "0.1", "--binary", "--seed", "2", "--graph", "line", "--recall", "no", "--json"]) == 0
     known = json_of(capsys)["provenance"]
@@ -207,9 +207,9 @@ def test_orders_and_mixtures(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     text = capsys.readouterr().out
     assert "of requests, by a coin:" in text
     assert "mixed_share" in text
-    picture = tmp_path / "mixed.png"
+    picture = tmp_path / "mixture.png"
     assert main(["inspect", str(output), "--picture", str(picture), "--json"]) == 0
-    assert json_of(capsys)["describe"]["rule"]["type"] == "mixed"  # type: ignore[index]
+    assert json_of(capsys)["describe"]["rule"]["type"] == "mixture"  # type: ignore[index]
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import ttamer_fast as tt
-from ttamer_fast.commands import _demo_text
+from ttamer_fast.cli.commands import _demo_text
 from ttamer_fast.demo import DemoSettings, prophet_ratios, run_demo
 
 

@@ -29,10 +29,10 @@ def test_provenance_says_what_a_policy_is_made_from(trace: tt.Trace) -> None:
 @pytest.mark.parametrize(
     ("goal", "message"),
     [
-        ({}, "exactly one of `tradeoff`, `max_cost`, `max_loss`, `certify` must be given, got none"),
+        ({}, "exactly one of `tradeoff`, `max_cost`, `max_loss` must be given, got none"),
         (
             {"tradeoff": 0.9, "max_cost": 3.0},
-            "exactly one of `tradeoff`, `max_cost`, `max_loss`, `certify` must be given, got `tradeoff` and `max_cost`",
+            "exactly one of `tradeoff`, `max_cost`, `max_loss` must be given, got `tradeoff` and `max_cost`",
         ),
         ({"tradeoff": 1.5}, "`tradeoff` must be between 0 and 1, got 1.5"),
         ({"tradeoff": math.nan}, "`tradeoff` must be between 0 and 1, got nan"),
@@ -144,7 +144,7 @@ def test_static_baseline() -> None:
 
 def test_patience_needs_predictions() -> None:
     with pytest.raises(tt.ValidationError, match="prediction"):
-        tt.baselines.patience(make_trace(labels=False), 0.9)
+        tt.baselines.patience(make_trace(predictions=False), 0.9)
 
 
 def test_weights_count_requests() -> None:
@@ -226,17 +226,6 @@ def test_a_loss_goal_relative_to_the_last_stage() -> None:
     relative, absolute = tt.fit(trace, max_loss="last + 0.02"), tt.fit(trace, max_loss=last + 0.02)
     assert relative.to_bytes() == absolute.to_bytes()
     assert tt.evaluate(relative, trace).loss <= last + 0.02
-
-
-def test_certify_is_the_certified_fit() -> None:
-    trace = make_trace(4000, 4, seed=6)
-    assert tt.fit(trace, certify=(0.2, 0.1)).to_bytes() == tt.fit_certified(trace, max_loss=0.2, delta=0.1).to_bytes()
-    with pytest.raises(tt.ValidationError, match=r"`certify` must be a pair"):
-        tt.fit(trace, certify=0.2)  # type: ignore[arg-type]
-    with pytest.raises(tt.ValidationError, match=r"`certify` must be given without `weight`"):
-        tt.fit(trace, certify=(0.2, 0.1), weight=np.ones(trace.n))
-    with pytest.raises(tt.ValidationError, match=r"`certify` must be given without `weight`"):
-        tt.fit(trace.weighted(np.ones(trace.n)), certify=(0.2, 0.1))
 
 
 @pytest.mark.parametrize("goal", [{"tradeoff": 0.9}, {"max_cost": 4.0}, {"max_loss": 0.3}])

@@ -18,8 +18,8 @@ from quantecon.markov import DiscreteDP
 
 import ttamer_fast as tt
 from models import GRAPHS, Small, smalls
-from ttamer_fast.arrays import Floats
-from ttamer_fast.plot import plot_policy
+from ttamer_fast._utils.arrays import Floats
+from ttamer_fast.plotting.policy import plot_policy
 
 any_graph = st.sampled_from(GRAPHS).flatmap(smalls)
 defaults = st.sampled_from([math.inf, 0.5, 0.0])

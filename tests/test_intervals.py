@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ttamer_fast import intervals
+from ttamer_fast.evaluation import intervals
 
 
 @pytest.mark.parametrize("freedom", [1.0, 1.3, 2.0, 2.5, 3.0, 4.0, 7.0, 11.7, 30.0, 299.0, 1e4, 1e6, 1e7])

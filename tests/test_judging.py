@@ -9,8 +9,10 @@ from scipy import stats
 
 import ttamer_fast as tt
 from conftest import make_trace
-from ttamer_fast import cross_validation as cv
-from ttamer_fast import learners, outcome
+from ttamer_fast._utils.rule_names import FIT, FIT_NO_RECALL
+from ttamer_fast.evaluation import cross_validation as cv
+from ttamer_fast.fitting import learners
+from ttamer_fast.traces import outcome
 
 
 def by_hand(policy: tt.Policy, trace: tt.Trace) -> tuple[np.ndarray, np.ndarray]:
@@ -185,7 +187,7 @@ def test_comparison() -> None:
 
 
 def test_comparison_without_predictions_or_of_exits() -> None:
-    names = [row.name for row in tt.compare(make_trace(n=300, labels=False, kind="exits"), folds=2).rows]
+    names = [row.name for row in tt.compare(make_trace(n=300, predictions=False, kind="exits"), folds=2).rows]
     assert "patience" not in names
 
 
@@ -222,7 +224,7 @@ def test_folds_share_what_does_not_depend_on_the_goal(kind: str, monkeypatch: py
     assert learner_of.call_count == 3
     part = np.random.default_rng(0).permutation(600) % 3
     for tradeoff, found in zip(tradeoffs, shared, strict=True):
-        for name, recall in ((cv.FIT, "auto"), (cv.FIT_NO_RECALL, False)):
+        for name, recall in ((FIT, "auto"), (FIT_NO_RECALL, False)):
             for fold in range(3):
                 policy = tt.fit(trace.rows(part != fold), tradeoff=tradeoff, recall=recall)
                 alone = outcome.of_policy(policy, trace.rows(part == fold))

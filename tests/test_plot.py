@@ -7,7 +7,7 @@ import pytest
 
 import ttamer_fast as tt
 from conftest import make_trace
-from ttamer_fast.plot import plot_policy
+from ttamer_fast.plotting.policy import plot_policy
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -19,9 +19,9 @@ from conftest import make_trace
 HOSTILE = [math.nan, math.inf, -math.inf, 1e308, -1e308, 5e-324, 0.0, -0.0, 0.5, 1.0]
 
 TRACES = {
-    "models with labels": make_trace(n=600, k=4),
-    "exits with labels": make_trace(n=600, k=5, seed=1, kind="exits"),
-    "models without labels": make_trace(n=600, k=3, seed=2, labels=False),
+    "models with predictions": make_trace(n=600, k=4),
+    "exits with predictions": make_trace(n=600, k=5, seed=1, kind="exits"),
+    "models without predictions": make_trace(n=600, k=3, seed=2, predictions=False),
     "one stage": make_trace(n=50, k=1, seed=3),
 }
 
@@ -102,8 +102,10 @@ def test_run_batch_and_replay_agree_on_anything(data: st.DataObject) -> None:
     values = st.one_of(st.sampled_from(HOSTILE), st.floats(width=64))
     signal = np.array(data.draw(st.lists(values, min_size=n * trace.k, max_size=n * trace.k))).reshape(n, trace.k)
     integers = st.integers(-(2**63), 2**63 - 1)
-    labels = data.draw(st.lists(st.one_of(st.integers(0, 2), integers), min_size=n * trace.k, max_size=n * trace.k))
-    assert_all_agree(policy, signal, np.array(labels, np.int64).reshape(n, trace.k))
+    predictions = data.draw(
+        st.lists(st.one_of(st.integers(0, 2), integers), min_size=n * trace.k, max_size=n * trace.k)
+    )
+    assert_all_agree(policy, signal, np.array(predictions, np.int64).reshape(n, trace.k))
 
 
 @pytest.mark.parametrize("signal", HOSTILE)
@@ -220,14 +222,14 @@ def test_files_that_are_no_policies(tmp_path: Path) -> None:
 
 def test_threads_share_a_policy(trace: tt.Trace, policy: tt.Policy) -> None:
     expected = policy.replay(trace.signal, trace.prediction).answer
-    labels = trace.prediction
-    assert labels is not None
+    prediction = trace.prediction
+    assert prediction is not None
     wrong: list[int] = []
 
     def work(seed: int) -> None:
         rows = np.random.default_rng(seed).integers(0, trace.n, 200)
-        answers, _, _ = by_runs(policy, trace.signal[rows], labels[rows])
-        replayed = policy.replay(trace.signal, labels).answer
+        answers, _, _ = by_runs(policy, trace.signal[rows], prediction[rows])
+        replayed = policy.replay(trace.signal, prediction).answer
         if answers != expected[rows].tolist() or not np.array_equal(replayed, expected):
             wrong.append(seed)
 

@@ -9,9 +9,9 @@ import pytest
 
 import ttamer_fast as tt
 from conftest import make_trace
-from ttamer_fast import outcome
-from ttamer_fast.arrays import Floats
-from ttamer_fast.intervals import standard_error
+from ttamer_fast._utils.arrays import Floats
+from ttamer_fast.evaluation.intervals import standard_error
+from ttamer_fast.traces import outcome
 
 SIMPLE = ("static", "threshold", "stage_thresholds", "patience")
 RNG = np.random.default_rng(0)

@@ -31,9 +31,9 @@ def varying_cost(trace: tt.Trace, seed: int = 0) -> tt.Trace:
 
 
 @pytest.mark.parametrize("capacity", [None, 2000, 5000])
-@pytest.mark.parametrize("labels", [True, False])
-def test_within_the_capacity_it_is_the_plain_trace(capacity: int | None, labels: bool) -> None:
-    trace = make_trace(labels=labels)
+@pytest.mark.parametrize("predictions", [True, False])
+def test_within_the_capacity_it_is_the_plain_trace(capacity: int | None, predictions: bool) -> None:
+    trace = make_trace(predictions=predictions)
     assert gathered(trace, capacity, "a").build().digest == trace.digest
     costly = varying_cost(trace)
     assert gathered(costly, capacity, "a").build().digest == costly.digest
@@ -181,7 +181,7 @@ def test_merges_that_are_refused() -> None:
         (gathered(trace, 50, "b", seed=1), "entry 0 must have the seed 0, got 1"),
         (gathered(make_trace(k=3), 50, "b"), "entry 0 must have the stages"),
         (gathered(make_trace(kind="exits"), 50, "b"), "entry 0 must have the kind 'models', got 'exits'"),
-        (gathered(make_trace(labels=False), 50, "b"), "entry 0 must have predictions exactly if"),
+        (gathered(make_trace(predictions=False), 50, "b"), "entry 0 must have predictions exactly if"),
         (trace, "entry 0 must be a TraceBuilder, got Trace"),
     ]:
         with pytest.raises(tt.ValidationError, match=message):
@@ -192,7 +192,7 @@ def test_merges_that_are_refused_say_in_one_line_what_does_not_fit() -> None:
     def holding(source: str, **given: Any) -> tt.TraceBuilder:
         return gathered(make_trace(n=20, **given), None, source)
 
-    first, like, plain = holding("a", k=2), holding("b", k=2), holding("c", k=2, labels=False)
+    first, like, plain = holding("a", k=2), holding("b", k=2), holding("c", k=2, predictions=False)
     renamed = tt.TraceBuilder(["small", "large"], "models", source="d")
     for builder, others, message in [
         (first, [like, renamed], "entry 1 must have the stages ('stage 0', 'stage 1'), got ('small', 'large')"),

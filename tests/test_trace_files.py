@@ -43,7 +43,7 @@ def test_round_trip_is_exact(tmp_path: Path, ending: str, costs_by_row: bool) ->
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_without_predictions(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"trace{ending}"
-    make_trace(n=10, labels=False).save(path)
+    make_trace(n=10, predictions=False).save(path)
     read = tt.read_trace(path, kind="exits")
     assert read.prediction is None
     assert read.kind == "exits"

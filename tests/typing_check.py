@@ -23,7 +23,7 @@ def traces(trace: tt.Trace) -> None:
 def deciding(policy: tt.Policy) -> None:
     run = policy.start()
     assert_type(run.next, int | None)
-    assert_type(run.observe(0.5, "label"), int | None)
+    assert_type(run.observe(0.5, "a prediction"), int | None)
     assert_type(run.answer, int | None)
     assert_type(run.cost, float)
     batch = policy.start_batch(3)

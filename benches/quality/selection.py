@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from recorded import files_of, parser_of, read
 
 import ttamer_fast as tt
-from ttamer_fast import outcome
-from ttamer_fast.intervals import standard_error
-from ttamer_fast.learners import learner_of
+from ttamer_fast.evaluation.intervals import standard_error
+from ttamer_fast.fitting.learners import learner_of
+from ttamer_fast.traces import outcome
 
 TRADEOFFS = (0.50, 0.70, 0.80, 0.87, 0.95, 0.985)
 SIMPLE = ("static", "threshold", "stage_thresholds", "patience")

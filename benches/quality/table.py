@@ -18,8 +18,8 @@ from pathlib import Path
 from recorded import files_of, parser_of, read
 
 import ttamer_fast as tt
-from ttamer_fast import cross_validation as cv
-from ttamer_fast.comparison import compared
+from ttamer_fast.evaluation import cross_validation as cv
+from ttamer_fast.evaluation.comparison import compared
 
 TRADEOFFS = (0.50, 0.70, 0.80, 0.87, 0.92, 0.95, 0.97, 0.985)
 ROWS = 20_000

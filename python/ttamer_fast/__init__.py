@@ -36,18 +36,19 @@ from ._core import (
     solve,
     verify,
 )
-from .aggregation import Aggregated, aggregate
-from .cascade import Cascade, Served
-from .certification import fit_certified
-from .comparison import Compared, Comparison, compare
-from .drift import Drift, DriftMonitor, DriftReport
-from .evaluation import Evaluation, evaluate
-from .extras import MissingExtraError
-from .fitting import fit
-from .frontiers import Frontier, FrontierPoint, frontier
-from .trace import Trace
-from .trace_builder import TraceBuilder
-from .trace_files import read_trace
+from ._utils.extras import MissingExtraError
+from .evaluation.comparison import Compared, Comparison, compare
+from .evaluation.evaluate import Evaluation, evaluate
+from .evaluation.frontier import Frontier, FrontierPoint, frontier
+from .fitting.aggregation import Aggregated, aggregate
+from .fitting.certification import fit_certified
+from .fitting.fit import fit
+from .monitoring.drift import DriftMonitor
+from .monitoring.report import Drift, DriftReport
+from .serving.cascade import Cascade, Served
+from .traces.builder import TraceBuilder
+from .traces.files import read_trace
+from .traces.trace import Trace
 
 __all__ = [
     "Aggregated",

@@ -2,7 +2,7 @@
 
 Each is tuned in its own way: a grid for `threshold`, backward induction for `stage_thresholds`, enumeration for
 `static` and `patience`, quantile states and the exact index for `markov`. All minimise λ · loss + (1 − λ) · cost / cost
-of running every stage.
+of running every stage, the loss in the trace's unit and the cost as a fraction; a policy's `value` is that objective.
 
 Examples
 --------
@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from ._core import Policy
-from .fitting import baseline
-from .trace import Trace
+from .fitting.fit import baseline
+from .traces.trace import Trace
 
 __all__ = ["ALL", "markov", "patience", "stage_thresholds", "static", "threshold"]
 
@@ -34,7 +34,7 @@ def static(trace: Trace, tradeoff: float) -> Policy:
     trace : Trace
         Calibration requests.
     tradeoff : float
-        λ in [0, 1].
+        λ in [0, 1], the weight of the loss.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def static(trace: Trace, tradeoff: float) -> Policy:
 
 
 def threshold(trace: Trace, tradeoff: float) -> Policy:
-    """Stop at the first stage whose confidence reaches one threshold, the same for all stages.
+    """Stop at the first stage whose signal reaches one threshold, the same for all stages.
 
     Parameters and errors as :func:`static`.
     """
@@ -53,7 +53,7 @@ def threshold(trace: Trace, tradeoff: float) -> Policy:
 
 
 def stage_thresholds(trace: Trace, tradeoff: float) -> Policy:
-    """Stop at the first stage whose confidence reaches that stage's own threshold.
+    """Stop at the first stage whose signal reaches that stage's own threshold.
 
     Parameters and errors as :func:`static`.
     """
@@ -69,7 +69,7 @@ def patience(trace: Trace, tradeoff: float) -> Policy:
 
 
 def markov(trace: Trace, tradeoff: float) -> Policy:
-    """T-Tamer's recipe taken literally (arXiv 2509.22992): confidence bins as states, the exact index on their chain.
+    """T-Tamer's recipe taken literally (arXiv 2509.22992): bins of signals as states, the exact index on their chain.
 
     Parameters and errors as :func:`static`.
     """

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import Floats, Ints
-from ..extras import require
-from ..trace import Trace
+from .._utils.arrays import Floats, Ints
+from .._utils.extras import require
+from ..traces.trace import Trace
 
 __all__ = ["STAGES", "Answer", "Images", "Stage", "load_images", "record_trace", "train"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import baselines
-from ..comparison import Comparison, compare
-from ..fitting import fit
-from ..frontiers import frontier
-from ..plot import plot_policy
+from ..evaluation.comparison import Comparison, compare
+from ..evaluation.frontier import frontier
+from ..fitting.fit import fit
+from ..plotting.policy import plot_policy
 from .digits import load_images, record_trace, train
 from .prophet import ProphetRatio, prophet_ratios
 from .serve import ServingResult, serve
@@ -25,7 +25,23 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """Sizes of the demo; the defaults use the whole data set."""
+    """Sizes of the demo; the defaults use the whole data set.
+
+    Attributes
+    ----------
+    images : int, optional
+        How many to use.
+    served_share : float
+        Share of the images, 0 to 1, that is held out and served.
+    cross_fit_folds, folds : int
+        Parts of the cross-fitting of the models, and of the cross-validation of the rules.
+    trees : int
+        Of the forest.
+    latency_calls : int
+        Calls of every model whose median latency is its cost, in milliseconds.
+    tradeoff, tradeoffs : float, tuple of float
+        λ of the policy, and of the frontier.
+    """
 
     images: int | None = None
     served_share: float = 1 / 3
@@ -39,7 +55,25 @@ class DemoSettings:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo found, and where its files are."""
+    """What the demo found, and where its files are.
+
+    Attributes
+    ----------
+    stages : tuple of k str
+        Names of the models.
+    accuracy : tuple of k floats
+        Share of the calibration images, 0 to 1, that each model gets right.
+    latency_ms : tuple of k floats
+        Median milliseconds of a single request.
+    comparison : Comparison
+        Costs in milliseconds.
+    serving : ServingResult
+        Of the held-out images.
+    prophet : tuple of ProphetRatio
+        Theorem 3.4's instance.
+    files : dict of str to str
+        Paths of what was written.
+    """
 
     stages: tuple[str, ...]
     accuracy: tuple[float, ...]
@@ -93,7 +127,7 @@ def run_demo(
     served, calibration = images.rows(slice(held_out)), images.rows(slice(held_out, None))
     models = train(calibration, settings.trees)
 
-    progress("recording the trace: cross-fitted confidences, measured latencies", 0.0)
+    progress("recording the trace: cross-fitted signals, measured latencies", 0.0)
     trace = record_trace(calibration, models, settings.cross_fit_folds, settings.trees, settings.latency_calls)
     trace.save(files["trace"])
 

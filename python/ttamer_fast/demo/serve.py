@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from .._core import Policy
-from ..cascade import Cascade
+from ..serving.cascade import Cascade
 from .digits import Answer, Images, Stage
 
 __all__ = ["ServedWay", "ServingResult", "deciding_time", "serve"]
@@ -17,7 +17,7 @@ __all__ = ["ServedWay", "ServingResult", "deciding_time", "serve"]
 
 @dataclass(frozen=True)
 class ServedWay:
-    """How one way of serving did, over all requests."""
+    """How one way of serving did, over all requests: accuracy as a share, milliseconds and models run per request."""
 
     name: str
     accuracy: float
@@ -28,7 +28,7 @@ class ServedWay:
 
 @dataclass(frozen=True)
 class ServingResult:
-    """Every way of serving, the time the policy takes to decide, and whether it decided as its replay says."""
+    """Every way of serving, microseconds a request that deciding takes, and whether it decided as its replay says."""
 
     requests: int
     ways: tuple[ServedWay, ...]
@@ -80,8 +80,8 @@ def serve(
     policy = next(iter(policies.values()))
     said = [[stage(pixels) for stage in models] for pixels in images.pixels]
     signal = np.array([[y.confidence for y in answers] for answers in said])
-    label = np.array([[y.digit for y in answers] for answers in said])
-    replayed = policy.replay(signal, label)
+    prediction = np.array([[y.digit for y in answers] for answers in said])
+    replayed = policy.replay(signal, prediction)
     return ServingResult(
         requests=len(images),
         ways=ways,
@@ -100,7 +100,7 @@ def deciding_time(policy: Policy, said: list[list[Answer]], repeats: int = 7) ->
             run = policy.start()
             stage, observe = run.next, run.observe
             while stage is not None:
-                signal, label = row[stage]
-                stage = observe(signal, label)
+                signal, prediction = row[stage]
+                stage = observe(signal, prediction)
         taken.append(perf_counter() - start)
     return 1e6 * sorted(taken)[repeats // 2] / len(rows)

@@ -62,6 +62,14 @@ pub(crate) fn significant(x: f64, digits: usize) -> String {
 /// The engine's result type.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Whether the parts of a policy fit each other; why not, if they do not.
+pub type Checked = std::result::Result<(), &'static str>;
+
+/// [`Checked`] that `holds`, else `problem`.
+pub(crate) fn check(holds: bool, problem: &'static str) -> Checked {
+    if holds { Ok(()) } else { Err(problem) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@ pub mod rules;
 pub mod solve;
 pub mod trace;
 
-pub use decide::{AnyState, Batch, Replay, Run};
+pub use decide::{Batch, Replay, Run, State};
 pub use error::{Error, Result};
 pub use evaluate::{Estimate, Objective, Outcome};
 pub use model::{Csr, Graph, Model, Transition};

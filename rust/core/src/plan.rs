@@ -1,12 +1,33 @@
 //! What a solver hands to the runtime: which stage is next, for every situation.
 
-use serde::{Deserialize, Serialize};
+use crate::error::{Checked, check};
 
 /// The stage number that means "stop".
 pub const STOP: i32 = -1;
 
+/// The stage number of a request that means "none": [`STOP`] in 16 bits.
+pub const NO_STAGE: u16 = u16::MAX;
+
+/// `Some(stage)` unless `stage` is [`NO_STAGE`].
+#[inline]
+pub fn stage_number(stage: u16) -> Option<usize> {
+    if stage == NO_STAGE { None } else { Some(usize::from(stage)) }
+}
+
+/// The stage number as in arrays: [`STOP`] for none.
+#[inline]
+pub fn signed(stage: u16) -> i32 {
+    if stage == NO_STAGE { STOP } else { i32::from(stage) }
+}
+
+/// The stage number of a request; [`STOP`] becomes [`NO_STAGE`].
+#[inline]
+pub const fn unsigned(stage: i32) -> u16 {
+    stage as u16
+}
+
 /// One row of [`Intervals`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Row {
     /// Largest loss in hand at which stopping is optimal; `-inf`: never stop, `inf`: always stop.
     pub stop: f64,
@@ -22,7 +43,7 @@ pub struct Row {
 ///
 /// With `x` in hand the action of a row is [`STOP`] if `x <= stop`, else the stage of its first limit with
 /// `x <= limit`, else `last`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Intervals {
     rows: Vec<Row>,
     limit: Vec<f64>,
@@ -81,28 +102,33 @@ impl Intervals {
         }
     }
 
-    /// Why these intervals could not be executed over `stages` stages, if so; `stage_of(row)` is the stage that a row
-    /// belongs to: every row must lead beyond it, so that each request ends.
-    pub fn problem(&self, stages: usize, stage_of: impl Fn(usize) -> i32) -> Option<&'static str> {
+    /// Checks that these intervals can be executed over `targets` stages or situations; `place_of(row)` is the one that
+    /// a row belongs to: every row must lead beyond it, so that each request ends.
+    pub(crate) fn check(&self, targets: usize, place_of: impl Fn(usize) -> i32) -> Checked {
         let range_fits = |row: &Row| (row.first as usize + row.len as usize) <= self.limit.len();
-        if self.limit.len() != self.next.len() || !self.rows.iter().all(range_fits) {
-            return Some("the intervals do not fit their rows");
-        }
-        if self.rows.iter().map(|row| &row.stop).chain(&self.limit).any(|x| x.is_nan()) {
-            return Some("a limit is not a number");
-        }
+        check(
+            self.limit.len() == self.next.len() && self.rows.iter().all(range_fits),
+            "the intervals do not fit their rows",
+        )?;
+        let is_number = |x: &f64| !x.is_nan();
+        check(
+            self.rows.iter().map(|row| &row.stop).chain(&self.limit).all(is_number),
+            "a limit of a decision is not a number",
+        )?;
+        let is_ascending = |row: &Row| self.steps(row).map(|(limit, _)| limit).is_sorted();
+        check(self.rows.iter().all(is_ascending), "the limits of a decision do not ascend")?;
         let is_forward = |(at, row): (usize, &Row)| {
-            let stage = stage_of(at);
-            let mut targets = self.steps(row).map(|(_, next)| next).chain([row.last]);
-            targets.all(|j| j == STOP || (j > stage && j < stages as i32))
+            let place = place_of(at);
+            let mut all = self.steps(row).map(|(_, next)| next).chain([row.last]);
+            all.all(|j| j == STOP || (j > place && j < targets as i32))
         };
-        if self.rows.iter().enumerate().all(is_forward) { None } else { Some("a decision does not lead forward") }
+        check(self.rows.iter().enumerate().all(is_forward), "a decision does not lead forward")
     }
 }
 
 /// Decisions on a line or a skip graph: one row per (stage just run, its state), plus one per stage for a state
 /// that could not be read.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ChainPlan {
     /// The stage to run first, or [`STOP`] where the default answer is better than any.
     pub start: i32,
@@ -113,7 +139,7 @@ pub struct ChainPlan {
 }
 
 /// Decisions on a tree or forest: the index of every stage given its parent's state.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TreePlan {
     /// Parent of each stage, [`STOP`] (−1) for a root.
     pub parent: Vec<i32>,
@@ -126,7 +152,7 @@ pub struct TreePlan {
 ///
 /// A situation is a number: 0 at the start; running stage v and seeing state s adds `(s + 1) · stride[v]`, not being
 /// able to read it adds `(K_v + 1) · stride[v]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DagPlan {
     /// What one unit of each stage's digit is worth (k,).
     pub stride: Vec<u32>,
@@ -135,7 +161,7 @@ pub struct DagPlan {
 }
 
 /// Decisions of a solved model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Plan {
     /// Line and skip graphs, with or without recall.
     Chain(ChainPlan),

@@ -1,11 +1,10 @@
 //! What running a stage costs, given the stage run before it.
 
-use serde::{Deserialize, Serialize};
-
-use crate::rules::stage_number;
+use crate::error::{Checked, check};
+use crate::plan::stage_number;
 
 /// Prices of stages, in the unit of the trace (or as weighted in an exact model).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Price {
     /// The same whatever ran before (k,).
     Stage(Vec<f64>),
@@ -27,7 +26,7 @@ impl Price {
         }
     }
 
-    /// Price of running `next` after `last` ([`NO_STAGE`](crate::rules::NO_STAGE): nothing yet); 0 for what is out of range.
+    /// Price of running `next` after `last` ([`NO_STAGE`](crate::plan::NO_STAGE): nothing yet); 0 for what is out of range.
     #[inline]
     pub fn of(&self, last: u16, next: usize) -> f64 {
         match self {
@@ -39,12 +38,17 @@ impl Price {
         }
     }
 
-    /// Why these prices are not valid, if so.
-    pub fn problem(&self) -> Option<&'static str> {
+    /// Checks the prices; infinite ones are allowed for jumps alone.
+    pub(crate) fn check(&self, stages: usize) -> Checked {
+        check(self.stages() == stages, "the prices do not fit the stages")?;
         match self {
-            Self::Stage(price) if price.iter().all(|c| c.is_finite() && *c >= 0.0) => None,
-            Self::Jump { stages, jump } if jump.len() == stages * stages && jump.iter().all(|c| *c >= 0.0) => None,
-            _ => Some("a cost is not valid"),
+            Self::Stage(price) => {
+                check(price.iter().all(|c| c.is_finite() && *c >= 0.0), "a price is not finite and at least 0")
+            }
+            Self::Jump { stages, jump } => {
+                check(jump.len() == stages * stages, "the prices of jumps are not one per pair of stages")?;
+                check(jump.iter().all(|c| *c >= 0.0), "a price of a jump is not at least 0")
+            }
         }
     }
 }

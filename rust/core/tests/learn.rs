@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use ttamer::learn::{Approach, FitOptions, Goal, Learner, Means, Recall, Shape, Tuning, fit};
-use ttamer::rules::Rules;
+use ttamer::rules::{AnyRule, Component};
 use ttamer::{Error, Kind, Objective, Outcome, Policy, Replay, Trace};
 
 /// A reproducible number in [0, 1).
@@ -236,7 +236,7 @@ fn a_simple_rule_is_taken_where_it_is_clearly_better() {
     let made = Arrays::new(300, 4, 19);
     let learned = learner(made.trace(Kind::Models), Shape::Auto);
     let policy = learned.policy(0.9, Recall::Auto, vec![]).expect("a policy");
-    let report = &policy.facts().report;
+    let report = &policy.facts().candidates;
     let names: Vec<&str> = report.iter().map(|found| found.name.as_str()).collect();
     assert_eq!(names, ["pathwise", "pathwise, no recall", "static", "threshold", "stage_thresholds", "patience"]);
     let chosen: Vec<&str> = report.iter().filter(|found| found.is_chosen).map(|found| found.name.as_str()).collect();
@@ -267,7 +267,7 @@ fn estimates_come_from_rows_held_back() {
     let Means { loss, cost } = held.expect("enough rows");
     assert!((0.0..1.0).contains(&loss) && (1.0..=6.0).contains(&cost), "{loss} {cost}");
     assert_eq!(policy, learned.policy(0.9, Recall::Auto, vec![]).expect("a policy"));
-    let chosen = policy.facts().report.iter().find(|found| found.is_chosen).expect("a choice");
+    let chosen = policy.facts().candidates.iter().find(|found| found.is_chosen).expect("a choice");
     assert_eq!((chosen.loss, chosen.cost), (loss, cost));
     let single = Arrays::new(1, 2, 22);
     let learned = learner(single.trace(Kind::Exits), Shape::Auto);
@@ -277,9 +277,9 @@ fn estimates_come_from_rows_held_back() {
 #[test]
 fn large_traces_are_checked_on_a_sample() {
     let made = Arrays::new(21_000, 2, 23);
-    let report = made.policy(Kind::Models, Shape::Auto, Recall::Auto, 0.9).facts().report.clone();
+    let report = made.policy(Kind::Models, Shape::Auto, Recall::Auto, 0.9).facts().candidates.clone();
     assert_eq!(report.iter().filter(|found| found.is_chosen).count(), 1);
-    assert!(made.policy(Kind::Models, Shape::Auto, Recall::Always, 0.9).facts().report.is_empty());
+    assert!(made.policy(Kind::Models, Shape::Auto, Recall::Always, 0.9).facts().candidates.is_empty());
 }
 
 /// The stages that each request runs, one after the other.
@@ -414,10 +414,10 @@ proptest! {
     #[test]
     fn parents_come_before_children(seed in 0_u64..1000, k in 1_usize..5, tradeoff in 0.3..1.0_f64) {
         let policy = Arrays::new(300, k, seed).policy(Kind::Models, Shape::Auto, Recall::Always, tradeoff);
-        let Rules::Belief(rule) = policy.rules() else { panic!("not a belief") };
-        prop_assert_eq!(rule.nodes[0].slot, 0);
-        for (at, row) in rule.decide.table().iter().enumerate() {
-            for (_, next) in rule.decide.steps(row) {
+        let AnyRule::Component(Component::Belief(rule)) = policy.rule() else { panic!("not a belief") };
+        prop_assert_eq!(rule.nodes()[0].slot, 0);
+        for (at, row) in rule.decisions().table().iter().enumerate() {
+            for (_, next) in rule.decisions().steps(row) {
                 prop_assert!(next == -1 || next > at as i32);
             }
         }

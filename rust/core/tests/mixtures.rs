@@ -34,7 +34,7 @@ fn each_request_follows_one_of_the_two() {
             let mixed = mixture(&dear, &cheap, share, 5, 0.125, vec![]).unwrap();
             assert_eq!(mixed.facts().value, 0.125);
             assert_eq!(Policy::from_bytes(&mixed.to_bytes().unwrap()).unwrap(), mixed);
-            assert!(mixed.describe().unwrap().contains("\"mixed\""));
+            assert!(mixed.describe().unwrap().contains("\"mixture\""));
             let [whole, first, second] =
                 [&mixed, &dear, &cheap].map(|policy| policy.replay(&signal, Some(&prediction)).unwrap());
             let follows = |row: usize, other: &ttamer::Replay| {

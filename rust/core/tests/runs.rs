@@ -5,7 +5,7 @@ mod support;
 
 use proptest::prelude::*;
 use support::{Dice, Parts, chances};
-use ttamer::rules::NO_PREDICTION;
+use ttamer::rules::{NO_PREDICTION, Observation};
 use ttamer::solve::SolveOptions;
 use ttamer::{Model, Policy, compile};
 
@@ -13,7 +13,7 @@ use ttamer::{Model, Policy, compile};
 fn paid(model: &Model, policy: &Policy, seen: &mut Vec<Option<usize>>, signals: &mut Vec<(usize, f64)>) -> f64 {
     let mut state = policy.begin();
     for (_, signal) in signals.iter() {
-        policy.advance(&mut state, *signal, NO_PREDICTION);
+        policy.advance(&mut state, Observation::new(*signal, NO_PREDICTION));
     }
     let progress = *state.progress();
     if !progress.is_waiting() {

@@ -3,11 +3,14 @@
 #![expect(clippy::doc_markdown, reason = "doc comments become Python docstrings")]
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
+mod batch;
 mod convert;
 mod errors;
 mod fit;
 mod model;
+mod numbers;
 mod policy;
+mod replay;
 mod run;
 
 use pyo3::prelude::*;
@@ -27,8 +30,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("Run", run::run_type(py)?)?;
     run::add_start(py)?;
     module.add_function(wrap_pyfunction!(policy::mixture, module)?)?;
-    module.add_class::<policy::Batch>()?;
-    module.add_class::<policy::Replay>()?;
+    module.add_class::<batch::Batch>()?;
+    module.add_class::<replay::Replay>()?;
     module.add_function(wrap_pyfunction!(model::solve, module)?)?;
     module.add_class::<model::Certificate>()?;
     module.add_function(wrap_pyfunction!(model::verify, module)?)?;

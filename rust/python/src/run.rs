@@ -22,8 +22,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
-use ttamer::AnyState;
-use ttamer::rules::{NO_PREDICTION, NO_STAGE, stage_number};
+use ttamer::State;
+use ttamer::plan::stage_number;
+use ttamer::rules::{NO_PREDICTION, Observation};
 
 use crate::errors::raise;
 use crate::policy::Policy;
@@ -42,7 +43,7 @@ struct Run {
     /// What is inside `owner`, and the engine's policy inside that.
     policy: *const Policy,
     engine: *const ttamer::Policy,
-    state: AnyState,
+    state: State,
 }
 
 static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -272,7 +273,7 @@ unsafe extern "C" fn observe(
                 },
             }
         };
-        (*run.engine).advance(&mut run.state, signal, prediction);
+        (*run.engine).advance(&mut run.state, Observation::new(signal, prediction));
         publish_next(run)
     }
 }
@@ -287,7 +288,7 @@ unsafe fn small_int(object: *mut ffi::PyObject) -> Option<i64> {
             return None;
         }
         #[cfg(not(Py_3_12))]
-        match ffi::Py_SIZE(object) {
+        match (*object.cast::<ffi::PyVarObject>()).ob_size {
             0 => return Some(0),
             1 => return Some(i64::from(*object.byte_add(size_of::<ffi::PyVarObject>()).cast::<u32>())),
             _ => {}
@@ -398,25 +399,3 @@ unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
         ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast::<c_char>(), text.len() as ffi::Py_ssize_t)
     }
 }
-
-/// Stage numbers as Python objects, made once per policy: reading `next` then creates nothing.
-pub struct Numbers {
-    stages: Vec<Py<PyAny>>,
-    none: Py<PyAny>,
-}
-
-impl Numbers {
-    /// For `count` stages.
-    pub fn new(py: Python<'_>, count: usize) -> PyResult<Self> {
-        let number = |stage: usize| Ok(stage.into_pyobject(py)?.into_any().unbind());
-        Ok(Self { stages: (0..count).map(number).collect::<PyResult<_>>()?, none: py.None() })
-    }
-
-    /// The object for a stage, or None; a borrowed pointer that lives as long as `self`.
-    #[inline]
-    pub fn get(&self, stage: u16) -> *mut ffi::PyObject {
-        self.stages.get(usize::from(stage)).unwrap_or(&self.none).as_ptr()
-    }
-}
-
-const _: () = assert!(NO_STAGE as usize > ttamer::MAX_STAGES, "no stage must be out of range of every policy");

@@ -1,4 +1,5 @@
 //! Deciding: one request, many in step, a whole recorded trace. The same rule underneath.
+#![deny(clippy::indexing_slicing)]
 
 mod batch;
 mod replay;
@@ -6,4 +7,4 @@ mod run;
 
 pub use batch::Batch;
 pub use replay::Replay;
-pub use run::{AnyState, Run};
+pub use run::{Run, State};

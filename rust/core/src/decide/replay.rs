@@ -3,14 +3,17 @@
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::plan::{NO_STAGE, signed};
 use crate::policy::Policy;
-use crate::rules::{NO_PREDICTION, Rule, signed, stage_number, with_rule};
+use crate::price::Price;
+use crate::rules::{Observations, Rule, Visitor};
 
 /// Rows that one task works on; smaller traces are replayed on the calling thread.
 const CHUNK: usize = 4096;
 
 /// What a policy does on every row of a trace.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Replay {
     /// Stage whose answer is returned, −1 for none (n,).
     pub answer: Vec<i32>,
@@ -18,7 +21,7 @@ pub struct Replay {
     pub last: Vec<i32>,
     /// Whether each stage was run (n, k), row by row.
     pub consulted: Vec<bool>,
-    /// Summed cost (n,).
+    /// Summed price of the stages run, in the unit of the trace (n,).
     pub cost: Vec<f64>,
 }
 
@@ -42,7 +45,26 @@ impl Policy {
             );
             return Err(Error::invalid(message));
         }
-        Ok(with_rule!(self.rules(), rule => replay_rule(self, rule, k, signal, prediction)))
+        let n = signal.len() / k;
+        let mut replay =
+            Replay { answer: vec![0; n], last: vec![0; n], consulted: vec![false; n * k], cost: vec![0.0; n] };
+        self.rule().visit(Work { price: self.price(), k, chunks: replay.chunks(k, signal, prediction) });
+        Ok(replay)
+    }
+}
+
+impl Replay {
+    /// Rows in pieces that are replayed independently.
+    fn chunks<'a>(&'a mut self, k: usize, signal: &'a [f64], prediction: Option<&'a [i64]>) -> Vec<Chunk<'a>> {
+        let mut chunks = Vec::with_capacity(self.answer.len().div_ceil(CHUNK));
+        let ends = self.answer.chunks_mut(CHUNK).zip(self.last.chunks_mut(CHUNK));
+        let outputs = ends.zip(self.consulted.chunks_mut(CHUNK * k)).zip(self.cost.chunks_mut(CHUNK));
+        let mut predictions = prediction.map(|prediction| prediction.chunks(CHUNK * k));
+        for (signal, (((answer, last), consulted), cost)) in signal.chunks(CHUNK * k).zip(outputs) {
+            let prediction = predictions.as_mut().and_then(Iterator::next);
+            chunks.push(Chunk { signal, prediction, answer, last, consulted, cost });
+        }
+        chunks
     }
 }
 
@@ -56,58 +78,57 @@ struct Chunk<'a> {
     cost: &'a mut [f64],
 }
 
-fn replay_rule<R: Rule>(policy: &Policy, rule: &R, k: usize, signal: &[f64], prediction: Option<&[i64]>) -> Replay {
-    let n = signal.len() / k;
-    let mut replay = Replay { answer: vec![0; n], last: vec![0; n], consulted: vec![false; n * k], cost: vec![0.0; n] };
-    let mut chunks = Vec::with_capacity(n.div_ceil(CHUNK));
-    let ends = replay.answer.chunks_mut(CHUNK).zip(replay.last.chunks_mut(CHUNK));
-    let outputs = ends.zip(replay.consulted.chunks_mut(CHUNK * k));
-    let mut predictions = prediction.map(|prediction| prediction.chunks(CHUNK * k));
-    for ((signal, ((answer, last), consulted)), cost) in
-        signal.chunks(CHUNK * k).zip(outputs).zip(replay.cost.chunks_mut(CHUNK))
-    {
-        let prediction = predictions.as_mut().and_then(Iterator::next);
-        chunks.push(Chunk { signal, prediction, answer, last, consulted, cost });
-    }
-    if chunks.len() < 2 {
-        for chunk in chunks {
-            replay_chunk(policy, rule, k, chunk);
-        }
-    } else {
-        chunks.into_par_iter().for_each(|chunk| replay_chunk(policy, rule, k, chunk));
-    }
-    replay
+/// Replaying all rows under one concrete rule.
+struct Work<'a> {
+    price: &'a Price,
+    k: usize,
+    chunks: Vec<Chunk<'a>>,
 }
 
-fn replay_chunk<R: Rule>(policy: &Policy, rule: &R, k: usize, chunk: Chunk) {
+impl Visitor for Work<'_> {
+    type Output = ();
+
+    fn visit<R: Rule>(self, rule: &R) {
+        let Self { price, k, chunks } = self;
+        if chunks.len() < 2 {
+            for chunk in chunks {
+                replay_chunk(rule, price, k, chunk);
+            }
+        } else {
+            chunks.into_par_iter().for_each(|chunk| replay_chunk(rule, price, k, chunk));
+        }
+    }
+}
+
+fn replay_chunk<R: Rule>(rule: &R, price: &Price, k: usize, chunk: Chunk) {
     let mut predictions = chunk.prediction.map(|prediction| prediction.chunks_exact(k));
     let ends = chunk.answer.iter_mut().zip(chunk.last);
     let outputs = ends.zip(chunk.cost).zip(chunk.consulted.chunks_exact_mut(k));
     let (begin, _) = rule.begin();
+    let entry = begin.next_stage();
     for ((((answer, last), cost), consulted), signal) in outputs.zip(chunk.signal.chunks_exact(k)) {
-        let prediction = predictions.as_mut().and_then(Iterator::next);
-        if let Some(first) = stage_number(begin.next) {
-            let prediction = prediction.and_then(|prediction| prediction.get(first).copied()).unwrap_or(NO_PREDICTION);
-            let signal = signal.get(first).copied().unwrap_or(f64::NAN);
-            if rule.ends_at_once(signal, prediction) {
-                (*answer, *last) = (first as i32, first as i32);
-                *cost = policy.price().of(begin.last, first);
-                if let Some(mark) = consulted.get_mut(first) {
-                    *mark = true;
-                }
-                continue;
-            }
+        let row = Observations::new(signal, predictions.as_mut().and_then(Iterator::next));
+        if let Some(entry) = entry
+            && rule.after_first(row.at(entry)) == Some(NO_STAGE)
+        {
+            (*answer, *last) = (entry as i32, entry as i32);
+            *cost = price.of(begin.last, entry);
+            mark(consulted, entry);
+            continue;
         }
         let (mut progress, mut memory) = rule.begin();
-        while let Some(stage) = stage_number(progress.next) {
-            if let Some(mark) = consulted.get_mut(stage) {
-                *mark = true;
-            }
-            let signal = signal.get(stage).copied().unwrap_or(f64::NAN);
-            let prediction = prediction.and_then(|prediction| prediction.get(stage).copied()).unwrap_or(NO_PREDICTION);
-            rule.step(&mut progress, &mut memory, signal, prediction, policy.price());
+        while let Some(stage) = progress.next_stage() {
+            mark(consulted, stage);
+            rule.observe(&mut progress, &mut memory, row.at(stage), price);
         }
         (*answer, *last) = (signed(progress.answer), signed(progress.last));
         *cost = progress.cost;
+    }
+}
+
+#[inline]
+fn mark(consulted: &mut [bool], stage: usize) {
+    if let Some(mark) = consulted.get_mut(stage) {
+        *mark = true;
     }
 }

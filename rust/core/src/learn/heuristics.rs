@@ -1,4 +1,4 @@
-//! Rules of heuristics, tuned on a trace: what the engine has to beat. All answer with the last stage.
+//! Heuristics, tuned on a trace: what the engine has to beat. All answer with the last stage.
 
 use rayon::prelude::*;
 
@@ -9,14 +9,14 @@ use super::tuning::Tuning;
 use crate::error::{Error, Result};
 use crate::evaluate::Objective;
 use crate::plan::STOP;
-use crate::rules::{NO_PREDICTION, PatienceRule, Rules, ThresholdRule};
+use crate::rules::{Component, NO_PREDICTION, PatienceRule, ThresholdRule, Walk};
 use crate::trace::{Charge, Kind, Trace};
 
 /// The best rule of its kind on the whole line of stages.
 ///
 /// # Errors
 /// [`Error::Invalid`] for patience on a trace without predictions.
-pub fn tuned(heuristic: Heuristic, trace: &Trace, objective: Objective, tuning: &Tuning) -> Result<Rules> {
+pub fn tuned(heuristic: Heuristic, trace: &Trace, objective: Objective, tuning: &Tuning) -> Result<Component> {
     Ok(match heuristic {
         Heuristic::Static => fixed(trace, objective),
         Heuristic::Threshold => shared_threshold(trace, objective, tuning),
@@ -25,39 +25,41 @@ pub fn tuned(heuristic: Heuristic, trace: &Trace, objective: Objective, tuning: 
     })
 }
 
-/// The successor of each stage on the whole line.
-fn line(stages: usize) -> Vec<i32> {
-    (1..=stages).map(|next| if next < stages { next as i32 } else { STOP }).collect()
+/// The whole line.
+fn line(trace: &Trace) -> Walk {
+    let stages = trace.stages();
+    let successor = (1..=stages).map(|next| if next < stages { next as i32 } else { STOP }).collect();
+    Walk { entry: 0, successor, mean_loss: trace.mean_loss() }
 }
 
 /// One stage for every request: for exits the best prefix, for models the best one alone.
-fn fixed(trace: &Trace, objective: Objective) -> Rules {
+fn fixed(trace: &Trace, objective: Objective) -> Component {
     let mean = trace.mean_loss();
     let total = |v: usize| objective.of(mean[v], trace.jump_cost(None, v));
     let best = (0..trace.stages()).min_by(|a, b| total(*a).total_cmp(&total(*b))).unwrap_or(0);
-    let mut successor = line(trace.stages());
-    successor[best] = STOP;
-    let entry = if trace.kind() == Kind::Models { best as i32 } else { 0 };
-    Rules::Threshold(ThresholdRule { entry, threshold: vec![f64::INFINITY; trace.stages()], successor, prior: mean })
+    let mut walk = line(trace);
+    walk.successor[best] = STOP;
+    walk.entry = if trace.kind() == Kind::Models { best as i32 } else { 0 };
+    ThresholdRule { walk, threshold: vec![f64::INFINITY; trace.stages()] }.into()
 }
 
-/// One confidence threshold for all stages.
-fn shared_threshold(trace: &Trace, objective: Objective, tuning: &Tuning) -> Rules {
+/// One threshold on the signal for all stages.
+fn shared_threshold(trace: &Trace, objective: Objective, tuning: &Tuning) -> Component {
     let k = trace.stages();
     let pooled: Vec<f64> = trace.signals().cells().iter().copied().filter(|x| !x.is_nan()).collect();
     let mut candidates = quantiles(&pooled, tuning.shared_cuts);
     candidates.push(f64::INFINITY);
     let signal: Vec<&[f64]> = trace.signals().iter_columns().collect();
     let exit = |row: usize, t: f64| (0..k - 1).find(|v| signal[*v][row] >= t).unwrap_or(k - 1);
-    let line_of = Line::new(trace, objective);
-    let totals: Vec<f64> = candidates.par_iter().map(|t| line_of.mean(|row| exit(row, *t))).collect();
+    let whole = WholeLine::new(trace, objective);
+    let totals: Vec<f64> = candidates.par_iter().map(|t| whole.mean(|row| exit(row, *t))).collect();
     let best = (0..candidates.len()).min_by(|a, b| totals[*a].total_cmp(&totals[*b])).unwrap_or(0);
     let threshold = vec![candidates[best]; k];
-    Rules::Threshold(ThresholdRule { entry: 0, threshold, successor: line(k), prior: trace.mean_loss() })
+    ThresholdRule { walk: line(trace), threshold }.into()
 }
 
-/// One confidence threshold per stage, by backward induction.
-fn stage_thresholds(trace: &Trace, objective: Objective, tuning: &Tuning) -> Rules {
+/// One threshold on the signal per stage, by backward induction.
+fn stage_thresholds(trace: &Trace, objective: Objective, tuning: &Tuning) -> Component {
     let k = trace.stages();
     let mut threshold = vec![f64::INFINITY; k];
     let weighted = |v: usize| trace.loss(v).iter().map(|r| objective.loss * r).collect::<Vec<f64>>();
@@ -72,11 +74,11 @@ fn stage_thresholds(trace: &Trace, objective: Objective, tuning: &Tuning) -> Rul
         threshold[v] = -limit;
         ahead = (0..stop.len()).map(|row| if trace.signal(v)[row] >= -limit { stop[row] } else { go[row] }).collect();
     }
-    Rules::Threshold(ThresholdRule { entry: 0, threshold, successor: line(k), prior: trace.mean_loss() })
+    ThresholdRule { walk: line(trace), threshold }.into()
 }
 
 /// Stop once the prediction has repeated often enough.
-fn patience(trace: &Trace, objective: Objective) -> Result<Rules> {
+fn patience(trace: &Trace, objective: Objective) -> Result<Component> {
     let k = trace.stages();
     let Some(prediction) = trace.predictions() else {
         return Err(Error::invalid("`trace` must have `prediction` for patience, got none"));
@@ -92,22 +94,22 @@ fn patience(trace: &Trace, objective: Objective) -> Result<Rules> {
             })
             .unwrap_or(k - 1)
     };
-    let line_of = Line::new(trace, objective);
-    let totals: Vec<f64> = (1..=k).into_par_iter().map(|patience| line_of.mean(|row| exit(row, patience))).collect();
+    let whole = WholeLine::new(trace, objective);
+    let totals: Vec<f64> = (1..=k).into_par_iter().map(|patience| whole.mean(|row| exit(row, patience))).collect();
     let best = (0..k).min_by(|a, b| totals[*a].total_cmp(&totals[*b])).unwrap_or(0) + 1;
     let patience = u16::try_from(best).unwrap_or(u16::MAX);
-    Ok(Rules::Patience(PatienceRule { entry: 0, patience, successor: line(k), prior: trace.mean_loss() }))
+    Ok(PatienceRule { walk: line(trace), patience }.into())
 }
 
 /// The whole line of stages, and what reaching each of them costs, in units of the objective.
-struct Line<'a> {
+struct WholeLine<'a> {
     loss: Vec<&'a [f64]>,
     weight: &'a [f64],
     objective: Objective,
     reached: Vec<Charge>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> WholeLine<'a> {
     fn new(trace: &'a Trace, objective: Objective) -> Self {
         let reached = |v: usize| trace.cost().of_stages(0, v + 1).times(objective.cost);
         let loss = trace.losses().iter_columns().collect();

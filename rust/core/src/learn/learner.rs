@@ -1,6 +1,6 @@
 //! The face of learning: from a trace to a policy for any trade-off.
 
-use super::beliefs::Beliefs;
+use super::calibrated::Calibrated;
 use super::options::{Approach, Heuristic, Method, Recall, Shape};
 use super::select::{self, Means, Selection};
 use super::subset::chosen_stages;
@@ -9,7 +9,7 @@ use super::{heuristics, markov};
 use crate::error::{Error, Result};
 use crate::evaluate::{Objective, Outcome};
 use crate::policy::{Candidate, Facts, Policy};
-use crate::rules::Rules;
+use crate::rules::AnyRule;
 use crate::trace::Trace;
 
 /// What a policy says that it was made from: names and values, in order.
@@ -25,7 +25,7 @@ pub struct Learner {
 /// How policies are made.
 enum Way {
     /// Trade-offs share calibration and beliefs.
-    Beliefs(Box<Beliefs>),
+    Calibrated(Box<Calibrated>),
     /// The chain is solved for each.
     Markov,
     /// The rule is tuned for each.
@@ -54,7 +54,7 @@ impl Learner {
         }
         let way = match *method {
             Method::Pathwise => {
-                Way::Beliefs(Box::new(Beliefs::new(trace.clone(), *shape, order.clone(), tuning.clone())?))
+                Way::Calibrated(Box::new(Calibrated::new(trace.clone(), *shape, order.clone(), tuning.clone())?))
             }
             Method::Markov => Way::Markov,
             Method::Heuristic(heuristic) => Way::Heuristic(heuristic),
@@ -79,14 +79,14 @@ impl Learner {
     pub fn policy(&self, tradeoff: f64, recall: Recall, provenance: Provenance) -> Result<Policy> {
         let objective = Objective::new(&self.trace, tradeoff)?;
         match &self.way {
-            Way::Beliefs(beliefs) => {
-                let (selection, report) = chosen(beliefs, objective, recall)?;
-                self.selected(beliefs, selection, objective, Facts { provenance, report, ..Facts::default() })
+            Way::Calibrated(calibrated) => {
+                let (selection, candidates) = chosen(calibrated, objective, recall)?;
+                self.selected(calibrated, selection, objective, Facts { provenance, candidates, ..Facts::default() })
             }
             Way::Markov => {
-                let (rules, index) = markov::fit(&self.trace, objective, recall != Recall::Never, &self.tuning)?;
+                let (rule, index) = markov::fit(&self.trace, objective, recall != Recall::Never, &self.tuning)?;
                 let known = Facts { provenance, ..Facts::default() };
-                self.valued(rules, facts(Method::Markov, "line", index, known), objective)
+                self.valued(rule, facts(Method::Markov, "line", index, known), objective)
             }
             Way::Heuristic(heuristic) => {
                 let known = Facts { provenance, ..Facts::default() };
@@ -107,49 +107,57 @@ impl Learner {
         recall: Recall,
         provenance: Provenance,
     ) -> Result<(Policy, Option<Means>)> {
-        let Way::Beliefs(beliefs) = &self.way else { return Ok((self.policy(tradeoff, recall, provenance)?, None)) };
+        let Way::Calibrated(calibrated) = &self.way else {
+            return Ok((self.policy(tradeoff, recall, provenance)?, None));
+        };
         let objective = Objective::new(&self.trace, tradeoff)?;
-        let (selection, report) = chosen(beliefs, objective, recall)?;
-        let is_whole = std::ptr::eq(beliefs.checked(), beliefs.as_ref());
-        let held = match report.iter().find(|found| found.is_chosen && is_whole) {
+        let (selection, candidates) = chosen(calibrated, objective, recall)?;
+        let is_whole = std::ptr::eq(calibrated.checked(), calibrated.as_ref());
+        let held = match candidates.iter().find(|found| found.is_chosen && is_whole) {
             Some(found) => Some(Means { loss: found.loss, cost: found.cost }),
             None if self.trace.rows() > self.tuning.estimated_rows => None,
-            None => select::estimate(beliefs, selection, objective)?,
+            None => select::estimate(calibrated, selection, objective)?,
         };
-        let known = Facts { provenance, report, ..Facts::default() };
-        Ok((self.selected(beliefs, selection, objective, known)?, held))
+        let known = Facts { provenance, candidates, ..Facts::default() };
+        Ok((self.selected(calibrated, selection, objective, known)?, held))
     }
 
-    fn selected(&self, beliefs: &Beliefs, selection: Selection, objective: Objective, known: Facts) -> Result<Policy> {
+    fn selected(
+        &self,
+        calibrated: &Calibrated,
+        selection: Selection,
+        objective: Objective,
+        known: Facts,
+    ) -> Result<Policy> {
         match selection {
             Selection::Belief { recall } => {
-                let learned = beliefs.rule_among(&chosen_stages(beliefs, objective, recall), objective, recall);
+                let learned = calibrated.rule_among(&chosen_stages(calibrated, objective, recall), objective, recall);
                 let facts = facts(Method::Pathwise, learned.graph, learned.index, known);
-                self.valued(Rules::Belief(learned.rule), facts, objective)
+                self.valued(AnyRule::Component(learned.rule.into()), facts, objective)
             }
             Selection::Simple(heuristic) => self.tuned(heuristic, objective, known),
         }
     }
 
     fn tuned(&self, heuristic: Heuristic, objective: Objective, known: Facts) -> Result<Policy> {
-        let rules = heuristics::tuned(heuristic, &self.trace, objective, &self.tuning)?;
-        self.valued(rules, facts(Method::Heuristic(heuristic), "line", Vec::new(), known), objective)
+        let rule = heuristics::tuned(heuristic, &self.trace, objective, &self.tuning)?;
+        self.valued(rule.into(), facts(Method::Heuristic(heuristic), "line", Vec::new(), known), objective)
     }
 
     /// The policy of these rules, with its mean objective on the trace among its facts. O(n k).
-    fn valued(&self, rules: Rules, facts: Facts, objective: Objective) -> Result<Policy> {
+    fn valued(&self, rule: AnyRule, facts: Facts, objective: Objective) -> Result<Policy> {
         let trace = &self.trace;
-        let policy = Policy::new(trace.names().to_vec(), trace.price(), rules, facts)?;
+        let policy = Policy::new(trace.names().to_vec(), trace.price(), rule, facts)?;
         let value = Outcome::of_policy(&policy, trace)?.mean_objective(objective, trace.weight());
         let facts = Facts { value, ..policy.facts().clone() };
-        policy.with_facts(facts)
+        Ok(policy.with_facts(facts))
     }
 }
 
 /// What to learn for one trade-off, and how the alternatives did.
-fn chosen(beliefs: &Beliefs, objective: Objective, recall: Recall) -> Result<(Selection, Vec<Candidate>)> {
-    if recall == Recall::Auto && beliefs.is_free() {
-        select::select(beliefs.checked(), objective)
+fn chosen(calibrated: &Calibrated, objective: Objective, recall: Recall) -> Result<(Selection, Vec<Candidate>)> {
+    if recall == Recall::Auto && calibrated.is_free() {
+        select::select(calibrated.checked(), objective)
     } else {
         Ok((Selection::Belief { recall: recall != Recall::Never }, Vec::new()))
     }

@@ -9,13 +9,13 @@ use crate::error::Result;
 use crate::evaluate::Objective;
 use crate::model::Model;
 use crate::model::Transition;
-use crate::policy::rules_of;
-use crate::rules::{Rules, StateReader};
+use crate::policy::rule_of;
+use crate::rules::{AnyRule, StateReader};
 use crate::solve::{SolveOptions, solve};
 use crate::trace::Trace;
 
 /// The compiled rule, and the index of each stage per state of the one before (in units of weighted loss).
-pub fn fit(trace: &Trace, objective: Objective, recall: bool, tuning: &Tuning) -> Result<(Rules, Vec<Vec<f64>>)> {
+pub fn fit(trace: &Trace, objective: Objective, recall: bool, tuning: &Tuning) -> Result<(AnyRule, Vec<Vec<f64>>)> {
     let bins = tuning.markov_bins;
     let edges: Vec<Vec<f64>> = trace.signals().iter_columns().map(|signal| inner_edges(signal, bins)).collect();
     let sizes: Vec<usize> = edges.iter().map(|edges| edges.len() + 1).collect();
@@ -52,7 +52,7 @@ pub fn fit(trace: &Trace, objective: Objective, recall: bool, tuning: &Tuning) -
     let solution = solve(&model, &options)?;
     let index = solution.index.clone();
     let unit = if objective.loss > 0.0 { objective.loss.recip() } else { 0.0 };
-    Ok((rules_of(&model, &options, solution, reader, unit), index))
+    Ok((rule_of(&model, &options, solution, reader, unit), index))
 }
 
 /// Quantiles that cut a column into at most so many bins.

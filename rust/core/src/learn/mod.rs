@@ -1,8 +1,8 @@
 //! From calibration traces to policies.
 
-mod beliefs;
 mod budget;
 mod calibrate;
+mod calibrated;
 mod cells;
 mod cut;
 mod evidence;

@@ -1,4 +1,4 @@
-//! From decisions in situations to the nodes of a rule.
+//! From decisions in situations to a rule.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -6,28 +6,28 @@ use std::sync::Arc;
 use super::induction::{Decision, Induced};
 use super::known::Known;
 use super::situations::Situations;
-use crate::plan::STOP;
-use crate::rules::{BeliefRule, Evidence, Node, SLOTS};
+use crate::plan::{Intervals, STOP};
+use crate::rules::{BeliefRule, Beliefs, Node, SLOTS};
 
 /// The rule that decides as induced: the situations that a request can get into, as nodes, parents before children.
-/// `calibrated` has the calibrations and no nodes yet; `favoured` names the member of a set that is best by itself.
+/// `favoured` names the member of a set that is best by itself.
 pub fn assemble(
-    calibrated: BeliefRule,
+    beliefs: Beliefs,
     situations: &Situations,
     known: &[Arc<Known>],
     induced: &Induced,
     favoured: impl Fn(&[u16]) -> u16,
 ) -> BeliefRule {
     let entry = situations.entries[induced.entry];
-    let slot_of = slots(situations, entry.stage, calibrated.calibration.len());
-    let mut rule = calibrated;
+    let slot_of = slots(situations, entry.stage, beliefs.calibration.len());
+    let (mut nodes, mut decisions) = (Vec::new(), Intervals::new());
     let mut number: BTreeMap<(usize, u16), i32> = BTreeMap::from([((entry.to, entry.stage), 0)]);
     let mut queue = VecDeque::from([entry]);
     while let Some(reached) = queue.pop_front() {
         let situation = &situations.list[reached.to];
         let favoured = favoured(&situation.members);
         let evidence = &known[reached.to].evidence;
-        rule.nodes.push(node(&situation.members, reached.stage, favoured, reached.price, evidence, &slot_of));
+        nodes.push(Node::new(&situation.members, reached.stage, favoured, evidence, &slot_of));
         let mut target = |action: usize| match action.checked_sub(1).and_then(|c| situation.choices.get(c)) {
             None => STOP,
             Some(choice) => {
@@ -44,9 +44,9 @@ pub fn assemble(
             _ => (f64::NEG_INFINITY, decision.as_slice()),
         };
         let steps: Vec<(f64, i32)> = rest.iter().map(|(limit, action)| (*limit, target(*action))).collect();
-        rule.decide.push(stop, steps);
+        decisions.push(stop, steps);
     }
-    rule
+    BeliefRule::new(beliefs, nodes, decisions)
 }
 
 /// Where each of k stages keeps its reading.
@@ -64,15 +64,4 @@ fn slots(situations: &Situations, entry: u16, stages: usize) -> Vec<u8> {
         }
     }
     slot_of
-}
-
-/// The node that `stage` enters and in which another may be favoured; `slot_of` is the slot of every stage, empty where
-/// that is the place among the members.
-pub fn node(members: &[u16], stage: u16, favoured: u16, price: f64, evidence: &[Evidence], slot_of: &[u8]) -> Node {
-    let slot = |stage: u16| slot_of.get(usize::from(stage)).copied().unwrap_or(0);
-    let mut places: Vec<u8> = members.iter().map(|member| slot(*member)).collect();
-    if slot_of.is_empty() || places.iter().enumerate().all(|(at, place)| usize::from(*place) == at) {
-        places.clear();
-    }
-    Node { stage, slot: slot(stage), price, members: members.to_vec(), favoured, places, evidence: evidence.to_vec() }
 }

@@ -2,16 +2,16 @@
 
 use rayon::prelude::*;
 
-use super::beliefs::{Beliefs, Fold};
+use super::calibrated::{Calibrated, Fold};
 use super::heuristics;
 use super::options::{Heuristic, Method};
 use super::subset::chosen_stages;
 use crate::error::Result;
 use crate::evaluate::{Estimate, Objective, Outcome};
 use crate::policy::{Candidate, Facts, Policy};
-use crate::rules::Rules;
+use crate::rules::AnyRule;
 
-/// Name of the default without recall in reports.
+/// Name of the default without recall among the candidates.
 const NO_RECALL: &str = "pathwise, no recall";
 
 /// A rule that may be taken.
@@ -44,27 +44,29 @@ pub struct Means {
 
 /// The rules of one selection, made into a policy without a history.
 fn policy(selection: Selection, fold: &Fold, stages: &[usize], objective: Objective) -> Result<Policy> {
-    let beliefs = &fold.beliefs;
-    let trace = beliefs.trace();
-    let rules = match selection {
-        Selection::Belief { recall } => Rules::Belief(beliefs.rule_among(stages, objective, recall).rule),
-        Selection::Simple(heuristic) => heuristics::tuned(heuristic, trace, objective, beliefs.tuning())?,
+    let calibrated = &fold.calibrated;
+    let trace = calibrated.trace();
+    let rule = match selection {
+        Selection::Belief { recall } => {
+            AnyRule::Component(calibrated.rule_among(stages, objective, recall).rule.into())
+        }
+        Selection::Simple(heuristic) => heuristics::tuned(heuristic, trace, objective, calibrated.tuning())?.into(),
     };
-    Policy::new(trace.names().to_vec(), trace.price(), rules, Facts::default())
+    Policy::new(trace.names().to_vec(), trace.price(), rule, Facts::default())
 }
 
 /// What a selection does on rows that it was not learned from, all folds after one another.
-fn held_out(beliefs: &Beliefs, selection: Selection, objective: Objective) -> Result<Outcome> {
+fn held_out(calibrated: &Calibrated, selection: Selection, objective: Objective) -> Result<Outcome> {
     let stages = match selection {
-        Selection::Belief { recall } => chosen_stages(beliefs, objective, recall),
+        Selection::Belief { recall } => chosen_stages(calibrated, objective, recall),
         Selection::Simple(_) => Vec::new(),
     };
-    let parts: Vec<Outcome> = beliefs
+    let parts: Vec<Outcome> = calibrated
         .folds()
         .par_iter()
         .map(|fold| Outcome::of_policy(&policy(selection, fold, &stages, objective)?, &fold.held))
         .collect::<Result<_>>()?;
-    Ok(Outcome::joined(beliefs.trace().stages(), &parts.iter().collect::<Vec<_>>()))
+    Ok(Outcome::joined(calibrated.trace().stages(), &parts.iter().collect::<Vec<_>>()))
 }
 
 fn weights_of(folds: &[Fold]) -> Vec<f64> {
@@ -75,12 +77,12 @@ fn weights_of(folds: &[Fold]) -> Vec<f64> {
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] as for fitting.
-pub fn estimate(beliefs: &Beliefs, selection: Selection, objective: Objective) -> Result<Option<Means>> {
-    let weight = weights_of(beliefs.folds());
+pub fn estimate(calibrated: &Calibrated, selection: Selection, objective: Objective) -> Result<Option<Means>> {
+    let weight = weights_of(calibrated.folds());
     if weight.is_empty() {
         return Ok(None);
     }
-    let found = held_out(beliefs, selection, objective)?;
+    let found = held_out(calibrated, selection, objective)?;
     let mean = |value: &[f64]| Estimate::new(value, &weight).mean;
     Ok(Some(Means { loss: mean(found.loss()), cost: mean(found.cost()) }))
 }
@@ -90,28 +92,28 @@ pub fn estimate(beliefs: &Beliefs, selection: Selection, objective: Objective) -
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] as for fitting.
-pub fn select(beliefs: &Beliefs, objective: Objective) -> Result<(Selection, Vec<Candidate>)> {
+pub fn select(calibrated: &Calibrated, objective: Objective) -> Result<(Selection, Vec<Candidate>)> {
     let default = Selection::Belief { recall: true };
-    let weight = weights_of(beliefs.folds());
+    let weight = weights_of(calibrated.folds());
     if weight.is_empty() {
         return Ok((default, Vec::new()));
     }
-    let has_predictions = beliefs.trace().predictions().is_some();
+    let has_predictions = calibrated.trace().predictions().is_some();
     let simple = Heuristic::ALL.into_iter().filter(|one| has_predictions || *one != Heuristic::Patience);
     let selections: Vec<Selection> =
         [default, Selection::Belief { recall: false }].into_iter().chain(simple.map(Selection::Simple)).collect();
     let found: Vec<Outcome> =
-        selections.iter().map(|selection| held_out(beliefs, *selection, objective)).collect::<Result<_>>()?;
+        selections.iter().map(|selection| held_out(calibrated, *selection, objective)).collect::<Result<_>>()?;
     let totals: Vec<Vec<f64>> = found.iter().map(|found| found.objective(objective)).collect();
-    let mut report = Vec::new();
+    let mut candidates = Vec::new();
     let mut best = (0.0, default);
     for ((selection, found), total) in selections.iter().zip(&found).zip(&totals) {
         let paired: Vec<f64> = total.iter().zip(&totals[0]).map(|(a, b)| a - b).collect();
         let difference = Estimate::new(&paired, &weight);
-        if difference.mean < -beliefs.tuning().select_errors * difference.error && difference.mean < best.0 {
+        if difference.mean < -calibrated.tuning().select_errors * difference.error && difference.mean < best.0 {
             best = (difference.mean, *selection);
         }
-        report.push(Candidate {
+        candidates.push(Candidate {
             name: selection.name().into(),
             loss: Estimate::new(found.loss(), &weight).mean,
             cost: Estimate::new(found.cost(), &weight).mean,
@@ -121,8 +123,8 @@ pub fn select(beliefs: &Beliefs, objective: Objective) -> Result<(Selection, Vec
             is_chosen: false,
         });
     }
-    for (selection, candidate) in selections.iter().zip(&mut report) {
+    for (selection, candidate) in selections.iter().zip(&mut candidates) {
         candidate.is_chosen = *selection == best.1;
     }
-    Ok((best.1, report))
+    Ok((best.1, candidates))
 }

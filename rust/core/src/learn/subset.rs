@@ -1,16 +1,16 @@
 //! Which stages are worth having.
 
-use super::beliefs::Beliefs;
+use super::calibrated::Calibrated;
 use crate::evaluate::Objective;
 
 /// All of a few stages, or of a line; of more, the best next one is added while that pays.
-pub fn chosen_stages(beliefs: &Beliefs, objective: Objective, recall: bool) -> Vec<usize> {
-    let order = beliefs.order();
-    let most = beliefs.tuning().lattice_stages;
-    if order.len() <= most || beliefs.is_line() {
+pub fn chosen_stages(calibrated: &Calibrated, objective: Objective, recall: bool) -> Vec<usize> {
+    let order = calibrated.order();
+    let most = calibrated.tuning().lattice_stages;
+    if order.len() <= most || calibrated.is_line() {
         return order;
     }
-    let scout = beliefs.scout();
+    let scout = calibrated.scout();
     let mut chosen: Vec<usize> = Vec::new();
     let mut best = f64::INFINITY;
     while chosen.len() < most {
@@ -20,7 +20,7 @@ pub fn chosen_stages(beliefs: &Beliefs, objective: Objective, recall: bool) -> V
         let candidates: Vec<Vec<usize>> = order.iter().filter(|stage| !chosen.contains(stage)).map(with).collect();
         let values = scout.values(&candidates, objective, recall);
         let least = (0..values.len()).min_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap_or(0);
-        if values[least] >= best * (1.0 - beliefs.tuning().worthwhile) {
+        if values[least] >= best * (1.0 - calibrated.tuning().worthwhile) {
             break;
         }
         best = values[least];

@@ -5,8 +5,11 @@
 //! | 8 | magic `TTAMER\r\n` |
 //! | 4 | schema version, little endian |
 //! | 8 | length of the body, little endian |
-//! | … | body: the policy in postcard encoding |
+//! | … | body: the policy as [`super::wire`] has it, in `MessagePack`, fields by name |
 //! | 32 | SHA-256 of everything before |
+//!
+//! A new optional field needs no new schema: readers take its absence for its default, and refuse fields that they do not
+//! know. The schema changes where the meaning of a field does.
 //!
 //! The same policy always gives the same bytes. Bytes are accepted only if the checksum holds, nothing is missing or
 //! left over, and the decoded parts fit each other, so that no accepted policy can fail while deciding.
@@ -15,17 +18,19 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::compiled::Policy;
+use super::wire;
 use crate::error::{Error, Result};
-use crate::policy::Policy;
 
 const MAGIC: &[u8; 8] = b"TTAMER\r\n";
 const HEADER: usize = MAGIC.len() + 4 + 8;
 const CHECKSUM: usize = 32;
 
 /// The schema that this version writes, and the only one it reads.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 impl Policy {
     /// The policy as bytes, deterministic.
@@ -33,7 +38,8 @@ impl Policy {
     /// # Errors
     /// [`Error::Format`] if it cannot be encoded (out of memory).
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let body = postcard::to_stdvec(self).map_err(|e| Error::format(format!("cannot encode the policy: {e}")))?;
+        let body = rmp_serde::to_vec_named(&wire::Policy::from(self))
+            .map_err(|e| Error::format(format!("cannot encode the policy: {e}")))?;
         let mut bytes = Vec::with_capacity(HEADER + body.len() + CHECKSUM);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&SCHEMA.to_le_bytes());
@@ -70,30 +76,29 @@ impl Policy {
         if length != body.len() as u64 {
             return refuse(format!("damaged policy file: body of {} bytes, expected {length}", body.len()));
         }
-        match postcard::take_from_bytes::<Self>(body) {
-            Err(e) => refuse(format!("damaged policy file: {e}")),
-            Ok((_, rest)) if !rest.is_empty() => {
-                refuse(format!("damaged policy file: {} bytes are left over", rest.len()))
-            }
-            Ok((mut policy, _)) => {
-                if let Some(problem) = policy.problem() {
-                    return refuse(format!("invalid policy: {problem}"));
-                }
-                policy.prepare();
-                Ok(policy)
-            }
+        let mut rest = body;
+        let stored = wire::Policy::deserialize(&mut rmp_serde::Deserializer::new(&mut rest));
+        let stored = stored.map_err(|e| Error::format(format!("damaged policy file: {e}")))?;
+        if !rest.is_empty() {
+            return refuse(format!("damaged policy file: {} bytes are left over", rest.len()));
         }
+        let policy = Self::try_from(stored)?;
+        // What was read is what would be written: the digest is known.
+        let _ = policy.digest.set(hexadecimal(checksum));
+        Ok(policy)
     }
 
-    /// Hexadecimal SHA-256 of the policy: the checksum that ends its bytes.
+    /// Hexadecimal SHA-256 of the policy: the checksum that ends its bytes. Computed once.
     ///
     /// # Errors
     /// As [`Policy::to_bytes`].
-    pub fn digest(&self) -> Result<String> {
+    pub fn digest(&self) -> Result<&str> {
+        if let Some(known) = self.digest.get() {
+            return Ok(known);
+        }
         let bytes = self.to_bytes()?;
-        let (_, checksum) = bytes.split_at(bytes.len() - CHECKSUM);
-        let digits = checksum.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        Ok(digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect())
+        let checksum = bytes.last_chunk::<CHECKSUM>().map_or(&[][..], |checksum| checksum);
+        Ok(self.digest.get_or_init(|| hexadecimal(checksum)))
     }
 
     /// Writes the policy to `path`, atomically: after a crash the file holds the old policy or the new one.
@@ -113,6 +118,11 @@ impl Policy {
         let bytes = fs::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
         Self::from_bytes(&bytes).map_err(|error| Error::Format(format!("{}: {error}", path.display())))
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
 
 fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

@@ -1,11 +1,12 @@
 //! From a solved model to a policy that runs.
 
+use super::compiled::Policy;
+use super::facts::Facts;
 use crate::error::{Error, Result};
 use crate::model::{Graph, Model};
 use crate::plan::Plan;
-use crate::policy::{Facts, Policy};
 use crate::price::Price;
-use crate::rules::{ChainRule, DagRule, Rules, StateReader, TreeRule};
+use crate::rules::{AnyRule, ChainRule, Component, DagRule, StateReader, TreeRule};
 use crate::solve::{Certificate, Solution, SolveOptions, solve};
 
 /// Solves `model` and compiles its policy; stages are named by their numbers.
@@ -21,11 +22,11 @@ pub fn compile(model: &Model, options: &SolveOptions) -> Result<Policy> {
         index: solution.index.clone(),
         index_error: solution.index_error,
         provenance: vec![("recall".into(), options.recall.to_string())],
-        report: Vec::new(),
+        candidates: Vec::new(),
     };
     let names = (0..model.stages()).map(|v| format!("stage {v}")).collect();
-    let rules = rules_of(model, options, solution, StateReader::State, 1.0);
-    Policy::new(names, price_of(model), rules, facts)
+    let rule = rule_of(model, options, solution, StateReader::State, 1.0);
+    Policy::new(names, price_of(model), rule, facts)
 }
 
 /// What following `policy` pays on `model`, and how far from optimal that can be; see [`crate::solve::verify`].
@@ -34,10 +35,12 @@ pub fn compile(model: &Model, options: &SolveOptions) -> Result<Policy> {
 /// [`Error::Invalid`] for a policy that was not made by solving a model, or of another graph or shape.
 pub fn verify(model: &Model, policy: &Policy) -> Result<Certificate> {
     let facts = policy.facts();
-    let (plan, prior_loss, default_loss) = match policy.rules() {
-        Rules::Chain(rule) => (Plan::Chain(rule.plan.clone()), rule.prior.clone(), rule.default_loss),
-        Rules::Tree(rule) => (Plan::Tree(rule.plan.clone()), rule.prior.clone(), rule.default_loss),
-        Rules::Dag(rule) => (Plan::Dag(rule.plan.clone()), rule.prior.clone(), rule.default_loss),
+    let (plan, prior_loss, default_loss) = match policy.rule() {
+        AnyRule::Component(Component::Chain(rule)) => {
+            (Plan::Chain(rule.plan.clone()), rule.prior.clone(), rule.default_loss)
+        }
+        AnyRule::Tree(rule) => (Plan::Tree(rule.plan().clone()), rule.prior().to_vec(), rule.default_loss()),
+        AnyRule::Dag(rule) => (Plan::Dag(rule.plan.clone()), rule.prior.clone(), rule.default_loss),
         _ => return Err(Error::invalid("`policy` must come from solving a model, got a fitted one")),
     };
     let solution = Solution {
@@ -53,16 +56,16 @@ pub fn verify(model: &Model, policy: &Policy) -> Result<Certificate> {
 }
 
 /// The rule that executes `solution`; `unit` is what one unit of the model's losses is outside.
-pub(crate) fn rules_of(
+pub(crate) fn rule_of(
     model: &Model,
     options: &SolveOptions,
     solution: Solution,
     reader: StateReader,
     unit: f64,
-) -> Rules {
+) -> AnyRule {
     let losses = (0..model.stages()).map(|v| model.loss(v));
     match solution.plan {
-        Plan::Chain(plan) => Rules::Chain(ChainRule {
+        Plan::Chain(plan) => AnyRule::from(Component::from(ChainRule {
             reader,
             recall: options.recall,
             default_loss: options.default_loss,
@@ -70,12 +73,12 @@ pub(crate) fn rules_of(
             loss: losses.flat_map(|loss| loss.iter().copied().chain([f64::INFINITY])).collect(),
             prior: solution.prior_loss,
             plan,
-        }),
+        })),
         Plan::Tree(plan) => {
             let losses = losses.map(<[f64]>::to_vec).collect();
-            Rules::Tree(TreeRule::new(options.default_loss, losses, solution.prior_loss, plan))
+            AnyRule::Tree(TreeRule::new(options.default_loss, losses, solution.prior_loss, plan))
         }
-        Plan::Dag(plan) => Rules::Dag(DagRule {
+        Plan::Dag(plan) => AnyRule::Dag(DagRule {
             default_loss: options.default_loss,
             loss: losses.map(<[f64]>::to_vec).collect(),
             prior: solution.prior_loss,

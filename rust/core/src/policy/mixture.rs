@@ -1,8 +1,9 @@
 //! From two policies to one that follows each of them on a share of the requests.
 
+use super::compiled::Policy;
+use super::facts::Facts;
 use crate::error::{Error, Result};
-use crate::policy::{Facts, Policy};
-use crate::rules::{Component, MixtureRule, Rules};
+use crate::rules::{AnyRule, Component, MixtureRule};
 
 /// A policy that follows `first` on about `share` of the requests and `second` on the others, by a coin with the given
 /// seed that is tossed on the first report. It is described as `first` is, by `value` and `provenance` of its own.
@@ -21,12 +22,7 @@ pub fn mixture(
     if first.stages() != second.stages() || first.price() != second.price() {
         return Err(Error::invalid("`second` must have the stages and prices of `first`"));
     }
-    let part = |name: &str, policy: &Policy| {
-        Component::new(policy.rules()).ok_or_else(|| {
-            Error::invalid(format!("`{name}` must be a policy of a line or of beliefs, got {}", policy.facts().graph))
-        })
-    };
-    let parts = Box::new([part("first", first)?, part("second", second)?]);
+    let rule = MixtureRule::new(seed, share, [component("first", first)?, component("second", second)?]);
     let (one, other) = (first.facts(), second.facts());
     let joined = |one: &str, other: &str| if one == other { one.to_owned() } else { format!("{one} + {other}") };
     let facts = Facts {
@@ -36,8 +32,17 @@ pub fn mixture(
         index: vec![Vec::new(); first.stages().len()],
         index_error: 0.0,
         provenance,
-        report: one.report.clone(),
+        candidates: one.candidates.clone(),
     };
-    let rules = Rules::Mixture(MixtureRule { seed, share, parts });
-    Policy::new(first.stages().to_vec(), first.price().clone(), rules, facts)
+    Policy::new(first.stages().to_vec(), first.price().clone(), AnyRule::Mixture(rule), facts)
+}
+
+fn component(name: &str, policy: &Policy) -> Result<Component> {
+    match policy.rule() {
+        AnyRule::Component(component) => Ok(component.clone()),
+        _ => Err(Error::invalid(format!(
+            "`{name}` must be a policy of a line or of beliefs, got {}",
+            policy.facts().graph
+        ))),
+    }
 }

@@ -1,13 +1,19 @@
 //! Observed states on a small general graph: every situation has its action.
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::{Progress, Rule, StateReader, stage_number};
-use crate::plan::{DagPlan, STOP};
+use super::describe::numbers;
+use super::hand::Hand;
+use super::observation::Observation;
+use super::progress::Progress;
+use super::reader::read_state;
+use super::rule::Rule;
+use crate::error::{Checked, check};
+use crate::plan::{DagPlan, STOP, unsigned};
 use crate::price::Price;
 
-/// The compiled plan of a solved general graph. The situation's number is the request's `memo`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The compiled plan of a solved general graph.
+#[derive(Clone, Debug, PartialEq)]
 pub struct DagRule {
     /// Loss of answering with nothing; infinite where a stage has to be run.
     pub default_loss: f64,
@@ -19,62 +25,76 @@ pub struct DagRule {
     pub plan: DagPlan,
 }
 
+/// What a request remembers: the loss in hand, and which situation it is in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DagMemory {
+    hand: Hand,
+    situation: u64,
+}
+
 impl DagRule {
-    fn action(&self, situation: i64) -> i32 {
+    fn action(&self, situation: u64) -> i32 {
         usize::try_from(situation).ok().and_then(|at| self.plan.action.get(at)).copied().unwrap_or(STOP)
     }
 
-    /// Why this rule could not be executed, if so.
-    pub fn problem(&self, stages: usize) -> Option<&'static str> {
-        let mut count = 1_usize;
-        let mut fits = self.loss.len() == stages && self.plan.stride.len() == stages && self.prior.len() == stages;
-        for (losses, stride) in self.loss.iter().zip(&self.plan.stride) {
-            fits &= *stride as usize == count;
-            count = count.saturating_mul(losses.len() + 2);
+    /// Whether `action` in `situation` stops or runs a stage that has not run: then every request ends.
+    fn leads_on(&self, situation: usize, action: i32) -> bool {
+        let Ok(stage) = usize::try_from(action) else { return action == STOP };
+        match (self.plan.stride.get(stage), self.loss.get(stage)) {
+            (Some(stride), Some(losses)) => (situation / *stride as usize).is_multiple_of(losses.len() + 2),
+            _ => false,
         }
-        if !fits || self.plan.action.len() != count {
-            return Some("the actions do not fit the stages");
-        }
-        let is_finite = self.loss.iter().flatten().chain(&self.prior).all(|r| r.is_finite());
-        if !is_finite || self.default_loss.is_nan() {
-            return Some("a loss is not a number");
-        }
-        // A stage runs once, so every request ends.
-        let leads_on = |(situation, action): (usize, &i32)| match usize::try_from(*action) {
-            Ok(j) if j < stages => (situation / self.plan.stride[j] as usize).is_multiple_of(self.loss[j].len() + 2),
-            _ => *action == STOP,
-        };
-        let ends = self.plan.action.iter().enumerate().all(leads_on);
-        if ends { None } else { Some("an action runs a stage twice") }
     }
 }
 
 impl Rule for DagRule {
-    type Memory = ();
+    type Memory = DagMemory;
 
-    fn begin(&self) -> (Progress, ()) {
-        (Progress::new(self.action(0), self.default_loss), ())
+    fn complete(&mut self, stages: usize, _price: &Price) -> Checked {
+        let fits = self.loss.len() == stages && self.plan.stride.len() == stages;
+        check(fits, "the losses do not fit the stages")?;
+        let mut count = 1_usize;
+        for (losses, stride) in self.loss.iter().zip(&self.plan.stride) {
+            check(*stride as usize == count, "the situations do not fit the states")?;
+            count = count.saturating_mul(losses.len() + 2);
+        }
+        check(self.plan.action.len() == count, "the actions are not one per situation")?;
+        check(self.loss.iter().flatten().all(|r| r.is_finite()), "a loss is not finite")?;
+        check(self.prior.len() == stages, "the mean losses do not fit the stages")?;
+        check(self.prior.iter().all(|r| r.is_finite()), "a mean loss is not finite")?;
+        check(!self.default_loss.is_nan(), "the default loss is not a number")?;
+        let all_lead_on =
+            self.plan.action.iter().enumerate().all(|(situation, action)| self.leads_on(situation, *action));
+        check(all_lead_on, "an action runs a stage twice, or none that there is")
+    }
+
+    fn recall(&self) -> bool {
+        true
+    }
+
+    fn describe(&self) -> Value {
+        json!({
+            "type": "dag", "stride": self.plan.stride, "action": self.plan.action, "mean_loss": numbers(&self.prior),
+        })
+    }
+
+    fn begin(&self) -> (Progress, DagMemory) {
+        let memory = DagMemory { hand: Hand { loss: self.default_loss }, situation: 0 };
+        (Progress::new(unsigned(self.action(0))), memory)
     }
 
     #[inline]
-    fn step(&self, progress: &mut Progress, (): &mut (), signal: f64, _prediction: i64, price: &Price) {
+    fn observe(&self, progress: &mut Progress, memory: &mut DagMemory, observation: Observation, price: &Price) {
         let stage = progress.pay_from(price);
-        let losses = self.loss.get(stage).map_or(&[][..], Vec::as_slice);
-        let row = StateReader::State.read(stage, losses.len(), signal);
-        let loss = losses.get(row).copied().unwrap_or(f64::INFINITY);
-        if loss < progress.best || progress.best == f64::INFINITY {
-            progress.best = loss;
-            progress.answer = stage as u16;
-        }
-        let stride = self.plan.stride.get(stage).copied().unwrap_or(0);
-        progress.memo = progress.memo.wrapping_add((row as i64 + 1).wrapping_mul(i64::from(stride)));
-        progress.next = self.action(progress.memo) as u16;
+        let losses = self.loss.get(usize::from(stage)).map_or(&[][..], Vec::as_slice);
+        let state = read_state(losses.len(), observation.signal);
+        memory.hand.take(progress, stage, losses.get(state).copied().unwrap_or(f64::INFINITY));
+        let stride = self.plan.stride.get(usize::from(stage)).copied().unwrap_or(0);
+        memory.situation = memory.situation.wrapping_add((state as u64 + 1).wrapping_mul(u64::from(stride)));
+        progress.next = unsigned(self.action(memory.situation));
     }
 
-    fn expected_loss(&self, progress: &Progress, (): &()) -> f64 {
-        match stage_number(progress.answer) {
-            Some(held) if progress.best == f64::INFINITY => self.prior.get(held).copied().unwrap_or(f64::INFINITY),
-            _ => progress.best,
-        }
+    fn expected_loss(&self, progress: &Progress, memory: &DagMemory) -> f64 {
+        memory.hand.expected_loss(progress, &self.prior)
     }
 }

@@ -4,152 +4,117 @@
 //! again, alone, in a batch or in a replay, is therefore decided alike. Requests with the same first report follow the
 //! same rule.
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::{BeliefRule, ChainRule, NO_STAGE, PatienceRule, Progress, Reading, Rule, Rules, SLOTS, ThresholdRule};
+use super::component::{Component, ComponentMemory};
+use super::observation::Observation;
+use super::progress::Progress;
+use super::rule::Rule;
+use crate::error::{Checked, check};
+use crate::plan::NO_STAGE;
 use crate::price::Price;
 use crate::random::mix64;
 
-/// One of the two rules.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Component {
-    /// As [`Rules::Chain`].
-    Chain(ChainRule),
-    /// As [`Rules::Belief`].
-    Belief(BeliefRule),
-    /// As [`Rules::Threshold`].
-    Threshold(ThresholdRule),
-    /// As [`Rules::Patience`].
-    Patience(PatienceRule),
-}
-
-impl Component {
-    /// A rule that may be mixed; `None` for rules of trees and graphs, and for mixtures.
-    pub fn new(rules: &Rules) -> Option<Self> {
-        match rules {
-            Rules::Chain(rule) => Some(Self::Chain(rule.clone())),
-            Rules::Belief(rule) => Some(Self::Belief(rule.clone())),
-            Rules::Threshold(rule) => Some(Self::Threshold(rule.clone())),
-            Rules::Patience(rule) => Some(Self::Patience(rule.clone())),
-            Rules::Tree(_) | Rules::Dag(_) | Rules::Mixture(_) => None,
-        }
-    }
-
-    fn begin(&self) -> Progress {
-        match self {
-            Self::Chain(rule) => rule.begin().0,
-            Self::Belief(rule) => rule.begin().0,
-            Self::Threshold(rule) => rule.begin().0,
-            Self::Patience(rule) => rule.begin().0,
-        }
-    }
-
-    fn recall(&self) -> bool {
-        match self {
-            Self::Chain(rule) => rule.recall,
-            Self::Belief(rule) => rule.recall,
-            Self::Threshold(_) | Self::Patience(_) => false,
-        }
-    }
-
-    fn problem(&self, stages: usize) -> Option<&'static str> {
-        match self {
-            Self::Chain(rule) => rule.problem(stages),
-            Self::Belief(rule) => rule.problem(stages),
-            Self::Threshold(rule) => rule.problem(stages),
-            Self::Patience(rule) => rule.problem(stages),
-        }
-    }
-}
-
 /// Each request follows one of two rules.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MixtureRule {
-    /// Of the coin.
-    pub seed: u64,
-    /// Share of requests, in [0, 1], that follow the first rule.
-    pub share: f64,
-    /// Two rules that begin with the same stage.
-    pub parts: Box<[Component; 2]>,
+    seed: u64,
+    share: f64,
+    components: Box<[Component; 2]>,
+    /// Whether both components can tell what follows a first report without a memory.
+    tells_first: bool,
 }
 
-/// What a request carries under a mixture.
-#[derive(Clone, Copy, Debug)]
+/// What a request carries under a mixture: which component it follows, and what that remembers.
+#[derive(Clone, Debug)]
 pub struct MixtureMemory {
     is_first: bool,
-    seen: [Reading; SLOTS],
+    memory: ComponentMemory,
 }
 
 impl MixtureRule {
-    /// Derives what is not stored.
-    pub(crate) fn prepare(&mut self) {
-        for part in self.parts.iter_mut() {
-            if let Component::Belief(rule) = part {
-                rule.prepare();
-            }
-        }
+    /// A coin of this seed; about `share` of requests, in [0, 1], follow the first of two rules that begin with the
+    /// same stage.
+    pub fn new(seed: u64, share: f64, components: [Component; 2]) -> Self {
+        Self { seed, share, components: Box::new(components), tells_first: false }
     }
 
-    /// Whether a request with this first report follows the first rule.
+    /// Of the coin.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Share of requests that follow the first component.
+    pub fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// The two rules.
+    pub fn components(&self) -> &[Component; 2] {
+        &self.components
+    }
+
+    /// Whether a request with this first report follows the first component.
     #[inline]
-    fn toss(&self, signal: f64, prediction: i64) -> bool {
+    fn toss(&self, observation: Observation) -> bool {
+        let Observation { signal, prediction } = observation;
         // Zeros of either sign are equal, and so are all missing signals.
         let bits = if signal.is_nan() { f64::NAN.to_bits() } else { (signal + 0.0).to_bits() };
         let hash = mix64(mix64(mix64(self.seed) ^ bits) ^ prediction as u64);
         ((hash >> 11) as f64) < self.share * (1_u64 << 53) as f64
     }
 
-    fn part(&self, is_first: bool) -> &Component {
-        let [first, second] = &*self.parts;
+    #[inline]
+    fn component(&self, is_first: bool) -> &Component {
+        let [first, second] = &*self.components;
         if is_first { first } else { second }
-    }
-
-    /// Whether either rule may return an earlier answer.
-    pub fn recall(&self) -> bool {
-        self.parts.iter().any(Component::recall)
-    }
-
-    /// Why this rule could not be executed, if so.
-    pub fn problem(&self, stages: usize) -> Option<&'static str> {
-        let [first, second] = &*self.parts;
-        if !(0.0..=1.0).contains(&self.share) {
-            Some("the share of a mixture is not in [0, 1]")
-        } else if first.begin().next != second.begin().next {
-            Some("the parts of a mixture do not begin with the same stage")
-        } else {
-            first.problem(stages).or_else(|| second.problem(stages))
-        }
     }
 }
 
 impl Rule for MixtureRule {
     type Memory = MixtureMemory;
 
+    fn complete(&mut self, stages: usize, price: &Price) -> Checked {
+        check((0.0..=1.0).contains(&self.share), "the share of a mixture is not in [0, 1]")?;
+        for component in self.components.iter_mut() {
+            component.complete(stages, price)?;
+        }
+        let [first, second] = &*self.components;
+        self.tells_first =
+            [first, second].into_iter().all(|component| component.after_first(Observation::EMPTY).is_some());
+        check(first.begin().0 == second.begin().0, "the components of a mixture do not begin with the same stage")
+    }
+
+    fn recall(&self) -> bool {
+        self.components.iter().any(Rule::recall)
+    }
+
+    fn describe(&self) -> Value {
+        let components: Vec<Value> = self.components.iter().map(Rule::describe).collect();
+        json!({"type": "mixture", "seed": self.seed, "share": self.share, "components": components})
+    }
+
     fn begin(&self) -> (Progress, MixtureMemory) {
-        (self.part(true).begin(), MixtureMemory { is_first: true, seen: [Reading::NONE; SLOTS] })
+        let (progress, memory) = self.component(true).begin();
+        (progress, MixtureMemory { is_first: true, memory })
     }
 
     #[inline(never)]
-    fn step(&self, progress: &mut Progress, memory: &mut MixtureMemory, signal: f64, prediction: i64, price: &Price) {
+    fn observe(&self, progress: &mut Progress, memory: &mut MixtureMemory, observation: Observation, price: &Price) {
         if progress.last == NO_STAGE {
-            memory.is_first = self.toss(signal, prediction);
-            *progress = self.part(memory.is_first).begin();
+            memory.is_first = self.toss(observation);
+            self.component(memory.is_first).begin_again(progress, &mut memory.memory);
         }
-        match self.part(memory.is_first) {
-            Component::Chain(rule) => rule.step(progress, &mut (), signal, prediction, price),
-            Component::Belief(rule) => rule.step(progress, &mut memory.seen, signal, prediction, price),
-            Component::Threshold(rule) => rule.step(progress, &mut (), signal, prediction, price),
-            Component::Patience(rule) => rule.step(progress, &mut (), signal, prediction, price),
-        }
+        self.component(memory.is_first).observe(progress, &mut memory.memory, observation, price);
     }
 
     fn expected_loss(&self, progress: &Progress, memory: &MixtureMemory) -> f64 {
-        match self.part(memory.is_first) {
-            Component::Chain(rule) => rule.expected_loss(progress, &()),
-            Component::Belief(rule) => rule.expected_loss(progress, &memory.seen),
-            Component::Threshold(rule) => rule.expected_loss(progress, &()),
-            Component::Patience(rule) => rule.expected_loss(progress, &()),
-        }
+        self.component(memory.is_first).expected_loss(progress, &memory.memory)
+    }
+
+    #[inline]
+    fn after_first(&self, observation: Observation) -> Option<u16> {
+        if self.tells_first { self.component(self.toss(observation)).after_first(observation) } else { None }
     }
 }
 
@@ -157,21 +122,26 @@ impl Rule for MixtureRule {
 mod tests {
     use super::*;
     use crate::plan::STOP;
+    use crate::rules::{ThresholdRule, Walk};
 
     fn always(entry: i32) -> Component {
-        let (threshold, successor) = (vec![f64::NEG_INFINITY; 2], vec![1, STOP]);
-        Component::Threshold(ThresholdRule { entry, threshold, successor, prior: vec![0.5, 0.25] })
+        let walk = Walk { entry, successor: vec![1, STOP], mean_loss: vec![0.5, 0.25] };
+        ThresholdRule { walk, threshold: vec![f64::NEG_INFINITY; 2] }.into()
     }
 
     fn coin(share: f64, seed: u64) -> MixtureRule {
-        MixtureRule { seed, share, parts: Box::new([always(0), always(0)]) }
+        MixtureRule::new(seed, share, [always(0), always(0)])
+    }
+
+    fn toss(rule: &MixtureRule, signal: f64, prediction: i64) -> bool {
+        rule.toss(Observation::new(signal, prediction))
     }
 
     #[test]
     fn the_coin_has_its_share() {
         for share in [0.0, 0.3, 1.0] {
             let rule = coin(share, 7);
-            let heads = (0..20_000).filter(|i| rule.toss(f64::from(*i) / 20_000.0, 1)).count();
+            let heads = (0..20_000).filter(|i| toss(&rule, f64::from(*i) / 20_000.0, 1)).count();
             assert!((heads as f64 / 20_000.0 - share).abs() < 0.015, "{heads} at {share}");
         }
     }
@@ -180,18 +150,18 @@ mod tests {
     fn seeds_and_predictions_toss_anew_and_equal_reports_alike() {
         let (one, other) = (coin(0.5, 1), coin(0.5, 2));
         let reports: Vec<f64> = (0..1000).map(f64::from).collect();
-        assert!(reports.iter().any(|x| one.toss(*x, 0) != other.toss(*x, 0)));
-        assert!(reports.iter().any(|x| one.toss(*x, 0) != one.toss(*x, 1)));
-        assert_eq!(one.toss(0.0, 3), one.toss(-0.0, 3));
-        assert_eq!(one.toss(f64::NAN, 3), one.toss(-f64::NAN, 3));
+        assert!(reports.iter().any(|x| toss(&one, *x, 0) != toss(&other, *x, 0)));
+        assert!(reports.iter().any(|x| toss(&one, *x, 0) != toss(&one, *x, 1)));
+        assert_eq!(toss(&one, 0.0, 3), toss(&one, -0.0, 3));
+        assert_eq!(toss(&one, f64::NAN, 3), toss(&one, -f64::NAN, 3));
     }
 
     #[test]
-    fn parts_must_begin_alike() {
-        assert_eq!(coin(0.5, 0).problem(2), None);
-        assert!(coin(1.5, 0).problem(2).is_some());
-        assert!(coin(f64::NAN, 0).problem(2).is_some());
-        let apart = MixtureRule { parts: Box::new([always(0), always(1)]), ..coin(0.5, 0) };
-        assert!(apart.problem(2).is_some());
+    fn components_must_begin_alike() {
+        let price = Price::Stage(vec![1.0, 1.0]);
+        assert_eq!(coin(0.5, 0).complete(2, &price), Ok(()));
+        assert!(coin(1.5, 0).complete(2, &price).is_err());
+        assert!(coin(f64::NAN, 0).complete(2, &price).is_err());
+        assert!(MixtureRule::new(0, 0.5, [always(0), always(1)]).complete(2, &price).is_err());
     }
 }

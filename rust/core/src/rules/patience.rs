@@ -1,56 +1,81 @@
 //! Patience: stop once enough consecutive stages gave the same prediction. Answers with the last stage.
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::threshold::{mean_loss, take_last, walk_problem};
-use super::{NO_PREDICTION, NO_STAGE, Progress, Rule};
-use crate::plan::STOP;
+use super::describe::numbers;
+use super::observation::{NO_PREDICTION, Observation};
+use super::progress::Progress;
+use super::rule::Rule;
+use super::walk::Walk;
+use crate::error::Checked;
+use crate::plan::{STOP, unsigned};
 use crate::price::Price;
 
 /// Stop after `patience` consecutive repetitions of a prediction.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PatienceRule {
-    /// The stage to run first.
-    pub entry: i32,
+    /// Which stage comes after which.
+    pub walk: Walk,
     /// Repetitions that stop.
     pub patience: u16,
-    /// The stage after each one, [`STOP`] after the last (k,).
-    pub successor: Vec<i32>,
-    /// Mean loss of each stage on the calibration trace (k,).
-    pub prior: Vec<f64>,
+}
+
+/// What a request remembers: the last prediction, how often it was repeated, and whether the signal of the answer in
+/// hand could be read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Streak {
+    prediction: i64,
+    repeats: u16,
+    is_readable: bool,
 }
 
 impl PatienceRule {
-    /// Why this rule could not be executed, if so.
-    pub fn problem(&self, stages: usize) -> Option<&'static str> {
-        if self.prior.len() != stages || !self.prior.iter().all(|v| v.is_finite()) {
-            Some("a loss is not finite")
-        } else {
-            walk_problem(self.entry, &self.successor, stages)
-        }
+    #[inline]
+    fn after(&self, stage: u16, repeats: u16) -> u16 {
+        unsigned(if repeats >= self.patience { STOP } else { self.walk.after(stage) })
     }
 }
 
 impl Rule for PatienceRule {
-    type Memory = ();
+    type Memory = Streak;
 
-    fn begin(&self) -> (Progress, ()) {
-        (Progress::new(self.entry, f64::INFINITY), ())
+    fn complete(&mut self, stages: usize, _price: &Price) -> Checked {
+        self.walk.check(stages)
+    }
+
+    fn recall(&self) -> bool {
+        false
+    }
+
+    fn describe(&self) -> Value {
+        json!({
+            "type": "patience", "entry": self.walk.entry, "patience": self.patience,
+            "successor": self.walk.successor, "mean_loss": numbers(&self.walk.mean_loss),
+        })
     }
 
     #[inline]
-    fn step(&self, state: &mut Progress, (): &mut (), signal: f64, prediction: i64, price: &Price) {
-        let is_first = state.last == NO_STAGE;
-        let stage = state.pay_from(price);
-        let repeats = !is_first && prediction == state.memo && prediction != NO_PREDICTION;
-        state.mark = if repeats { state.mark.saturating_add(1) } else { 0 };
-        state.memo = prediction;
-        take_last(state, stage, signal, &self.prior);
-        let stop = state.mark >= self.patience;
-        state.next = if stop { STOP } else { self.successor.get(stage).copied().unwrap_or(STOP) } as u16;
+    fn begin(&self) -> (Progress, Streak) {
+        let streak = Streak { prediction: NO_PREDICTION, repeats: 0, is_readable: false };
+        (Progress::new(unsigned(self.walk.entry)), streak)
     }
 
-    fn expected_loss(&self, progress: &Progress, (): &()) -> f64 {
-        mean_loss(progress, &self.prior)
+    #[inline]
+    fn observe(&self, progress: &mut Progress, streak: &mut Streak, observation: Observation, price: &Price) {
+        let stage = progress.pay_from(price);
+        let repeats = observation.prediction == streak.prediction && observation.prediction != NO_PREDICTION;
+        streak.repeats = if repeats { streak.repeats.saturating_add(1) } else { 0 };
+        streak.prediction = observation.prediction;
+        Walk::take_last(progress, &mut streak.is_readable, stage, observation.signal);
+        progress.next = self.after(stage, streak.repeats);
+    }
+
+    fn expected_loss(&self, progress: &Progress, _: &Streak) -> f64 {
+        self.walk.expected_loss(progress)
+    }
+
+    #[inline]
+    fn after_first(&self, _: Observation) -> Option<u16> {
+        Some(self.after(unsigned(self.walk.entry), 0))
     }
 }

@@ -1,80 +1,72 @@
-//! Rules of heuristics on confidence alone: static choices and thresholds. They answer with the last stage.
+//! Confidence thresholds, and static choices as the case without any: they answer with the last stage.
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::{Progress, Rule, stage_number};
-use crate::plan::STOP;
+use super::describe::numbers;
+use super::observation::Observation;
+use super::progress::Progress;
+use super::rule::Rule;
+use super::walk::Walk;
+use crate::error::{Checked, check};
+use crate::plan::{STOP, unsigned};
 use crate::price::Price;
 
-/// Stop as soon as `signal >= threshold[stage]`; else go to `successor[stage]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Stop as soon as `signal >= threshold[stage]`; else go on along the walk.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ThresholdRule {
-    /// The stage to run first.
-    pub entry: i32,
+    /// Which stage comes after which.
+    pub walk: Walk,
     /// Least signal that stops (k,); infinite: never.
     pub threshold: Vec<f64>,
-    /// The stage after each one, [`STOP`] after the last (k,).
-    pub successor: Vec<i32>,
-    /// Mean loss of each stage on the calibration trace (k,).
-    pub prior: Vec<f64>,
-}
-
-/// Whether `entry` and `successor` describe a walk over `stages` stages that ends.
-pub(super) fn walk_problem(entry: i32, successor: &[i32], stages: usize) -> Option<&'static str> {
-    let forward =
-        successor.iter().enumerate().all(|(v, next)| *next == STOP || (*next > v as i32 && *next < stages as i32));
-    if successor.len() != stages || entry < 0 || entry as usize >= stages || !forward {
-        Some("the order of stages is not a walk forward")
-    } else {
-        None
-    }
 }
 
 impl ThresholdRule {
-    /// Why this rule could not be executed, if so.
-    pub fn problem(&self, stages: usize) -> Option<&'static str> {
-        if self.threshold.len() != stages || self.threshold.iter().any(|t| t.is_nan()) {
-            Some("the thresholds do not fit the stages")
-        } else if self.prior.len() != stages || !self.prior.iter().all(|v| v.is_finite()) {
-            Some("a loss is not finite")
-        } else {
-            walk_problem(self.entry, &self.successor, stages)
-        }
+    #[inline]
+    fn after(&self, stage: u16, signal: f64) -> u16 {
+        let stops = self.threshold.get(usize::from(stage)).is_none_or(|threshold| signal >= *threshold);
+        unsigned(if stops { STOP } else { self.walk.after(stage) })
     }
-}
-
-/// The last stage with a readable signal becomes the answer; one without does only while there is no other.
-#[inline]
-pub(super) fn take_last(state: &mut Progress, stage: usize, signal: f64, prior: &[f64]) {
-    if !signal.is_nan() {
-        state.best = prior.get(stage).copied().unwrap_or(f64::INFINITY);
-        state.answer = stage as u16;
-    } else if state.best == f64::INFINITY {
-        state.answer = stage as u16;
-    }
-}
-
-/// Expected loss for rules that know no more than each stage's mean loss.
-pub(super) fn mean_loss(progress: &Progress, prior: &[f64]) -> f64 {
-    stage_number(progress.answer).and_then(|held| prior.get(held).copied()).unwrap_or(f64::INFINITY)
 }
 
 impl Rule for ThresholdRule {
-    type Memory = ();
+    /// Whether the signal of the answer in hand could be read.
+    type Memory = bool;
 
-    fn begin(&self) -> (Progress, ()) {
-        (Progress::new(self.entry, f64::INFINITY), ())
+    fn complete(&mut self, stages: usize, _price: &Price) -> Checked {
+        check(self.threshold.len() == stages, "the thresholds do not fit the stages")?;
+        check(!self.threshold.iter().any(|t| t.is_nan()), "a threshold is not a number")?;
+        self.walk.check(stages)
+    }
+
+    fn recall(&self) -> bool {
+        false
+    }
+
+    fn describe(&self) -> Value {
+        json!({
+            "type": "threshold", "entry": self.walk.entry, "threshold": numbers(&self.threshold),
+            "successor": self.walk.successor, "mean_loss": numbers(&self.walk.mean_loss),
+        })
     }
 
     #[inline]
-    fn step(&self, state: &mut Progress, (): &mut (), signal: f64, _prediction: i64, price: &Price) {
-        let stage = state.pay_from(price);
-        take_last(state, stage, signal, &self.prior);
-        let stop = self.threshold.get(stage).is_none_or(|threshold| signal >= *threshold);
-        state.next = if stop { STOP } else { self.successor.get(stage).copied().unwrap_or(STOP) } as u16;
+    fn begin(&self) -> (Progress, bool) {
+        (Progress::new(unsigned(self.walk.entry)), false)
     }
 
-    fn expected_loss(&self, progress: &Progress, (): &()) -> f64 {
-        mean_loss(progress, &self.prior)
+    #[inline]
+    fn observe(&self, progress: &mut Progress, is_readable: &mut bool, observation: Observation, price: &Price) {
+        let stage = progress.pay_from(price);
+        Walk::take_last(progress, is_readable, stage, observation.signal);
+        progress.next = self.after(stage, observation.signal);
+    }
+
+    fn expected_loss(&self, progress: &Progress, _: &bool) -> f64 {
+        self.walk.expected_loss(progress)
+    }
+
+    #[inline]
+    fn after_first(&self, observation: Observation) -> Option<u16> {
+        Some(self.after(unsigned(self.walk.entry), observation.signal))
     }
 }

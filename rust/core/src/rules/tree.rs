@@ -3,32 +3,36 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::{NO_STAGE, Progress, Rule, stage_number};
-use crate::plan::{STOP, TreePlan};
+use super::describe::numbers;
+use super::hand::Hand;
+use super::observation::Observation;
+use super::progress::Progress;
+use super::reader::read_state;
+use super::rule::Rule;
+use crate::error::{Checked, check};
+use crate::plan::{NO_STAGE, STOP, TreePlan};
 use crate::price::Price;
 
 /// The compiled plan of a solved tree or forest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TreeRule {
-    /// Loss of answering with nothing; infinite where a stage has to be run.
-    pub default_loss: f64,
+    default_loss: f64,
     /// `loss[v][s]`.
-    pub loss: Vec<Vec<f64>>,
+    loss: Vec<Vec<f64>>,
     /// Expected loss of each stage while its state is unknown (k,).
-    pub prior: Vec<f64>,
-    /// Indices.
-    pub plan: TreePlan,
+    prior: Vec<f64>,
+    plan: TreePlan,
     /// Children of each stage; the last entry holds the roots (k + 1,).
-    pub children: Vec<Vec<u32>>,
+    children: Vec<Vec<u32>>,
 }
 
 /// An open stage, ordered by index, then by number.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Open {
+struct Open {
     index: f64,
-    stage: u32,
+    stage: u16,
 }
 
 impl Eq for Open {}
@@ -45,11 +49,16 @@ impl PartialOrd for Open {
     }
 }
 
-/// The stages that may be next; room for all of them is made once, at the start.
-pub type OpenStages = BinaryHeap<Reverse<Open>>;
+/// What a request remembers: the loss in hand, and the stages that may be next, with room for all of them.
+#[derive(Clone, Debug)]
+pub struct TreeMemory {
+    hand: Hand,
+    open: BinaryHeap<Reverse<Open>>,
+}
 
 impl TreeRule {
-    /// A rule whose children lists follow from the plan's parents.
+    /// A rule whose lists of children follow from the plan's parents; `default_loss` is the loss of answering with
+    /// nothing, infinite where a stage has to be run.
     pub fn new(default_loss: f64, loss: Vec<Vec<f64>>, prior: Vec<f64>, plan: TreePlan) -> Self {
         let stages = plan.parent.len();
         let mut children = vec![Vec::new(); stages + 1];
@@ -62,79 +71,97 @@ impl TreeRule {
         Self { default_loss, loss, prior, plan, children }
     }
 
+    /// Loss of answering with nothing.
+    pub fn default_loss(&self) -> f64 {
+        self.default_loss
+    }
+
+    /// `loss[v][s]`.
+    pub fn loss(&self) -> &[Vec<f64>] {
+        &self.loss
+    }
+
+    /// Expected loss of each stage while its state is unknown (k,).
+    pub fn prior(&self) -> &[f64] {
+        &self.prior
+    }
+
+    /// Indices.
+    pub fn plan(&self) -> &TreePlan {
+        &self.plan
+    }
+
     /// Opens the children of `parent` (the roots, if it is the number of stages) given its state.
-    fn open_children(&self, open: &mut OpenStages, parent: usize, row: usize) {
+    fn open_children(&self, memory: &mut TreeMemory, parent: usize, state: usize) {
         for child in self.children.get(parent).into_iter().flatten() {
-            let index = self.plan.index.get(*child as usize).and_then(|index| index.get(row).or(index.last()));
+            let index = self.plan.index.get(*child as usize).and_then(|index| index.get(state).or(index.last()));
             if let Some(index) = index {
-                open.push(Reverse(Open { index: *index, stage: *child }));
+                memory.open.push(Reverse(Open { index: *index, stage: *child as u16 }));
             }
         }
     }
 
-    fn decide(progress: &mut Progress, open: &mut OpenStages) {
-        let is_empty_handed = progress.answer == NO_STAGE && progress.best == f64::INFINITY;
-        let worth_it = open.peek().filter(|Reverse(first)| progress.best > first.index || is_empty_handed);
-        progress.next = worth_it.map_or(NO_STAGE, |Reverse(first)| first.stage as u16);
+    /// The open stage of smallest index is next, if it is below the loss in hand or nothing is in hand.
+    fn decide(progress: &mut Progress, memory: &mut TreeMemory) {
+        let is_empty_handed = progress.answer == NO_STAGE && memory.hand.loss == f64::INFINITY;
+        let worth_it = memory.open.peek().filter(|Reverse(first)| memory.hand.loss > first.index || is_empty_handed);
+        progress.next = worth_it.map_or(NO_STAGE, |Reverse(first)| first.stage);
         if progress.is_waiting() {
-            open.pop();
-        }
-    }
-
-    /// Why this rule could not be executed, if so.
-    pub fn problem(&self, stages: usize) -> Option<&'static str> {
-        let plan = &self.plan;
-        let parents = plan.parent.iter().enumerate().all(|(v, p)| *p >= STOP && *p < v as i32);
-        let rows = |v: usize| match plan.parent.get(v).map(|p| usize::try_from(*p)) {
-            Some(Ok(parent)) => self.loss.get(parent).map_or(0, Vec::len) + 1,
-            _ => 2,
-        };
-        let fits = plan.index.iter().enumerate().all(|(v, index)| index.len() == rows(v));
-        if plan.parent.len() != stages || !parents || plan.index.len() != stages || !fits {
-            Some("the indices do not fit the tree")
-        } else if self.loss.len() != stages || self.prior.len() != stages || self.default_loss.is_nan() {
-            Some("the losses do not fit the tree")
-        } else if self.loss.iter().flatten().any(|r| !r.is_finite()) || plan.index.iter().flatten().any(|x| x.is_nan())
-        {
-            Some("a loss or index is not a number")
-        } else if *self != Self::new(self.default_loss, self.loss.clone(), self.prior.clone(), plan.clone()) {
-            Some("the children do not fit the parents")
-        } else {
-            None
+            memory.open.pop();
         }
     }
 }
 
 impl Rule for TreeRule {
-    type Memory = OpenStages;
+    type Memory = TreeMemory;
 
-    fn begin(&self) -> (Progress, OpenStages) {
+    fn complete(&mut self, stages: usize, _price: &Price) -> Checked {
+        let plan = &self.plan;
+        check(plan.parent.len() == stages, "the parents do not fit the stages")?;
+        let is_earlier = |(v, parent): (usize, &i32)| *parent >= STOP && *parent < v as i32;
+        check(plan.parent.iter().enumerate().all(is_earlier), "a parent is not an earlier stage")?;
+        check(self.loss.len() == stages, "the losses do not fit the stages")?;
+        check(self.loss.iter().flatten().all(|r| r.is_finite()), "a loss is not finite")?;
+        check(self.prior.len() == stages, "the mean losses do not fit the stages")?;
+        check(self.prior.iter().all(|r| r.is_finite()), "a mean loss is not finite")?;
+        check(!self.default_loss.is_nan(), "the default loss is not a number")?;
+        let states =
+            |parent: i32| usize::try_from(parent).ok().and_then(|parent| self.loss.get(parent)).map_or(1, Vec::len);
+        let fits = plan.index.len() == stages
+            && plan.index.iter().zip(&plan.parent).all(|(index, parent)| index.len() == states(*parent) + 1);
+        check(fits, "the indices are not one per state of the parent")?;
+        check(!plan.index.iter().flatten().any(|x| x.is_nan()), "an index is not a number")
+    }
+
+    fn recall(&self) -> bool {
+        true
+    }
+
+    fn describe(&self) -> Value {
+        let index: Vec<Value> = self.plan.index.iter().map(|index| numbers(index)).collect();
+        json!({"type": "tree", "parent": self.plan.parent, "index": index, "mean_loss": numbers(&self.prior)})
+    }
+
+    fn begin(&self) -> (Progress, TreeMemory) {
         let stages = self.plan.parent.len();
-        let mut progress = Progress::new(STOP, self.default_loss);
-        let mut open = OpenStages::with_capacity(stages);
-        self.open_children(&mut open, stages, 0);
-        Self::decide(&mut progress, &mut open);
-        (progress, open)
+        let mut progress = Progress::new(NO_STAGE);
+        let mut memory = TreeMemory { hand: Hand { loss: self.default_loss }, open: BinaryHeap::with_capacity(stages) };
+        self.open_children(&mut memory, stages, 0);
+        Self::decide(&mut progress, &mut memory);
+        (progress, memory)
     }
 
     #[inline]
-    fn step(&self, progress: &mut Progress, open: &mut OpenStages, signal: f64, _prediction: i64, price: &Price) {
+    fn observe(&self, progress: &mut Progress, memory: &mut TreeMemory, observation: Observation, price: &Price) {
         let stage = progress.pay_from(price);
-        let losses = self.loss.get(stage).map_or(&[][..], Vec::as_slice);
-        let row = super::StateReader::State.read(stage, losses.len(), signal);
-        let loss = losses.get(row).copied().unwrap_or(f64::INFINITY);
-        if loss < progress.best || progress.best == f64::INFINITY {
-            progress.best = loss;
-            progress.answer = stage as u16;
-        }
-        self.open_children(open, stage, row);
-        Self::decide(progress, open);
+        let losses = self.loss.get(usize::from(stage)).map_or(&[][..], Vec::as_slice);
+        let state = read_state(losses.len(), observation.signal);
+        memory.hand.take(progress, stage, losses.get(state).copied().unwrap_or(f64::INFINITY));
+        self.open_children(memory, usize::from(stage), state);
+        Self::decide(progress, memory);
     }
 
-    fn expected_loss(&self, progress: &Progress, _: &OpenStages) -> f64 {
-        match stage_number(progress.answer) {
-            Some(held) if progress.best == f64::INFINITY => self.prior.get(held).copied().unwrap_or(f64::INFINITY),
-            _ => progress.best,
-        }
+    fn expected_loss(&self, progress: &Progress, memory: &TreeMemory) -> f64 {
+        memory.hand.expected_loss(progress, &self.prior)
     }
 }

@@ -18,7 +18,7 @@ pub struct Vector {
 }
 
 pub fn vectors() -> Vec<Vector> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors/models.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/models.json");
     let text = std::fs::read_to_string(path).unwrap();
     let all: Value = serde_json::from_str(&text).unwrap();
     all.as_array().unwrap().iter().map(vector).collect()

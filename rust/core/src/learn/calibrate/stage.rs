@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn huge_signals_and_single_rows_stay_finite() {
         for signal in [vec![f64::MAX, f64::MIN, 0.0, f64::INFINITY], vec![f64::NAN; 4], vec![1e308, -1e308, 1.0, 2.0]] {
-            assert!(fitted(&signal, &[1.0, 0.0, 0.5, 0.0], Some(&[0, 1, 0, 1])).is_valid());
+            assert_eq!(fitted(&signal, &[1.0, 0.0, 0.5, 0.0], Some(&[0, 1, 0, 1])).check(), Ok(()));
         }
-        assert!(fitted(&[0.3], &[1.0], Some(&[2])).is_valid());
+        assert_eq!(fitted(&[0.3], &[1.0], Some(&[2])).check(), Ok(()));
     }
 }

@@ -1,14 +1,15 @@
 //! From a raw signal and a prediction to the logit of the expected loss of one stage alone.
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::Curve;
+use super::curve::Curve;
+use crate::error::{Checked, check};
 
 /// Beliefs stay within ± this many logits.
 pub const LOGIT_LIMIT: f64 = 9.0;
 
 /// Calibration of one stage.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
     /// Signal to logit, whatever the prediction.
     pub curve: Curve,
@@ -33,9 +34,15 @@ impl Calibration {
         logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
     }
 
-    /// Whether every number is usable.
-    pub fn is_valid(&self) -> bool {
+    /// Checks that every number is usable.
+    pub(crate) fn check(&self) -> Checked {
         let mut numbers = self.class.iter().flatten().chain([&self.mean_loss, &self.missing_logit]);
-        self.curve.is_valid() && numbers.all(|v| v.is_finite())
+        check(numbers.all(|v| v.is_finite()), "a number of a calibration is not finite")
+    }
+
+    /// The curve as pairs of a signal and the `expected` loss of its logit, and what else there is to know.
+    pub(super) fn describe(&self, expected: impl Fn(f64) -> f64) -> Value {
+        let curve: Vec<[f64; 2]> = self.curve.points().map(|(x, z)| [x, expected(z)]).collect();
+        json!({"curve": curve, "classes": self.class.len(), "mean_loss": self.mean_loss})
     }
 }

@@ -1,12 +1,10 @@
 //! A piecewise-linear calibration curve from a signal to the logit of the expected loss.
 
-use serde::{Deserialize, Serialize};
-
 /// Knots in every curve; unused ones are padded with infinity.
 pub const KNOTS: usize = 16;
 
 /// Piecewise-linear, constant beyond the ends, total on every bit pattern but NaN (which the caller filters).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
     /// Ascending; `knot[0]` is the low end of the calibrated range.
     knot: [f64; KNOTS],
@@ -56,15 +54,9 @@ impl Curve {
         self.knot.iter().zip(&self.value).filter(|(x, _)| x.is_finite()).map(|(x, y)| (*x, *y))
     }
 
-    /// Whether the invariants hold (for curves that come out of a file).
-    pub fn is_valid(&self) -> bool {
-        let known: Vec<(f64, f64)> = self.points().collect();
-        let (x, y): (Vec<f64>, Vec<f64>) = known.into_iter().unzip();
-        Self::through(&x, &y).is_some_and(|curve| curve == *self)
-    }
-
     /// The value at `x`; `x` must not be NaN.
     #[inline]
+    #[expect(clippy::indexing_slicing, reason = "masked to the number of knots")]
     pub fn at(&self, x: f64) -> f64 {
         let [first, ..] = self.knot;
         let x = if x > self.high { self.high } else { x };
@@ -92,7 +84,6 @@ mod tests {
         }
         assert_eq!(curve.at(f64::INFINITY), 0.0);
         assert_eq!(curve.at(f64::NEG_INFINITY), 5.0);
-        assert!(curve.is_valid());
     }
 
     #[test]
@@ -101,7 +92,6 @@ mod tests {
         for x in [f64::NEG_INFINITY, -1e308, -0.0, 5e-324, 7.0, f64::INFINITY] {
             assert_eq!(curve.at(x), -2.5, "at {x}");
         }
-        assert!(curve.is_valid());
     }
 
     #[test]

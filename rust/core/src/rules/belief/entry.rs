@@ -3,7 +3,7 @@
 //! Before anything else has run, belief is a function of one signal and one prediction, so that the decision is a step
 //! function of the signal: one comparison, without calibrating first.
 
-use super::Calibration;
+use super::calibration::Calibration;
 use crate::plan::{Intervals, Row, STOP};
 
 /// Actions by signal, one row per class and one more for every other prediction.
@@ -126,8 +126,8 @@ fn steps_of(calibration: &Calibration, class: i64, decide: &Intervals) -> (f64, 
 
 #[cfg(test)]
 mod tests {
+    use super::super::curve::Curve;
     use super::*;
-    use crate::rules::Curve;
 
     fn calibration(x: &[f64], z: &[f64], class: Vec<[f64; 2]>) -> Calibration {
         let curve = Curve::through(x, z).unwrap_or_else(|| panic!("not a curve"));

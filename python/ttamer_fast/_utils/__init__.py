@@ -1,0 +1,1 @@
+"""What every other part may use: arrays, checks, files, optional packages, random words."""

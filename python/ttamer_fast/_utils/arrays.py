@@ -1,0 +1,70 @@
+"""Array types and the checks that turn what a caller passed into them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._core import ValidationError
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+_EXACT_INTEGERS = 2.0**63
+
+
+def float_array(name: str, value: ArrayLike) -> Floats:
+    """A read-only C-contiguous float64 copy of `value`; bool and integer arrays are converted."""
+    array = _rectangular(name, value)
+    if array.dtype.kind not in "biuf":
+        raise ValidationError(f"`{name}` must be real numbers, got dtype {array.dtype}")
+    return read_only(np.array(array, dtype=np.float64, order="C"))
+
+
+def int_array(name: str, value: ArrayLike) -> Ints:
+    """A read-only C-contiguous int64 copy of `value`; uint64 keeps its bits, floats must be whole numbers."""
+    array = _rectangular(name, value)
+    if array.dtype.kind == "f":
+        bad = ~((array == np.floor(array)) & (np.abs(array) < _EXACT_INTEGERS))
+        if bad.any():
+            where, given = first_bad(array, bad)
+            raise ValidationError(f"`{name}`{where} must be an integer, got {given}")
+    elif array.dtype.kind not in "biu":
+        raise ValidationError(f"`{name}` must be integers, got dtype {array.dtype}")
+    return read_only(np.array(array.astype(np.int64), order="C"))
+
+
+def check_not_negative(name: str, array: Floats) -> None:
+    """Refuse negative, infinite and NaN entries, naming the first."""
+    if array.size and array.min() >= 0.0 and array.max() < np.inf:
+        return
+    bad = ~((array >= 0.0) & (array < np.inf))
+    if bad.any():
+        where, given = first_bad(array, bad)
+        raise ValidationError(f"`{name}`{where} must be finite and at least 0, got {given}")
+
+
+def first_bad(array: NDArray[Any], bad: Bools) -> tuple[str, str]:
+    """Where the first true entry of `bad` is, in words, and what `array` holds there."""
+    index = np.unravel_index(int(bad.argmax()), bad.shape)
+    axes = ("row", "column") if array.ndim == 2 else ("entry",) * array.ndim
+    where = "".join(f" {axis} {i}" for axis, i in zip(axes, index, strict=True))
+    return where, f"{array[index]}"
+
+
+def read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
+    """The same array, made read-only."""
+    array.flags.writeable = False
+    return array
+
+
+def _rectangular(name: str, value: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValidationError(f"`{name}` must be a rectangular array of numbers") from error

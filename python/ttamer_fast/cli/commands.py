@@ -1,0 +1,368 @@
+"""The commands of `ttamer` (extra `cli`)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from .._core import Policy, TTamerError, ValidationError
+from ..demo import DemoResult, DemoSettings, run_demo
+from ..evaluation.comparison import compare
+from ..evaluation.evaluate import evaluate
+from ..evaluation.frontier import frontier
+from ..evaluation.overhead import measure_overhead
+from ..fitting.certification import fit_certified
+from ..fitting.fit import fit
+from ..monitoring.drift import DriftMonitor
+from ..traces.files import read_trace
+from .policy_text import policy_summary, policy_text
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="ttamer",
+    help="Policies with recall for early-exit networks and model cascades.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+OK, CHECK_FAILED, USAGE = 0, 1, 2
+
+
+class Kind(StrEnum):
+    """Of a trace."""
+
+    EXITS = "exits"
+    MODELS = "models"
+
+
+class Loss(StrEnum):
+    """Which losses of a trace file count."""
+
+    AUTO = "auto"
+    CORRECT = "correct"
+    LOSS = "loss"
+
+
+class Graph(StrEnum):
+    """Which stage may be next."""
+
+    AUTO = "auto"
+    LINE = "line"
+    SKIP = "skip"
+
+
+class Estimator(StrEnum):
+    """How indices are fitted."""
+
+    AUTO = "auto"
+    PATHWISE = "pathwise"
+    MARKOV = "markov"
+
+
+class Recall(StrEnum):
+    """Whether an earlier answer may be returned."""
+
+    AUTO = "auto"
+    YES = "yes"
+    NO = "no"
+
+
+TraceFile = Annotated[Path, typer.Argument(help="Trace: .npz, .parquet or .csv.")]
+PolicyFile = Annotated[Path, typer.Argument(help="Policy file.")]
+KindOption = Annotated[Kind | None, typer.Option(help="Default: what the file says, else exits.")]
+LossOption = Annotated[Loss, typer.Option(help="Which losses of the file count.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; errors in what the user gave become one line on stderr and exit code 2."""
+    try:
+        app(args=None if arguments is None else list(arguments))
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else USAGE
+    except (TTamerError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+    return OK
+
+
+@app.command("demo")
+def demo_command(
+    output: Annotated[Path, typer.Option(help="Folder for the trace, the policy and two pictures.")] = Path(
+        "demo-output"
+    ),
+    tradeoff: Annotated[float, typer.Option(help="Weight of the loss against the cost.")] = DemoSettings.tradeoff,
+    images: Annotated[int | None, typer.Option(help="Use only so many images.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a cascade on handwritten digits, fit a policy, and serve held-out images through it."""
+    settings = DemoSettings(images=images, tradeoff=tradeoff)
+    with _progress("starting") as bar:
+        result = run_demo(output, settings, bar)
+    _show(result.to_dict(), _demo_text(result), as_json)
+    if not result.serving.as_replayed:
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command("fit")
+def fit_command(
+    trace: TraceFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the policy.")],
+    tradeoff: Annotated[float | None, typer.Option(help="Weight of the loss against the cost, 0 to 1.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Largest mean cost, in the trace's unit.")] = None,
+    max_loss: Annotated[
+        str | None, typer.Option(help="Largest mean loss, or last+X: X above the last stage's.")
+    ] = None,
+    certify: Annotated[float | None, typer.Option(help="Largest mean loss, with probability 1 - delta.")] = None,
+    delta: Annotated[float | None, typer.Option(help="Of --certify: how likely it may fail (default: 0.05).")] = None,
+    binary: Annotated[
+        bool, typer.Option("--binary", help="Of --certify: losses can only be 0 or the largest one.")
+    ] = False,
+    largest_loss: Annotated[
+        float | None, typer.Option(help="Of --certify: what no loss can exceed (default: 1).")
+    ] = None,
+    graph: Annotated[Graph, typer.Option(help="Which stage may be next.")] = Graph.AUTO,
+    order: Annotated[
+        str, typer.Option(help="auto, given, or the stages that may run, in order: numbers or names, with commas.")
+    ] = "auto",
+    estimator: Annotated[Estimator, typer.Option(help="How indices are fitted.")] = Estimator.AUTO,
+    recall: Annotated[Recall, typer.Option(help="May an earlier answer be returned?")] = Recall.AUTO,
+    seed: Annotated[int, typer.Option(help="Same trace, options and seed: same bytes.")] = 0,
+    kind: KindOption = None,
+    loss: LossOption = Loss.AUTO,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a policy to a trace and write it to a file."""
+    read = read_trace(trace, loss=loss, kind=kind)
+    recalls = "auto" if recall is Recall.AUTO else recall is Recall.YES
+    if certify is None:
+        if binary or delta is not None or largest_loss is not None:
+            raise ValidationError("`--delta`, `--binary` and `--largest-loss` must come with `--certify`")
+        policy = fit(
+            read,
+            tradeoff=tradeoff,
+            max_cost=max_cost,
+            max_loss=_number_or_text(max_loss),
+            graph=graph,
+            order=_order(order),
+            estimator=estimator,
+            recall=recalls,
+            seed=seed,
+        )
+    else:
+        if (tradeoff, max_cost, max_loss) != (None, None, None) or estimator is Estimator.MARKOV:
+            raise ValidationError("`--certify` must be the only goal, with the estimator 'pathwise'")
+        policy = fit_certified(
+            read,
+            max_loss=certify,
+            delta=0.05 if delta is None else delta,
+            largest_loss=1.0 if largest_loss is None else largest_loss,
+            binary=binary,
+            graph=graph,
+            order=_order(order),
+            recall=recalls,
+            seed=seed,
+        )
+    policy.save(output)
+    _show(policy_summary(policy) | {"file": str(output)}, f"{policy_text(policy)}\nwritten to {output}", as_json)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    policy: PolicyFile,
+    trace: TraceFile,
+    tradeoff: Annotated[float | None, typer.Option(help="Default: the one the policy was fitted for.")] = None,
+    max_loss: Annotated[float | None, typer.Option(help="Exit with 1 if the mean loss is larger.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Exit with 1 if the mean cost is larger.")] = None,
+    kind: KindOption = None,
+    loss: LossOption = Loss.AUTO,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay a policy on a trace: loss, cost and objective with 95 % intervals."""
+    result = evaluate(Policy.load(policy), read_trace(trace, loss=loss, kind=kind), tradeoff)
+    _show(result.to_dict(), str(result), as_json)
+    if (max_loss is not None and result.loss > max_loss) or (max_cost is not None and result.cost > max_cost):
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command("compare")
+def compare_command(
+    trace: TraceFile,
+    tradeoff: Annotated[float, typer.Option(help="Weight of the loss against the cost, 0 to 1.")] = 0.95,
+    folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if a simple rule is clearly better.")] = False,
+    kind: KindOption = None,
+    loss: LossOption = Loss.AUTO,
+    as_json: JsonOption = False,
+) -> None:
+    """Every rule, cross-validated: is a cascade worth it here, and is recall?"""
+    read = read_trace(trace, loss=loss, kind=kind)
+    with _progress("comparing") as bar:
+        result = compare(read, tradeoff, folds, seed, progress=lambda share: bar("comparing", share))
+    _show(result.to_dict(), str(result), as_json)
+    if check and result["fit"].difference > 2.0 * result["fit"].difference_se:
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command("frontier")
+def frontier_command(
+    trace: TraceFile,
+    folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
+    picture: Annotated[Path | None, typer.Option(help="Draw loss against cost: .png, .svg or .pdf.")] = None,
+    kind: KindOption = None,
+    loss: LossOption = Loss.AUTO,
+    as_json: JsonOption = False,
+) -> None:
+    """Mean loss and cost of every rule at ten trade-offs, cross-validated."""
+    read = read_trace(trace, loss=loss, kind=kind)
+    with _progress("tracing") as bar:
+        result = frontier(read, folds=folds, seed=seed, progress=lambda share: bar("tracing", share))
+    if picture is not None:
+        result.plot(picture)
+    _show(result.to_dict(), str(result), as_json)
+
+
+@app.command("drift")
+def drift_command(
+    policy: PolicyFile,
+    reference: Annotated[Path, typer.Argument(help="Trace of requests that the policy was not fitted on.")],
+    stream: Annotated[Path, typer.Argument(help="Trace of the requests to watch, in order.")],
+    alpha: Annotated[float, typer.Option(help="Probability of ever raising a false alarm.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Of the random order of equal values.")] = 0,
+    kind: KindOption = None,
+    loss: LossOption = Loss.AUTO,
+    as_json: JsonOption = False,
+) -> None:
+    """Do the requests of a stream still look like those of a reference? Exits with 1 on an alarm."""
+    loaded = Policy.load(policy)
+    monitor = DriftMonitor.fit(loaded, read_trace(reference, loss=loss, kind=kind), alpha=alpha, seed=seed)
+    watched = read_trace(stream, loss=loss, kind=kind)
+    if watched.k != len(loaded.stages):
+        raise ValidationError(f"`stream` must have the {len(loaded.stages)} stages of the policy, got {watched.k}")
+    replay = loaded.replay(watched.signal, watched.prediction)
+    monitor.update_replay(replay, watched.signal, watched.prediction)
+    report = monitor.report()
+    _show(report.to_dict(), str(report), as_json)
+    if report.alarm:
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command("inspect")
+def inspect_command(
+    policy: PolicyFile,
+    picture: Annotated[Path | None, typer.Option(help="Draw where the policy stops: .png, .svg or .pdf.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What is in a policy file: stages, rule, provenance, size."""
+    loaded = Policy.load(policy)
+    if picture is not None:
+        from ..plotting.policy import plot_policy
+
+        plot_policy(loaded, picture)
+    _show(policy_summary(loaded) | {"describe": loaded.describe()}, policy_text(loaded), as_json)
+
+
+@app.command("bench")
+def bench_command(
+    policy: Annotated[Path | None, typer.Option(help="Policy file; default: fitted to the trace.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="Trace file; default: a synthetic one with 6 stages.")] = None,
+    max_call_ratio: Annotated[
+        float | None, typer.Option(help="Exit with 1 if a call takes more than so many Python function calls.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What deciding costs on this machine: call, batch, replay."""
+    result = measure_overhead(
+        None if policy is None else Policy.load(policy), None if trace is None else read_trace(trace)
+    )
+    _show(result.to_dict(), str(result), as_json)
+    if max_call_ratio is not None and result.call_ratio > max_call_ratio:
+        raise typer.Exit(CHECK_FAILED)
+
+
+def _show(content: dict[str, Any], text: str, as_json: bool) -> None:
+    print(json.dumps(_finite(content), indent=2) if as_json else text)
+
+
+def _finite(content: Any) -> Any:
+    """JSON has no infinities: they become strings."""
+    if isinstance(content, dict):
+        return {str(key): _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    if isinstance(content, float) and not abs(content) < float("inf"):
+        return str(content)
+    return content
+
+
+def _order(value: str) -> str | list[int | str]:
+    """`auto`, `given`, or stages by number or name."""
+    if value in ("auto", "given"):
+        return value
+    return [int(stage) if stage.isdecimal() else stage for stage in (part.strip() for part in value.split(","))]
+
+
+def _number_or_text(value: str | None) -> float | str | None:
+    """A number given as an option, or the text itself where it is none."""
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _demo_text(result: DemoResult) -> str:
+    serving = result.serving
+    lines = ["stage                 accuracy   latency"]
+    for name, accuracy, latency in zip(result.stages, result.accuracy, result.latency_ms, strict=True):
+        lines.append(f"{name:<20}  {accuracy:>8.2%}  {latency:>6.3f} ms")
+    lines += ["", str(result.comparison), "", f"{serving.requests} held-out requests, served one by one:"]
+    lines.append(f"{'way':<22}  accuracy  mean ms   p99 ms  models run")
+    for way in serving.ways:
+        lines.append(
+            f"{way.name:<22}  {way.accuracy:>8.2%}  {way.mean_ms:>7.3f}  {way.p99_ms:>7.3f}  {way.models_run:>10.2f}"
+        )
+    share = serving.deciding_us / 1e3 / serving["policy"].mean_ms
+    lines.append(f"deciding takes the policy {serving.deciding_us:.2f} µs a request, {share:.2%} of its mean latency")
+    lines.append(f"the same answers as in a replay: {'yes' if serving.as_replayed else 'NO'}")
+    lines += ["", "expected loss over a prophet's, on the instance of T-Tamer's Theorem 3.4:"]
+    lines.append("alpha            " + "".join(f"{row.alpha:>9g}" for row in result.prophet))
+    lines.append("without recall   " + "".join(f"{row.without_recall:>9.6g}" for row in result.prophet))
+    lines.append("with recall      " + "".join(f"{row.with_recall:>9.6g}" for row in result.prophet))
+    lines += ["", "written: " + ", ".join(result.files.values())]
+    return "\n".join(lines)
+
+
+@contextmanager
+def _progress(first: str) -> Iterator[Callable[[str, float], None]]:
+    """Progress bars on stderr, one for each step; nothing where stderr is no terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(step: str, share: float) -> None:
+            if step not in tasks:
+                for task in tasks.values():
+                    bars.update(task, completed=1.0)
+                tasks[step] = bars.add_task(step, total=1.0)
+            bars.update(tasks[step], completed=share)
+
+        advance(first, 0.0)
+        yield advance
+        for task in tasks.values():
+            bars.update(task, completed=1.0)

@@ -1,0 +1,1 @@
+"""From a calibration trace, or a large model, to a policy."""

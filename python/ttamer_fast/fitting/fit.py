@@ -1,0 +1,141 @@
+"""From a calibration trace and a goal to a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from numpy.typing import ArrayLike
+
+from .._core import Policy, ValidationError
+from .._utils.checks import check_budget, check_one_of, check_order, check_recall, check_seed, check_tradeoff
+from ..traces.trace import Trace, weighted_mean
+from .budget import within_budget
+from .learners import DefaultLearner, Learner, TunedLearner
+
+__all__ = ["fit"]
+
+GRAPHS = ("auto", "line", "skip")
+ESTIMATORS = ("auto", "pathwise", "markov")
+
+
+def fit(
+    trace: Trace,
+    *,
+    tradeoff: float | None = None,
+    max_cost: float | None = None,
+    max_loss: float | str | None = None,
+    graph: str = "auto",
+    order: str | Sequence[int | str] = "auto",
+    estimator: str = "auto",
+    recall: bool | str = "auto",
+    weight: ArrayLike | None = None,
+    seed: int = 0,
+) -> Policy:
+    """Fit the best policy that the engine can find for one goal.
+
+    Parameters
+    ----------
+    trace : Trace
+        Calibration requests; out-of-sample signals, or the policy will trust them too much.
+    tradeoff : float, optional
+        λ in [0, 1]: minimises λ · loss + (1 − λ) · cost / cost of running every stage, the loss in the trace's unit and
+        the cost as a fraction.
+    max_cost : float, optional
+        Least mean loss within this mean cost per request, in the unit of the trace: both on the trace and, up to
+        100,000 rows, on rows held back. Where no single policy uses the budget up, a coin mixes two.
+    max_loss : float or str, optional
+        Least mean cost within this mean loss per request, in the unit of the trace, likewise; ``"last+0.01"``: within
+        0.01 of always answering with the last stage.
+    graph : {"auto", "line", "skip"}
+        ``"line"``: the next stage is the following one; ``"skip"``: any later one, chosen request by request;
+        ``"auto"``: the line for exits; for models any stage, dropping those not worth having.
+    order : {"auto", "given"} or sequence of int or str
+        ``"auto"``: with `graph` ``"auto"`` models run in any order, chosen request by request, else as ``"given"``.
+        ``"given"``: no stage runs before an earlier one of the trace. A sequence of stages, by number or name: only
+        these run, in this order. Exits cannot go back.
+    estimator : {"auto", "pathwise", "markov"}
+        ``"pathwise"``: posterior belief with decisions fitted along the trace; ``"markov"``: quantile states with the
+        exact index, on the line only.
+    recall : bool or "auto"
+        Whether an earlier answer may be returned. ``"auto"``: yes; with `graph` and `order` ``"auto"``, unless rows
+        held back (of at most 20,000) say otherwise by more than two standard errors, or prefer a simple rule.
+    weight : (n,) array_like of float, optional
+        In place of the trace's own weights: ``fit(trace.weighted(weight), ...)``.
+    seed : int
+        Of the coin. The same trace, arguments and seed give the same bytes.
+
+    Returns
+    -------
+    Policy
+        Its `value` is the objective on the trace itself. Its provenance names the goal, the trade-off and the trace's
+        digest; its report, where rows were held back to choose between rules, how each of them did.
+
+    Raises
+    ------
+    ValidationError
+        If not exactly one goal is given, an argument is out of range, or a budget cannot be met: the message says
+        what can.
+
+    Notes
+    -----
+    Calibration and beliefs do not depend on the goal; they take at most 50,000 rows. Decisions take all rows: O(n) for
+    each set of stages that a request can have consulted (k on a line, at most 31 else). A budget searches λ by
+    bisection along the loss-cost frontier of the calibration trace and shares the beliefs. The coin is a hash of the
+    first signal and prediction, so that a request is decided alike alone, in a batch and in a replay. Costs that vary
+    by row enter as their means.
+
+    Examples
+    --------
+    >>> import numpy as np, ttamer_fast as tt
+    >>> rng = np.random.default_rng(0)
+    >>> signal = rng.random((1000, 3))
+    >>> trace = tt.Trace(signal, rng.random((1000, 3)) > signal, cost=[1.0, 2.0, 4.0])
+    >>> policy = tt.fit(trace, tradeoff=0.9)
+    >>> policy.stages
+    ('stage 0', 'stage 1', 'stage 2')
+    """
+    if not isinstance(trace, Trace):
+        raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
+    goals = {"`tradeoff`": tradeoff, "`max_cost`": max_cost, "`max_loss`": max_loss}
+    given = [name for name, goal in goals.items() if goal is not None]
+    if len(given) != 1:
+        raise ValidationError(f"exactly one of {', '.join(goals)} must be given, got {' and '.join(given) or 'none'}")
+    recalls = check_recall(recall)
+    check_one_of("graph", graph, GRAPHS)
+    stages = check_order(order, trace.stages)
+    check_seed(seed)
+    if weight is not None:
+        trace = trace.weighted(weight)
+    learner: Learner
+    if check_one_of("estimator", estimator, ESTIMATORS) == "markov":
+        if graph == "skip":
+            raise ValidationError("`graph` 'skip' needs the estimator 'pathwise', got 'markov'")
+        if stages is not None:
+            raise ValidationError(f"`order` {order!r} needs the estimator 'pathwise', got 'markov'")
+        learner = TunedLearner(trace, "markov", recalls is not False)
+    else:
+        learner = DefaultLearner(trace, graph, stages, recalls)
+    if tradeoff is not None:
+        share = check_tradeoff(tradeoff)
+        return learner.policy(share, f"tradeoff={share!r}")
+    if max_cost is not None:
+        return within_budget(learner, check_budget("max_cost", max_cost), "cost", seed)
+    return within_budget(learner, _loss_budget(max_loss, trace), "loss", seed)
+
+
+def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
+    """A rule to compare with, tuned on the trace."""
+    if not isinstance(trace, Trace):
+        raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
+    share = check_tradeoff(tradeoff)
+    return TunedLearner(trace, method).policy(share, f"tradeoff={share!r}")
+
+
+def _loss_budget(value: float | str | None, trace: Trace) -> float:
+    """A largest mean loss, absolute or relative to always answering with the last stage."""
+    if not isinstance(value, str):
+        return check_budget("max_loss", value)
+    start, plus, excess = value.partition("+")
+    if start.strip() != "last" or not plus:
+        raise ValidationError(f"`max_loss` must be a number or 'last+<number>', got {value!r}")
+    return float(weighted_mean(trace.loss[:, -1], trace.weight)) + check_budget("max_loss", excess)

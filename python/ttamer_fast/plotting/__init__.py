@@ -1,0 +1,1 @@
+"""Pictures of frontiers and policies (extra `plot`)."""

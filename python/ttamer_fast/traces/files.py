@@ -1,0 +1,84 @@
+"""Traces from .npz, .parquet and .csv files."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._core import ValidationError
+from .formats import read_columns
+from .trace import Trace
+
+__all__ = ["read_trace"]
+
+LOSSES = ("auto", "correct", "loss")
+
+
+def read_trace(path: str | PathLike[str], loss: str = "auto", kind: str | None = None) -> Trace:
+    """Read a trace from a .npz, .parquet or .csv file.
+
+    Parameters
+    ----------
+    path : path-like
+        The ending decides the format. **.npz** holds the arrays ``signal``, ``cost`` and ``loss`` or ``correct``, and
+        may hold ``prediction``, ``stages``, ``kind`` and ``weight``; others are ignored. **.parquet** and **.csv**
+        hold one row per request with, for each stage NAME, the columns ``signal:NAME``, ``cost:NAME``, ``loss:NAME`` or
+        ``correct:NAME``, and may hold ``prediction:NAME``, ``kind`` and ``weight``; the stages are in the order of
+        the signals.
+    loss : {"auto", "correct", "loss"}
+        ``"auto"``: 1 - ``correct`` where the file has it, else ``loss``. The others ask for one of the two.
+    kind : {"exits", "models"}, optional
+        As in :class:`Trace`. Default: what the file says, else ``"exits"``.
+
+    Returns
+    -------
+    Trace
+        Losses and costs in the units of the file; 1 - ``correct`` counts wrong answers.
+
+    Raises
+    ------
+    ValidationError
+        If the file cannot be read, lacks a column, or holds numbers that :class:`Trace` refuses; names the file.
+    MissingExtraError
+        If .parquet or .csv is asked for and pyarrow is not installed.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, ttamer_fast as tt
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = pathlib.Path(folder.name, "trace.npz")
+    >>> tt.Trace([[0.9, 0.8]], [[0, 1]], [1.0, 4.0], kind="models").save(path)
+    >>> tt.read_trace(path).kind
+    'models'
+    >>> folder.cleanup()
+    """
+    file = Path(path)
+    if loss not in LOSSES:
+        raise ValidationError(f"`loss` must be 'auto', 'correct' or 'loss', got {loss!r}")
+    columns = read_columns(file)
+    chosen = loss
+    if loss == "auto":
+        chosen = "correct" if "correct" in columns else "loss"
+    if chosen not in columns:
+        raise ValidationError(f"{file}: `{chosen}` is missing" + (", and so is `correct`" if loss == "auto" else ""))
+    try:
+        return Trace(
+            columns["signal"],
+            _one_minus(columns["correct"]) if chosen == "correct" else columns["loss"],
+            columns["cost"],
+            columns.get("prediction"),
+            kind=kind or str(columns.get("kind", "exits")),
+            stages=columns.get("stages"),
+            weight=columns.get("weight"),
+        )
+    except ValidationError as error:
+        raise ValidationError(f"{file}: {error}") from error
+
+
+def _one_minus(correct: Any) -> Any:
+    if correct.dtype.kind not in "biuf":
+        raise ValidationError(f"`correct` must be true or false, got dtype {correct.dtype}")
+    return 1.0 - correct.astype(np.float64)

@@ -1,0 +1,81 @@
+//! The compiled policy: immutable, shared freely between threads, and decided from by [`crate::decide`].
+
+use std::sync::OnceLock;
+
+use super::facts::Facts;
+use crate::error::{Checked, Error, Result, check};
+use crate::price::Price;
+use crate::rules::{AnyRule, Rule};
+
+/// The largest number of stages a policy may have.
+pub const MAX_STAGES: usize = i16::MAX as usize;
+
+/// A compiled policy.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    stages: Vec<String>,
+    price: Price,
+    rule: AnyRule,
+    facts: Facts,
+    /// Hexadecimal digest of the bytes it is stored as, once somebody has asked.
+    pub(super) digest: OnceLock<String>,
+}
+
+impl PartialEq for Policy {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.stages, &self.price, &self.rule, &self.facts) == (&other.stages, &other.price, &other.rule, &other.facts)
+    }
+}
+
+impl Policy {
+    /// Checks that the parts fit each other, so that executing the policy cannot go wrong. Nothing else makes a policy.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where they do not; names the part.
+    pub fn new(stages: Vec<String>, price: Price, rule: impl Into<AnyRule>, facts: Facts) -> Result<Self> {
+        let mut policy = Self { stages, price, rule: rule.into(), facts, digest: OnceLock::new() };
+        match policy.complete() {
+            Ok(()) => Ok(policy),
+            Err(problem) => Err(Error::invalid(format!("policy: {problem}"))),
+        }
+    }
+
+    fn complete(&mut self) -> Checked {
+        let k = self.stages.len();
+        check((1..=MAX_STAGES).contains(&k), "the number of stages is not in 1..=32767")?;
+        self.price.check(k)?;
+        self.rule.complete(k, &self.price)
+    }
+
+    /// The same decisions, described by other facts.
+    #[must_use]
+    pub fn with_facts(self, facts: Facts) -> Self {
+        Self { facts, digest: OnceLock::new(), ..self }
+    }
+
+    /// Names of the stages (k,).
+    pub fn stages(&self) -> &[String] {
+        &self.stages
+    }
+
+    /// What running a stage costs, in the unit of the trace.
+    pub fn price(&self) -> &Price {
+        &self.price
+    }
+
+    /// The decision rule.
+    #[inline]
+    pub fn rule(&self) -> &AnyRule {
+        &self.rule
+    }
+
+    /// How the policy was made and what it is worth.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Whether an earlier answer than the last may be returned.
+    pub fn recall(&self) -> bool {
+        self.rule.recall()
+    }
+}

@@ -1,0 +1,127 @@
+//! Stored belief rules: what does not depend on the trade-off (`beliefs`) apart from what does (`situations` and
+//! `decisions`), so that policies for many trade-offs can share the former.
+
+use serde::{Deserialize, Serialize};
+
+use super::decisions::Intervals;
+use super::misfit;
+use crate::error::{Error, Result};
+use crate::rules::{self, BeliefRule, Curve, Line, Node};
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Belief {
+    recall: bool,
+    beliefs: Beliefs,
+    situations: Vec<Situation>,
+    decisions: Intervals,
+}
+
+/// What signals mean, and how answers are weighed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Beliefs {
+    margin: f64,
+    scale: f64,
+    calibration: Vec<Calibration>,
+    /// The sets of stages that are weighed together.
+    sets: Vec<Set>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Calibration {
+    /// Signals, ascending, and the logit of the expected loss at each.
+    signal: Vec<f64>,
+    logit: Vec<f64>,
+    /// Offset and slope for predictions 0, 1, ….
+    class: Vec<[f64; 2]>,
+    mean_loss: f64,
+    missing_logit: f64,
+}
+
+/// Stages whose answers are weighed against each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Set {
+    members: Vec<u16>,
+    favoured: u16,
+    /// For each pair of members, offset and slope where predictions differ, are equal, or are not known.
+    evidence: Vec<[[f64; 2]; 3]>,
+}
+
+/// A set of stages that have run, entered by running one of them.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Situation {
+    /// Number of the set.
+    set: u32,
+    stage: u16,
+    slot: u8,
+    places: Vec<u8>,
+}
+
+impl From<&BeliefRule> for Belief {
+    fn from(rule: &BeliefRule) -> Self {
+        let known = rule.beliefs();
+        let mut sets: Vec<Set> = Vec::new();
+        let situations = rule.nodes().iter().map(|node| {
+            let set = Set::from(node);
+            let number = sets.iter().position(|other| *other == set).unwrap_or_else(|| {
+                sets.push(set);
+                sets.len() - 1
+            });
+            Situation { set: number as u32, stage: node.stage, slot: node.slot, places: node.places.clone() }
+        });
+        let situations = situations.collect();
+        let calibration = known.calibration.iter().map(Into::into).collect();
+        let beliefs = Beliefs { margin: known.margin, scale: known.scale, calibration, sets };
+        Self { recall: known.recall, beliefs, situations, decisions: rule.decisions().into() }
+    }
+}
+
+impl TryFrom<Belief> for BeliefRule {
+    type Error = Error;
+
+    fn try_from(stored: Belief) -> Result<Self> {
+        let Beliefs { margin, scale, calibration, sets } = stored.beliefs;
+        let calibration = calibration.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
+        let node = |situation: Situation| {
+            let set = sets.get(situation.set as usize).ok_or_else(|| misfit("a situation has no set of stages"))?;
+            let line = |[offset, slope]: [f64; 2]| Line { offset, slope };
+            let evidence: Vec<rules::Evidence> = set.evidence.iter().map(|lines| lines.map(line)).collect();
+            let mut node = Node::new(&set.members, situation.stage, set.favoured, &evidence, &[]);
+            (node.slot, node.places) = (situation.slot, situation.places);
+            Ok(node)
+        };
+        let nodes = stored.situations.into_iter().map(node).collect::<Result<_>>()?;
+        let beliefs = rules::Beliefs { recall: stored.recall, margin, scale, calibration };
+        Ok(Self::new(beliefs, nodes, stored.decisions.try_into()?))
+    }
+}
+
+impl From<&Node> for Set {
+    fn from(node: &Node) -> Self {
+        let evidence = node.evidence.iter().map(|lines| lines.map(|Line { offset, slope }| [offset, slope]));
+        Self { members: node.members.clone(), favoured: node.favoured, evidence: evidence.collect() }
+    }
+}
+
+impl From<&rules::Calibration> for Calibration {
+    fn from(known: &rules::Calibration) -> Self {
+        let (signal, logit) = known.curve.points().unzip();
+        let class = known.class.clone();
+        Self { signal, logit, class, mean_loss: known.mean_loss, missing_logit: known.missing_logit }
+    }
+}
+
+impl TryFrom<Calibration> for rules::Calibration {
+    type Error = Error;
+
+    fn try_from(stored: Calibration) -> Result<Self> {
+        let curve = Curve::through(&stored.signal, &stored.logit)
+            .ok_or_else(|| misfit("a calibration curve is not one of 1 to 16 ascending signals"))?;
+        let Calibration { class, mean_loss, missing_logit, .. } = stored;
+        Ok(Self { curve, class, mean_loss, missing_logit })
+    }
+}

@@ -1,0 +1,59 @@
+//! Stored facts about a policy.
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::facts;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Facts {
+    method: String,
+    graph: String,
+    value: f64,
+    index: Vec<Vec<f64>>,
+    index_error: f64,
+    provenance: Vec<(String, String)>,
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Candidate {
+    name: String,
+    loss: f64,
+    cost: f64,
+    objective: f64,
+    difference: f64,
+    error: f64,
+    is_chosen: bool,
+}
+
+impl From<&facts::Facts> for Facts {
+    fn from(known: &facts::Facts) -> Self {
+        let facts::Facts { method, graph, value, index, index_error, provenance, candidates } = known.clone();
+        let candidates = candidates.into_iter().map(Into::into).collect();
+        Self { method, graph, value, index, index_error, provenance, candidates }
+    }
+}
+
+impl From<Facts> for facts::Facts {
+    fn from(stored: Facts) -> Self {
+        let Facts { method, graph, value, index, index_error, provenance, candidates } = stored;
+        let candidates = candidates.into_iter().map(Into::into).collect();
+        Self { method, graph, value, index, index_error, provenance, candidates }
+    }
+}
+
+impl From<facts::Candidate> for Candidate {
+    fn from(known: facts::Candidate) -> Self {
+        let facts::Candidate { name, loss, cost, objective, difference, error, is_chosen } = known;
+        Self { name, loss, cost, objective, difference, error, is_chosen }
+    }
+}
+
+impl From<Candidate> for facts::Candidate {
+    fn from(stored: Candidate) -> Self {
+        let Candidate { name, loss, cost, objective, difference, error, is_chosen } = stored;
+        Self { name, loss, cost, objective, difference, error, is_chosen }
+    }
+}

@@ -1,0 +1,138 @@
+//! Policies as they are stored. Apart from the runtime types, so that those may change without touching a file.
+//!
+//! Names and meanings here are a promise within one schema ([`super::SCHEMA`]); what is new is a new field that may be
+//! absent. Everything that follows from other fields (children of a tree, slopes of a curve, prices of situations,
+//! thresholds on the raw signal) is not stored. The only way back is [`TryFrom`], which ends in the one check of
+//! [`super::Policy::new`].
+
+mod belief;
+mod decisions;
+mod exact;
+mod facts;
+mod heuristics;
+
+use serde::{Deserialize, Serialize};
+
+use super::compiled;
+use crate::error::{Error, Result};
+use crate::price;
+use crate::rules::{self, AnyRule, MixtureRule};
+use belief::Belief;
+use exact::{Chain, Dag, Tree};
+use facts::Facts;
+use heuristics::{Patience, Threshold};
+
+/// A stored policy.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    stages: Vec<String>,
+    price: Price,
+    rule: Rule,
+    facts: Facts,
+}
+
+/// What stages cost: one number a stage, or one for each pair of the stage before (row 0: none) and the stage.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Price {
+    Stage(Vec<f64>),
+    Jump { stages: usize, jump: Vec<f64> },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Rule {
+    Component(Component),
+    Tree(Tree),
+    Dag(Dag),
+    Mixture(Box<Mixture>),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Component {
+    Chain(Chain),
+    Belief(Belief),
+    Threshold(Threshold),
+    Patience(Patience),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mixture {
+    seed: u64,
+    share: f64,
+    components: [Component; 2],
+}
+
+impl From<&compiled::Policy> for Policy {
+    fn from(policy: &compiled::Policy) -> Self {
+        let price = match policy.price() {
+            price::Price::Stage(price) => Price::Stage(price.clone()),
+            price::Price::Jump { stages, jump } => Price::Jump { stages: *stages, jump: jump.clone() },
+        };
+        let rule = match policy.rule() {
+            AnyRule::Component(component) => Rule::Component(component.into()),
+            AnyRule::Tree(rule) => Rule::Tree(rule.into()),
+            AnyRule::Dag(rule) => Rule::Dag(rule.into()),
+            AnyRule::Mixture(rule) => Rule::Mixture(Box::new(Mixture {
+                seed: rule.seed(),
+                share: rule.share(),
+                components: rule.components().each_ref().map(Into::into),
+            })),
+        };
+        Self { stages: policy.stages().to_vec(), price, rule, facts: policy.facts().into() }
+    }
+}
+
+impl TryFrom<Policy> for compiled::Policy {
+    type Error = Error;
+
+    fn try_from(stored: Policy) -> Result<Self> {
+        let price = match stored.price {
+            Price::Stage(price) => price::Price::Stage(price),
+            Price::Jump { stages, jump } => price::Price::Jump { stages, jump },
+        };
+        let rule = match stored.rule {
+            Rule::Component(component) => AnyRule::Component(component.try_into()?),
+            Rule::Tree(rule) => AnyRule::Tree(rule.into()),
+            Rule::Dag(rule) => AnyRule::Dag(rule.into()),
+            Rule::Mixture(mixture) => {
+                let Mixture { seed, share, components: [first, second] } = *mixture;
+                AnyRule::Mixture(MixtureRule::new(seed, share, [first.try_into()?, second.try_into()?]))
+            }
+        };
+        Self::new(stored.stages, price, rule, stored.facts.into())
+            .map_err(|error| Error::format(format!("invalid {error}")))
+    }
+}
+
+impl From<&rules::Component> for Component {
+    fn from(component: &rules::Component) -> Self {
+        match component {
+            rules::Component::Chain(rule) => Self::Chain(rule.into()),
+            rules::Component::Belief(rule) => Self::Belief(rule.into()),
+            rules::Component::Threshold(rule) => Self::Threshold(rule.into()),
+            rules::Component::Patience(rule) => Self::Patience(rule.into()),
+        }
+    }
+}
+
+impl TryFrom<Component> for rules::Component {
+    type Error = Error;
+
+    fn try_from(stored: Component) -> Result<Self> {
+        Ok(match stored {
+            Component::Chain(rule) => Self::Chain(rule.try_into()?),
+            Component::Belief(rule) => Self::Belief(rule.try_into()?),
+            Component::Threshold(rule) => Self::Threshold(rule.into()),
+            Component::Patience(rule) => Self::Patience(rule.into()),
+        })
+    }
+}
+
+/// The error for parts that do not even make a rule.
+fn misfit(problem: &str) -> Error {
+    Error::format(format!("invalid policy: {problem}"))
+}

@@ -1,0 +1,29 @@
+//! Every kind of rule: a new one is its file and one line, here or among the components.
+
+use serde_json::Value;
+
+use super::component::Component;
+use super::dag::DagRule;
+use super::mixture::MixtureRule;
+use super::observation::{Observation, Observations};
+use super::progress::Progress;
+use super::rule::{Rule, Visitor, rules};
+use super::tree::TreeRule;
+use crate::error::Checked;
+use crate::price::Price;
+
+rules! {
+    /// The rule of a compiled policy.
+    AnyRule,
+    /// What any rule remembers of one request.
+    AnyMemory {
+        /// One that may be part of a mixture.
+        Component(Component),
+        /// Observed states on a tree or forest.
+        Tree(TreeRule),
+        /// Observed states on a small general graph.
+        Dag(DagRule),
+        /// A coin between two components.
+        Mixture(MixtureRule),
+    }
+}

@@ -1,0 +1,83 @@
+//! The situations that a request can pass through: which stages have run, and how to weigh their answers.
+
+use super::reading::{Reading, SLOTS};
+use crate::error::{Checked, check};
+
+/// `offset + slope · logit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Line {
+    /// Constant term, in logits.
+    pub offset: f64,
+    /// Factor of the logit.
+    pub slope: f64,
+}
+
+/// What another answer says about one: a line in its logit for predictions that differ, are equal, or are not known.
+pub type Evidence = [Line; 3];
+
+/// A set of stages that have run, entered by running one of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The stage that runs when this node is entered.
+    pub stage: u16,
+    /// The slot that its report goes to.
+    pub slot: u8,
+    /// The stages whose answers are weighed, ascending; at most [`SLOTS`].
+    pub members: Vec<u16>,
+    /// The member whose answer is favoured when answers are compared.
+    pub favoured: u16,
+    /// The slot of each member; empty where that is 0, 1, ….
+    pub places: Vec<u8>,
+    /// `evidence[j * m + i]`: what member i says about member j; a member is evidence of itself.
+    pub evidence: Vec<Evidence>,
+    /// What running the stage costs; follows from the prices of the policy.
+    pub(super) price: f64,
+}
+
+impl Node {
+    /// The node that `stage` enters; `slot_of` is the slot of every stage, empty where that is the place among the
+    /// members.
+    pub fn new(members: &[u16], stage: u16, favoured: u16, evidence: &[Evidence], slot_of: &[u8]) -> Self {
+        let slot = |stage: u16| slot_of.get(usize::from(stage)).copied().unwrap_or(0);
+        let mut places: Vec<u8> = members.iter().map(|member| slot(*member)).collect();
+        if slot_of.is_empty() || places.iter().enumerate().all(|(at, place)| usize::from(*place) == at) {
+            places.clear();
+        }
+        let (members, evidence) = (members.to_vec(), evidence.to_vec());
+        Self { stage, slot: slot(stage), members, favoured, places, evidence, price: 0.0 }
+    }
+
+    /// What its members said, in their order.
+    #[inline]
+    pub(super) fn hand(&self, readings: &[Reading; SLOTS]) -> [Reading; SLOTS] {
+        let mut hand = *readings;
+        for (hand, place) in hand.iter_mut().zip(&self.places) {
+            *hand = readings.get(usize::from(*place)).copied().unwrap_or(Reading::NONE);
+        }
+        hand
+    }
+
+    /// Checks the node by itself, over so many stages.
+    pub(super) fn check(&self, stages: usize) -> Checked {
+        let m = self.members.len();
+        check((1..=SLOTS).contains(&m), "a situation does not have 1 to 8 members")?;
+        let is_stage = |member: &u16| usize::from(*member) < stages;
+        check(self.members.iter().all(is_stage), "a member of a situation is not one of the stages")?;
+        let is_ascending = self.members.iter().zip(self.members.iter().skip(1)).all(|(a, b)| a < b);
+        check(is_ascending, "the members of a situation do not ascend")?;
+        check(self.members.contains(&self.favoured), "the favoured stage of a situation is not a member")?;
+        let own = self.members.iter().position(|member| *member == self.stage);
+        let own = own.ok_or("the stage that enters a situation is not a member")?;
+        let fits = self.places.is_empty() || self.places.len() == m;
+        check(
+            fits && self.places.iter().all(|place| usize::from(*place) < SLOTS),
+            "the slots of a situation do not fit",
+        )?;
+        let place =
+            if self.places.is_empty() { own } else { self.places.get(own).map_or(SLOTS, |at| usize::from(*at)) };
+        check(place == usize::from(self.slot), "a report goes to another slot than it is read from")?;
+        check(self.evidence.len() == m * m, "the evidence is not one entry per pair of members")?;
+        let is_finite = |line: &Line| line.offset.is_finite() && line.slope.is_finite();
+        check(self.evidence.iter().flatten().all(is_finite), "a weight of the evidence is not finite")
+    }
+}

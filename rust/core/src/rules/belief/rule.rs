@@ -1,0 +1,276 @@
+//! The rule: read what a stage says, weigh what is in hand, compare the best belief with the limits of the situation.
+
+use serde_json::{Value, json};
+
+use super::super::describe::decision;
+use super::super::observation::{Observation, Observations};
+use super::super::progress::Progress;
+use super::super::rule::{Rule, keep_where};
+use super::entry::EntryCuts;
+use super::node::Node;
+use super::reading::{Reading, SLOTS};
+use super::weigh::Beliefs;
+use crate::error::{Checked, check};
+use crate::plan::{Intervals, NO_STAGE, Row, STOP, unsigned};
+use crate::price::Price;
+
+/// Calibration, weights and limits of a fitted policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BeliefRule {
+    beliefs: Beliefs,
+    nodes: Vec<Node>,
+    decisions: Intervals,
+    /// The decisions of node 0, on its raw signal.
+    entry: EntryCuts,
+}
+
+/// What a request remembers.
+#[derive(Clone, Copy, Debug)]
+pub struct BeliefMemory {
+    /// The first report: what it means is worked out when a second comes.
+    first: Observation,
+    /// The belief in the best answer in hand, once a second stage has reported.
+    belief: f64,
+    /// How many of the readings lack a signal or a prediction.
+    incomplete: u32,
+    /// The node that is entered next; that of the last report where none is.
+    node: u16,
+    /// What was read, by slot.
+    readings: [Reading; SLOTS],
+}
+
+impl BeliefRule {
+    /// A rule that begins at the first of `nodes`; `decisions` say for each node, on the belief in hand, up to which
+    /// limit to stop and which node is next.
+    pub fn new(beliefs: Beliefs, nodes: Vec<Node>, decisions: Intervals) -> Self {
+        Self { beliefs, nodes, decisions, entry: EntryCuts::default() }
+    }
+
+    /// How beliefs are formed.
+    pub fn beliefs(&self) -> &Beliefs {
+        &self.beliefs
+    }
+
+    /// The sets of stages that a request can pass through.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Stop or go to which node, one row per node, on the belief in hand.
+    pub fn decisions(&self) -> &Intervals {
+        &self.decisions
+    }
+
+    /// The stage that runs on entering a node; [`NO_STAGE`] for [`STOP`].
+    #[inline]
+    fn stage_of(&self, node: i32) -> u16 {
+        usize::try_from(node).ok().and_then(|node| self.nodes.get(node)).map_or(NO_STAGE, |node| node.stage)
+    }
+
+    /// The node that follows the first report.
+    #[inline]
+    fn first_action(&self, observation: Observation) -> i32 {
+        if observation.signal.is_nan() {
+            let stage = self.nodes.first().map_or(0, |node| node.stage);
+            self.decisions.action(0, self.beliefs.missing(stage))
+        } else {
+            self.entry.action(observation.signal, observation.prediction)
+        }
+    }
+
+    /// Works out the first report, which the second is about to join.
+    #[inline]
+    fn catch_up(&self, progress: &Progress, memory: &mut BeliefMemory) {
+        let [first, ..] = &mut memory.readings;
+        *first = self.beliefs.read(progress.answer, memory.first);
+        memory.incomplete = u32::from(!first.is_complete());
+    }
+
+    /// The stage of `node` reports: remember and weigh, without deciding.
+    #[inline]
+    fn weigh(&self, node: &Node, progress: &mut Progress, memory: &mut BeliefMemory, observation: Observation) {
+        let reading = self.beliefs.read(node.stage, observation);
+        if let Some(slot) = memory.readings.get_mut(usize::from(node.slot)) {
+            *slot = reading;
+        }
+        memory.incomplete += u32::from(!reading.is_complete());
+        let is_complete = memory.incomplete == 0;
+        (memory.belief, progress.answer) = if node.places.is_empty() {
+            self.beliefs.believe(node, &memory.readings, is_complete)
+        } else {
+            self.beliefs.believe(node, &node.hand(&memory.readings), is_complete)
+        };
+    }
+
+    /// The nodes that a row of decisions leads to.
+    fn children<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = usize> + 'a {
+        let targets = self.decisions.steps(row).map(|(_, next)| next).chain([row.last]);
+        targets.filter_map(|next| usize::try_from(next).ok())
+    }
+
+    /// Every node has one member more than the one before it, its own stage, until all slots are taken.
+    fn check_growth(&self) -> Checked {
+        for (node, row) in self.nodes.iter().zip(self.decisions.table()) {
+            for child in self.children(row).filter_map(|child| self.nodes.get(child)) {
+                let grows = child.members.len() == (node.members.len() + 1).min(SLOTS);
+                check(grows, "a situation does not follow from the one before it")?;
+                let is_kept = |member: &u16| *member == child.stage || node.members.contains(member);
+                check(child.members.iter().all(is_kept), "a member of a situation has not run before it")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What entering each node costs follows from the stage run before it: the same on every way into the node.
+    fn price_nodes(&mut self, price: &Price) -> Checked {
+        let mut prices: Vec<Option<f64>> = vec![None; self.nodes.len()];
+        if let (Some(entry), Some(first)) = (prices.first_mut(), self.nodes.first()) {
+            *entry = Some(price.of(NO_STAGE, usize::from(first.stage)));
+        }
+        for (node, row) in self.nodes.iter().zip(self.decisions.table()) {
+            for child in self.children(row) {
+                let (Some(known), Some(child)) = (prices.get_mut(child), self.nodes.get(child)) else { continue };
+                let paid = price.of(node.stage, usize::from(child.stage));
+                check(known.is_none_or(|known| known == paid), "two ways into a situation cost differently")?;
+                *known = Some(paid);
+            }
+        }
+        for (node, price) in self.nodes.iter_mut().zip(prices) {
+            node.price = price.ok_or("no decision leads to a situation")?;
+        }
+        Ok(())
+    }
+}
+
+impl Rule for BeliefRule {
+    type Memory = BeliefMemory;
+
+    fn complete(&mut self, stages: usize, price: &Price) -> Checked {
+        let beliefs = &self.beliefs;
+        check(beliefs.calibration.len() == stages, "the calibrations do not fit the stages")?;
+        beliefs.calibration.iter().try_for_each(super::calibration::Calibration::check)?;
+        check(beliefs.scale.is_finite(), "the scale of the losses is not finite")?;
+        check(beliefs.margin.is_finite(), "the margin of the favoured answer is not finite")?;
+        check((1..=usize::from(u16::MAX)).contains(&self.nodes.len()), "there must be 1 to 65535 situations")?;
+        self.nodes.iter().try_for_each(|node| node.check(stages))?;
+        let begins = self.nodes.first().is_some_and(|node| node.slot == 0 && node.members.len() == 1);
+        check(begins, "the first situation does not begin")?;
+        check(self.decisions.rows() == self.nodes.len(), "the decisions do not fit the situations")?;
+        // Children come after their parents.
+        self.decisions.check(self.nodes.len(), |row| row as i32)?;
+        self.check_growth()?;
+        self.price_nodes(price)?;
+        let calibration = self.nodes.first().and_then(|node| self.beliefs.calibration.get(usize::from(node.stage)));
+        self.entry = calibration.map_or_else(EntryCuts::default, |first| EntryCuts::new(first, &self.decisions));
+        Ok(())
+    }
+
+    fn recall(&self) -> bool {
+        self.beliefs.recall
+    }
+
+    fn describe(&self) -> Value {
+        let beliefs = &self.beliefs;
+        let expected = |z: f64| if z.is_finite() { beliefs.loss_of(z) } else { z };
+        let calibrations: Vec<Value> = beliefs.calibration.iter().map(|it| it.describe(expected)).collect();
+        let stage = |node: i32| match self.stage_of(node) {
+            NO_STAGE => STOP,
+            stage => i32::from(stage),
+        };
+        let rows = self.nodes.iter().zip(self.decisions.table());
+        let decisions = rows.map(|(node, row)| {
+            let mut map = decision(&self.decisions, row, expected, stage);
+            map.insert("stage".into(), json!(node.stage));
+            map.insert("after".into(), json!(node.members));
+            Value::Object(map)
+        });
+        let decisions: Vec<Value> = decisions.collect();
+        json!({"type": "belief", "scale": beliefs.scale, "calibrations": calibrations, "decisions": decisions})
+    }
+
+    #[inline]
+    fn begin(&self) -> (Progress, BeliefMemory) {
+        let first = self.nodes.first().map_or(NO_STAGE, |node| node.stage);
+        let memory = BeliefMemory {
+            first: Observation::EMPTY,
+            belief: f64::INFINITY,
+            incomplete: 0,
+            node: 0,
+            readings: [Reading::NONE; SLOTS],
+        };
+        (Progress::new(first), memory)
+    }
+
+    #[inline]
+    fn begin_again(&self, progress: &mut Progress, memory: &mut BeliefMemory) {
+        // Everything else is written before it is read.
+        *progress = Progress::new(self.nodes.first().map_or(NO_STAGE, |node| node.stage));
+        memory.node = 0;
+    }
+
+    #[inline]
+    fn observe(&self, progress: &mut Progress, memory: &mut BeliefMemory, observation: Observation, _: &Price) {
+        let Some(node) = self.nodes.get(usize::from(memory.node)) else { return };
+        let members = node.members.len();
+        if members == 2 {
+            self.catch_up(progress, memory);
+        }
+        progress.pay(node.price);
+        let child = if members == 1 {
+            // Most requests end here: what the signal means is worked out only if it is asked for.
+            memory.first = observation;
+            progress.answer = node.stage;
+            self.first_action(observation)
+        } else {
+            self.weigh(node, progress, memory, observation);
+            self.decisions.action(usize::from(memory.node), memory.belief)
+        };
+        let child = unsigned(child);
+        progress.next = NO_STAGE;
+        if let Some(node) = self.nodes.get(usize::from(child)) {
+            memory.node = child;
+            progress.next = node.stage;
+        }
+    }
+
+    fn expected_loss(&self, progress: &Progress, memory: &BeliefMemory) -> f64 {
+        let logit = match self.nodes.get(usize::from(memory.node)) {
+            _ if progress.answer == NO_STAGE => return f64::INFINITY,
+            Some(node) if node.members.len() == 1 || (progress.is_waiting() && node.members.len() == 2) => {
+                let reading = self.beliefs.read(progress.answer, memory.first);
+                if reading.is_known() { reading.logit } else { self.beliefs.missing(progress.answer) }
+            }
+            _ => memory.belief,
+        };
+        self.beliefs.loss_of(logit)
+    }
+
+    #[inline]
+    fn after_first(&self, observation: Observation) -> Option<u16> {
+        Some(self.stage_of(self.first_action(observation)))
+    }
+
+    fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> Option<Vec<Observation>> {
+        let Observations { signal, prediction } = observations;
+        let plain = self.entry.thresholds().filter(|found| found.onward == self.first_action(Observation::EMPTY));
+        let with_prediction = prediction
+            .map(|prediction| signal.iter().zip(prediction).map(|(signal, said)| Observation::new(*signal, *said)));
+        let alone = signal.iter().map(|signal| Observation { signal: *signal, ..Observation::EMPTY });
+        let after = |observation: Observation| self.stage_of(self.first_action(observation));
+        Some(match (plain, with_prediction) {
+            (Some(found), Some(reports)) => {
+                let onward = self.stage_of(found.onward);
+                let after = |report: Observation| {
+                    if report.signal >= found.least(report.prediction) { NO_STAGE } else { onward }
+                };
+                keep_where(next, reports, after)
+            }
+            (Some(found), None) => {
+                let (onward, least) = (self.stage_of(found.onward), found.least(Observation::EMPTY.prediction));
+                keep_where(next, alone, |report| if report.signal >= least { NO_STAGE } else { onward })
+            }
+            (None, Some(reports)) => keep_where(next, reports, after),
+            (None, None) => keep_where(next, alone, after),
+        })
+    }
+}

@@ -1,0 +1,29 @@
+//! The rules that may be part of a mixture: those whose memory is flat and that are not mixtures themselves.
+
+use serde_json::Value;
+
+use super::belief::BeliefRule;
+use super::chain::ChainRule;
+use super::observation::{Observation, Observations};
+use super::patience::PatienceRule;
+use super::progress::Progress;
+use super::rule::{Rule, Visitor, rules};
+use super::threshold::ThresholdRule;
+use crate::error::Checked;
+use crate::price::Price;
+
+rules! {
+    /// A rule that may be part of a mixture.
+    Component,
+    /// What such a rule remembers of one request.
+    ComponentMemory {
+        /// Observed states on a line or a skip graph (section 3 of the theory).
+        Chain(ChainRule),
+        /// Posterior belief from signals (section 4 of the theory).
+        Belief(BeliefRule),
+        /// Confidence thresholds; answers with the last stage.
+        Threshold(ThresholdRule),
+        /// A number of consecutive equal predictions; answers with the last stage.
+        Patience(PatienceRule),
+    }
+}

@@ -1,0 +1,214 @@
+//! What a decision rule is, and the one place where the kind of a rule is asked for.
+
+use std::fmt::Debug;
+
+use serde_json::Value;
+
+use super::observation::{Observation, Observations};
+use super::progress::Progress;
+use crate::error::Checked;
+use crate::plan::NO_STAGE;
+use crate::price::Price;
+
+/// A decision rule: a pure function from what a request carries and the next report to what it carries then.
+///
+/// It is total: any bit pattern may come in, a documented safe action comes out, nothing panics, and nothing but
+/// [`Rule::begin`] allocates. A request carries a [`Progress`] and a memory of the rule's own type.
+pub trait Rule: Sized + Sync {
+    /// What the rule remembers of one request besides its progress.
+    type Memory: Clone + Debug + Send + Sync + 'static;
+
+    /// Checks that the rule can be executed over so many stages at these prices, and derives what follows from all
+    /// three. To be called once, before anything is decided.
+    ///
+    /// # Errors
+    /// Names the part that does not fit.
+    fn complete(&mut self, stages: usize, price: &Price) -> Checked;
+
+    /// Whether an earlier answer than the last may be returned.
+    fn recall(&self) -> bool;
+
+    /// The rule for people and tools: an object whose `type` is its name.
+    fn describe(&self) -> Value;
+
+    /// Before any stage has run.
+    fn begin(&self) -> (Progress, Self::Memory);
+
+    /// The same, in place of another request of this rule.
+    #[inline]
+    fn begin_again(&self, progress: &mut Progress, memory: &mut Self::Memory) {
+        (*progress, *memory) = self.begin();
+    }
+
+    /// The waiting stage reports: books its price, decides what is next. Must not be called when nothing is waiting.
+    fn observe(&self, progress: &mut Progress, memory: &mut Self::Memory, observation: Observation, price: &Price);
+
+    /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none.
+    fn expected_loss(&self, progress: &Progress, memory: &Self::Memory) -> f64;
+
+    /// The stage that follows this first report ([`NO_STAGE`]: the request ends), where that can be told without a
+    /// memory and the first stage's answer is the one in hand whatever it reports. `None` for every report, or for none.
+    #[inline]
+    fn after_first(&self, _observation: Observation) -> Option<u16> {
+        None
+    }
+
+    /// Many first reports at once: sets what is next for every request, and returns the reports of those that go on.
+    /// `None`, and nothing is set, where [`Rule::after_first`] is `None`.
+    fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> Option<Vec<Observation>> {
+        self.after_first(Observation::EMPTY)?;
+        Some(keep_where(next, reports(observations), |observation| self.after_first(observation).unwrap_or(NO_STAGE)))
+    }
+
+    /// Calls `visitor` with the concrete rule.
+    fn visit<V: Visitor>(&self, visitor: V) -> V::Output {
+        visitor.visit(self)
+    }
+}
+
+/// Work that is compiled once for every concrete rule.
+pub trait Visitor {
+    /// What the work gives.
+    type Output;
+
+    /// Does the work with one concrete rule.
+    fn visit<R: Rule>(self, rule: &R) -> Self::Output;
+}
+
+/// Every report in turn, where each has a prediction or none has.
+pub(super) fn reports(observations: Observations) -> impl Iterator<Item = Observation> {
+    (0..observations.signal.len()).map(move |at| observations.at(at))
+}
+
+/// Sets what is next for every request, and returns the reports of those that go on.
+#[inline]
+pub(super) fn keep_where(
+    next: &mut [u16],
+    reports: impl Iterator<Item = Observation>,
+    stage: impl Fn(Observation) -> u16,
+) -> Vec<Observation> {
+    let mut kept = vec![Observation::new(0.0, 0); next.len()];
+    let mut count = 0;
+    for (next, observation) in next.iter_mut().zip(reports) {
+        *next = stage(observation);
+        // Written always and advanced by 0 or 1: a branch on the decision would be mispredicted half of the time.
+        if let Some(cell) = kept.get_mut(count) {
+            *cell = observation;
+        }
+        count += usize::from(*next != NO_STAGE);
+    }
+    kept.truncate(count);
+    kept
+}
+
+/// One enum over rules, one over their memories, and the rule that asks the kind and hands over: nobody else does.
+///
+/// A memory of another kind of rule (of another policy) changes nothing and expects no answer.
+macro_rules! rules {
+    ($(#[$meta:meta])* $rules:ident, $(#[$memory_meta:meta])* $memory:ident {
+        $($(#[$doc:meta])* $name:ident($rule:ty)),+ $(,)?
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum $rules {
+            $($(#[$doc])* $name($rule)),+
+        }
+
+        $(#[$memory_meta])*
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        pub enum $memory {
+            $($(#[$doc])* $name(<$rule as Rule>::Memory)),+
+        }
+
+        $(impl From<$rule> for $rules {
+            fn from(rule: $rule) -> Self {
+                Self::$name(rule)
+            }
+        })+
+
+        impl Rule for $rules {
+            type Memory = $memory;
+
+            fn complete(&mut self, stages: usize, price: &Price) -> Checked {
+                match self {
+                    $(Self::$name(rule) => rule.complete(stages, price)),+
+                }
+            }
+
+            fn recall(&self) -> bool {
+                match self {
+                    $(Self::$name(rule) => rule.recall()),+
+                }
+            }
+
+            fn describe(&self) -> Value {
+                match self {
+                    $(Self::$name(rule) => rule.describe()),+
+                }
+            }
+
+            #[inline]
+            fn begin(&self) -> (Progress, $memory) {
+                match self {
+                    $(Self::$name(rule) => {
+                        let (progress, memory) = rule.begin();
+                        (progress, $memory::$name(memory))
+                    })+
+                }
+            }
+
+            #[inline]
+            fn begin_again(&self, progress: &mut Progress, memory: &mut $memory) {
+                match (self, memory) {
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.begin_again(progress, memory),)+
+                    (_, memory) => (*progress, *memory) = self.begin(),
+                }
+            }
+
+            #[inline(always)]
+            fn observe(
+                &self,
+                progress: &mut Progress,
+                memory: &mut $memory,
+                observation: Observation,
+                price: &Price,
+            ) {
+                match (self, memory) {
+                    $((Self::$name(rule), $memory::$name(memory)) => {
+                        rule.observe(progress, memory, observation, price);
+                    })+
+                    _ => {}
+                }
+            }
+
+            fn expected_loss(&self, progress: &Progress, memory: &$memory) -> f64 {
+                match (self, memory) {
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.expected_loss(progress, memory),)+
+                    _ => f64::INFINITY,
+                }
+            }
+
+            #[inline]
+            fn after_first(&self, observation: Observation) -> Option<u16> {
+                match self {
+                    $(Self::$name(rule) => rule.after_first(observation)),+
+                }
+            }
+
+            fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> Option<Vec<Observation>> {
+                match self {
+                    $(Self::$name(rule) => rule.after_first_of_many(observations, next)),+
+                }
+            }
+
+            fn visit<V: Visitor>(&self, visitor: V) -> V::Output {
+                match self {
+                    $(Self::$name(rule) => rule.visit(visitor)),+
+                }
+            }
+        }
+    };
+}
+pub(super) use rules;

@@ -1,0 +1,49 @@
+//! What the heuristics share: they walk forward over the stages and answer with the last one.
+
+use super::progress::Progress;
+use crate::error::{Checked, check};
+use crate::plan::STOP;
+
+/// A walk over the stages, and the mean loss of each on the calibration trace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Walk {
+    /// The stage to run first.
+    pub entry: i32,
+    /// The stage after each one, [`STOP`] after the last (k,).
+    pub successor: Vec<i32>,
+    /// Mean loss of each stage, in the unit of the losses (k,).
+    pub mean_loss: Vec<f64>,
+}
+
+impl Walk {
+    /// The stage after `stage`.
+    #[inline]
+    pub(super) fn after(&self, stage: u16) -> i32 {
+        self.successor.get(usize::from(stage)).copied().unwrap_or(STOP)
+    }
+
+    /// The last stage with a readable signal becomes the answer; one without does only while there is no other.
+    #[inline]
+    pub(super) fn take_last(progress: &mut Progress, is_readable: &mut bool, stage: u16, signal: f64) {
+        if !signal.is_nan() || !*is_readable {
+            progress.answer = stage;
+        }
+        *is_readable |= !signal.is_nan();
+    }
+
+    /// The mean loss of the stage in hand: such rules know no more.
+    pub(super) fn expected_loss(&self, progress: &Progress) -> f64 {
+        let held = progress.answer_stage().and_then(|held| self.mean_loss.get(held).copied());
+        held.unwrap_or(f64::INFINITY)
+    }
+
+    /// Checks that the walk goes forward over `stages` stages, and therefore ends.
+    pub(super) fn check(&self, stages: usize) -> Checked {
+        check((0..stages as i32).contains(&self.entry), "the first stage is not one of the stages")?;
+        check(self.successor.len() == stages, "the order of stages does not fit the stages")?;
+        let is_forward = |(v, next): (usize, &i32)| *next == STOP || (*next > v as i32 && *next < stages as i32);
+        check(self.successor.iter().enumerate().all(is_forward), "the order of stages does not lead forward")?;
+        check(self.mean_loss.len() == stages, "the mean losses do not fit the stages")?;
+        check(self.mean_loss.iter().all(|r| r.is_finite()), "a mean loss is not finite")
+    }
+}

@@ -1,0 +1,76 @@
+"""Who may import whom, and what `import ttamer_fast` loads."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+from types import ModuleType
+
+import ttamer_fast
+
+ROOT = Path(ttamer_fast.__file__).parent
+MODULES = {
+    ".".join(("ttamer_fast", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in ROOT.rglob("*.py")
+}
+BELOW = {
+    "_core": set[str](),
+    "_utils": {"_core"},
+    "traces": {"_core", "_utils"},
+    "plotting": {"_core", "_utils"},
+    "serving": {"_core", "_utils", "traces"},
+    "monitoring": {"_core", "_utils", "traces"},
+    "fitting": {"_core", "_utils", "traces"},
+    "baselines": {"_core", "fitting", "traces"},
+    "evaluation": {"_core", "_utils", "traces", "plotting", "fitting", "baselines"},
+}
+BELOW["demo"] = set(BELOW)
+BELOW["cli"] = set(BELOW)
+
+
+def imports(name: str) -> set[str]:
+    """Modules of the package that a module imports, anywhere in it: in functions and for type checkers too."""
+    path, found = MODULES[name], set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            here = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+            start = here[: len(here) + 1 - node.level] if node.level else []
+            module = ".".join([*start, *filter(None, [node.module])])
+            inner = [f"{module}.{alias.name}" for alias in node.names]
+            found |= {one if one in MODULES or one == "ttamer_fast._core" else module for one in inner}
+    return {module for module in found if module.partition(".")[0] == "ttamer_fast"}
+
+
+def test_rooms_import_only_from_the_rooms_below_them() -> None:
+    assert {name.split(".")[1] for name in MODULES if "." in name} == BELOW.keys() - {"_core"}
+    for name in MODULES.keys() - {"ttamer_fast"}:
+        room = name.split(".")[1]
+        rooms = {(*module.split("."), "")[1] for module in imports(name)}
+        assert rooms <= BELOW[room] | {room}, name
+
+
+def test_no_circle_of_imports() -> None:
+    assert len(list(TopologicalSorter({name: imports(name) for name in MODULES}).static_order())) > len(BELOW)
+
+
+def test_importing_loads_numpy_and_nothing_else() -> None:
+    program = (
+        "import sys, numpy.random; before = set(sys.modules)\n"
+        "import ttamer_fast; loaded = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(*sorted(loaded - sys.stdlib_module_names - {'numpy', 'ttamer_fast'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == []
+
+
+def test_public_is_what_is_listed_and_the_named_submodules() -> None:
+    listed = ttamer_fast.__all__
+    assert len(set(listed)) == len(listed)
+    assert {name for name in listed if isinstance(getattr(ttamer_fast, name), ModuleType)} == {"baselines"}
+    beside = {name for name in vars(ttamer_fast) if not name.startswith("_")} - {*listed, "annotations"}
+    assert all(isinstance(getattr(ttamer_fast, name), ModuleType) for name in beside)
