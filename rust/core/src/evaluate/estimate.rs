@@ -1,6 +1,8 @@
 //! The mean of a sample, and how far off it may be.
 
+use crate::error::Result;
 use crate::mean::{mean, sum};
+use crate::trace::normalised_weights;
 
 /// Weighted mean of independent values, its standard error, and how much they say.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +26,17 @@ impl Estimate {
         let squares = sum(value.len(), |row| (weight[row] * (value[row] - mean)).powi(2));
         let size = mass * mass / sum(weight.len(), |row| weight[row] * weight[row]);
         Self { mean, error: squares.sqrt() / mass, size }
+    }
+
+    /// Of `value` (n,), each counting `weight` (n,) times, on any scale as the weights of a trace are; none: all alike.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] where there is not one weight per value, one is negative or not finite, or all are 0.
+    pub fn weighted(value: &[f64], weight: Option<&[f64]>) -> Result<Self> {
+        Ok(match weight {
+            Some(weight) => Self::new(value, &normalised_weights(weight, value.len())?),
+            None => Self::new(value, &vec![1.0; value.len()]),
+        })
     }
 
     /// The standard error for few values too: times `√(m / (m − 1))` for an effective size m, infinite for m ≤ 1. It is

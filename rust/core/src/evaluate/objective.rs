@@ -1,6 +1,6 @@
 //! What is minimised: loss and cost in one unit.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number};
 use crate::trace::Trace;
 
 /// Objective of a trade-off λ: `λ · loss + (1 − λ) · cost / mean cost of running every stage`.
@@ -19,7 +19,7 @@ impl Objective {
     /// [`Error::Invalid`] unless `lambda` is in [0, 1].
     pub fn new(trace: &Trace, lambda: f64) -> Result<Self> {
         if !(0.0..=1.0).contains(&lambda) {
-            return Err(Error::invalid(format!("`tradeoff` must be in [0, 1], got {lambda}")));
+            return Err(Error::invalid(format!("`tradeoff` must be between 0 and 1, got {}", number(lambda))));
         }
         let full = trace.full_cost();
         Ok(Self { loss: lambda, cost: if full > 0.0 { (1.0 - lambda) / full } else { 0.0 } })

@@ -307,6 +307,7 @@ impl Calibrated {
         let rows = self.rows();
         let column = |v: &u16| (self.logit[usize::from(*v)].as_slice(), rows.prediction(usize::from(*v)));
         let columns: Vec<(&[f64], Option<&[i64]>)> = members.iter().map(column).collect();
+        let losses: Vec<&[f64]> = rows.losses().iter_columns().collect();
         let share = self.tuning.belief_share;
         let walk = |row: usize| {
             let mut hand = [Reading::NONE; SLOTS];
@@ -319,7 +320,7 @@ impl Calibrated {
                 is_complete &= seen.is_complete();
             }
             let (belief, stage) = beliefs.believe(&node, &hand, is_complete);
-            let realised = rows.loss(usize::from(stage))[row];
+            let realised = losses[usize::from(stage)][row];
             (belief, (1.0 - share) * realised + share * beliefs.scale * sigmoid(belief))
         };
         let n = rows.rows();
@@ -397,4 +398,35 @@ fn logits(trace: &Trace, beliefs: &Beliefs) -> Vec<Vec<f64>> {
         column
     };
     (0..trace.stages()).into_par_iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grouped(group: Option<Vec<i64>>) -> Option<Trace> {
+        let signal: Vec<f64> = (0..400).map(|row| mix64(row) as f64).collect();
+        Trace::from_rows(&signal, &[0.5; 400], None, &[1.0], Kind::Models).and_then(|trace| trace.grouped(group)).ok()
+    }
+
+    #[test]
+    fn groups_stay_on_one_side_and_fill_every_part() {
+        let group: Vec<i64> = (0..400).map(|row| (mix64(row) % 30) as i64 - 7).collect();
+        let part = grouped(Some(group.clone())).map(|trace| folds_of(&trace, 4)).unwrap_or_default();
+        let pairs: BTreeSet<(i64, u64)> = group.iter().copied().zip(part).collect();
+        assert_eq!(pairs.len(), 30);
+        let sizes: Vec<usize> = (0..4).map(|fold| pairs.iter().filter(|pair| pair.1 == fold).count()).collect();
+        assert_eq!(sizes, [8, 8, 7, 7]);
+    }
+
+    #[test]
+    fn too_few_groups_hold_nothing_back() {
+        let folds = |group: Option<Vec<i64>>| {
+            let trace = grouped(group)?;
+            Calibrated::new(trace, Shape::Auto, None, Tuning::default()).ok().map(|made| made.folds().len())
+        };
+        assert_eq!(folds(None), Some(4));
+        assert_eq!(folds(Some((0..400).map(|row| row % 4).collect())), Some(4));
+        assert_eq!(folds(Some((0..400).map(|row| row % 3).collect())), Some(0));
+    }
 }

@@ -20,13 +20,27 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Whether stages `i` and `j` are known to give the same answer.
-    fn agrees(&self, row: usize, i: usize, j: usize) -> bool {
-        let prediction = |v: usize| self.trace.prediction(v).map_or(NO_PREDICTION, |prediction| prediction[row]);
-        self.is_known[i][row]
-            && self.is_known[j][row]
-            && prediction(i) == prediction(j)
-            && prediction(i) != NO_PREDICTION
+    /// What one stage said on the rows.
+    fn said(&self, stage: usize) -> Said<'_> {
+        Said { is_known: &self.is_known[stage], prediction: self.trace.prediction(stage) }
+    }
+}
+
+/// Signals that are known, and predictions, of one stage.
+struct Said<'a> {
+    is_known: &'a [bool],
+    prediction: Option<&'a [i64]>,
+}
+
+impl Said<'_> {
+    /// Whether it is known that both gave the same answer.
+    #[inline]
+    fn agrees(&self, other: &Self, row: usize) -> bool {
+        let is_equal = match (self.prediction, other.prediction) {
+            (Some(one), Some(other)) => one[row] == other[row] && one[row] != NO_PREDICTION,
+            _ => false,
+        };
+        is_equal && self.is_known[row] && other.is_known[row]
     }
 }
 
@@ -61,10 +75,11 @@ fn evidence_of(sample: &Sample, members: &[u16], j: usize, ridge: f64, tuning: &
     for (at, i) in others.iter().enumerate() {
         let other = usize::from(members[*i]);
         let column = &sample.logit[other];
+        let (said, own_said) = (sample.said(other), sample.said(own));
         let mut agreeing = 0_usize;
         for (row, x) in rows.iter().zip(features.chunks_exact_mut(d)) {
             let cell = &mut x[2 + at * per_other..];
-            if per_other == 3 && sample.agrees(*row, other, own) {
+            if per_other == 3 && said.agrees(&own_said, *row) {
                 agreeing += 1;
                 cell[1] = 1.0;
                 cell[2] = column[*row];
@@ -75,7 +90,8 @@ fn evidence_of(sample: &Sample, members: &[u16], j: usize, ridge: f64, tuning: &
         share[*i] = agreeing as f64 / rows.len().max(1) as f64;
     }
     let target: Vec<f64> = rows.iter().map(|row| sample.target[own][*row]).collect();
-    let weight: Vec<f64> = rows.iter().map(|row| sample.trace.weight()[*row]).collect();
+    let counted = sample.trace.weight();
+    let weight: Vec<f64> = rows.iter().map(|row| counted[*row]).collect();
     let mut centre = vec![0.0; d];
     centre[1] = 1.0;
     let design = Design { features: &features, target: &target, weight: &weight, offset: None };

@@ -66,13 +66,14 @@ fn stage_thresholds(trace: &Trace, objective: Objective, tuning: &Tuning) -> Com
     let counted = |totals: &[f64]| totals.iter().zip(trace.weight()).map(|(total, w)| w * total).collect::<Vec<f64>>();
     let mut ahead = weighted(k - 1);
     for v in (0..k - 1).rev() {
-        let doubt: Vec<f64> = trace.signal(v).iter().map(|x| if x.is_nan() { f64::MAX } else { -x }).collect();
+        let signal = trace.signal(v);
+        let doubt: Vec<f64> = signal.iter().map(|x| if x.is_nan() { f64::MAX } else { -x }).collect();
         let stop = weighted(v);
         let price = trace.cost().of_stages(v + 1, v + 2).times(objective.cost);
         let go: Vec<f64> = ahead.iter().enumerate().map(|(row, ahead)| price.at(row) + ahead).collect();
         let limit = cut::threshold(&doubt, &counted(&stop), &counted(&go), tuning);
         threshold[v] = -limit;
-        ahead = (0..stop.len()).map(|row| if trace.signal(v)[row] >= -limit { stop[row] } else { go[row] }).collect();
+        ahead = (0..stop.len()).map(|row| if signal[row] >= -limit { stop[row] } else { go[row] }).collect();
     }
     ThresholdRule { walk: line(trace), threshold }.into()
 }

@@ -42,14 +42,14 @@ impl Learner {
         let tuning = tuning.checked()?;
         let Approach { method, shape, order } = approach;
         if *method != Method::Pathwise {
-            let needs = |argument: String| {
+            let needs = |argument: &str| {
                 Error::invalid(format!("{argument} needs the estimator 'pathwise', got '{}'", method.name()))
             };
             if *shape == Shape::Skip {
-                return Err(needs("`graph` 'skip'".into()));
+                return Err(needs("`graph` 'skip'"));
             }
-            if let Some(order) = order {
-                return Err(needs(format!("`order` {order:?}")));
+            if order.is_some() {
+                return Err(needs("`order`"));
             }
         }
         let way = match *method {

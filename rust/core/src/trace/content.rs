@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::cost::{Charge, Cost};
 use super::table::Table;
+use super::weights::normalised_weights;
 use super::{checks, digest};
 use crate::error::{Error, Result};
 use crate::mean::{mean, sum};
@@ -139,10 +140,7 @@ impl Trace {
     /// [`Error::Invalid`] where there is not one weight per row, one is negative or not finite, or all are 0.
     pub fn weighted(self, weight: Option<Vec<f64>>) -> Result<Self> {
         let normalised = match &weight {
-            Some(weight) => {
-                checks::weights(weight, self.rows())?;
-                normalised(weight)
-            }
+            Some(weight) => normalised_weights(weight, self.rows())?,
             None => vec![1.0; self.rows()],
         };
         Ok(Self {
@@ -356,12 +354,4 @@ impl Trace {
             digest: OnceLock::new(),
         }
     }
-}
-
-/// Weights of mean 1. Dividing by the largest first keeps the sum finite, and makes equal weights exactly 1.
-pub(crate) fn normalised(weight: &[f64]) -> Vec<f64> {
-    let largest = weight.iter().copied().fold(0.0, f64::max);
-    let shares: Vec<f64> = weight.iter().map(|w| w / largest).collect();
-    let mean = shares.iter().sum::<f64>() / shares.len() as f64;
-    shares.iter().map(|share| share / mean).collect()
 }

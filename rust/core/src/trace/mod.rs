@@ -5,7 +5,9 @@ mod content;
 mod cost;
 mod digest;
 mod table;
+mod weights;
 
 pub use content::{Kind, Trace};
 pub use cost::{Charge, Cost};
 pub use table::Table;
+pub(crate) use weights::normalised_weights;
