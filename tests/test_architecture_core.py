@@ -14,6 +14,7 @@ MOST_LINES = 500
 
 BELOW = {
     "error": set(),
+    "mean": set(),
     "random": set(),
     "plan": {"error"},
     "price": {"error", "plan"},
@@ -22,8 +23,8 @@ BELOW = {
     "rules": {"error", "plan", "price", "random"},
     "policy": {"error", "model", "plan", "price", "rules", "solve"},
     "decide": {"error", "plan", "policy", "price", "rules"},
-    "trace": {"error", "price", "plan"},
-    "evaluate": {"decide", "error", "policy", "trace", "plan"},
+    "trace": {"error", "mean", "price"},
+    "evaluate": {"error", "mean", "policy", "trace"},
     "learn": {"error", "evaluate", "model", "plan", "policy", "price", "random", "rules", "solve", "trace"},
 }
 """What each room of rust/core/src may import."""

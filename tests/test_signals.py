@@ -9,8 +9,8 @@ import pytest
 
 import ttamer_fast as tt
 from conftest import make_trace
-from ttamer_fast._utils.arrays import Floats
 from ttamer_fast._core import estimate
+from ttamer_fast._utils.arrays import Floats
 from ttamer_fast.traces import outcome
 
 SIMPLE = ("static", "threshold", "stage_thresholds", "patience")

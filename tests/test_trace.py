@@ -138,7 +138,7 @@ def test_weights_belong_to_the_trace() -> None:
     assert not trace.weight.flags.writeable
     assert np.shares_memory(trace.signal, plain.signal)
     assert plain.prediction is not None
-    assert np.shares_memory(trace.prediction, plain.prediction)  # type: ignore[arg-type]
+    assert np.shares_memory(trace.prediction, plain.prediction)
     assert trace.mean_cost.tolist() == [1.75, 3.5]
     assert "mean loss=[0.375, 0.5625]" in repr(trace)
     assert repr(trace).endswith("weight=yes)")

@@ -100,7 +100,9 @@ def main() -> None:
                     for name, values in chosen.items():
                         paired = estimate(values - best)
                         ratio = float(np.log(values.mean() / best.mean()))
-                        cells[name].append((ratio, paired.mean > paired.standard_error, paired.mean > 2.0 * paired.standard_error))
+                        cells[name].append(
+                            (ratio, paired.mean > paired.standard_error, paired.mean > 2.0 * paired.standard_error)
+                        )
         for name, found in cells.items():
             if found:
                 ratio, one, two = np.mean(found, axis=0)

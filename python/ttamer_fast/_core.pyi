@@ -64,6 +64,7 @@ class Certificate:
     def exact(self) -> bool: ...
 
 def verify(model: Model, policy: Policy) -> Certificate: ...
+
 @final
 class Trace:
     def __new__(

@@ -13,21 +13,22 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
 
-LAYOUT = ["C", "ALIGNED"]
-
 _EXACT_INTEGERS = 2.0**63
 
 
 def float_array(name: str, value: ArrayLike) -> Floats:
-    """`value` as a C-contiguous float64 array, copied only if it is not one; bool and integer arrays are converted."""
+    """`value` as a C-contiguous float64 array, copied only if it must be; bool and integer arrays are converted."""
     array = _rectangular(name, value)
     if array.dtype.kind not in "biuf":
         raise ValidationError(f"`{name}` must be real numbers, got dtype {array.dtype}")
-    return np.require(array, np.float64, LAYOUT)
+    return np.require(array, np.float64, ("C", "ALIGNED"))
 
 
 def int_array(name: str, value: ArrayLike) -> Ints:
-    """`value` as a C-contiguous int64 array, copied only if it is not one; uint64 keeps its bits, floats must be whole."""
+    """`value` as a C-contiguous int64 array, copied only if it must be.
+
+    uint64 keeps its bits, floats must be whole numbers.
+    """
     array = _rectangular(name, value)
     if array.dtype.kind == "f":
         bad = ~((array == np.floor(array)) & (np.abs(array) < _EXACT_INTEGERS))
@@ -36,7 +37,7 @@ def int_array(name: str, value: ArrayLike) -> Ints:
             raise ValidationError(f"`{name}`{where} must be an integer, got {given}")
     elif array.dtype.kind not in "biu":
         raise ValidationError(f"`{name}` must be integers, got dtype {array.dtype}")
-    return np.require(array.astype(np.int64, copy=False), np.int64, LAYOUT)
+    return np.require(array.astype(np.int64, copy=False), np.int64, ("C", "ALIGNED"))
 
 
 def check_not_negative(name: str, array: Floats) -> None:

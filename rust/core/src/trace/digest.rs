@@ -1,76 +1,49 @@
-//! A fingerprint of everything in a trace.
+//! Fingerprints of named content.
 
 use sha2::{Digest, Sha256};
 
-use super::content::Trace;
-use super::cost::Cost;
 use super::table::Table;
 
 /// Numbers turned into bytes at a time.
 const PIECE: usize = 4096;
 
-/// Hexadecimal SHA-256 of kind, names, signals, losses, costs, predictions, weights and groups. O(n k).
-pub fn of_trace(trace: &Trace) -> String {
-    let mut content = Content(Sha256::new());
-    content.text("kind", trace.kind().name());
-    for stage in trace.names() {
-        content.text("stage", stage);
-    }
-    content.table("signal", trace.signals(), f64::to_le_bytes);
-    content.table("loss", trace.losses(), f64::to_le_bytes);
-    match trace.cost() {
-        Cost::Alike(cost) => content.list("cost", cost, f64::to_le_bytes),
-        Cost::Rows(cost) => content.table("cost", cost, f64::to_le_bytes),
-    }
-    if let Some(prediction) = trace.predictions() {
-        content.table("prediction", prediction, i64::to_le_bytes);
-    }
-    if let Some(weight) = trace.given_weight() {
-        content.list("weight", weight, f64::to_le_bytes);
-    }
-    if let Some(group) = trace.group() {
-        content.list("group", group, i64::to_le_bytes);
-    }
-    hexadecimal(&content.0.finalize())
-}
+/// SHA-256 of fields, each behind its name and its size, so that no two contents give the same bytes.
+#[derive(Default)]
+pub struct Fingerprint(Sha256);
 
-/// Hexadecimal SHA-256 of a list of numbers, little endian. O(n).
-pub fn of_numbers(list: &[f64]) -> String {
-    let mut content = Content(Sha256::new());
-    content.numbers(list, f64::to_le_bytes);
-    hexadecimal(&content.0.finalize())
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
-}
-
-/// Fields, each behind its name and its size, so that no two contents give the same bytes.
-struct Content(Sha256);
-
-impl Content {
-    fn text(&mut self, name: &str, text: &str) {
+impl Fingerprint {
+    /// A text.
+    pub fn text(&mut self, name: &str, text: &str) {
         self.0.update(format!("{name} {} ", text.len()));
         self.0.update(text);
     }
 
-    fn table<T: Copy + Default + Send + Sync>(&mut self, name: &str, table: &Table<T>, bytes: fn(T) -> [u8; 8]) {
+    /// A table of numbers, column by column.
+    pub fn table<T: Copy + Default + Send + Sync>(&mut self, name: &str, table: &Table<T>, bytes: fn(T) -> [u8; 8]) {
         self.0.update(format!("{name} {} {} ", table.rows(), table.columns()));
         self.numbers(table.cells(), bytes);
     }
 
-    fn list<T: Copy>(&mut self, name: &str, list: &[T], bytes: fn(T) -> [u8; 8]) {
+    /// A list of numbers.
+    pub fn list<T: Copy>(&mut self, name: &str, list: &[T], bytes: fn(T) -> [u8; 8]) {
         self.0.update(format!("{name} {} ", list.len()));
         self.numbers(list, bytes);
     }
 
-    fn numbers<T: Copy>(&mut self, numbers: &[T], bytes: fn(T) -> [u8; 8]) {
+    /// Numbers alone.
+    pub fn numbers<T: Copy>(&mut self, numbers: &[T], bytes: fn(T) -> [u8; 8]) {
         let mut buffer = Vec::with_capacity(8 * PIECE);
         for piece in numbers.chunks(PIECE) {
             buffer.clear();
             buffer.extend(piece.iter().flat_map(|number| bytes(*number)));
             self.0.update(&buffer);
         }
+    }
+
+    /// Of everything so far, hexadecimal.
+    pub fn finish(self) -> String {
+        let digits = self.0.finalize();
+        let digits = digits.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
     }
 }

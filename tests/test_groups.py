@@ -1,0 +1,158 @@
+"""Rows of one group never stand on both sides of a split, of a fold, or of what is held back while fitting."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ttamer_fast as tt
+from conftest import make_trace
+from ttamer_fast.evaluation import cross_validation as cv
+from ttamer_fast.traces import outcome
+from ttamer_fast.traces.parts import parts_of_rows, rows_of_test
+
+
+def grouped(group: Any, n: int = 6) -> tt.Trace:
+    return tt.Trace(np.arange(n, dtype=float)[:, None], np.zeros((n, 1)), [1.0], group=group)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([3, 3, -1, 7, -1, 3], [3, 3, -1, 7, -1, 3]),
+        (np.array([3, 3, 0, 7, 0, 3], np.uint8), [3, 3, 0, 7, 0, 3]),
+        (["b", "b", "a", "c", "a", "b"], [0, 0, 1, 2, 1, 0]),
+        ([("u", 1), ("u", 1), ("u", 2), None, ("u", 2), ("u", 1)], [0, 0, 1, 2, 1, 0]),
+        ([(1, 1), (1, 1), (1, 2), (3, 3), (1, 2), (1, 1)], [0, 0, 1, 2, 1, 0]),
+        (np.array([0.5, 0.5, 1.0, 2.0, 1.0, 0.5]), [0, 0, 1, 2, 1, 0]),
+        ([2**70, 2**70, 5, 6, 5, 2**70], [0, 0, 1, 2, 1, 0]),
+    ],
+)
+def test_values_that_are_no_integers_are_numbered(given: Any, expected: list[int]) -> None:
+    trace = grouped(given)
+    assert trace.group is not None
+    assert trace.group.tolist() == expected
+    assert not trace.group.flags.writeable
+    assert repr(trace).endswith(", group=yes)")
+    part = trace.rows([4, 0])
+    assert part.group is not None
+    assert part.group.tolist() == [expected[4], expected[0]]
+    assert pickle.loads(pickle.dumps(trace)).digest == trace.digest != grouped(None).digest
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([1, 2], "`group` must have shape (6,), got (2,)"),
+        (np.zeros((6, 2), int), "`group` must have shape (6,), got (6, 2)"),
+        ([[1]] * 6, "`group` must have a hashable value for each row: unhashable type: 'list'"),
+        (5, "`group` must have a hashable value for each row: 'int' object is not iterable"),
+    ],
+)
+def test_refusals(given: Any, message: str) -> None:
+    with pytest.raises(tt.ValidationError) as raised:
+        grouped(given)
+    assert str(raised.value) == message
+
+
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=2, max_size=30),
+    share=st.floats(0.05, 0.95),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_split_keeps_groups_whole_and_comes_close(sizes: list[int], share: float, seed: int) -> None:
+    group = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)) * 11 - 40, sizes))
+    in_test = rows_of_test(len(group), group, share, seed)
+    assert not set(group[in_test]) & set(group[~in_test])
+    assert 0 < in_test.sum() < len(group)
+    assert abs(in_test.sum() - share * len(group)) <= max(sizes)
+
+
+@given(count=st.integers(2, 40), folds=st.integers(2, 5), seed=st.integers(0, 2**32 - 1))
+def test_parts_keep_groups_whole_and_none_is_empty(count: int, folds: int, seed: int) -> None:
+    group = np.random.default_rng(seed).permutation(np.repeat(np.arange(count), 3))
+    if folds > count:
+        with pytest.raises(tt.ValidationError, match=f"`folds` must be an integer from 2 to the {count} groups"):
+            parts_of_rows(len(group), group, folds, seed)
+        return
+    part = parts_of_rows(len(group), group, folds, seed)
+    assert set(part) == set(range(folds))
+    assert len({*zip(group.tolist(), part.tolist(), strict=True)}) == count
+
+
+def test_one_group_cannot_be_split() -> None:
+    with pytest.raises(tt.ValidationError, match="a trace of one group cannot be split"):
+        grouped([1] * 6).split()
+
+
+def test_every_row_by_itself_splits_as_without_groups() -> None:
+    rows = np.arange(100)
+    for share in (0.1, 0.5, 0.77):
+        assert (rows_of_test(100, rows, share, 3) == rows_of_test(100, None, share, 3)).all()
+    assert (parts_of_rows(100, rows, 4, 3) == parts_of_rows(100, None, 4, 3)).all()
+
+
+@pytest.mark.parametrize("ending", [".npz", ".parquet", ".csv"])
+def test_files_keep_groups(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"trace{ending}"
+    trace = grouped([3, 3, -1, 7, -1, 3])
+    trace.save(path)
+    assert tt.read_trace(path, kind="exits").digest == trace.digest
+
+
+def test_files_may_name_groups(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    rows = ["signal:a,cost:a,loss:a,group"] + [f"0.5,1,0,{name}" for name in ("s1", "s2", "s1")]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    read = tt.read_trace(path, kind="exits")
+    assert read.group is not None
+    assert read.group.tolist() == [0, 1, 0]
+
+
+def repeated(seed: int, n: int = 60, times: int = 20) -> tuple[tt.Trace, tt.Trace]:
+    """Few requests, each many times: with groups that say so, and without."""
+    group = np.repeat(np.arange(n), times)
+    rows = make_trace(n=n, seed=seed).rows(group)
+    arrays = (rows.signal, rows.loss, rows.cost, rows.prediction)
+    return tt.Trace(*arrays, kind="models", group=group), rows
+
+
+def test_what_is_held_back_is_new() -> None:
+    """What a fit and a comparison say of rows held back is no promise where these rows were seen before."""
+    fresh = make_trace(n=20_000, seed=99)
+    found = []
+    for seed in range(6):
+        with_groups, without = repeated(seed)
+        held, flattered = (tt.fit(trace, tradeoff=0.95).report[0]["objective"] for trace in (with_groups, without))
+        judged, too_well = (tt.compare(trace, folds=4)["fit"].objective for trace in (with_groups, without))
+        found.append((held, judged, flattered, too_well, tt.evaluate(tt.fit(without, tradeoff=0.95), fresh).objective))
+    held, judged, flattered, too_well, true = np.mean(found, axis=0)
+    assert max(flattered, too_well) < 0.75 * true
+    assert 0.85 * true < min(held, judged)
+
+
+def test_folds_hold_whole_groups_back() -> None:
+    with_groups, _ = repeated(0)
+    seen: list[set[int]] = []
+
+    def rule(fold: cv.Fold, _tradeoff: float) -> Any:
+        train, test = fold.train.group, fold.test.group
+        assert train is not None
+        assert test is not None
+        assert not set(train.tolist()) & set(test.tolist())
+        seen.append(set(test.tolist()))
+        return outcome.always(fold.test, 0)
+
+    cv.cross_validate(with_groups, {"rule": rule}, [0.9], 4, 0)
+    assert sorted(group for part in seen for group in part) == list(range(60))
+
+
+def test_certificates_are_about_independent_requests() -> None:
+    with pytest.raises(tt.ValidationError, match="`trace` must have no groups"):
+        tt.fit_certified(repeated(0)[0], max_loss=0.5)
