@@ -4,10 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
+use super::checks;
 use super::cost::{Charge, Cost};
 use super::table::Table;
 use super::weights::normalised_weights;
-use super::{checks, digest};
 use crate::error::{Error, Result};
 use crate::mean::{mean, sum};
 use crate::price::Price;
@@ -63,7 +63,7 @@ pub struct Trace {
     group: Option<Arc<Vec<i64>>>,
     kind: Kind,
     names: Arc<Vec<String>>,
-    digest: OnceLock<String>,
+    pub(super) digest: OnceLock<String>,
 }
 
 impl Trace {
@@ -231,16 +231,6 @@ impl Trace {
     /// The group of each row (n,), if there are groups.
     pub fn group(&self) -> Option<&[i64]> {
         self.group.as_ref().map(|group| group.as_slice())
-    }
-
-    /// Hexadecimal SHA-256 of everything in the trace; O(n k) the first time.
-    pub fn digest(&self) -> &str {
-        self.digest.get_or_init(|| digest::of_trace(self))
-    }
-
-    /// Hexadecimal SHA-256 of the weights as given, if any were. O(n).
-    pub fn weight_digest(&self) -> Option<String> {
-        self.given_weight().map(digest::of_numbers)
     }
 
     /// Largest loss, 1 if all are 0: the losses divided by it are in [0, 1]. O(n k).

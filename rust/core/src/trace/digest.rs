@@ -5,12 +5,29 @@ use sha2::{Digest, Sha256};
 use super::content::Trace;
 use super::cost::Cost;
 use super::table::Table;
+use crate::digits::hexadecimal;
 
 /// Numbers turned into bytes at a time.
 const PIECE: usize = 4096;
 
+impl Trace {
+    /// Hexadecimal SHA-256 of everything in the trace; O(n k) the first time.
+    pub fn digest(&self) -> &str {
+        self.digest.get_or_init(|| of_trace(self))
+    }
+
+    /// Hexadecimal SHA-256 of the weights as given, if any were. O(n).
+    pub fn weight_digest(&self) -> Option<String> {
+        self.given_weight().map(|weight| {
+            let mut content = Content(Sha256::new());
+            content.numbers(weight, f64::to_le_bytes);
+            hexadecimal(&content.0.finalize())
+        })
+    }
+}
+
 /// Hexadecimal SHA-256 of kind, names, signals, losses, costs, predictions, weights and groups. O(n k).
-pub fn of_trace(trace: &Trace) -> String {
+fn of_trace(trace: &Trace) -> String {
     let mut content = Content(Sha256::new());
     content.text("kind", trace.kind().name());
     for stage in trace.names() {
@@ -32,18 +49,6 @@ pub fn of_trace(trace: &Trace) -> String {
         content.list("group", group, i64::to_le_bytes);
     }
     hexadecimal(&content.0.finalize())
-}
-
-/// Hexadecimal SHA-256 of a list of numbers, little endian. O(n).
-pub fn of_numbers(list: &[f64]) -> String {
-    let mut content = Content(Sha256::new());
-    content.numbers(list, f64::to_le_bytes);
-    hexadecimal(&content.0.finalize())
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
 
 /// Fields, each behind its name and its size, so that no two contents give the same bytes.
