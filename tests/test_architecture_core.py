@@ -13,6 +13,7 @@ RUST = Path(__file__).parent.parent / "rust"
 MOST_LINES = 500
 
 BELOW = {
+    "digits": set(),
     "error": set(),
     "mean": set(),
     "random": set(),
@@ -21,9 +22,9 @@ BELOW = {
     "model": {"error"},
     "solve": {"error", "model", "plan"},
     "rules": {"error", "plan", "price", "random"},
-    "policy": {"error", "model", "plan", "price", "rules", "solve"},
+    "policy": {"digits", "error", "model", "plan", "price", "rules", "solve"},
     "decide": {"error", "plan", "policy", "price", "rules"},
-    "trace": {"error", "mean", "price"},
+    "trace": {"digits", "error", "mean", "price"},
     "evaluate": {"error", "mean", "policy", "trace"},
     "learn": {"error", "evaluate", "model", "plan", "policy", "price", "random", "rules", "solve", "trace"},
 }

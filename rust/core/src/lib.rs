@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod decide;
+mod digits;
 pub mod error;
 pub mod evaluate;
 pub mod learn;

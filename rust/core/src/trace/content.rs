@@ -6,7 +6,6 @@ use rayon::prelude::*;
 
 use super::checks;
 use super::cost::{Charge, Cost};
-use super::digest::Fingerprint;
 use super::table::Table;
 use super::weights::normalised_weights;
 use crate::error::{Error, Result};
@@ -64,7 +63,7 @@ pub struct Trace {
     group: Option<Arc<Vec<i64>>>,
     kind: Kind,
     names: Arc<Vec<String>>,
-    digest: OnceLock<String>,
+    pub(super) digest: OnceLock<String>,
 }
 
 impl Trace {
@@ -232,43 +231,6 @@ impl Trace {
     /// The group of each row (n,), if there are groups.
     pub fn group(&self) -> Option<&[i64]> {
         self.group.as_ref().map(|group| group.as_slice())
-    }
-
-    /// Hexadecimal SHA-256 of everything in the trace; O(n k) the first time.
-    pub fn digest(&self) -> &str {
-        self.digest.get_or_init(|| self.fingerprint())
-    }
-
-    /// Hexadecimal SHA-256 of the weights as given, if any were. O(n).
-    pub fn weight_digest(&self) -> Option<String> {
-        let weight = self.given_weight()?;
-        let mut content = Fingerprint::default();
-        content.numbers(weight, f64::to_le_bytes);
-        Some(content.finish())
-    }
-
-    fn fingerprint(&self) -> String {
-        let mut content = Fingerprint::default();
-        content.text("kind", self.kind.name());
-        for name in self.names() {
-            content.text("stage", name);
-        }
-        content.table("signal", &self.signal, f64::to_le_bytes);
-        content.table("loss", &self.loss, f64::to_le_bytes);
-        match self.cost() {
-            Cost::Alike(cost) => content.list("cost", cost, f64::to_le_bytes),
-            Cost::Rows(cost) => content.table("cost", cost, f64::to_le_bytes),
-        }
-        if let Some(prediction) = self.predictions() {
-            content.table("prediction", prediction, i64::to_le_bytes);
-        }
-        if let Some(weight) = self.given_weight() {
-            content.list("weight", weight, f64::to_le_bytes);
-        }
-        if let Some(group) = self.group() {
-            content.list("group", group, i64::to_le_bytes);
-        }
-        content.finish()
     }
 
     /// Largest loss, 1 if all are 0: the losses divided by it are in [0, 1]. O(n k).
