@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._core import Estimate, Policy, ValidationError, estimate
-from .._utils.arrays import Bools, Floats
+from .._utils.arrays import Floats
 from .._utils.checks import check_tradeoff
 from ..traces import outcome
 from ..traces.trace import Trace
@@ -136,15 +136,10 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
         objective=objective.mean,
         objective_ci=mean_interval(objective),
         stages=trace.stages,
-        consulted_share=_shares(result.consulted, weight),
-        answer_share=_shares(result.answer[:, None] == np.arange(trace.k), weight),
-        recalled_share=float(_shares((result.answer != result.last)[:, None], weight)[0]),
+        consulted_share=result.consulted_share(trace.core),
+        answer_share=result.answer_share(trace.core),
+        recalled_share=result.recalled_share(trace.core),
     )
-
-
-def _shares(holds: Bools, weight: Floats | None) -> Floats:
-    """(m,) weighted share of the rows in which each column of (n, m) holds."""
-    return np.array([estimate(column, weight).mean for column in holds.T.astype(np.float64)])
 
 
 def _loss_interval(loss: Estimate, trace: Trace) -> tuple[float, float]:

@@ -264,7 +264,7 @@ fn estimates_come_from_rows_held_back() {
     let made = Arrays::new(2000, 3, 21);
     let learned = learner(made.trace(Kind::Models), Shape::Auto);
     let (policy, held) = learned.judged_policy(0.9, Recall::Auto, vec![]).expect("a policy");
-    let Means { loss, cost } = held.expect("enough rows");
+    let Means { loss, cost, .. } = held.expect("enough rows");
     assert!((0.0..1.0).contains(&loss) && (1.0..=6.0).contains(&cost), "{loss} {cost}");
     assert_eq!(policy, learned.policy(0.9, Recall::Auto, vec![]).expect("a policy"));
     let chosen = policy.facts().candidates.iter().find(|found| found.is_chosen).expect("a choice");

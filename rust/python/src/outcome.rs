@@ -18,6 +18,15 @@ impl Outcome {
     fn wrap(py: Python<'_>, outcome: ttamer::Result<ttamer::Outcome>) -> PyResult<Self> {
         Ok(Self { inner: outcome.map_err(|error| raise(py, error))? })
     }
+
+    /// How much each request counts.
+    fn weight<'a>(&self, py: Python<'_>, trace: &'a Trace) -> PyResult<&'a [f64]> {
+        let (rows, weight) = (self.inner.rows(), trace.inner().weight());
+        if weight.len() == rows {
+            return Ok(weight);
+        }
+        Err(invalid(py, format!("`trace` must have the {rows} rows of the outcome, got {}", weight.len())))
+    }
 }
 
 /// The objective of a trade-off on a trace.
@@ -103,6 +112,24 @@ impl Outcome {
     #[pyo3(signature = (trace, tradeoff, /))]
     fn objective<'py>(&self, py: Python<'py>, trace: &Trace, tradeoff: f64) -> PyResult<Bound<'py, PyArray1<f64>>> {
         Ok(PyArray1::from_vec(py, self.inner.objective(objective(py, trace, tradeoff)?)))
+    }
+
+    /// (k,) weighted share of the requests of `trace` that each stage was run for.
+    #[pyo3(signature = (trace, /))]
+    fn consulted_share<'py>(&self, py: Python<'py>, trace: &Trace) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        Ok(PyArray1::from_vec(py, self.inner.consulted_share(self.weight(py, trace)?)))
+    }
+
+    /// (k,) weighted share of the requests of `trace` that each stage's answer was returned to.
+    #[pyo3(signature = (trace, /))]
+    fn answer_share<'py>(&self, py: Python<'py>, trace: &Trace) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        Ok(PyArray1::from_vec(py, self.inner.answer_share(self.weight(py, trace)?)))
+    }
+
+    /// Weighted share of the requests of `trace` that an earlier answer than the last was returned to.
+    #[pyo3(signature = (trace, /))]
+    fn recalled_share(&self, py: Python<'_>, trace: &Trace) -> PyResult<f64> {
+        Ok(self.inner.recalled_share(self.weight(py, trace)?))
     }
 
     fn __len__(&self) -> usize {

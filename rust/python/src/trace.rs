@@ -34,7 +34,7 @@ fn shape(lengths: &[usize]) -> String {
     }
 }
 
-/// The entries of a matrix, column by column; `allowed` says in words which shapes are.
+/// The entries of a C-contiguous matrix, column by column; `allowed` says in words which shapes are.
 fn table<T: Element + Copy + Default + Send + Sync>(
     name: &str,
     array: &PyReadonlyArrayDyn<'_, T>,
@@ -45,9 +45,8 @@ fn table<T: Element + Copy + Default + Send + Sync>(
     let &[rows, columns] = given else {
         return Err(invalid(py, format!("`{name}` must have shape {allowed}, got {}", shape(given))));
     };
-    let view: ArrayView2<'_, T> =
-        array.as_array().into_dimensionality().map_err(|error| invalid(py, error.to_string()))?;
-    Ok(py.detach(|| Table::from_fn(rows, columns, |row, column| view[[row, column]])))
+    let cells = array.as_slice()?;
+    Ok(py.detach(|| Table::from_fn(rows, columns, |row, column| cells[row * columns + column])))
 }
 
 /// A read-only matrix (n, k) of numbers that `owner`, a frozen object, keeps where they are; no copy.
@@ -253,7 +252,7 @@ impl Estimate {
     }
 }
 
-/// The mean of (n,) values of which each counts `weight` (n,), on any scale, or all alike.
+/// The mean of (n,) values, contiguous, of which each counts `weight` (n,), on any scale, or all alike.
 #[pyfunction]
 #[pyo3(signature = (values, weight = None, /))]
 pub fn estimate(
@@ -261,8 +260,8 @@ pub fn estimate(
     values: PyReadonlyArray1<'_, f64>,
     weight: Option<PyReadonlyArray1<'_, f64>>,
 ) -> PyResult<Estimate> {
-    let values = values.as_array().to_vec();
-    let weight = weight.map(|weight| weight.as_array().to_vec());
-    let inner = py.detach(|| CoreEstimate::weighted(&values, weight.as_deref()));
+    let values = values.as_slice()?;
+    let weight = weight.as_ref().map(|weight| weight.as_slice()).transpose()?;
+    let inner = py.detach(|| CoreEstimate::weighted(values, weight));
     Ok(Estimate { inner: inner.map_err(|error| raise(py, error))? })
 }

@@ -6,6 +6,7 @@ use crate::trace::normalised_weights;
 
 /// Weighted mean of independent values, its standard error, and how much they say.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Estimate {
     /// In the unit of the values; 0 where nothing counts.
     pub mean: f64,

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::estimate::Estimate;
 use super::objective::Objective;
 use crate::error::{Error, Result};
+use crate::mean::sum;
 use crate::policy::Policy;
 use crate::trace::{Charge, Cost, Kind, Trace};
 
@@ -166,6 +167,27 @@ impl Outcome {
         Estimate::new(&self.objective(objective), weight).mean
     }
 
+    /// Share of the requests that each stage was run for (k,), where each counts `weight` (n,).
+    pub fn consulted_share(&self, weight: &[f64]) -> Vec<f64> {
+        (0..self.stages).map(|stage| self.share(weight, |row| self.stages_of(row)[stage])).collect()
+    }
+
+    /// Share of the requests that each stage's answer was returned to (k,), where each counts `weight` (n,).
+    pub fn answer_share(&self, weight: &[f64]) -> Vec<f64> {
+        (0..self.stages).map(|stage| self.share(weight, |row| self.answer[row] == stage as i32)).collect()
+    }
+
+    /// Share of the requests that an earlier answer than the last was returned to, where each counts `weight` (n,).
+    pub fn recalled_share(&self, weight: &[f64]) -> f64 {
+        self.share(weight, |row| self.answer[row] != self.last[row])
+    }
+
+    fn share(&self, weight: &[f64], holds: impl Fn(usize) -> bool) -> f64 {
+        let mass = sum(self.rows(), |row| weight[row]);
+        let held = sum(self.rows(), |row| if holds(row) { weight[row] } else { 0.0 });
+        if mass > 0.0 { held / mass } else { 0.0 }
+    }
+
     /// Whether each stage was run for one request (k,).
     fn stages_of(&self, row: usize) -> &[bool] {
         &self.consulted[row * self.stages..(row + 1) * self.stages]
@@ -265,6 +287,11 @@ mod tests {
         let picked = joined.and_then(|joined| joined.select(&[3, 0]).ok());
         assert_eq!(picked.as_ref().map(|picked| picked.answer().to_vec()), Some(vec![2, 0]));
         assert_eq!(picked.map(|picked| picked.consulted().to_vec()), Some(vec![true, true, true, true, false, false]));
+        let shares = found.as_ref().map(|found| {
+            let weight = [1.0, 3.0];
+            (found.consulted_share(&weight), found.answer_share(&weight), found.recalled_share(&weight))
+        });
+        assert_eq!(shares, Some((vec![1.0, 0.75, 0.75], vec![0.25, 0.0, 0.75], 0.0)));
         assert!(found.is_some_and(|found| found.select(&[2]).is_err()));
         assert!(trace(Kind::Exits).is_some_and(|trace| Outcome::of_stage(&trace, 3).is_err()));
     }

@@ -9,6 +9,7 @@ use crate::policy::{Policy, mixture};
 
 /// Which mean a budget limits; the other one is to be small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Limited {
     /// The mean cost.
     Cost,

@@ -4,6 +4,7 @@ use super::tuning::Tuning;
 
 /// A simple rule, to compare with and to fall back on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Heuristic {
     /// The same stage for every request.
     Static,
@@ -32,6 +33,7 @@ impl Heuristic {
 
 /// How a policy is learned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Method {
     /// Posterior belief, indices along recorded paths.
     #[default]
@@ -65,6 +67,7 @@ impl Method {
 
 /// Which stage may follow which.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Shape {
     /// Exits in their order; models in any order, chosen request by request.
     #[default]
@@ -91,6 +94,7 @@ impl Shape {
 
 /// Whether an earlier answer may be returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Recall {
     /// Yes, unless rows held back say clearly that it is better not to, or that a simple rule is better altogether.
     #[default]
@@ -114,6 +118,7 @@ pub struct Approach {
 
 /// What a policy is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Goal {
     /// The least `λ · loss + (1 − λ) · cost / mean cost of running every stage`, for λ in [0, 1].
     Tradeoff(f64),

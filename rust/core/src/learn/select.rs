@@ -35,6 +35,7 @@ impl Selection {
 
 /// Mean loss and mean cost per request, in the units of the trace.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Means {
     /// Mean loss.
     pub loss: f64,

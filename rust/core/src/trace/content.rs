@@ -17,6 +17,7 @@ const CHUNK: usize = 65_536;
 
 /// What jumping over a stage costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kind {
     /// Exits of one network: everything in between is run all the same.
     Exits,

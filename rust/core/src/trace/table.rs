@@ -4,6 +4,9 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 
+/// Rows that are filled in at a time: of as many as fit in a cache next to where they come from.
+const BLOCK: usize = 1024;
+
 /// A table (n, k) whose columns lie one after the other: learning reads one stage at a time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table<T> {
@@ -26,12 +29,20 @@ impl<T: Copy + Default + Send + Sync> Table<T> {
         Ok(Self::from_fn(cells.len() / columns, columns, |row, column| cells[row * columns + column]))
     }
 
-    /// The entry of every row and column. O(n k), all cores.
+    /// The entry of every row and column. O(n k), all cores; a few rows at a time, whatever order entries come from.
     pub fn from_fn(rows: usize, columns: usize, entry: impl Fn(usize, usize) -> T + Sync) -> Self {
         let mut cells = vec![T::default(); rows * columns];
-        cells.par_chunks_mut(rows.max(1)).enumerate().for_each(|(column, cells)| {
-            for (row, cell) in cells.iter_mut().enumerate() {
-                *cell = entry(row, column);
+        let mut blocks: Vec<Vec<&mut [T]>> = (0..rows.div_ceil(BLOCK)).map(|_| Vec::with_capacity(columns)).collect();
+        for column in cells.chunks_mut(rows.max(1)) {
+            for (block, part) in blocks.iter_mut().zip(column.chunks_mut(BLOCK)) {
+                block.push(part);
+            }
+        }
+        blocks.into_par_iter().enumerate().for_each(|(block, parts)| {
+            for (column, part) in parts.into_iter().enumerate() {
+                for (row, cell) in (block * BLOCK..).zip(part) {
+                    *cell = entry(row, column);
+                }
             }
         });
         Self { rows, columns, cells }
