@@ -16,7 +16,7 @@ import numpy as np
 import ttamer_fast as tt
 from speed import HEAD, Ratio
 from ttamer_fast.evaluation import cross_validation as cv
-from ttamer_fast.fitting.learners import DefaultLearner
+from ttamer_fast.fitting.learners import learner_of
 
 TRADEOFFS = np.linspace(0.5, 0.99, 20).tolist()
 FOLDED = 20_000
@@ -42,9 +42,9 @@ def seconds(run: Callable[[], object], repeats: int = 3) -> float:
 
 
 def twenty_policies(trace: tt.Trace) -> None:
-    learner = DefaultLearner(trace, "line")
+    learner = learner_of(trace, "line")
     for tradeoff in TRADEOFFS:
-        learner.policy(tradeoff, "")
+        learner.policy(tradeoff)
 
 
 def ratio(what: str, ours: float, beside: str, theirs: float) -> Ratio:

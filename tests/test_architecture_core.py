@@ -13,17 +13,19 @@ RUST = Path(__file__).parent.parent / "rust"
 MOST_LINES = 500
 
 BELOW = {
+    "digits": set(),
     "error": set(),
+    "mean": set(),
     "random": set(),
     "plan": {"error"},
     "price": {"error", "plan"},
     "model": {"error"},
     "solve": {"error", "model", "plan"},
     "rules": {"error", "plan", "price", "random"},
-    "policy": {"error", "model", "plan", "price", "rules", "solve"},
+    "policy": {"digits", "error", "model", "plan", "price", "rules", "solve"},
     "decide": {"error", "plan", "policy", "price", "rules"},
-    "trace": {"error", "price", "plan"},
-    "evaluate": {"decide", "error", "policy", "trace", "plan"},
+    "trace": {"digits", "error", "mean", "price"},
+    "evaluate": {"error", "mean", "policy", "trace"},
     "learn": {"error", "evaluate", "model", "plan", "policy", "price", "random", "rules", "solve", "trace"},
 }
 """What each room of rust/core/src may import."""

@@ -197,7 +197,7 @@ def test_comparison_and_frontier_are_weighted() -> None:
     weighted = trace.weighted(weight)
     result = tt.compare(weighted, tradeoff=0.9, folds=3)
     (outcomes,) = cv.cross_validate(weighted, cv.rules(weighted), [0.9], 3, 0)
-    objective = {name: found.objective(0.9, trace.full_cost) for name, found in outcomes.items()}
+    objective = {name: outcome.objective(found, 0.9, trace) for name, found in outcomes.items()}
     for row in result.rows:
         assert row.objective == pytest.approx(np.average(objective[row.name], weights=weight))
         paired = objective[row.name] - objective[result.reference]

@@ -83,7 +83,7 @@ def test_refusals(kind: str, order: Any, message: str) -> None:
 
 
 def test_the_markov_estimator_takes_the_whole_line() -> None:
-    with pytest.raises(tt.ValidationError, match=r"`order` 'given' needs the estimator 'pathwise', got 'markov'"):
+    with pytest.raises(tt.ValidationError, match=r"`order` needs the estimator 'pathwise', got 'markov'"):
         tt.fit(make_trace(n=100), tradeoff=0.9, order="given", estimator="markov")
 
 

@@ -10,7 +10,7 @@ import pytest
 import ttamer_fast as tt
 from conftest import make_trace
 from ttamer_fast._utils.arrays import Floats
-from ttamer_fast.evaluation.intervals import standard_error
+from ttamer_fast._core import estimate
 from ttamer_fast.traces import outcome
 
 SIMPLE = ("static", "threshold", "stage_thresholds", "patience")
@@ -40,13 +40,13 @@ def test_no_signal_makes_the_default_worse_than_a_simple_rule(name: str, kind: s
     for tradeoff in (0.6, 0.9, 0.97):
 
         def judged(policy: tt.Policy, tradeoff: float = tradeoff) -> Floats:
-            return outcome.of_policy(policy, test).objective(tradeoff, test.full_cost)
+            return outcome.objective(outcome.of_policy(policy, test), tradeoff, test)
 
         default = judged(tt.fit(train, tradeoff=tradeoff))
         rules = [judged(tt.baselines.ALL[rule](train, tradeoff)) for rule in SIMPLE]
         best = min(rules, key=lambda objective: float(objective.mean()))
         excess = default - best
-        assert excess.mean() <= 2.0 * standard_error(excess, None) + 0.01 * best.mean()
+        assert excess.mean() <= 2.0 * estimate(excess).standard_error + 0.01 * best.mean()
 
 
 @pytest.mark.parametrize("kind", ["models", "exits"])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recorded import parser_of, traces_of
 
 import ttamer_fast as tt
-from ttamer_fast.evaluation.intervals import standard_error
+from ttamer_fast._core import estimate
 from ttamer_fast.fitting.learners import learner_of
 from ttamer_fast.traces import outcome
 
@@ -58,7 +58,7 @@ def chosen_by_fold(trace: tt.Trace, seed: int, folds: int) -> Iterator[tuple[dic
     """For each trade-off, the (n,) objectives of every simple rule and of what every preference chooses."""
     part = np.random.default_rng(seed).permutation(trace.n) % folds
     pieces = [(trace.rows(part != fold), trace.rows(part == fold)) for fold in range(folds)]
-    learners = [learner_of(train, "auto") for train, _ in pieces]
+    learners = [learner_of(train) for train, _ in pieces]
     for tradeoff in TRADEOFFS:
         rules: dict[str, list[Floats]] = {name: [] for name in SIMPLE}
         chosen: dict[str, list[Floats]] = {name: [] for name in PREFERENCES}
@@ -66,7 +66,7 @@ def chosen_by_fold(trace: tt.Trace, seed: int, folds: int) -> Iterator[tuple[dic
             policies = {DEFAULT: learner.policy(tradeoff, True), NO_RECALL: learner.policy(tradeoff, False)}
             policies |= {name: tt.baselines.ALL[name](train, tradeoff) for name in SIMPLE}
             found = {
-                name: outcome.of_policy(policy, test).objective(tradeoff, test.full_cost)
+                name: outcome.objective(outcome.of_policy(policy, test), tradeoff, test)
                 for name, policy in policies.items()
             }
             report = {
@@ -98,9 +98,9 @@ def main() -> None:
                 for rules, chosen in chosen_by_fold(trace, seed, given.folds):
                     best = min(rules.values(), key=lambda values: float(values.mean()))
                     for name, values in chosen.items():
-                        excess, error = float((values - best).mean()), standard_error(values - best, None)
+                        paired = estimate(values - best)
                         ratio = float(np.log(values.mean() / best.mean()))
-                        cells[name].append((ratio, excess > error, excess > 2.0 * error))
+                        cells[name].append((ratio, paired.mean > paired.standard_error, paired.mean > 2.0 * paired.standard_error))
         for name, found in cells.items():
             if found:
                 ratio, one, two = np.mean(found, axis=0)

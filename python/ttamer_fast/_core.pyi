@@ -10,16 +10,20 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "Batch",
     "Certificate",
+    "Estimate",
     "Learner",
     "Model",
+    "Outcome",
     "Policy",
     "PolicyFormatError",
     "Replay",
     "Run",
     "RunFinishedError",
     "TTamerError",
+    "Trace",
     "ValidationError",
     "build_info",
+    "estimate",
     "fit",
     "mixture",
     "solve",
@@ -60,42 +64,115 @@ class Certificate:
     def exact(self) -> bool: ...
 
 def verify(model: Model, policy: Policy) -> Certificate: ...
+@final
+class Trace:
+    def __new__(
+        cls,
+        signal: NDArray[np.float64],
+        loss: NDArray[np.float64],
+        cost: NDArray[np.float64],
+        prediction: NDArray[np.int64] | None = None,
+        *,
+        kind: str = "exits",
+        stages: list[str] | None = None,
+        weight: NDArray[np.float64] | None = None,
+        group: NDArray[np.int64] | None = None,
+    ) -> Trace: ...
+    @property
+    def signal(self) -> NDArray[np.float64]: ...
+    @property
+    def loss(self) -> NDArray[np.float64]: ...
+    @property
+    def cost(self) -> NDArray[np.float64]: ...
+    @property
+    def prediction(self) -> NDArray[np.int64] | None: ...
+    @property
+    def weight(self) -> NDArray[np.float64] | None: ...
+    @property
+    def group(self) -> NDArray[np.int64] | None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def stages(self) -> tuple[str, ...]: ...
+    @property
+    def mean_loss(self) -> NDArray[np.float64]: ...
+    @property
+    def mean_cost(self) -> NDArray[np.float64]: ...
+    @property
+    def full_cost(self) -> float: ...
+    @property
+    def digest(self) -> str: ...
+    def rows(self, index: NDArray[np.int64], /) -> Trace: ...
+    def weighted(self, weight: NDArray[np.float64] | None, /) -> Trace: ...
+    def provenance(self, tradeoff: float, goal: str, /) -> list[tuple[str, str]]: ...
+    def __len__(self) -> int: ...
+
+@final
+class Outcome:
+    @staticmethod
+    def of_policy(policy: Policy, trace: Trace, /) -> Outcome: ...
+    @staticmethod
+    def of_stage(trace: Trace, stage: int, /) -> Outcome: ...
+    @staticmethod
+    def clairvoyant(trace: Trace, tradeoff: float, /) -> Outcome: ...
+    @staticmethod
+    def joined(pieces: list[Outcome], /) -> Outcome: ...
+    def rows(self, index: NDArray[np.int64], /) -> Outcome: ...
+    @property
+    def answer(self) -> NDArray[np.int32]: ...
+    @property
+    def last(self) -> NDArray[np.int32]: ...
+    @property
+    def consulted(self) -> NDArray[np.bool_]: ...
+    @property
+    def loss(self) -> NDArray[np.float64]: ...
+    @property
+    def cost(self) -> NDArray[np.float64]: ...
+    def objective(self, trace: Trace, tradeoff: float, /) -> NDArray[np.float64]: ...
+    def __len__(self) -> int: ...
+
+@final
+class Estimate:
+    @property
+    def mean(self) -> float: ...
+    @property
+    def standard_error(self) -> float: ...
+    @property
+    def size(self) -> float: ...
+
+def estimate(values: NDArray[np.float64], weight: NDArray[np.float64] | None = None, /) -> Estimate: ...
 def fit(
-    signal: NDArray[np.float64],
-    loss: NDArray[np.float64],
-    cost: NDArray[np.float64],
-    prediction: NDArray[np.int64] | None,
+    trace: Trace,
     *,
-    method: str,
-    kind: str,
-    stages: list[str],
-    tradeoff: float,
-    recall: bool = True,
-    provenance: list[tuple[str, str]] = ...,
-    weight: NDArray[np.float64] | None = None,
+    tradeoff: float | None = None,
+    max_cost: float | None = None,
+    max_loss: float | None = None,
+    method: str = "pathwise",
+    graph: str = "auto",
+    order: list[int] | None = None,
+    recall: bool | None = None,
+    seed: int = 0,
+    tuning: dict[str, Any] | None = None,
 ) -> Policy: ...
 
 @final
 class Learner:
     def __new__(
         cls,
-        signal: NDArray[np.float64],
-        loss: NDArray[np.float64],
-        cost: NDArray[np.float64],
-        prediction: NDArray[np.int64] | None,
+        trace: Trace,
         *,
-        kind: str,
-        stages: list[str],
+        method: str = "pathwise",
         graph: str = "auto",
         order: list[int] | None = None,
-        weight: NDArray[np.float64] | None = None,
+        tuning: dict[str, Any] | None = None,
     ) -> Learner: ...
     def policy(
         self, tradeoff: float, recall: bool | None = None, provenance: list[tuple[str, str]] = ...
     ) -> Policy: ...
-    def judged_policy(
-        self, tradeoff: float, recall: bool | None = None, provenance: list[tuple[str, str]] = ...
-    ) -> tuple[Policy, tuple[float, float] | None]: ...
+    @property
+    def log_odds_range(self) -> tuple[float, float]: ...
+    @staticmethod
+    def tradeoff_at(log_odds: float, /) -> float: ...
 
 @final
 class Policy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,21 +13,21 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
 
-Scalar = TypeVar("Scalar", bound=np.generic)
+LAYOUT = ["C", "ALIGNED"]
 
 _EXACT_INTEGERS = 2.0**63
 
 
 def float_array(name: str, value: ArrayLike) -> Floats:
-    """A read-only C-contiguous float64 copy of `value`; bool and integer arrays are converted."""
+    """`value` as a C-contiguous float64 array, copied only if it is not one; bool and integer arrays are converted."""
     array = _rectangular(name, value)
     if array.dtype.kind not in "biuf":
         raise ValidationError(f"`{name}` must be real numbers, got dtype {array.dtype}")
-    return read_only(np.array(array, dtype=np.float64, order="C"))
+    return np.require(array, np.float64, LAYOUT)
 
 
 def int_array(name: str, value: ArrayLike) -> Ints:
-    """A read-only C-contiguous int64 copy of `value`; uint64 keeps its bits, floats must be whole numbers."""
+    """`value` as a C-contiguous int64 array, copied only if it is not one; uint64 keeps its bits, floats must be whole."""
     array = _rectangular(name, value)
     if array.dtype.kind == "f":
         bad = ~((array == np.floor(array)) & (np.abs(array) < _EXACT_INTEGERS))
@@ -36,7 +36,7 @@ def int_array(name: str, value: ArrayLike) -> Ints:
             raise ValidationError(f"`{name}`{where} must be an integer, got {given}")
     elif array.dtype.kind not in "biu":
         raise ValidationError(f"`{name}` must be integers, got dtype {array.dtype}")
-    return read_only(np.array(array.astype(np.int64), order="C"))
+    return np.require(array.astype(np.int64, copy=False), np.int64, LAYOUT)
 
 
 def check_not_negative(name: str, array: Floats) -> None:
@@ -55,12 +55,6 @@ def first_bad(array: NDArray[Any], bad: Bools) -> tuple[str, str]:
     axes = ("row", "column") if array.ndim == 2 else ("entry",) * array.ndim
     where = "".join(f" {axis} {i}" for axis, i in zip(axes, index, strict=True))
     return where, f"{array[index]}"
-
-
-def read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
-    """The same array, made read-only."""
-    array.flags.writeable = False
-    return array
 
 
 def _rectangular(name: str, value: ArrayLike) -> NDArray[Any]:

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .._core import ValidationError
+from .._core import Outcome, ValidationError, estimate
 from .._utils.arrays import Floats
 from .._utils.extras import require
 from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_NO_RECALL
-from ..traces.outcome import Outcome
-from ..traces.trace import Trace, weighted_mean
+from ..traces import outcome
+from ..traces.trace import Trace
 from . import cross_validation as cv
-from .intervals import standard_error
 
 __all__ = ["Compared", "Comparison", "compare"]
 
@@ -168,22 +167,22 @@ def compared(
 ) -> Comparison:
     """The comparison of cross-validated outcomes; `reference` as in :func:`compare`."""
     weight = trace.weight
-    objective = {name: result.objective(tradeoff, trace.full_cost) for name, result in outcomes.items()}
-    mean = {name: float(weighted_mean(values, weight)) for name, values in objective.items()}
+    objective = {name: outcome.objective(found, tradeoff, trace) for name, found in outcomes.items()}
+    mean = {name: estimate(values, weight).mean for name, values in objective.items()}
     if reference is None:
         simple = [name for name in objective if name not in (*cv.FITS, CLAIRVOYANT)]
         reference = min(simple, key=mean.__getitem__)
     rows = []
-    for name, result in outcomes.items():
-        paired = objective[name] - objective[reference]
+    for name, found in outcomes.items():
+        paired = estimate(objective[name] - objective[reference], weight)
         rows.append(
             Compared(
                 name=name,
-                loss=float(weighted_mean(result.loss, weight)),
-                cost=float(weighted_mean(result.cost, weight)),
+                loss=estimate(found.loss, weight).mean,
+                cost=estimate(found.cost, weight).mean,
                 objective=mean[name],
-                difference=float(weighted_mean(paired, weight)),
-                difference_se=standard_error(paired, weight),
+                difference=paired.mean,
+                difference_se=paired.standard_error,
             )
         )
     alone = min(cv.WITHOUT_CASCADE, key=mean.__getitem__)
@@ -195,9 +194,8 @@ def compared(
 
 
 def _sentence(what: str, with_it: Floats, without: Floats, weight: Floats | None, reference: str) -> str:
-    paired = with_it - without
-    mean, error = float(weighted_mean(paired, weight)), standard_error(paired, weight)
-    base = float(weighted_mean(without, weight))
+    paired = estimate(with_it - without, weight)
+    mean, error, base = paired.mean, paired.standard_error, estimate(without, weight).mean
     relative = f"{mean / base:+.1%} ± {error / base:.1%}" if base > 0.0 else f"{mean:+.4g} ± {error:.2g}"
     if mean < -CLEAR * error:
         judgement = "is worth it here"

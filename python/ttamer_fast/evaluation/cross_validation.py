@@ -8,12 +8,12 @@ from functools import cached_property, partial
 import numpy as np
 
 from .. import baselines
-from .._core import Learner, Policy, ValidationError
+from .._core import Learner, Outcome, Policy
 from .._utils.checks import check_tradeoff
 from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_NO_RECALL, LAST
 from ..fitting.learners import learner_of
 from ..traces import outcome
-from ..traces.outcome import Outcome
+from ..traces.parts import parts_of_rows
 from ..traces.trace import Trace
 
 Progress = Callable[[float], None]
@@ -36,7 +36,7 @@ class Fold:
     @cached_property
     def learner(self) -> Learner:
         """The default fit to the training rows, for any trade-off, with recall and without."""
-        return learner_of(self.train, "auto")
+        return learner_of(self.train)
 
 
 def rules(trace: Trace) -> dict[str, Rule]:
@@ -60,10 +60,8 @@ def cross_validate(
     progress: Progress | None = None,
 ) -> list[dict[str, Outcome]]:
     """Out-of-sample outcomes of every rule on every row, one dict per trade-off."""
-    if isinstance(folds, bool) or not isinstance(folds, int) or not 2 <= folds <= trace.n:
-        raise ValidationError(f"`folds` must be an integer from 2 to the {trace.n} rows, got {folds!r}")
+    part = parts_of_rows(trace.n, trace.group, folds, seed)
     lambdas = [check_tradeoff(tradeoff) for tradeoff in tradeoffs]
-    part = np.random.default_rng(seed).permutation(trace.n) % folds
     pieces: list[dict[str, list[Outcome]]] = [{name: [] for name in chosen} for _ in lambdas]
     done, total = 0, len(lambdas) * len(chosen) * folds
     for f in range(folds):

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .._core import Policy, ValidationError
-from .._utils.arrays import Floats
+from .._core import Estimate, Policy, ValidationError, estimate
+from .._utils.arrays import Bools, Floats
 from .._utils.checks import check_tradeoff
 from ..traces import outcome
-from ..traces.trace import Trace, weighted_mean
+from ..traces.trace import Trace
 from .intervals import mean_interval, two_valued_interval
 
 __all__ = ["Evaluation", "evaluate"]
@@ -124,25 +124,31 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
         tradeoff = float(known)
     share, weight = check_tradeoff(tradeoff), trace.weight
     result = outcome.of_policy(policy, trace)
-    objective = result.objective(share, trace.full_cost)
+    loss, cost = estimate(result.loss, weight), estimate(result.cost, weight)
+    objective = estimate(outcome.objective(result, share, trace), weight)
     return Evaluation(
         n=trace.n,
         tradeoff=share,
-        loss=float(weighted_mean(result.loss, weight)),
-        loss_ci=_loss_interval(result.loss, trace),
-        cost=float(weighted_mean(result.cost, weight)),
-        cost_ci=mean_interval(result.cost, weight),
-        objective=float(weighted_mean(objective, weight)),
-        objective_ci=mean_interval(objective, weight),
+        loss=loss.mean,
+        loss_ci=_loss_interval(loss, trace),
+        cost=cost.mean,
+        cost_ci=mean_interval(cost),
+        objective=objective.mean,
+        objective_ci=mean_interval(objective),
         stages=trace.stages,
-        consulted_share=weighted_mean(result.consulted, weight),
-        answer_share=weighted_mean(result.answer[:, None] == np.arange(trace.k), weight),
-        recalled_share=float(weighted_mean(result.answer != result.last, weight)),
+        consulted_share=_shares(result.consulted, weight),
+        answer_share=_shares(result.answer[:, None] == np.arange(trace.k), weight),
+        recalled_share=float(_shares((result.answer != result.last)[:, None], weight)[0]),
     )
 
 
-def _loss_interval(loss: Floats, trace: Trace) -> tuple[float, float]:
+def _shares(holds: Bools, weight: Floats | None) -> Floats:
+    """(m,) weighted share of the rows in which each column of (n, m) holds."""
+    return np.array([estimate(column, weight).mean for column in holds.T.astype(np.float64)])
+
+
+def _loss_interval(loss: Estimate, trace: Trace) -> tuple[float, float]:
     largest = float(trace.loss.max()) or 1.0
     if bool(((trace.loss == 0.0) | (trace.loss == largest)).all()):
-        return two_valued_interval(loss, trace.weight, largest)
-    return mean_interval(loss, trace.weight)
+        return two_valued_interval(loss, largest)
+    return mean_interval(loss)

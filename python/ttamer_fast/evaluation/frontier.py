@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
 
+from .._core import Outcome, estimate
 from .._utils.arrays import Floats
 from .._utils.rule_names import LAST
 from ..plotting.frontier import plot_frontier
 from ..traces import outcome
-from ..traces.outcome import Outcome
-from ..traces.trace import Trace, weighted_mean
+from ..traces.trace import Trace
 from . import cross_validation as cv
 
 __all__ = ["Frontier", "FrontierPoint", "frontier"]
@@ -156,5 +156,5 @@ def frontier(
     )
 
 
-def _point(tradeoff: float | None, result: Outcome, weight: Floats | None) -> FrontierPoint:
-    return FrontierPoint(tradeoff, float(weighted_mean(result.loss, weight)), float(weighted_mean(result.cost, weight)))
+def _point(tradeoff: float | None, found: Outcome, weight: Floats | None) -> FrontierPoint:
+    return FrontierPoint(tradeoff, estimate(found.loss, weight).mean, estimate(found.cost, weight).mean)

@@ -16,7 +16,7 @@ from .._utils.arrays import Floats, first_bad
 from .._utils.checks import check_between, check_order, check_recall, check_seed
 from ..traces import outcome
 from ..traces.trace import Trace
-from .learners import learner_of, log_odds_range, provenance, tradeoff_at
+from .learners import learner_of, provenance
 
 __all__ = ["fit_certified"]
 
@@ -47,7 +47,7 @@ def fit_certified(
     Parameters
     ----------
     trace : Trace
-        Independent calibration requests of the distribution that will be served.
+        Independent calibration requests of the distribution that will be served; without weights and groups.
     max_loss : float
         ε, in the unit of the loss, in (0, `largest_loss`).
     delta : float
@@ -107,6 +107,8 @@ def fit_certified(
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
     if trace.weight is not None:
         raise ValidationError("`trace` must have no weights: the promise is about its own distribution")
+    if trace.group is not None:
+        raise ValidationError("`trace` must have no groups: the promise is about independent requests")
     scale = check_between("largest_loss", largest_loss, math.inf)
     limit = check_between("max_loss", max_loss, scale)
     level = check_between("delta", delta, 1.0)
@@ -172,12 +174,12 @@ def _candidates(learner: _core.Learner, trace: Trace, recall: bool | None) -> li
     """Policies that no other beats in both loss and cost on the fitting part, from the safest to the cheapest."""
 
     def candidate(odds: float) -> _Candidate:
-        tradeoff = tradeoff_at(odds)
+        tradeoff = learner.tradeoff_at(odds)
         policy = learner.policy(tradeoff, recall)
         result = outcome.of_policy(policy, trace)
         return _Candidate(odds, tradeoff, policy, _mean(result.loss), _mean(result.cost))
 
-    found = [candidate(odds) for odds in np.linspace(*log_odds_range(trace), COARSE).tolist()]
+    found = [candidate(odds) for odds in np.linspace(*learner.log_odds_range, COARSE).tolist()]
     while len(found) < POINTS:
         # The widest gap on the frontier; the limit plays no part, so what is reachable does not depend on it.
         gaps = [

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from numpy.typing import ArrayLike
 
+from .. import _core
 from .._core import Policy, ValidationError
 from .._utils.checks import check_budget, check_one_of, check_order, check_recall, check_seed, check_tradeoff
-from ..traces.trace import Trace, weighted_mean
-from .budget import within_budget
-from .learners import DefaultLearner, Learner, TunedLearner
+from ..traces.trace import Trace
 
 __all__ = ["fit"]
 
@@ -82,7 +81,7 @@ def fit(
     each set of stages that a request can have consulted (k on a line, at most 31 else). A budget searches λ by
     bisection along the loss-cost frontier of the calibration trace and shares the beliefs. The coin is a hash of the
     first signal and prediction, so that a request is decided alike alone, in a batch and in a replay. Costs that vary
-    by row enter as their means.
+    by row are those of each row wherever rows are summed; the policy itself knows their means.
 
     Examples
     --------
@@ -104,38 +103,34 @@ def fit(
     check_one_of("graph", graph, GRAPHS)
     stages = check_order(order, trace.stages)
     check_seed(seed)
+    is_markov = check_one_of("estimator", estimator, ESTIMATORS) == "markov"
     if weight is not None:
         trace = trace.weighted(weight)
-    learner: Learner
-    if check_one_of("estimator", estimator, ESTIMATORS) == "markov":
-        if graph == "skip":
-            raise ValidationError("`graph` 'skip' needs the estimator 'pathwise', got 'markov'")
-        if stages is not None:
-            raise ValidationError(f"`order` {order!r} needs the estimator 'pathwise', got 'markov'")
-        learner = TunedLearner(trace, "markov", recalls is not False)
-    else:
-        learner = DefaultLearner(trace, graph, stages, recalls)
-    if tradeoff is not None:
-        share = check_tradeoff(tradeoff)
-        return learner.policy(share, f"tradeoff={share!r}")
-    if max_cost is not None:
-        return within_budget(learner, check_budget("max_cost", max_cost), "cost", seed)
-    return within_budget(learner, _loss_budget(max_loss, trace), "loss", seed)
+    return _core.fit(
+        trace.core,
+        tradeoff=None if tradeoff is None else check_tradeoff(tradeoff),
+        max_cost=None if max_cost is None else check_budget("max_cost", max_cost),
+        max_loss=None if max_loss is None else _loss_budget(max_loss, trace),
+        method="markov" if is_markov else "pathwise",
+        graph=graph,
+        order=stages,
+        recall=recalls,
+        seed=seed,
+    )
 
 
 def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
     """A rule to compare with, tuned on the trace."""
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
-    share = check_tradeoff(tradeoff)
-    return TunedLearner(trace, method).policy(share, f"tradeoff={share!r}")
+    return _core.fit(trace.core, tradeoff=check_tradeoff(tradeoff), method=method)
 
 
-def _loss_budget(value: float | str | None, trace: Trace) -> float:
+def _loss_budget(value: float | str, trace: Trace) -> float:
     """A largest mean loss, absolute or relative to always answering with the last stage."""
     if not isinstance(value, str):
         return check_budget("max_loss", value)
     start, plus, excess = value.partition("+")
     if start.strip() != "last" or not plus:
         raise ValidationError(f"`max_loss` must be a number or 'last+<number>', got {value!r}")
-    return float(weighted_mean(trace.loss[:, -1], trace.weight)) + check_budget("max_loss", excess)
+    return float(trace.mean_loss[-1]) + check_budget("max_loss", excess)

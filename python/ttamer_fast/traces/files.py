@@ -24,10 +24,10 @@ def read_trace(path: str | PathLike[str], loss: str = "auto", kind: str | None =
     ----------
     path : path-like
         The ending decides the format. **.npz** holds the arrays ``signal``, ``cost`` and ``loss`` or ``correct``, and
-        may hold ``prediction``, ``stages``, ``kind`` and ``weight``; others are ignored. **.parquet** and **.csv**
+        may hold ``prediction``, ``stages``, ``kind``, ``weight`` and ``group``; others are ignored. **.parquet** and **.csv**
         hold one row per request with, for each stage NAME, the columns ``signal:NAME``, ``cost:NAME``, ``loss:NAME`` or
-        ``correct:NAME``, and may hold ``prediction:NAME``, ``kind`` and ``weight``; the stages are in the order of
-        the signals.
+        ``correct:NAME``, and may hold ``prediction:NAME``, ``kind``, ``weight`` and ``group``; the stages are in the
+        order of the signals.
     loss : {"auto", "correct", "loss"}
         ``"auto"``: 1 - ``correct`` where the file has it, else ``loss``. The others ask for one of the two.
     kind : {"exits", "models"}, optional
@@ -73,6 +73,7 @@ def read_trace(path: str | PathLike[str], loss: str = "auto", kind: str | None =
             kind=kind or str(columns.get("kind", "exits")),
             stages=columns.get("stages"),
             weight=columns.get("weight"),
+            group=columns.get("group"),
         )
     except ValidationError as error:
         raise ValidationError(f"{file}: {error}") from error

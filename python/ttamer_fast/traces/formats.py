@@ -23,7 +23,8 @@ FIELDS = ("signal", "loss", "correct", "cost", "prediction")
 
 
 def read_columns(file: Path) -> Mapping[str, Any]:
-    """What a file holds of `FIELDS`, (n, k) each (`cost` also (k,)), and of ``stages``, ``kind`` and ``weight``.
+    """What a file holds of `FIELDS`, (n, k) each (`cost` also (k,)), and of ``stages``, ``kind``, ``weight``
+    and ``group``.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _read_npz(file: Path) -> Mapping[str, Any]:
-    wanted = (*FIELDS, "stages", "kind", "weight")
+    wanted = (*FIELDS, "stages", "kind", "weight", "group")
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             columns = {name: archive[name] for name in wanted if name in archive.files}
@@ -130,8 +131,7 @@ def _table(columns: Mapping[str, Any]) -> Any:
         for i, name in enumerate(columns["stages"])
     }
     table["kind"] = pyarrow.array([columns["kind"]] * shape[0])
-    if "weight" in columns:
-        table["weight"] = pyarrow.array(columns["weight"])
+    table |= {name: pyarrow.array(columns[name]) for name in ("weight", "group") if name in columns}
     return pyarrow.table(table)
 
 
@@ -154,6 +154,8 @@ def _matrices(file: Path, table: Any) -> Mapping[str, Any]:
         columns["kind"] = kinds.pop()
     if "weight" in names:
         columns["weight"] = _column(file, table, "weight")
+    if "group" in names:
+        columns["group"] = table.column("group").to_pylist()
     return columns
 
 

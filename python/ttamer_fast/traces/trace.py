@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from .. import _core
 from .._core import ValidationError
-from .._utils import arrays
-from .._utils.arrays import Floats, Ints
+from .._utils.arrays import Floats, Ints, float_array, int_array
 from .formats import write_columns
+from .parts import rows_of_test
 
 __all__ = ["Trace"]
-
-KINDS = ("exits", "models")
 
 
 class Trace:
@@ -43,6 +40,9 @@ class Trace:
     weight : (n,) array_like of float, optional
         How much each request counts, in fits and in judging: at least 0, not all 0. Only ratios matter. Default: all
         alike.
+    group : (n,) array_like of int, or sequence of n hashable values, optional
+        Equal where requests belong together, such as a session with its retries: they never stand on both sides of a
+        split or a fold. Default: every request by itself.
 
     Raises
     ------
@@ -51,7 +51,8 @@ class Trace:
 
     Notes
     -----
-    Arrays are copied once, O(n k), and are read-only afterwards. A cost (n, k) with equal rows is kept as (k,).
+    The numbers are copied once, O(n k), stage by stage; the arrays are read-only views of them. A cost (n, k) with
+    equal rows is kept as (k,). Values of `group` that are not integers are numbered in the order in which they appear.
 
     *Units.* What is computed from a trace has its units: losses and costs those of `loss` and `cost`, per request. An
     objective λ · loss + (1 − λ) · cost / cost of running every stage takes the loss in its unit and the cost as a
@@ -67,7 +68,7 @@ class Trace:
     5.0
     """
 
-    __slots__ = ("_cost", "_digest", "_kind", "_loss", "_prediction", "_signal", "_stages", "_weight")
+    __slots__ = ("_core",)
 
     def __init__(
         self,
@@ -78,99 +79,95 @@ class Trace:
         kind: str = "exits",
         stages: Sequence[str] | None = None,
         weight: ArrayLike | None = None,
+        group: ArrayLike | Iterable[Any] | None = None,
     ) -> None:
-        self._digest: str | None = None
-        self._signal = arrays.float_array("signal", signal)
-        if self._signal.ndim != 2 or 0 in self._signal.shape:
-            shape = self._signal.shape
-            raise ValidationError(f"`signal` must have shape (n, k) with at least one row and one stage, got {shape}")
-        n, k = self._signal.shape
-        self._loss = arrays.float_array("loss", loss)
-        _check_shape("loss", self._loss.shape, ((n, k),))
-        arrays.check_not_negative("loss", self._loss)
-        self._cost = arrays.float_array("cost", cost)
-        _check_shape("cost", self._cost.shape, ((k,), (n, k)))
-        arrays.check_not_negative("cost", self._cost)
-        if self._cost.ndim == 2 and bool((self._cost == self._cost[0]).all()):
-            self._cost = arrays.read_only(self._cost[0].copy())
-        self._prediction = None if prediction is None else arrays.int_array("prediction", prediction)
-        if self._prediction is not None:
-            _check_shape("prediction", self._prediction.shape, ((n, k),))
-        if kind not in KINDS:
-            raise ValidationError(f"`kind` must be 'exits' or 'models', got {kind!r}")
-        self._kind = kind
-        self._stages = _stage_names(stages, k)
-        self._weight = _row_weights(weight, n)
+        if isinstance(stages, str):
+            raise ValidationError("`stages` must be a sequence of names, got a string")
+        self._core = _core.Trace(
+            float_array("signal", signal),
+            float_array("loss", loss),
+            float_array("cost", cost),
+            None if prediction is None else int_array("prediction", prediction),
+            kind=kind if isinstance(kind, str) else repr(kind),
+            stages=None if stages is None else [str(name) for name in stages],
+            weight=None if weight is None else float_array("weight", weight),
+            group=None if group is None else _group_numbers(group),
+        )
+
+    @property
+    def core(self) -> _core.Trace:
+        """The same as the Rust core holds it."""
+        return self._core
 
     @property
     def signal(self) -> Floats:
         """(n, k) float64, read-only: how confident each stage is of its prediction, on the scale it was given in."""
-        return self._signal
+        return self._core.signal
 
     @property
     def loss(self) -> Floats:
         """(n, k) float64, read-only: losses, in the unit they were given in."""
-        return self._loss
+        return self._core.loss
 
     @property
     def cost(self) -> Floats:
         """(k,) or (n, k) float64, read-only: incremental costs, in the unit they were given in."""
-        return self._cost
+        return self._core.cost
 
     @property
     def prediction(self) -> Ints | None:
         """(n, k) int64, read-only, or None: what each stage said."""
-        return self._prediction
+        return self._core.prediction
 
     @property
     def weight(self) -> Floats | None:
         """(n,) float64, read-only, or None where rows count alike: how much each request counts; only ratios matter."""
-        return self._weight
+        return self._core.weight
+
+    @property
+    def group(self) -> Ints | None:
+        """(n,) int64, read-only, or None: equal where requests belong together."""
+        return self._core.group
 
     @property
     def kind(self) -> str:
         """``"exits"`` or ``"models"``."""
-        return self._kind
+        return self._core.kind
 
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the k stages."""
-        return self._stages
+        return self._core.stages
 
     @property
     def n(self) -> int:
         """Number of requests."""
-        return len(self._signal)
+        return len(self._core)
 
     @property
     def k(self) -> int:
         """Number of stages."""
-        return len(self._stages)
+        return len(self._core.stages)
+
+    @property
+    def mean_loss(self) -> Floats:
+        """(k,) float64: weighted mean loss of each stage, in the unit of the loss; O(n k)."""
+        return self._core.mean_loss
 
     @property
     def mean_cost(self) -> Floats:
         """(k,) float64: weighted mean incremental cost of each stage, in the unit of the cost."""
-        return self._cost if self._cost.ndim == 1 else weighted_mean(self._cost, self._weight)
+        return self._core.mean_cost
 
     @property
     def full_cost(self) -> float:
         """Mean cost per request of running every stage, in the unit of the cost."""
-        return math.fsum(self.mean_cost)
+        return self._core.full_cost
 
     @property
     def digest(self) -> str:
         """Hexadecimal SHA-256 of everything in the trace; computed once, O(n k)."""
-        if self._digest is None:
-            content = hashlib.sha256(repr((self._kind, self._stages, self._cost.ndim)).encode())
-            for array in (self._signal, self._loss, self._cost, self._prediction):
-                content.update(b"-" if array is None else repr(array.shape).encode())
-                if array is not None:
-                    content.update(array.data)
-            if self._weight is not None:
-                content.update(repr(self._weight.shape).encode())
-                content.update(self._weight.data)
-            self._digest = content.hexdigest()
-        return self._digest
+        return self._core.digest
 
     def rows(self, index: ArrayLike | slice) -> Trace:
         """The trace of some requests.
@@ -194,23 +191,11 @@ class Trace:
         chosen = index if isinstance(index, slice) else np.asarray(index)
         if isinstance(chosen, np.ndarray) and (chosen.ndim != 1 or chosen.dtype.kind not in "biu"):
             raise ValidationError("`index` must be a slice or a one-dimensional array of int or bool")
-        part = self._shared()
         try:
-            part._signal = arrays.read_only(np.ascontiguousarray(self._signal[chosen]))
-            part._loss = arrays.read_only(np.ascontiguousarray(self._loss[chosen]))
-            if self._cost.ndim == 2:
-                part._cost = arrays.read_only(self._cost[chosen].copy())
-            if self._prediction is not None:
-                part._prediction = arrays.read_only(np.ascontiguousarray(self._prediction[chosen]))
-            if self._weight is not None:
-                part._weight = arrays.read_only(self._weight[chosen].copy())
+            rows = np.arange(self.n)[chosen]
         except IndexError as error:
             raise ValidationError(f"`index` does not fit {self.n} rows: {error}") from error
-        if part.n == 0:
-            raise ValidationError("`index` must leave at least one row, got none")
-        if part._weight is not None and not part._weight.any():
-            raise ValidationError("`weight` must have a positive entry in every part of a trace, got zeros only")
-        return part
+        return _of(self._core.rows(rows))
 
     def weighted(self, weight: ArrayLike | None) -> Trace:
         """The same requests, counted differently; the arrays are shared.
@@ -232,9 +217,7 @@ class Trace:
         >>> tt.evaluate(tt.baselines.static(trace, 0.9), trace.weighted([3.0, 1.0])).loss
         0.25
         """
-        counted = self._shared()
-        counted._weight = _row_weights(weight, self.n)
-        return counted
+        return _of(self._core.weighted(None if weight is None else float_array("weight", weight)))
 
     def split(self, test: float = 0.5, seed: int = 0) -> tuple[Trace, Trace]:
         """Two disjoint parts, drawn at random.
@@ -242,7 +225,8 @@ class Trace:
         Parameters
         ----------
         test : float
-            Share of the rows, in (0, 1), that goes to the second part; both parts get at least one row.
+            Share of the rows, in (0, 1), that goes to the second part; both parts get at least one row. Groups are not
+            divided: as many go there as come closest to that share.
         seed : int
             Of the random permutation: the same seed gives the same parts.
 
@@ -254,7 +238,7 @@ class Trace:
         Raises
         ------
         ValidationError
-            If `test` is not in (0, 1), there is only one row, or all weights of a part are 0.
+            If `test` is not in (0, 1), there is only one row or group, or all weights of a part are 0.
 
         Examples
         --------
@@ -265,11 +249,7 @@ class Trace:
         """
         if not 0.0 < test < 1.0:
             raise ValidationError(f"`test` must be between 0 and 1, exclusive, got {test}")
-        if self.n < 2:
-            raise ValidationError("a trace of one row cannot be split")
-        size = min(max(round(self.n * test), 1), self.n - 1)
-        in_test = np.zeros(self.n, bool)
-        in_test[np.random.default_rng(seed).permutation(self.n)[:size]] = True
+        in_test = rows_of_test(self.n, self.group, test, seed)
         return self.rows(~in_test), self.rows(in_test)
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -290,6 +270,7 @@ class Trace:
             "kind": self.kind,
             "prediction": self.prediction,
             "weight": self.weight,
+            "group": self.group,
         }
         write_columns(columns, Path(path))
 
@@ -300,66 +281,40 @@ class Trace:
         return self.n
 
     def __repr__(self) -> str:
+        optional = {"weight": self.weight, "group": self.group}
         return (
             f"Trace(n={self.n}, k={self.k}, kind={self.kind!r}, stages={self.stages}, "
-            f"mean loss={_short(weighted_mean(self.loss, self.weight))}, mean cost={_short(self.mean_cost)}, "
-            f"prediction={'no' if self.prediction is None else 'yes'}{'' if self.weight is None else ', weight=yes'})"
+            f"mean loss={_short(self.mean_loss)}, mean cost={_short(self.mean_cost)}, "
+            f"prediction={'no' if self.prediction is None else 'yes'}"
+            + "".join(f", {name}=yes" for name, given in optional.items() if given is not None)
+            + ")"
         )
 
     def __reduce__(self) -> tuple[type[Trace], tuple[Any, ...]]:
-        return Trace, (self.signal, self.loss, self.cost, self.prediction, self.kind, self.stages, self.weight)
-
-    def _shared(self) -> Trace:
-        """Another trace with the same arrays."""
-        other = object.__new__(Trace)
-        for name in self.__slots__:
-            setattr(other, name, getattr(self, name))
-        other._digest = None
-        return other
+        arrays = (self.signal, self.loss, self.cost, self.prediction)
+        return Trace, (*arrays, self.kind, self.stages, self.weight, self.group)
 
 
-def weighted_mean(values: NDArray[Any], weight: Floats | None) -> Floats:
-    """Mean over the rows of (n, ...) values, of which each counts `weight` (n,); None: all alike."""
-    return np.asarray(np.average(values, axis=0, weights=None if weight is None else row_shares(weight)))
+def _of(core: _core.Trace) -> Trace:
+    """The trace of what the core made."""
+    trace = object.__new__(Trace)
+    trace._core = core
+    return trace
 
 
-def row_shares(weight: Floats) -> Floats:
-    """(n,) weights over the largest one: equal weights become exactly 1, and sums stay finite."""
-    shares: Floats = weight / weight.max()
-    return shares
+def _group_numbers(group: ArrayLike | Iterable[Any]) -> Ints:
+    """(n,) integers as they are; other values numbered in the order in which they appear."""
+    if isinstance(group, np.ndarray) and group.dtype.kind in "iu":
+        return int_array("group", group)
+    numbers: dict[Any, int] = {}
+    try:
+        values = list(group)  # type: ignore[arg-type]
+        if all(isinstance(value, int | np.integer) and -(2**63) <= value < 2**63 for value in values):
+            return np.array(values, np.int64)
+        return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
+    except TypeError as error:
+        raise ValidationError(f"`group` must have a hashable value for each row: {error}") from None
 
 
 def _short(values: Floats) -> list[float]:
     return [float(f"{value:.4g}") for value in values]
-
-
-def _check_shape(name: str, shape: tuple[int, ...], allowed: tuple[tuple[int, ...], ...]) -> None:
-    if shape not in allowed:
-        expected = " or ".join(str(one) for one in allowed)
-        raise ValidationError(f"`{name}` must have shape {expected}, got {shape}")
-
-
-def _stage_names(stages: Sequence[str] | None, k: int) -> tuple[str, ...]:
-    if stages is None:
-        return tuple(f"stage {i}" for i in range(k))
-    if isinstance(stages, str) or len(stages) != k:
-        given = "a string" if isinstance(stages, str) else f"{len(stages)}"
-        raise ValidationError(f"`stages` must have {k} names, got {given}")
-    names = tuple(str(name) for name in stages)
-    for i, name in enumerate(names):
-        if not name:
-            raise ValidationError(f"`stages` entry {i} must not be empty")
-        if name in names[:i]:
-            raise ValidationError(f"`stages` entry {i} must differ from the others, got {name!r} again")
-    return names
-
-
-def _row_weights(weight: ArrayLike | None, n: int) -> Floats | None:
-    if weight is None:
-        return None
-    array = arrays.float_array("weight", weight)
-    _check_shape("weight", array.shape, ((n,),))
-    arrays.check_not_negative("weight", array)
-    if not array.any():
-        raise ValidationError("`weight` must have a positive entry, got zeros only")
-    return array

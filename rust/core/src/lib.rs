@@ -5,8 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod decide;
+mod digits;
 pub mod error;
+pub mod evaluate;
 pub mod learn;
+mod mean;
 pub mod model;
 pub mod plan;
 pub mod policy;
@@ -18,8 +21,9 @@ pub mod trace;
 
 pub use decide::{Batch, Replay, Run, State};
 pub use error::{Error, Result};
+pub use evaluate::{Estimate, Objective, Outcome};
 pub use model::{Csr, Graph, Model, Transition};
 pub use policy::{Candidate, Facts, MAX_STAGES, Policy, SCHEMA, compile, mixture, verify};
 pub use price::Price;
 pub use solve::{Solution, SolveOptions, solve};
-pub use trace::{Kind, Trace};
+pub use trace::{Charge, Cost, Kind, Table, Trace};

@@ -3,16 +3,29 @@
 #![expect(clippy::expect_used, reason = "tests fail by panicking")]
 
 use proptest::prelude::*;
-use ttamer::learn::{FitOptions, Learner, Method, Recall, Shape, fit, mean_objective};
+use ttamer::learn::{Approach, FitOptions, Goal, Learner, Means, Recall, Shape, Tuning, fit};
 use ttamer::rules::{AnyRule, Component};
-use ttamer::trace::{Kind, Objective, Trace};
-use ttamer::{Policy, Replay};
+use ttamer::{Error, Kind, Objective, Outcome, Policy, Replay, Trace};
 
 /// A reproducible number in [0, 1).
 fn uniform(seed: u64, at: usize) -> f64 {
     let mut z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(at as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (z >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+fn learner(trace: Trace, shape: Shape) -> Learner {
+    ordered(trace, shape, None).expect("a learner")
+}
+
+fn ordered(trace: Trace, shape: Shape, order: Option<Vec<usize>>) -> Result<Learner, Error> {
+    Learner::new(trace, &Approach { shape, order, ..Approach::default() }, Tuning::default())
+}
+
+/// Mean objective of a policy on a trace.
+fn mean_objective(policy: &Policy, trace: &Trace, tradeoff: f64) -> f64 {
+    let objective = Objective::new(trace, tradeoff).expect("a trade-off");
+    Outcome::of_policy(policy, trace).expect("an outcome").mean_objective(objective, trace.weight())
 }
 
 /// Arrays of a trace, (n, k) row by row.
@@ -42,15 +55,11 @@ impl Arrays {
     }
 
     fn trace(&self, kind: Kind) -> Trace {
-        Trace::new(&self.signal, &self.loss, Some(&self.prediction), &self.cost, kind).expect("a valid trace")
-    }
-
-    fn names(&self) -> Vec<String> {
-        (0..self.cost.len()).map(|v| format!("stage {v}")).collect()
+        Trace::from_rows(&self.signal, &self.loss, Some(&self.prediction), &self.cost, kind).expect("a valid trace")
     }
 
     fn policy(&self, kind: Kind, shape: Shape, recall: Recall, tradeoff: f64) -> Policy {
-        Learner::new(self.trace(kind), shape).policy(self.names(), tradeoff, recall, vec![]).expect("a policy")
+        learner(self.trace(kind), shape).policy(tradeoff, recall, vec![]).expect("a policy")
     }
 
     /// Fits everything that can be fitted and checks that each policy is sound and runs as it replays.
@@ -170,9 +179,8 @@ fn more_stages_than_are_held_in_hand() {
 fn a_trace_without_labels() {
     let made = Arrays::new(500, 3, 12);
     for kind in [Kind::Exits, Kind::Models] {
-        let trace = Trace::new(&made.signal, &made.loss, None, &made.cost, kind).expect("a valid trace");
-        let policy =
-            Learner::new(trace, Shape::Auto).policy(made.names(), 0.9, Recall::Auto, vec![]).expect("a policy");
+        let trace = Trace::from_rows(&made.signal, &made.loss, None, &made.cost, kind).expect("a valid trace");
+        let policy = learner(trace, Shape::Auto).policy(0.9, Recall::Auto, vec![]).expect("a policy");
         made.runs_alike(&policy, None, &policy.replay(&made.signal, None).expect("a replay"));
     }
 }
@@ -180,21 +188,16 @@ fn a_trace_without_labels() {
 #[test]
 fn the_whole_line_is_one_of_the_methods() {
     let made = Arrays::new(500, 3, 13);
-    let options = FitOptions { method: Method::Pathwise, tradeoff: 0.9, recall: true };
-    let line = fit(&made.trace(Kind::Models), made.names(), &options, vec![]).expect("a policy");
-    assert_eq!(line, made.policy(Kind::Models, Shape::Line, Recall::Always, 0.9));
+    let approach = Approach { shape: Shape::Line, ..Approach::default() };
+    let options = FitOptions { approach, recall: Recall::Always, ..FitOptions::default() };
+    let trace = made.trace(Kind::Models);
+    let line = fit(&trace, Goal::Tradeoff(0.9), &options).expect("a policy");
+    let known = ttamer::learn::provenance(&trace, 0.9, "tradeoff=0.9");
+    let same = learner(trace, Shape::Line).policy(0.9, Recall::Always, known).expect("a policy");
+    assert_eq!(line, same);
     assert_eq!(line.facts().graph, "line");
     assert_eq!(made.policy(Kind::Models, Shape::Auto, Recall::Always, 0.9).facts().graph, "lattice");
     assert_eq!(made.policy(Kind::Models, Shape::Skip, Recall::Always, 0.9).facts().graph, "skip");
-}
-
-#[test]
-fn the_value_is_the_mean_objective() {
-    let made = Arrays::new(2000, 4, 14);
-    let trace = made.trace(Kind::Models);
-    let objective = Objective::new(&trace, 0.8).expect("a trade-off");
-    let policy = made.policy(Kind::Models, Shape::Auto, Recall::Always, 0.8);
-    assert_eq!(policy.facts().value, mean_objective(&policy, &trace, objective));
 }
 
 #[test]
@@ -223,8 +226,7 @@ fn reversed(made: &Arrays) -> Arrays {
 fn a_cheap_stage_runs_first_wherever_it_stands() {
     let (train, test) = (reversed(&Arrays::new(4000, 4, 25)), reversed(&Arrays::new(4000, 4, 26)));
     let trace = test.trace(Kind::Models);
-    let objective = Objective::new(&trace, 0.9).expect("a trade-off");
-    let held_out = |shape| mean_objective(&train.policy(Kind::Models, shape, Recall::Always, 0.9), &trace, objective);
+    let held_out = |shape| mean_objective(&train.policy(Kind::Models, shape, Recall::Always, 0.9), &trace, 0.9);
     let (auto, skip, line) = (held_out(Shape::Auto), held_out(Shape::Skip), held_out(Shape::Line));
     assert!(auto < 0.95 * skip.min(line), "{auto} {skip} {line}");
 }
@@ -232,8 +234,8 @@ fn a_cheap_stage_runs_first_wherever_it_stands() {
 #[test]
 fn a_simple_rule_is_taken_where_it_is_clearly_better() {
     let made = Arrays::new(300, 4, 19);
-    let learner = Learner::new(made.trace(Kind::Models), Shape::Auto);
-    let policy = learner.policy(made.names(), 0.9, Recall::Auto, vec![]).expect("a policy");
+    let learned = learner(made.trace(Kind::Models), Shape::Auto);
+    let policy = learned.policy(0.9, Recall::Auto, vec![]).expect("a policy");
     let report = &policy.facts().candidates;
     let names: Vec<&str> = report.iter().map(|found| found.name.as_str()).collect();
     assert_eq!(names, ["pathwise", "pathwise, no recall", "static", "threshold", "stage_thresholds", "patience"]);
@@ -252,24 +254,24 @@ fn a_simple_rule_is_taken_where_it_is_clearly_better() {
     for row in 0..200 {
         sure.loss[row * 3] = 0.0;
     }
-    let learner = Learner::new(sure.trace(Kind::Models), Shape::Auto);
-    let policy = learner.policy(sure.names(), 0.9, Recall::Auto, vec![]).expect("a policy");
+    let learned = learner(sure.trace(Kind::Models), Shape::Auto);
+    let policy = learned.policy(0.9, Recall::Auto, vec![]).expect("a policy");
     assert!(policy.replay(&sure.signal, Some(&sure.prediction)).expect("a replay").answer.iter().all(|a| *a == 0));
 }
 
 #[test]
 fn estimates_come_from_rows_held_back() {
     let made = Arrays::new(2000, 3, 21);
-    let learner = Learner::new(made.trace(Kind::Models), Shape::Auto);
-    let (policy, held) = learner.judged_policy(made.names(), 0.9, Recall::Auto, vec![]).expect("a policy");
-    let (loss, cost) = held.expect("enough rows");
+    let learned = learner(made.trace(Kind::Models), Shape::Auto);
+    let (policy, held) = learned.judged_policy(0.9, Recall::Auto, vec![]).expect("a policy");
+    let Means { loss, cost } = held.expect("enough rows");
     assert!((0.0..1.0).contains(&loss) && (1.0..=6.0).contains(&cost), "{loss} {cost}");
-    assert_eq!(policy, learner.policy(made.names(), 0.9, Recall::Auto, vec![]).expect("a policy"));
+    assert_eq!(policy, learned.policy(0.9, Recall::Auto, vec![]).expect("a policy"));
     let chosen = policy.facts().candidates.iter().find(|found| found.is_chosen).expect("a choice");
     assert_eq!((chosen.loss, chosen.cost), (loss, cost));
     let single = Arrays::new(1, 2, 22);
-    let learner = Learner::new(single.trace(Kind::Exits), Shape::Auto);
-    assert_eq!(learner.judged_policy(single.names(), 0.9, Recall::Always, vec![]).expect("a policy").1, None);
+    let learned = learner(single.trace(Kind::Exits), Shape::Auto);
+    assert_eq!(learned.judged_policy(0.9, Recall::Always, vec![]).expect("a policy").1, None);
 }
 
 #[test]
@@ -298,9 +300,9 @@ fn paths(policy: &Policy, made: &Arrays) -> Vec<Vec<usize>> {
 #[test]
 fn orders_are_kept() {
     let made = Arrays::new(1500, 10, 24);
-    let ordered = |kind, shape, order: &[usize], recall| {
-        let learner = Learner::in_order(made.trace(kind), shape, order.to_vec()).expect("a learner");
-        let policy = learner.policy(made.names(), 0.999, recall, vec![]).expect("a policy");
+    let kept = |kind, shape, order: &[usize], recall| {
+        let learned = ordered(made.trace(kind), shape, Some(order.to_vec())).expect("a learner");
+        let policy = learned.policy(0.999, recall, vec![]).expect("a policy");
         made.runs_alike(
             &policy,
             Some(&made.prediction),
@@ -311,28 +313,28 @@ fn orders_are_kept() {
     let longest = |policy: &Policy| paths(policy, &made).into_iter().max_by_key(Vec::len).expect("a request");
     for recall in [Recall::Always, Recall::Never] {
         for order in [&[7, 0, 9, 3][..], &[9, 8, 7, 6, 5, 4, 3, 2, 1, 0]] {
-            let line = ordered(Kind::Models, Shape::Line, order, recall);
+            let line = kept(Kind::Models, Shape::Line, order, recall);
             assert_eq!(line.facts().graph, "line");
             assert!(longest(&line).len() > 1);
             assert!(paths(&line, &made).iter().all(|path| order.starts_with(path)));
         }
         let order = [7, 0, 9, 3];
-        let skip = ordered(Kind::Models, Shape::Auto, &order, recall);
+        let skip = kept(Kind::Models, Shape::Auto, &order, recall);
         assert_eq!(skip.facts().graph, "skip");
         let place = |stage: &usize| order.iter().position(|v| v == stage).expect("a stage of the order");
         assert!(longest(&skip).len() > 1);
         assert!(paths(&skip, &made).iter().all(|path| path.iter().map(place).is_sorted()));
-        let exits = ordered(Kind::Exits, Shape::Auto, &[1, 4, 9], recall);
+        let exits = kept(Kind::Exits, Shape::Auto, &[1, 4, 9], recall);
         assert!(longest(&exits).len() > 1);
         assert!(paths(&exits, &made).iter().all(|path| [1, 4, 9].starts_with(path)));
     }
     let identity: Vec<usize> = (0..10).collect();
-    let given = ordered(Kind::Models, Shape::Line, &identity, Recall::Always);
+    let given = kept(Kind::Models, Shape::Line, &identity, Recall::Always);
     assert_eq!(given, made.policy(Kind::Models, Shape::Line, Recall::Always, 0.999));
     for (kind, wrong) in
         [(Kind::Models, vec![]), (Kind::Models, vec![0, 10]), (Kind::Models, vec![2, 1, 2]), (Kind::Exits, vec![2, 1])]
     {
-        assert!(Learner::in_order(made.trace(kind), Shape::Auto, wrong).is_err());
+        assert!(ordered(made.trace(kind), Shape::Auto, Some(wrong)).is_err());
     }
 }
 
@@ -351,9 +353,9 @@ fn the_number_of_threads_changes_nothing() {
 #[test]
 fn a_learner_gives_the_same_policy_whatever_it_gave_before() {
     let made = Arrays::new(1000, 7, 17);
-    let learner = Learner::new(made.trace(Kind::Models), Shape::Auto);
+    let learned = learner(made.trace(Kind::Models), Shape::Auto);
     for tradeoff in [0.5, 0.99, 0.9] {
-        let policy = learner.policy(made.names(), tradeoff, Recall::Always, vec![]).expect("a policy");
+        let policy = learned.policy(tradeoff, Recall::Always, vec![]).expect("a policy");
         assert_eq!(policy, made.policy(Kind::Models, Shape::Auto, Recall::Always, tradeoff));
     }
 }
@@ -377,18 +379,16 @@ fn weights_count_rows() {
         prediction: picked(&made.prediction, is_kept),
         cost: made.cost.clone(),
     };
-    let weighted = made.trace(Kind::Models).weighted(&weight).expect("objective");
-    let policy =
-        Learner::new(weighted, Shape::Auto).policy(made.names(), 0.8, Recall::Always, vec![]).expect("a policy");
+    let weighted = made.trace(Kind::Models).weighted(Some(weight)).expect("objective");
+    let policy = learner(weighted, Shape::Auto).policy(0.8, Recall::Always, vec![]).expect("a policy");
     let other = kept.policy(Kind::Models, Shape::Auto, Recall::Always, 0.8);
     // Quantiles and cells are those of all rows, so that the policies are alike rather than the same.
-    let objective = Objective::new(&kept.trace(Kind::Models), 0.8).expect("a trade-off");
-    let (a, b) = (policy.facts().value, mean_objective(&other, &kept.trace(Kind::Models), objective));
+    let (a, b) = (policy.facts().value, mean_objective(&other, &kept.trace(Kind::Models), 0.8));
     assert!((a - b).abs() < 0.01, "{a} {b}");
     for wrong in [vec![1.0; 3], vec![-1.0; 1500], vec![0.0; 1500], vec![f64::NAN; 1500]] {
-        assert!(made.trace(Kind::Models).weighted(&wrong).is_err());
+        assert!(made.trace(Kind::Models).weighted(Some(wrong)).is_err());
     }
-    assert!(made.trace(Kind::Models).weighted(&vec![1e308; 1500]).is_ok());
+    assert!(made.trace(Kind::Models).weighted(Some(vec![1e308; 1500])).is_ok());
 }
 
 proptest! {

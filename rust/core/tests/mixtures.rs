@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ttamer::learn::{FitOptions, Learner, Method, Recall, Shape, fit};
+use ttamer::learn::{Approach, Heuristic, Learner, Method, Recall, Tuning};
 use ttamer::{Batch, Kind, Model, Policy, SolveOptions, Trace, Transition, compile, mixture};
 
 const ROWS: usize = 800;
@@ -19,21 +19,17 @@ fn data() -> (Vec<f64>, Vec<f64>, Vec<i64>) {
     (signal, loss, prediction)
 }
 
-fn names() -> Vec<String> {
-    (0..STAGES).map(|v| v.to_string()).collect()
-}
-
 fn of_method(trace: &Trace, method: Method, tradeoff: f64) -> Policy {
-    fit(trace, names(), &FitOptions { method, tradeoff, recall: true }, vec![]).unwrap()
+    let approach = Approach { method, ..Approach::default() };
+    Learner::new(trace.clone(), &approach, Tuning::default()).unwrap().policy(tradeoff, Recall::Always, vec![]).unwrap()
 }
 
 #[test]
 fn each_request_follows_one_of_the_two() {
     let (signal, loss, prediction) = data();
-    let trace = Trace::new(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], Kind::Exits).unwrap();
-    let dear = Learner::new(trace.clone(), Shape::Auto).policy(names(), 0.97, Recall::Always, vec![]).unwrap();
-    let lines = [Method::Pathwise, Method::Markov, Method::Threshold, Method::StageThresholds, Method::Patience];
-    for cheap in lines.map(|method| of_method(&trace, method, 0.7)) {
+    let trace = Trace::from_rows(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], Kind::Exits).unwrap();
+    let dear = of_method(&trace, Method::Pathwise, 0.97);
+    for cheap in [0, 1, 3, 4, 5].map(|at| of_method(&trace, Method::ALL[at], 0.7)) {
         for share in [0.0, 0.4, 1.0] {
             let mixed = mixture(&dear, &cheap, share, 5, 0.125, vec![]).unwrap();
             assert_eq!(mixed.facts().value, 0.125);
@@ -83,15 +79,17 @@ fn as_batch(policy: Policy, signal: &[f64], prediction: &[i64], replay: &ttamer:
 #[test]
 fn what_cannot_be_mixed_is_refused() {
     let (signal, loss, prediction) = data();
-    let trace = Trace::new(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], Kind::Models).unwrap();
-    let threshold = of_method(&trace, Method::Threshold, 0.9);
+    let trace = Trace::from_rows(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], Kind::Models).unwrap();
+    let method = Method::Heuristic(Heuristic::Threshold);
+    let threshold = of_method(&trace, method, 0.9);
     for share in [-0.1, 1.1, f64::NAN] {
         assert!(mixture(&threshold, &threshold, share, 0, 0.0, vec![]).is_err());
     }
-    let dearer = Trace { cost: vec![1.0, 2.0, 5.0], ..trace.clone() };
-    assert!(mixture(&threshold, &of_method(&dearer, Method::Threshold, 0.9), 0.5, 0, 0.0, vec![]).is_err());
-    let last = Learner::in_order(trace, Shape::Line, vec![2]).unwrap();
-    let elsewhere = last.policy(names(), 0.9, Recall::Always, vec![]).unwrap();
+    let dearer = Trace::from_rows(&signal, &loss, Some(&prediction), &[1.0, 2.0, 5.0], Kind::Models).unwrap();
+    assert!(mixture(&threshold, &of_method(&dearer, method, 0.9), 0.5, 0, 0.0, vec![]).is_err());
+    let approach = Approach { order: Some(vec![2]), ..Approach::default() };
+    let last = Learner::new(trace, &approach, Tuning::default()).unwrap();
+    let elsewhere = last.policy(0.9, Recall::Always, vec![]).unwrap();
     assert!(mixture(&threshold, &elsewhere, 0.5, 0, 0.0, vec![]).is_err());
     let certain = || Transition::Dense(ndarray::array![[1.0]]);
     let tree = Model::tree(vec![-1], vec![vec![0.5]], vec![0.1], vec![certain()]).unwrap();

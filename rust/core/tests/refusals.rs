@@ -4,7 +4,7 @@
 use ndarray::array;
 use rmpv::Value;
 use sha2::{Digest, Sha256};
-use ttamer::learn::{FitOptions, Learner, Method, Recall, Shape, fit};
+use ttamer::learn::{Approach, Heuristic, Learner, Method, Recall, Tuning};
 use ttamer::plan::Intervals;
 use ttamer::rules::{BeliefRule, Beliefs, Calibration, Component, Curve, Line, Node};
 use ttamer::{Facts, Kind, Model, Policy, Price, SolveOptions, Trace, Transition, compile, mixture};
@@ -20,21 +20,26 @@ fn trace(kind: Kind) -> Trace {
     let wrong = |at: usize| golden(at + 7, 0.414_213_562_373_095) > signal[at].powf(1.0 / (at % STAGES + 1) as f64);
     let loss: Vec<f64> = (0..ROWS * STAGES).map(|at| f64::from(u8::from(wrong(at)))).collect();
     let prediction: Vec<i64> = (0..ROWS * STAGES).map(|at| if wrong(at) { (at % 5) as i64 } else { 9 }).collect();
-    Trace::new(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], kind).unwrap()
+    Trace::from_rows(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], kind).unwrap()
 }
 
-fn names() -> Vec<String> {
-    (0..STAGES).map(|v| v.to_string()).collect()
+fn learned(kind: Kind, method: Method, tradeoff: f64) -> Policy {
+    let approach = Approach { method, ..Approach::default() };
+    let learner = Learner::new(trace(kind), &approach, Tuning::default()).unwrap();
+    learner.policy(tradeoff, Recall::Always, vec![]).unwrap()
 }
 
 fn of_method(method: Method) -> Policy {
-    fit(&trace(Kind::Exits), names(), &FitOptions { method, tradeoff: 0.9, recall: true }, vec![]).unwrap()
+    learned(Kind::Exits, method, 0.9)
 }
 
-/// Two models in any order, so that situations have several ways in.
+fn of_heuristic(heuristic: Heuristic) -> Policy {
+    of_method(Method::Heuristic(heuristic))
+}
+
+/// Models in any order.
 fn belief() -> Policy {
-    let learner = Learner::new(trace(Kind::Models), Shape::Auto);
-    learner.policy(names(), 0.97, Recall::Always, vec![]).unwrap()
+    learned(Kind::Models, Method::Pathwise, 0.97)
 }
 
 fn solved(graph: &str) -> Policy {
@@ -330,7 +335,7 @@ fn solved_trees_and_graphs() {
 #[test]
 fn heuristics_and_mixtures() {
     refused(
-        &of_method(Method::Threshold),
+        &of_heuristic(Heuristic::Threshold),
         vec![
             ("rule.component.threshold.threshold", Shorter, "the thresholds do not fit the stages"),
             ("rule.component.threshold.threshold.0", nan(), "a threshold is not a number"),
@@ -342,13 +347,13 @@ fn heuristics_and_mixtures() {
         ],
     );
     refused(
-        &of_method(Method::Patience),
+        &of_heuristic(Heuristic::Patience),
         vec![
             ("rule.component.patience.walk.mean_loss.0", nan(), "a mean loss is not finite"),
             ("rule.component.patience.patience", To((-1).into()), "damaged policy file"),
         ],
     );
-    let both = mixture(&of_method(Method::Threshold), &of_method(Method::Pathwise), 0.5, 0, 0.0, vec![]).unwrap();
+    let both = mixture(&of_heuristic(Heuristic::Threshold), &of_method(Method::Pathwise), 0.5, 0, 0.0, vec![]).unwrap();
     refused(
         &both,
         vec![
@@ -377,7 +382,7 @@ fn fields_that_are_not_known_or_missing() {
 
 #[test]
 fn digests_are_those_of_the_bytes() {
-    for policy in [belief(), solved("tree"), of_method(Method::Patience)] {
+    for policy in [belief(), solved("tree"), of_heuristic(Heuristic::Patience)] {
         let bytes = policy.to_bytes().unwrap();
         let read = Policy::from_bytes(&bytes).unwrap();
         let written: Vec<String> = bytes[bytes.len() - CHECKSUM..].iter().map(|byte| format!("{byte:02x}")).collect();

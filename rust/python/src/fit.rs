@@ -1,53 +1,12 @@
 //! Learning from traces.
 
 use pyo3::prelude::*;
-use ttamer::learn::{self, FitOptions, Method, Recall, Shape};
-use ttamer::trace::{Kind, Trace};
+use pyo3::types::PyDict;
+use ttamer::learn::{self, Approach, FitOptions, Goal, Method, Recall, Shape, Tuning};
 
-use crate::convert::{floats, integers};
 use crate::errors::{invalid, raise};
 use crate::policy::Policy;
-
-/// Arrays (n, k), as Python hands them over.
-struct Arrays<'a, 'py> {
-    signal: &'a Bound<'py, PyAny>,
-    loss: &'a Bound<'py, PyAny>,
-    cost: &'a Bound<'py, PyAny>,
-    prediction: Option<&'a Bound<'py, PyAny>>,
-    weight: Option<&'a Bound<'py, PyAny>>,
-}
-
-impl Arrays<'_, '_> {
-    /// The trace, and what `learn` makes of it without holding the interpreter.
-    fn learn<T: Send>(
-        &self,
-        py: Python<'_>,
-        kind: &str,
-        learn: impl FnOnce(Trace) -> ttamer::Result<T> + Send,
-    ) -> PyResult<T> {
-        let kind = match kind {
-            "exits" => Kind::Exits,
-            "models" => Kind::Models,
-            other => return Err(invalid(py, format!("`kind` must be exits or models, got {other}"))),
-        };
-        let signal = floats("signal", self.signal)?;
-        let loss = floats("loss", self.loss)?;
-        let cost = floats("cost", self.cost)?;
-        let prediction = self.prediction.map(|given| integers("prediction", given)).transpose()?;
-        let weight = self.weight.map(|weight| floats("weight", weight)).transpose()?;
-        let (signal, loss, cost) = (signal.as_slice()?, loss.as_slice()?, cost.as_slice()?);
-        let prediction = prediction.as_ref().map(|array| array.as_slice()).transpose()?;
-        let weight = weight.as_ref().map(|weight| weight.as_slice()).transpose()?;
-        py.detach(|| {
-            let trace = Trace::new(signal, loss, prediction, cost, kind)?;
-            learn(match weight {
-                Some(weight) => trace.weighted(weight)?,
-                None => trace,
-            })
-        })
-        .map_err(|error| raise(py, error))
-    }
-}
+use crate::trace::Trace;
 
 /// The one of `all` called `name`.
 fn named<T: Copy>(
@@ -63,61 +22,76 @@ fn named<T: Copy>(
     })
 }
 
-/// Learns a policy from arrays (n, k); `ttamer_fast.fit` and `ttamer_fast.baselines` are the public face.
+fn approach(py: Python<'_>, method: &str, graph: &str, order: Option<Vec<usize>>) -> PyResult<Approach> {
+    let method = named(py, "method", method, &Method::ALL, Method::name)?;
+    let shape = named(py, "graph", graph, &Shape::ALL, Shape::name)?;
+    Ok(Approach { method, shape, order })
+}
+
+/// The constants of learning, but for those given.
+fn tuned(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResult<Tuning> {
+    let Some(given) = given else { return Ok(Tuning::default()) };
+    let text: String = py.import("json")?.call_method1("dumps", (given,))?.extract()?;
+    Tuning::from_json(&text).map_err(|error| raise(py, error))
+}
+
+fn recall_of(recall: Option<bool>) -> Recall {
+    match recall {
+        None => Recall::Auto,
+        Some(true) => Recall::Always,
+        Some(false) => Recall::Never,
+    }
+}
+
+/// Learns the best policy for one goal; `ttamer_fast.fit` and `ttamer_fast.baselines` are the public face.
 #[pyfunction]
-#[pyo3(signature = (signal, loss, cost, prediction, *, method, kind, stages, tradeoff, recall = true, provenance = vec![], weight = None))]
+#[pyo3(signature = (trace, *, tradeoff = None, max_cost = None, max_loss = None, method = "pathwise", graph = "auto", order = None, recall = None, seed = 0, tuning = None))]
 #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see fit() and baselines")]
 pub fn fit(
     py: Python<'_>,
-    signal: &Bound<'_, PyAny>,
-    loss: &Bound<'_, PyAny>,
-    cost: &Bound<'_, PyAny>,
-    prediction: Option<&Bound<'_, PyAny>>,
+    trace: &Trace,
+    tradeoff: Option<f64>,
+    max_cost: Option<f64>,
+    max_loss: Option<f64>,
     method: &str,
-    kind: &str,
-    stages: Vec<String>,
-    tradeoff: f64,
-    recall: bool,
-    provenance: Vec<(String, String)>,
-    weight: Option<&Bound<'_, PyAny>>,
+    graph: &str,
+    order: Option<Vec<usize>>,
+    recall: Option<bool>,
+    seed: u64,
+    tuning: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Policy> {
-    let method = named(py, "method", method, &Method::ALL, Method::name)?;
-    let policy = Arrays { signal, loss, cost, prediction, weight }
-        .learn(py, kind, |trace| learn::fit(&trace, stages, &FitOptions { method, tradeoff, recall }, provenance));
-    Policy::wrap(py, Ok(policy?))
+    let goal = match (tradeoff, max_cost, max_loss) {
+        (Some(tradeoff), None, None) => Goal::Tradeoff(tradeoff),
+        (None, Some(most), None) => Goal::MaxCost(most),
+        (None, None, Some(most)) => Goal::MaxLoss(most),
+        _ => return Err(invalid(py, "exactly one of `tradeoff`, `max_cost`, `max_loss` must be given")),
+    };
+    let approach = approach(py, method, graph, order)?;
+    let options = FitOptions { approach, recall: recall_of(recall), seed, tuning: tuned(py, tuning)? };
+    Policy::wrap(py, py.detach(|| learn::fit(trace.inner(), goal, &options)))
 }
 
-/// Calibration and beliefs of one trace: policies for any trade-off follow cheaply.
+/// Gives policies learned from one trace, for any trade-off: with the default method they share calibration and beliefs.
 #[pyclass(frozen, module = "ttamer_fast._core")]
 pub struct Learner {
     inner: learn::Learner,
-    stages: Vec<String>,
 }
 
 #[pymethods]
 impl Learner {
     #[new]
-    #[pyo3(signature = (signal, loss, cost, prediction, *, kind, stages, graph = "auto", order = None, weight = None))]
-    #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see fit()")]
+    #[pyo3(signature = (trace, *, method = "pathwise", graph = "auto", order = None, tuning = None))]
     fn new(
         py: Python<'_>,
-        signal: &Bound<'_, PyAny>,
-        loss: &Bound<'_, PyAny>,
-        cost: &Bound<'_, PyAny>,
-        prediction: Option<&Bound<'_, PyAny>>,
-        kind: &str,
-        stages: Vec<String>,
+        trace: &Trace,
+        method: &str,
         graph: &str,
         order: Option<Vec<usize>>,
-        weight: Option<&Bound<'_, PyAny>>,
+        tuning: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let shape = named(py, "graph", graph, &Shape::ALL, Shape::name)?;
-        let arrays = Arrays { signal, loss, cost, prediction, weight };
-        let inner = arrays.learn(py, kind, |trace| match order {
-            Some(order) => learn::Learner::in_order(trace, shape, order),
-            None => Ok(learn::Learner::new(trace, shape)),
-        })?;
-        Ok(Self { inner, stages })
+        let (approach, tuning) = (approach(py, method, graph, order)?, tuned(py, tuning)?);
+        let made = py.detach(|| learn::Learner::new(trace.inner().clone(), &approach, tuning));
+        Ok(Self { inner: made.map_err(|error| raise(py, error))? })
     }
 
     /// The policy for one trade-off; without `recall` given, whatever rows held back speak for.
@@ -129,30 +103,19 @@ impl Learner {
         recall: Option<bool>,
         provenance: Vec<(String, String)>,
     ) -> PyResult<Policy> {
-        let policy = py.detach(|| self.inner.policy(self.stages.clone(), tradeoff, recall_of(recall), provenance));
-        Policy::wrap(py, policy)
+        Policy::wrap(py, py.detach(|| self.inner.policy(tradeoff, recall_of(recall), provenance)))
     }
 
-    /// The same, with its mean loss and mean cost on rows that were not learned from, in turn, if there are enough.
-    #[pyo3(signature = (tradeoff, recall = None, provenance = vec![]))]
-    fn judged_policy(
-        &self,
-        py: Python<'_>,
-        tradeoff: f64,
-        recall: Option<bool>,
-        provenance: Vec<(String, String)>,
-    ) -> PyResult<(Policy, Option<(f64, f64)>)> {
-        let judged =
-            py.detach(|| self.inner.judged_policy(self.stages.clone(), tradeoff, recall_of(recall), provenance));
-        let (policy, held) = judged.map_err(|error| raise(py, error))?;
-        Ok((Policy::new(py, policy)?, held))
+    /// Logarithms of the odds λ / (1 − λ) between which trade-offs are searched.
+    #[getter]
+    fn log_odds_range(&self) -> (f64, f64) {
+        learn::log_odds_range(&self.inner)
     }
-}
 
-fn recall_of(recall: Option<bool>) -> Recall {
-    match recall {
-        None => Recall::Auto,
-        Some(true) => Recall::Always,
-        Some(false) => Recall::Never,
+    /// λ of the logarithm of its odds.
+    #[staticmethod]
+    #[pyo3(signature = (log_odds, /))]
+    fn tradeoff_at(log_odds: f64) -> f64 {
+        learn::tradeoff_at(log_odds)
     }
 }

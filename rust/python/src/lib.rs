@@ -9,9 +9,11 @@ mod errors;
 mod fit;
 mod model;
 mod numbers;
+mod outcome;
 mod policy;
 mod replay;
 mod run;
+mod trace;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -35,6 +37,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(model::solve, module)?)?;
     module.add_class::<model::Certificate>()?;
     module.add_function(wrap_pyfunction!(model::verify, module)?)?;
+    module.add_class::<trace::Trace>()?;
+    module.add_class::<trace::Estimate>()?;
+    module.add_function(wrap_pyfunction!(trace::estimate, module)?)?;
+    module.add_class::<outcome::Outcome>()?;
     module.add_class::<fit::Learner>()?;
     module.add_function(wrap_pyfunction!(fit::fit, module)?)?;
     let info = PyDict::new(py);

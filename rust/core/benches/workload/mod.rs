@@ -1,7 +1,7 @@
 //! A fitted 6-stage policy and the requests it is measured on; the same in every bench.
 
 use ttamer::Policy;
-use ttamer::learn::{FitOptions, Method, fit};
+use ttamer::learn::{Approach, FitOptions, Goal, Recall, Shape, fit};
 use ttamer::{Kind, Trace};
 
 /// Stages of the cascade.
@@ -43,9 +43,10 @@ pub fn data() -> (Vec<f64>, Vec<f64>, Vec<i64>) {
 /// The default fit of that trace as a line.
 pub fn policy(signal: &[f64], loss: &[f64], prediction: &[i64]) -> Policy {
     let cost: Vec<f64> = (0..STAGES).map(|v| 1.0 + 0.4 * v as f64).collect();
-    let trace = Trace::new(signal, loss, Some(prediction), &cost, Kind::Exits).unwrap();
-    let options = FitOptions { method: Method::Pathwise, tradeoff: 0.97, recall: true };
-    fit(&trace, (0..STAGES).map(|v| v.to_string()).collect(), &options, Vec::new()).unwrap()
+    let trace = Trace::from_rows(signal, loss, Some(prediction), &cost, Kind::Exits).unwrap();
+    let approach = Approach { shape: Shape::Line, ..Approach::default() };
+    fit(&trace, Goal::Tradeoff(0.97), &FitOptions { approach, recall: Recall::Always, ..FitOptions::default() })
+        .unwrap()
 }
 
 /// One request from start to answer.

@@ -2,21 +2,18 @@
 
 use rayon::prelude::*;
 
-use super::calibrate::quantiles;
+use super::sample::quantiles;
+use super::tuning::Tuning;
 
-/// Candidate thresholds per decision.
-const CUTS: usize = 160;
-/// Candidates are quantiles of at most this many beliefs.
-const SAMPLE: usize = 65_536;
 /// Rows summed by one task.
 const CHUNK: usize = 65_536;
 
 /// The threshold on `belief` that minimises `Σ (belief <= threshold ? stop : go)` over rows; infinite where always or
-/// never stopping is best. O(n log CUTS).
-pub fn threshold(belief: &[f64], stop: &[f64], go: &[f64]) -> f64 {
-    let stride = belief.len().div_ceil(SAMPLE).max(1);
+/// never stopping is best. O(n log n) at worst.
+pub fn threshold(belief: &[f64], stop: &[f64], go: &[f64], tuning: &Tuning) -> f64 {
+    let stride = belief.len().div_ceil(tuning.cut_rows).max(1);
     let sample: Vec<f64> = belief.iter().step_by(stride).copied().collect();
-    let edges = quantiles(&sample, CUTS + 1);
+    let edges = quantiles(&sample, tuning.stage_cuts + 1);
     let bucket_gains = |rows: std::ops::Range<usize>| {
         let mut gains = vec![0.0; edges.len() + 1];
         for row in rows {
@@ -60,15 +57,15 @@ mod tests {
         let belief: Vec<f64> = (0..1000).map(f64::from).collect();
         let go = vec![0.0; 1000];
         let stop: Vec<f64> = belief.iter().map(|x| if *x < 400.0 { -1.0 } else { 1.0 }).collect();
-        let found = threshold(&belief, &stop, &go);
+        let found = threshold(&belief, &stop, &go, &Tuning::default());
         assert!((found - 400.0).abs() < 8.0, "{found}");
     }
 
     #[test]
     fn never_and_always() {
         let belief: Vec<f64> = (0..100).map(f64::from).collect();
-        assert_eq!(threshold(&belief, &[1.0; 100], &[0.0; 100]), f64::NEG_INFINITY);
-        assert_eq!(threshold(&belief, &[0.0; 100], &[1.0; 100]), f64::INFINITY);
+        assert_eq!(threshold(&belief, &[1.0; 100], &[0.0; 100], &Tuning::default()), f64::NEG_INFINITY);
+        assert_eq!(threshold(&belief, &[0.0; 100], &[1.0; 100], &Tuning::default()), f64::INFINITY);
     }
 
     #[test]
@@ -80,14 +77,14 @@ mod tests {
             let found = between(here, above);
             assert!(here <= found && found < above, "{found} is not in [{here}, {above})");
         }
-        let found = threshold(&infinite, &[0.0, 2.0], &[1.0, 1.0]);
+        let found = threshold(&infinite, &[0.0, 2.0], &[1.0, 1.0], &Tuning::default());
         assert!(found.is_finite(), "{found}");
     }
 
     #[test]
     fn ties_stay_together() {
         let belief = [1.0, 1.0, 1.0, 2.0];
-        let found = threshold(&belief, &[0.0, 0.0, 3.0, 5.0], &[2.0; 4]);
+        let found = threshold(&belief, &[0.0, 0.0, 3.0, 5.0], &[2.0; 4], &Tuning::default());
         assert!((1.0..2.0).contains(&found), "{found}");
     }
 }

@@ -3,9 +3,11 @@
 use rayon::prelude::*;
 
 use super::logistic::{self, Design, Prior};
+use super::tuning::Tuning;
 use crate::rules::{Evidence, Line, NO_PREDICTION};
+use crate::trace::Trace;
 
-/// Calibrated logits and losses of the rows that objective are fitted on.
+/// Calibrated logits and losses of the rows that weights are fitted on.
 pub struct Sample {
     /// `logit[v][row]`, every entry finite.
     pub logit: Vec<Vec<f64>>,
@@ -13,20 +15,32 @@ pub struct Sample {
     pub is_known: Vec<Vec<bool>>,
     /// `target[v][row]`: loss in [0, 1].
     pub target: Vec<Vec<f64>>,
-    /// `prediction[v][row]`, if there are any.
-    pub prediction: Option<Vec<Vec<i64>>>,
-    /// Weight of each row.
-    pub weight: Vec<f64>,
+    /// The rows themselves.
+    pub trace: Trace,
 }
 
 impl Sample {
-    /// Whether stages `i` and `j` are known to give the same answer.
-    fn agrees(&self, row: usize, i: usize, j: usize) -> bool {
-        self.is_known[i][row]
-            && self.is_known[j][row]
-            && self.prediction.as_ref().is_some_and(|prediction| {
-                prediction[i][row] == prediction[j][row] && prediction[i][row] != NO_PREDICTION
-            })
+    /// What one stage said on the rows.
+    fn said(&self, stage: usize) -> Said<'_> {
+        Said { is_known: &self.is_known[stage], prediction: self.trace.prediction(stage) }
+    }
+}
+
+/// Signals that are known, and predictions, of one stage.
+struct Said<'a> {
+    is_known: &'a [bool],
+    prediction: Option<&'a [i64]>,
+}
+
+impl Said<'_> {
+    /// Whether it is known that both gave the same answer.
+    #[inline]
+    fn agrees(&self, other: &Self, row: usize) -> bool {
+        let is_equal = match (self.prediction, other.prediction) {
+            (Some(one), Some(other)) => one[row] == other[row] && one[row] != NO_PREDICTION,
+            _ => false,
+        };
+        is_equal && self.is_known[row] && other.is_known[row]
     }
 }
 
@@ -34,23 +48,23 @@ impl Sample {
 /// is pulled by `ridge` towards "believe each stage as calibrated".
 ///
 /// O(rows · m³) time for m members.
-pub fn evidences(sample: &Sample, members: &[u16], ridge: f64) -> Vec<Evidence> {
+pub fn evidences(sample: &Sample, members: &[u16], ridge: f64, tuning: &Tuning) -> Vec<Evidence> {
     if members.len() == 1 {
         return vec![[Line { offset: 0.0, slope: 1.0 }; 3]];
     }
-    (0..members.len()).into_par_iter().flat_map_iter(|j| evidence_of(sample, members, j, ridge)).collect()
+    (0..members.len()).into_par_iter().flat_map_iter(|j| evidence_of(sample, members, j, ridge, tuning)).collect()
 }
 
 /// Logistic regression of member `j`'s loss on its own logit and, for each other member, its logit, whether the two
 /// predictions are equal, and their product.
-fn evidence_of(sample: &Sample, members: &[u16], j: usize, ridge: f64) -> Vec<Evidence> {
+fn evidence_of(sample: &Sample, members: &[u16], j: usize, ridge: f64, tuning: &Tuning) -> Vec<Evidence> {
     let others: Vec<usize> = (0..members.len()).filter(|i| *i != j).collect();
     let own = usize::from(members[j]);
-    let per_other = if sample.prediction.is_some() { 3 } else { 1 };
+    let per_other = if sample.trace.predictions().is_some() { 3 } else { 1 };
     let d = 2 + per_other * others.len();
-    let mut rows: Vec<usize> = (0..sample.weight.len()).filter(|row| sample.is_known[own][*row]).collect();
+    let mut rows: Vec<usize> = (0..sample.trace.rows()).filter(|row| sample.is_known[own][*row]).collect();
     if rows.is_empty() {
-        rows = (0..sample.weight.len()).collect();
+        rows = (0..sample.trace.rows()).collect();
     }
     let mut features = vec![0.0; rows.len() * d];
     for (row, x) in rows.iter().zip(features.chunks_exact_mut(d)) {
@@ -61,10 +75,11 @@ fn evidence_of(sample: &Sample, members: &[u16], j: usize, ridge: f64) -> Vec<Ev
     for (at, i) in others.iter().enumerate() {
         let other = usize::from(members[*i]);
         let column = &sample.logit[other];
+        let (said, own_said) = (sample.said(other), sample.said(own));
         let mut agreeing = 0_usize;
         for (row, x) in rows.iter().zip(features.chunks_exact_mut(d)) {
             let cell = &mut x[2 + at * per_other..];
-            if per_other == 3 && sample.agrees(*row, other, own) {
+            if per_other == 3 && said.agrees(&own_said, *row) {
                 agreeing += 1;
                 cell[1] = 1.0;
                 cell[2] = column[*row];
@@ -75,11 +90,12 @@ fn evidence_of(sample: &Sample, members: &[u16], j: usize, ridge: f64) -> Vec<Ev
         share[*i] = agreeing as f64 / rows.len().max(1) as f64;
     }
     let target: Vec<f64> = rows.iter().map(|row| sample.target[own][*row]).collect();
-    let weight: Vec<f64> = rows.iter().map(|row| sample.weight[*row]).collect();
+    let counted = sample.trace.weight();
+    let weight: Vec<f64> = rows.iter().map(|row| counted[*row]).collect();
     let mut centre = vec![0.0; d];
     centre[1] = 1.0;
     let design = Design { features: &features, target: &target, weight: &weight, offset: None };
-    let t = logistic::fit(&design, &Prior { centre: &centre, penalty: &logistic::ridge(d, ridge) });
+    let t = logistic::fit(&design, &Prior { centre: &centre, penalty: &logistic::ridge(d, ridge) }, tuning);
     let mut evidences = vec![Evidence::default(); members.len()];
     for (t, i) in t[2..].chunks_exact(per_other).zip(&others) {
         let differ = Line { offset: 0.0, slope: t[0] };

@@ -3,64 +3,69 @@
 
 use rayon::prelude::*;
 
-use super::learner::Known;
-use super::situations::{Graph, Situation};
-use crate::trace::Objective;
+use super::known::Known;
+use super::situations::{Choice, Situation, Situations};
+use super::tuning::Tuning;
+use crate::evaluate::Objective;
+use crate::trace::{Charge, Trace};
 
 /// Rows that one task works on; sums are taken chunk by chunk, so that they do not depend on the number of threads.
 const CHUNK: usize = 65_536;
-/// Rounds of smoothing over neighbouring cells …
-const PASSES: f64 = 4.0;
-/// … with this many rows or more; with fewer, the rounds grow with the root of this over the rows.
-const MANY: f64 = 12_000.0;
-/// Up to this many rows a decision stops below one limit and goes on above it.
-const FEW: f64 = 3_000.0;
-
 /// What to do by the belief in hand: pairs of limit and action, ascending, the last limit infinite. Up to a limit,
 /// inclusive, its action is best; action 0 stops, action c + 1 takes choice c.
 pub type Decision = Vec<(f64, usize)>;
 
 /// What is best in every situation.
-pub struct Plan {
+pub struct Induced {
     /// One per situation.
     pub decisions: Vec<Decision>,
     /// Number of the entry to take.
     pub entry: usize,
-    /// Mean objective on the rows, in the units of `Objective`.
+    /// Mean objective on the rows.
     pub value: f64,
 }
 
-/// Finds the best decisions in every situation of `graph`; `known[s]` is what is known in situation s, `weight` that
-/// of each row. O(rows · choices).
-pub fn plan(graph: &Graph, known: &[&Known], weight: &[f64], objective: Objective) -> Plan {
-    let n = graph.situations.len();
+/// Recorded requests that decisions are found on.
+pub struct Recorded<'a> {
+    /// The requests: what they cost and how much they count.
+    pub rows: &'a Trace,
+    /// `known[s]`: what is known in situation s.
+    pub known: &'a [&'a Known],
+    /// What is minimised.
+    pub objective: Objective,
+    /// The constants of learning.
+    pub tuning: &'a Tuning,
+}
+
+/// Finds the best decisions in every situation. O(rows · choices).
+pub fn induce(situations: &Situations, recorded: &Recorded) -> Induced {
+    let list = &situations.list;
+    let weight = recorded.rows.weight();
     let mass: f64 = weight.iter().sum();
     // Rows that count differently say as much as this many that count alike (Kish 1965).
     let size = mass * mass / weight.iter().map(|w| w * w).sum::<f64>();
-    let mut decisions: Vec<Decision> = vec![Vec::new(); n];
-    let mut ahead: Vec<Vec<f64>> = vec![Vec::new(); n];
-    let deepest = graph.situations.iter().map(|situation| situation.depth).max().unwrap_or(0);
+    let mut decisions: Vec<Decision> = vec![Vec::new(); list.len()];
+    let mut ahead: Vec<Vec<f64>> = vec![Vec::new(); list.len()];
+    let deepest = list.iter().map(|situation| situation.depth).max().unwrap_or(0);
     for depth in (1..=deepest).rev() {
-        let level: Vec<usize> = (0..n).filter(|at| graph.situations[*at].depth == depth).collect();
-        let solved: Vec<(Decision, Vec<f64>)> = level
-            .par_iter()
-            .map(|at| solve(&graph.situations[*at], known[*at], &ahead, weight, size, objective))
-            .collect();
+        let level: Vec<usize> = (0..list.len()).filter(|at| list[*at].depth == depth).collect();
+        let solved: Vec<(Decision, Vec<f64>)> =
+            level.par_iter().map(|at| solve(&list[*at], recorded.known[*at], &ahead, size, recorded)).collect();
         for (at, (decision, value)) in level.into_iter().zip(solved) {
             decisions[at] = decision;
             ahead[at] = value;
         }
-        for at in (0..n).filter(|at| graph.situations[*at].depth == depth + 1) {
+        for at in (0..list.len()).filter(|at| list[*at].depth == depth + 1) {
             ahead[at] = Vec::new();
         }
     }
-    let values = graph.entries.iter().map(|entry| {
+    let values = situations.entries.iter().map(|entry| {
         let later = ahead[entry.to].iter().zip(weight).map(|(v, w)| v * w).sum::<f64>() / mass;
-        objective.cost * entry.price + later
+        recorded.objective.cost * entry.price + later
     });
     let (entry, value) =
         values.enumerate().fold((0, f64::INFINITY), |best, (at, v)| if v < best.1 { (at, v) } else { best });
-    Plan { decisions, entry, value }
+    Induced { decisions, entry, value }
 }
 
 /// The decision in one situation, and the cost that is still to come from there on every row; `size` is the effective
@@ -69,13 +74,17 @@ fn solve(
     situation: &Situation,
     known: &Known,
     ahead: &[Vec<f64>],
-    weight: &[f64],
     size: f64,
-    objective: Objective,
+    recorded: &Recorded,
 ) -> (Decision, Vec<f64>) {
+    let Recorded { rows: trace, objective, tuning, .. } = *recorded;
+    let weight = trace.weight();
     let stop = |row: usize| objective.loss * known.loss[row];
-    let options: Vec<(f64, &[f64])> =
-        situation.choices.iter().map(|choice| (objective.cost * choice.price, ahead[choice.to].as_slice())).collect();
+    let option = |choice: &Choice| {
+        let price = trace.charge(choice.after, usize::from(choice.stage)).times(objective.cost);
+        Going { price, later: &ahead[choice.to] }
+    };
+    let options: Vec<Going> = situation.choices.iter().map(option).collect();
     let rows = known.loss.len();
     if options.is_empty() {
         return (vec![(f64::INFINITY, 0)], (0..rows).map(stop).collect());
@@ -87,8 +96,8 @@ fn solve(
         for row in chunk * CHUNK..((chunk + 1) * CHUNK).min(rows) {
             let cell = &mut sums[usize::from(known.cell[row]) * width..][..width];
             cell[0] += weight[row];
-            for (sum, (price, later)) in cell[1..].iter_mut().zip(&options) {
-                *sum += weight[row] * (stop(row) - (price + later[row]));
+            for (sum, going) in cell[1..].iter_mut().zip(&options) {
+                *sum += weight[row] * (stop(row) - going.cost(row));
             }
         }
         sums
@@ -100,9 +109,10 @@ fn solve(
             *sum += part;
         }
     }
-    smooth(&mut sums, width, passes(size));
+    smooth(&mut sums, width, rounds(size, tuning));
     let (limits, sums) = distinct(&known.cuts, &sums, width);
-    let actions = if size > FEW { separate_actions(&sums, width) } else { actions_of_one_limit(&sums, width) };
+    let actions =
+        if size > tuning.one_limit_rows { separate_actions(&sums, width) } else { actions_of_one_limit(&sums, width) };
     let decision = joined(&limits, &actions);
     let action = |row: usize| {
         let x = known.belief[row];
@@ -110,7 +120,7 @@ fn solve(
     };
     let value = |row: usize| match action(row).checked_sub(1).and_then(|choice| options.get(choice)) {
         None => stop(row),
-        Some((price, later)) => price + later[row],
+        Some(going) => going.cost(row),
     };
     let mut values = vec![0.0; rows];
     values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
@@ -121,15 +131,28 @@ fn solve(
     (decision, values)
 }
 
+/// Going on with one choice: what it costs now, and what it and all later ones cost from then on.
+struct Going<'a> {
+    price: Charge,
+    later: &'a [f64],
+}
+
+impl Going<'_> {
+    #[inline]
+    fn cost(&self, row: usize) -> f64 {
+        self.price.at(row) + self.later[row]
+    }
+}
+
 /// Rounds of smoothing for an effective number of rows.
-fn passes(size: f64) -> usize {
-    (PASSES * (MANY / size).max(1.0).sqrt()).round() as usize
+fn rounds(size: f64, tuning: &Tuning) -> usize {
+    (tuning.smoothing_rounds * (tuning.smoothing_rows / size).max(1.0).sqrt()).round() as usize
 }
 
 /// [1 2 1] / 4 over neighbouring cells, the outermost repeated.
-fn smooth(sums: &mut Vec<f64>, width: usize, passes: usize) {
+fn smooth(sums: &mut Vec<f64>, width: usize, rounds: usize) {
     let cells = sums.len() / width;
-    for _ in 0..passes {
+    for _ in 0..rounds {
         let at = |cell: usize, column: usize| sums[cell * width + column];
         *sums = (0..cells * width)
             .map(|i| {
@@ -226,7 +249,8 @@ mod tests {
 
     #[test]
     fn fewer_rows_are_smoothed_more() {
-        assert_eq!([1e6, MANY, 3_000.0, 300.0].map(passes), [4, 4, 8, 25]);
+        let tuning = Tuning::default();
+        assert_eq!([1e6, 12_000.0, 3_000.0, 300.0].map(|size| rounds(size, &tuning)), [4, 4, 8, 25]);
     }
 
     #[test]

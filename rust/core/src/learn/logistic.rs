@@ -1,17 +1,6 @@
 //! Penalised logistic regression on fractional targets, by Newton's method.
 
-const ITERATIONS: usize = 12;
-/// From this many rows on the search begins where one on a few of them ended.
-const WARM_ROWS: usize = 4096;
-const THINNING: usize = 8;
-/// A step is halved at most this often before the search gives up.
-const HALVINGS: usize = 8;
-/// A relative decrease below this ends the iteration.
-const TOLERANCE: f64 = 1e-7;
-/// The logit is kept within ± this while fitting.
-const CLIP: f64 = 30.0;
-/// Rows at extreme beliefs keep at least this curvature.
-const MIN_CURVATURE: f64 = 1e-6;
+use super::tuning::Tuning;
 
 /// 1 / (1 + e^−z).
 pub fn sigmoid(z: f64) -> f64 {
@@ -56,12 +45,13 @@ impl Prior<'_> {
 /// Minimises `Σ weight · logloss + ½ (t − centre)ᵀ P (t − centre)`. O(n·d²) per iteration.
 ///
 /// A step is taken only if the objective does not rise: collinear features would diverge otherwise.
-pub fn fit(design: &Design, prior: &Prior) -> Vec<f64> {
-    let mut t = if design.target.len() < WARM_ROWS { prior.centre.to_vec() } else { fit_some(design, prior) };
+pub fn fit(design: &Design, prior: &Prior, tuning: &Tuning) -> Vec<f64> {
+    let is_warm = design.target.len() >= tuning.newton_warm_rows.max(tuning.newton_thinning);
+    let mut t = if is_warm { fit_some(design, prior, tuning) } else { prior.centre.to_vec() };
     let mut mean = vec![0.0; design.target.len()];
-    let mut value = objective(design, prior, &t, &mut mean);
-    for _ in 0..ITERATIONS {
-        let (mut gradient, mut hessian) = derivatives(design, t.len(), &mean);
+    let mut value = objective(design, prior, &t, &mut mean, tuning);
+    for _ in 0..tuning.newton_steps {
+        let (mut gradient, mut hessian) = derivatives(design, t.len(), &mean, tuning);
         for (g, pull) in gradient.iter_mut().zip(prior.pull(&t).1) {
             *g += pull;
         }
@@ -70,14 +60,14 @@ pub fn fit(design: &Design, prior: &Prior) -> Vec<f64> {
         }
         let step = solve(hessian, gradient);
         let mut share = 1.0;
-        let accepted = (0..HALVINGS).find_map(|_| {
+        let accepted = (0..tuning.newton_halvings).find_map(|_| {
             let trial: Vec<f64> = t.iter().zip(&step).map(|(t, step)| t - share * step).collect();
             share *= 0.5;
-            let reached = objective(design, prior, &trial, &mut mean);
+            let reached = objective(design, prior, &trial, &mut mean, tuning);
             (reached <= value + 1e-12 * value.abs()).then_some((trial, reached))
         });
         let Some((trial, reached)) = accepted else { break };
-        let is_done = value - reached < TOLERANCE * value.abs();
+        let is_done = value - reached < tuning.newton_tolerance * value.abs();
         (t, value) = (trial, reached);
         if is_done {
             break;
@@ -86,13 +76,15 @@ pub fn fit(design: &Design, prior: &Prior) -> Vec<f64> {
     t
 }
 
-/// The same on every [`THINNING`]th row: a start close to the end.
-fn fit_some(design: &Design, prior: &Prior) -> Vec<f64> {
-    let some = |column: &[f64]| column.iter().step_by(THINNING).copied().collect::<Vec<f64>>();
+/// The same on some of the rows: a start close to the end.
+fn fit_some(design: &Design, prior: &Prior, tuning: &Tuning) -> Vec<f64> {
+    let thinning = tuning.newton_thinning;
+    let some = |column: &[f64]| column.iter().step_by(thinning).copied().collect::<Vec<f64>>();
     let d = prior.centre.len();
-    let features: Vec<f64> = design.features.chunks_exact(d).step_by(THINNING).flatten().copied().collect();
+    let features: Vec<f64> = design.features.chunks_exact(d).step_by(thinning).flatten().copied().collect();
     let (target, weight, offset) = (some(design.target), some(design.weight), design.offset.map(some));
-    fit(&Design { features: &features, target: &target, weight: &weight, offset: offset.as_deref() }, prior)
+    let design = Design { features: &features, target: &target, weight: &weight, offset: offset.as_deref() };
+    fit(&design, prior, tuning)
 }
 
 /// A diagonal penalty.
@@ -105,21 +97,22 @@ pub fn ridge(d: usize, strength: f64) -> Vec<f64> {
 }
 
 /// The objective at `t`; leaves the predicted means in `mean`.
-fn objective(design: &Design, prior: &Prior, t: &[f64], mean: &mut [f64]) -> f64 {
-    log_loss(design, t, mean) + prior.pull(t).0
+fn objective(design: &Design, prior: &Prior, t: &[f64], mean: &mut [f64], tuning: &Tuning) -> f64 {
+    log_loss(design, t, mean, tuning) + prior.pull(t).0
 }
 
 /// `Σ weight · logloss` at `t`.
-pub fn loss(design: &Design, t: &[f64]) -> f64 {
-    log_loss(design, t, &mut vec![0.0; design.target.len()])
+pub fn loss(design: &Design, t: &[f64], tuning: &Tuning) -> f64 {
+    log_loss(design, t, &mut vec![0.0; design.target.len()], tuning)
 }
 
-fn log_loss(design: &Design, t: &[f64], mean: &mut [f64]) -> f64 {
+fn log_loss(design: &Design, t: &[f64], mean: &mut [f64], tuning: &Tuning) -> f64 {
+    let clip = tuning.newton_clip;
     let mut sum = 0.0;
     let rows = design.features.chunks_exact(t.len()).zip(design.target).zip(design.weight).zip(mean);
     for (row, (((x, y), w), mean)) in rows.enumerate() {
         let known = design.offset.map_or(0.0, |offset| offset[row]);
-        let z = (known + x.iter().zip(t).map(|(x, t)| x * t).sum::<f64>()).clamp(-CLIP, CLIP);
+        let z = (known + x.iter().zip(t).map(|(x, t)| x * t).sum::<f64>()).clamp(-clip, clip);
         let e = (-z.abs()).exp();
         *mean = if z < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) };
         sum += w * (z.max(0.0) + (1.0 + e).ln() - y * z);
@@ -128,11 +121,11 @@ fn log_loss(design: &Design, t: &[f64], mean: &mut [f64]) -> f64 {
 }
 
 /// Gradient and Hessian of the log loss where the predicted means are `mean`.
-fn derivatives(design: &Design, d: usize, mean: &[f64]) -> (Vec<f64>, Vec<f64>) {
+fn derivatives(design: &Design, d: usize, mean: &[f64], tuning: &Tuning) -> (Vec<f64>, Vec<f64>) {
     let mut gradient = vec![0.0; d];
     let mut hessian = vec![0.0; d * d];
     let residual = |row: usize| design.weight[row] * (mean[row] - design.target[row]);
-    let curvature = |row: usize| design.weight[row] * (mean[row] * (1.0 - mean[row])).max(MIN_CURVATURE);
+    let curvature = |row: usize| design.weight[row] * (mean[row] * (1.0 - mean[row])).max(tuning.newton_curvature);
     // Four rows at a time: the Hessian is read and written a quarter as often.
     let blocks = design.features.chunks_exact(4 * d);
     let rest = blocks.remainder();
@@ -210,7 +203,7 @@ mod tests {
     fn constant(target: &[f64], weight: &[f64], centre: f64, strength: f64) -> f64 {
         let features = vec![1.0; target.len()];
         let design = Design { features: &features, target, weight, offset: None };
-        fit(&design, &Prior { centre: &[centre], penalty: &ridge(1, strength) })[0]
+        fit(&design, &Prior { centre: &[centre], penalty: &ridge(1, strength) }, &Tuning::default())[0]
     }
 
     #[test]
@@ -237,7 +230,7 @@ mod tests {
         let features: Vec<f64> = (0..400).flat_map(|i| [1.0, f64::from(i - 200), 3.0 * f64::from(i - 200)]).collect();
         let target: Vec<f64> = (0..400).map(|i| f64::from(u8::from(i >= 200))).collect();
         let design = Design { features: &features, target: &target, weight: &[1.0; 400], offset: None };
-        let t = fit(&design, &Prior { centre: &[0.0, 1.0, 0.0], penalty: &ridge(3, 1.0) });
+        let t = fit(&design, &Prior { centre: &[0.0, 1.0, 0.0], penalty: &ridge(3, 1.0) }, &Tuning::default());
         assert!(t.iter().all(|t| t.is_finite() && t.abs() < 50.0), "{t:?}");
     }
 }

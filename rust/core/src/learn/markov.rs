@@ -3,26 +3,26 @@
 
 use ndarray::Array2;
 
-use super::calibrate::quantiles;
+use super::sample::quantiles;
+use super::tuning::Tuning;
 use crate::error::Result;
+use crate::evaluate::Objective;
 use crate::model::Model;
 use crate::model::Transition;
 use crate::policy::rule_of;
 use crate::rules::{AnyRule, StateReader};
 use crate::solve::{SolveOptions, solve};
-use crate::trace::{Objective, Trace};
-
-/// States per stage.
-const BINS: usize = 24;
+use crate::trace::Trace;
 
 /// The compiled rule, and the index of each stage per state of the one before (in units of weighted loss).
-pub fn fit(trace: &Trace, objective: Objective, recall: bool) -> Result<(AnyRule, Vec<Vec<f64>>)> {
-    let edges: Vec<Vec<f64>> = trace.signal.iter().map(|signal| inner_edges(signal)).collect();
+pub fn fit(trace: &Trace, objective: Objective, recall: bool, tuning: &Tuning) -> Result<(AnyRule, Vec<Vec<f64>>)> {
+    let bins = tuning.markov_bins;
+    let edges: Vec<Vec<f64>> = trace.signals().iter_columns().map(|signal| inner_edges(signal, bins)).collect();
     let sizes: Vec<usize> = edges.iter().map(|edges| edges.len() + 1).collect();
     let reader = StateReader::Bins(edges);
     let states: Vec<Vec<usize>> = trace
-        .signal
-        .iter()
+        .signals()
+        .iter_columns()
         .enumerate()
         .map(|(v, signal)| signal.iter().map(|x| reader.read(v, sizes[v], *x)).collect())
         .collect();
@@ -30,7 +30,7 @@ pub fn fit(trace: &Trace, objective: Objective, recall: bool) -> Result<(AnyRule
     let loss = (0..trace.stages())
         .map(|v| {
             let mut sum = vec![(0.0, 0.0); sizes[v] + 1];
-            for ((state, loss), w) in states[v].iter().zip(&trace.loss[v]).zip(&trace.weight) {
+            for ((state, loss), w) in states[v].iter().zip(trace.loss(v)).zip(trace.weight()) {
                 sum[*state].0 += w * loss;
                 sum[*state].1 += w;
             }
@@ -40,11 +40,13 @@ pub fn fit(trace: &Trace, objective: Objective, recall: bool) -> Result<(AnyRule
         .collect();
     let transition = (0..trace.stages())
         .map(|v| match v.checked_sub(1) {
-            None => Transition::Dense(frequencies(&vec![0; states[v].len()], &states[v], &trace.weight, (1, sizes[v]))),
-            Some(u) => Transition::Dense(frequencies(&states[u], &states[v], &trace.weight, (sizes[u], sizes[v]))),
+            None => {
+                Transition::Dense(frequencies(&vec![0; states[v].len()], &states[v], trace.weight(), (1, sizes[v])))
+            }
+            Some(u) => Transition::Dense(frequencies(&states[u], &states[v], trace.weight(), (sizes[u], sizes[v]))),
         })
         .collect();
-    let cost = trace.cost.iter().map(|c| objective.cost * c).collect();
+    let cost = trace.mean_cost().iter().map(|c| objective.cost * c).collect();
     let model = Model::line(loss, cost, transition)?;
     let options = SolveOptions { recall, ..SolveOptions::default() };
     let solution = solve(&model, &options)?;
@@ -53,15 +55,15 @@ pub fn fit(trace: &Trace, objective: Objective, recall: bool) -> Result<(AnyRule
     Ok((rule_of(&model, &options, solution, reader, unit), index))
 }
 
-/// Quantiles that cut a column into at most [`BINS`] bins.
-fn inner_edges(signal: &[f64]) -> Vec<f64> {
+/// Quantiles that cut a column into at most so many bins.
+fn inner_edges(signal: &[f64], bins: usize) -> Vec<f64> {
     let known: Vec<f64> = signal.iter().copied().filter(|x| !x.is_nan()).collect();
-    let mut edges = quantiles(&known, BINS + 1);
+    let mut edges = quantiles(&known, bins + 1);
     // The lowest order statistic would cut off an empty bin, the highest a bin of the maximum alone.
     if !edges.is_empty() {
         edges.remove(0);
     }
-    if edges.len() >= BINS {
+    if edges.len() >= bins {
         edges.pop();
     }
     edges

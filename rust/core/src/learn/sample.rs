@@ -29,6 +29,15 @@ pub fn sorted(values: &[f64]) -> Vec<f64> {
     sorted
 }
 
+/// Up to `count` distinct order statistics at evenly spaced ranks, the smallest and largest among them.
+pub fn quantiles(values: &[f64], count: usize) -> Vec<f64> {
+    let sorted = sorted(values);
+    let Some(last) = sorted.len().checked_sub(1) else { return Vec::new() };
+    let mut knots: Vec<f64> = (0..count).map(|q| sorted[q * last / (count - 1)]).collect();
+    knots.dedup_by(|b, a| *b <= *a);
+    knots
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,177 +2,129 @@
 
 use rayon::prelude::*;
 
-use super::learner::{Fold, Learner};
-use super::{Method, tuned};
+use super::calibrated::{Calibrated, Fold};
+use super::heuristics;
+use super::options::{Heuristic, Method};
+use super::subset::chosen_stages;
 use crate::error::Result;
+use crate::evaluate::{Estimate, Objective, Outcome};
 use crate::policy::{Candidate, Facts, Policy};
 use crate::rules::AnyRule;
-use crate::trace::{Objective, Trace};
 
-/// Standard errors by which another rule must beat the default to replace it.
-const CLEAR: f64 = 2.0;
-
-/// Simple rules that the default is held against.
-const SIMPLE: [Method; 4] = [Method::Static, Method::Threshold, Method::StageThresholds, Method::Patience];
-
-/// Name of the default without recall in reports.
+/// Name of the default without recall among the candidates.
 const NO_RECALL: &str = "pathwise, no recall";
 
 /// A rule that may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
+pub enum Selection {
     /// The default, with or without recall.
     Belief { recall: bool },
     /// A simple rule.
-    Simple(Method),
+    Simple(Heuristic),
 }
 
-impl Choice {
+impl Selection {
     fn name(self) -> &'static str {
         match self {
             Self::Belief { recall: true } => Method::Pathwise.name(),
             Self::Belief { recall: false } => NO_RECALL,
-            Self::Simple(method) => method.name(),
+            Self::Simple(heuristic) => heuristic.name(),
         }
     }
 }
 
-/// Loss and cost of each row under one policy.
-pub struct Outcome {
-    /// Loss of the answer.
-    pub loss: Vec<f64>,
-    /// Summed cost.
-    pub cost: Vec<f64>,
+/// Mean loss and mean cost per request, in the units of the trace.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Means {
+    /// Mean loss.
+    pub loss: f64,
+    /// Mean cost.
+    pub cost: f64,
 }
 
-/// What `policy` does on every row of `trace`. O(n·k), all cores.
-pub fn outcome(policy: &Policy, trace: &Trace) -> Outcome {
-    let total = |row: usize| {
-        let mut run = policy.start();
-        while let Some(stage) = run.next() {
-            let prediction = trace.prediction.as_ref().map(|prediction| prediction[stage][row]);
-            if run.observe(trace.signal[stage][row], prediction).is_err() {
-                break;
-            }
+/// The rules of one selection, made into a policy without a history.
+fn policy(selection: Selection, fold: &Fold, stages: &[usize], objective: Objective) -> Result<Policy> {
+    let calibrated = &fold.calibrated;
+    let trace = calibrated.trace();
+    let rule = match selection {
+        Selection::Belief { recall } => {
+            AnyRule::Component(calibrated.rule_among(stages, objective, recall).rule.into())
         }
-        (run.answer().map_or(0.0, |answer| trace.loss[answer][row]), run.cost())
+        Selection::Simple(heuristic) => heuristics::tuned(heuristic, trace, objective, calibrated.tuning())?.into(),
     };
-    let (loss, cost) = (0..trace.rows()).into_par_iter().map(total).unzip();
-    Outcome { loss, cost }
+    Policy::new(trace.names().to_vec(), trace.price(), rule, Facts::default())
 }
 
-/// The rules of one choice, made into a policy without a history.
-fn policy(choice: Choice, fold: &Fold, stages: &[usize], objective: Objective) -> Result<Policy> {
-    let trace = fold.learner.trace();
-    let rules = match choice {
-        Choice::Belief { recall } => AnyRule::Component(fold.learner.rule_among(stages, objective, recall).rule.into()),
-        Choice::Simple(method) => tuned(method, trace, objective, true)?.0,
+/// What a selection does on rows that it was not learned from, all folds after one another.
+fn held_out(calibrated: &Calibrated, selection: Selection, objective: Objective) -> Result<Outcome> {
+    let stages = match selection {
+        Selection::Belief { recall } => chosen_stages(calibrated, objective, recall),
+        Selection::Simple(_) => Vec::new(),
     };
-    let names = (0..trace.stages()).map(|stage| stage.to_string()).collect();
-    Policy::new(names, trace.price(), rules, Facts::default())
-}
-
-/// What a choice does on rows that it was not learned from, all folds after one another.
-fn held_out(learner: &Learner, choice: Choice, objective: Objective) -> Result<Outcome> {
-    let stages = match choice {
-        Choice::Belief { recall } => learner.chosen_stages(objective, recall),
-        Choice::Simple(_) => Vec::new(),
-    };
-    let parts: Vec<Outcome> = learner
+    let parts: Vec<Outcome> = calibrated
         .folds()
         .par_iter()
-        .map(|fold| Ok(outcome(&policy(choice, fold, &stages, objective)?, &fold.held)))
+        .map(|fold| Outcome::of_policy(&policy(selection, fold, &stages, objective)?, &fold.held))
         .collect::<Result<_>>()?;
-    let mut joined = Outcome { loss: Vec::new(), cost: Vec::new() };
-    for part in parts {
-        joined.loss.extend(part.loss);
-        joined.cost.extend(part.cost);
-    }
-    Ok(joined)
-}
-
-/// Weighted mean and its standard error.
-fn mean(values: &[f64], weight: &[f64]) -> (f64, f64) {
-    let mass: f64 = weight.iter().sum();
-    if mass <= 0.0 {
-        return (0.0, 0.0);
-    }
-    let mean = values.iter().zip(weight).map(|(x, w)| x * w).sum::<f64>() / mass;
-    let squares: f64 = values.iter().zip(weight).map(|(x, w)| (w * (x - mean)).powi(2)).sum();
-    (mean, squares.sqrt() / mass)
+    Ok(Outcome::joined(calibrated.trace().stages(), &parts.iter().collect::<Vec<_>>()))
 }
 
 fn weights_of(folds: &[Fold]) -> Vec<f64> {
-    folds.iter().flat_map(|fold| fold.held.weight.iter().copied()).collect()
+    folds.iter().flat_map(|fold| fold.held.weight().iter().copied()).collect()
 }
 
-/// Mean loss and mean cost of a choice on rows held back; `None` where the rows are too few to hold any back.
+/// Means of a selection on rows held back; `None` where the rows are too few to hold any back.
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] as for fitting.
-pub fn estimate(learner: &Learner, choice: Choice, objective: Objective) -> Result<Option<(f64, f64)>> {
-    let weight = weights_of(learner.folds());
+pub fn estimate(calibrated: &Calibrated, selection: Selection, objective: Objective) -> Result<Option<Means>> {
+    let weight = weights_of(calibrated.folds());
     if weight.is_empty() {
         return Ok(None);
     }
-    let found = held_out(learner, choice, objective)?;
-    Ok(Some((mean(&found.loss, &weight).0, mean(&found.cost, &weight).0)))
+    let found = held_out(calibrated, selection, objective)?;
+    let mean = |value: &[f64]| Estimate::new(value, &weight).mean;
+    Ok(Some(Means { loss: mean(found.loss()), cost: mean(found.cost()) }))
 }
 
-/// The choice to trust, and how all of them did: the default with recall, unless another is better by more than two
-/// standard errors of the difference.
+/// The selection to trust, and how all of them did: the default with recall, unless another is better by more than
+/// some standard errors of the difference.
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] as for fitting.
-pub fn select(learner: &Learner, objective: Objective) -> Result<(Choice, Vec<Candidate>)> {
-    let default = Choice::Belief { recall: true };
-    let weight = weights_of(learner.folds());
+pub fn select(calibrated: &Calibrated, objective: Objective) -> Result<(Selection, Vec<Candidate>)> {
+    let default = Selection::Belief { recall: true };
+    let weight = weights_of(calibrated.folds());
     if weight.is_empty() {
         return Ok((default, Vec::new()));
     }
-    let has_predictions = learner.trace().prediction.is_some();
-    let simple = SIMPLE.into_iter().filter(|method| has_predictions || *method != Method::Patience);
-    let choices: Vec<Choice> =
-        [default, Choice::Belief { recall: false }].into_iter().chain(simple.map(Choice::Simple)).collect();
+    let has_predictions = calibrated.trace().predictions().is_some();
+    let simple = Heuristic::ALL.into_iter().filter(|one| has_predictions || *one != Heuristic::Patience);
+    let selections: Vec<Selection> =
+        [default, Selection::Belief { recall: false }].into_iter().chain(simple.map(Selection::Simple)).collect();
     let found: Vec<Outcome> =
-        choices.iter().map(|choice| held_out(learner, *choice, objective)).collect::<Result<_>>()?;
-    let total = |found: &Outcome| {
-        found.loss.iter().zip(&found.cost).map(|(loss, cost)| objective.loss * loss + objective.cost * cost).collect()
-    };
-    let totals: Vec<Vec<f64>> = found.iter().map(total).collect();
-    let mut report = Vec::new();
+        selections.iter().map(|selection| held_out(calibrated, *selection, objective)).collect::<Result<_>>()?;
+    let totals: Vec<Vec<f64>> = found.iter().map(|found| found.objective(objective)).collect();
+    let mut candidates = Vec::new();
     let mut best = (0.0, default);
-    for ((choice, found), total) in choices.iter().zip(&found).zip(&totals) {
+    for ((selection, found), total) in selections.iter().zip(&found).zip(&totals) {
         let paired: Vec<f64> = total.iter().zip(&totals[0]).map(|(a, b)| a - b).collect();
-        let (difference, error) = mean(&paired, &weight);
-        if difference < -CLEAR * error && difference < best.0 {
-            best = (difference, *choice);
+        let difference = Estimate::new(&paired, &weight);
+        if difference.mean < -calibrated.tuning().select_errors * difference.error && difference.mean < best.0 {
+            best = (difference.mean, *selection);
         }
-        report.push(Candidate {
-            name: choice.name().into(),
-            loss: mean(&found.loss, &weight).0,
-            cost: mean(&found.cost, &weight).0,
-            objective: mean(total, &weight).0,
-            difference,
-            error,
+        candidates.push(Candidate {
+            name: selection.name().into(),
+            loss: Estimate::new(found.loss(), &weight).mean,
+            cost: Estimate::new(found.cost(), &weight).mean,
+            objective: Estimate::new(total, &weight).mean,
+            difference: difference.mean,
+            error: difference.error,
             is_chosen: false,
         });
     }
-    for (choice, candidate) in choices.iter().zip(&mut report) {
-        candidate.is_chosen = *choice == best.1;
+    for (selection, candidate) in selections.iter().zip(&mut candidates) {
+        candidate.is_chosen = *selection == best.1;
     }
-    Ok((best.1, report))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weighted_means_have_standard_errors() {
-        let (centre, error) = mean(&[1.0, 3.0, 100.0], &[1.0, 1.0, 0.0]);
-        assert_eq!(centre, 2.0);
-        assert!((error - 0.5_f64.sqrt()).abs() < 1e-12, "{error}");
-        assert_eq!(mean(&[], &[]), (0.0, 0.0));
-    }
+    Ok((best.1, candidates))
 }

@@ -10,7 +10,9 @@ pub struct Choice {
     pub stage: u16,
     /// The situation after it.
     pub to: usize,
-    /// What running it costs.
+    /// The stage that its cost counts from; none: nothing has run.
+    pub after: Option<usize>,
+    /// What running it costs on average, in the unit of the trace.
     pub price: f64,
 }
 
@@ -27,30 +29,30 @@ pub struct Situation {
 
 /// All situations, each before those that it leads to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Graph {
-    /// The situations.
-    pub situations: Vec<Situation>,
+pub struct Situations {
+    /// What can have happened.
+    pub list: Vec<Situation>,
     /// What may run first, ascending by stage.
     pub entries: Vec<Choice>,
     /// The stages in their order, where each can only follow the one before.
     pub line: Option<Vec<u16>>,
 }
 
-impl Graph {
+impl Situations {
     /// The given stages, one after the other; beyond [`SLOTS`] the oldest answers are let go.
     pub fn line(trace: &Trace, order: &[usize]) -> Self {
         let line: Vec<u16> = order.iter().map(|stage| *stage as u16).collect();
         let choice = |to: usize| {
             let last = to.checked_sub(1).map(|before| order[before]);
-            Choice { stage: line[to], to, price: trace.jump_cost(last, order[to]) }
+            Choice { stage: line[to], to, after: last, price: trace.jump_cost(last, order[to]) }
         };
         let situation = |at: usize| Situation {
             members: ascending(line[(at + 1).saturating_sub(SLOTS)..=at].to_vec()),
             depth: at + 1,
             choices: (at + 1 < line.len()).then(|| choice(at + 1)).into_iter().collect(),
         };
-        let situations = (0..line.len()).map(situation).collect();
-        Self { situations, entries: vec![choice(0)], line: Some(line) }
+        let list = (0..line.len()).map(situation).collect();
+        Self { list, entries: vec![choice(0)], line: Some(line) }
     }
 
     /// Every set of the given stages, at most [`SLOTS`]; without `any_order` only stages may follow that are given later.
@@ -60,10 +62,12 @@ impl Graph {
         let choices = |set: usize| {
             let last = among(set).next_back();
             let may_follow = |at: &usize| set >> at & 1 == 0 && (any_order || last.is_none_or(|last| *at > last));
+            let after = last.map(|last| stages[last]);
             let choice = |at: usize| Choice {
                 stage: stages[at] as u16,
                 to: (set | 1 << at) - 1,
-                price: trace.jump_cost(last.map(|last| stages[last]), stages[at]),
+                after,
+                price: trace.jump_cost(after, stages[at]),
             };
             (0..stages.len()).filter(may_follow).map(choice).collect::<Vec<_>>()
         };
@@ -72,8 +76,8 @@ impl Graph {
             depth: set.count_ones() as usize,
             choices: choices(set),
         };
-        let situations = (1..1_usize << stages.len()).map(situation).collect();
-        Self { situations, entries: choices(0), line: None }
+        let list = (1..1_usize << stages.len()).map(situation).collect();
+        Self { list, entries: choices(0), line: None }
     }
 }
 

@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 
 use super::compiled::Policy;
 use super::wire;
+use crate::digits::hexadecimal;
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"TTAMER\r\n";
@@ -118,11 +119,6 @@ impl Policy {
         let bytes = fs::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
         Self::from_bytes(&bytes).map_err(|error| Error::Format(format!("{}: {error}", path.display())))
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
 
 fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

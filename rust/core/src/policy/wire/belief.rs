@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Intervals;
-use super::misfit;
+use super::misfit::misfit;
 use crate::error::{Error, Result};
 use crate::rules::{self, BeliefRule, Curve, Line, Node};
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::misfit;
+use super::misfit::misfit;
 use crate::error::{Error, Result};
 use crate::plan::{self, STOP};
 

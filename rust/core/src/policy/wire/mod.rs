@@ -10,6 +10,7 @@ mod decisions;
 mod exact;
 mod facts;
 mod heuristics;
+mod misfit;
 
 use serde::{Deserialize, Serialize};
 
@@ -130,9 +131,4 @@ impl TryFrom<Component> for rules::Component {
             Component::Patience(rule) => Self::Patience(rule.into()),
         })
     }
-}
-
-/// The error for parts that do not even make a rule.
-fn misfit(problem: &str) -> Error {
-    Error::format(format!("invalid policy: {problem}"))
 }

@@ -1,0 +1,9 @@
+//! Judging decisions on a trace: losses and costs of every request, their means, and how far off these may be.
+
+mod estimate;
+mod objective;
+mod outcome;
+
+pub use estimate::Estimate;
+pub use objective::Objective;
+pub use outcome::Outcome;

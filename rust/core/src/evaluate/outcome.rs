@@ -1,0 +1,271 @@
+//! What decisions on the rows of a trace come to, in the currency of the trace.
+
+use rayon::prelude::*;
+
+use super::estimate::Estimate;
+use super::objective::Objective;
+use crate::error::{Error, Result};
+use crate::policy::Policy;
+use crate::trace::{Charge, Cost, Kind, Trace};
+
+/// Rows that one task decides.
+const CHUNK: usize = 4096;
+
+/// Answer, loss and cost of n requests, in the units of the trace. Costs are those of the trace's own rows: one network
+/// pays for everything up to the last exit that ran, separate models for those that ran.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    stages: usize,
+    answer: Vec<i32>,
+    last: Vec<i32>,
+    consulted: Vec<bool>,
+    loss: Vec<f64>,
+    cost: Vec<f64>,
+}
+
+impl Outcome {
+    /// Of `policy` on every row. O(n k), all cores.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the numbers of stages differ, or the policy answers with its default.
+    pub fn of_policy(policy: &Policy, trace: &Trace) -> Result<Self> {
+        let stages = policy.stages().len();
+        if stages != trace.stages() {
+            let message = format!("`trace` must have the {stages} stages of the policy, got {}", trace.stages());
+            return Err(Error::invalid(message));
+        }
+        let rows = trace.rows();
+        let pieces: Vec<Self> = (0..rows.div_ceil(CHUNK))
+            .into_par_iter()
+            .map(|chunk| of_rows(policy, trace, chunk * CHUNK..((chunk + 1) * CHUNK).min(rows)))
+            .collect::<Result<_>>()?;
+        let whole = Self::joined(stages, &pieces.iter().collect::<Vec<_>>());
+        let Some(row) = whole.answer.iter().position(|answer| *answer < 0) else { return Ok(whole) };
+        Err(Error::invalid(format!("`policy` answers row {row} with its default, whose loss is not in the trace")))
+    }
+
+    /// Of answering request i with stage `stage[i]` (n,), running no more than that takes. O(n k).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] unless there is one stage of the trace for each row.
+    pub fn of_stages(trace: &Trace, stage: &[u16]) -> Result<Self> {
+        let (rows, stages) = (trace.rows(), trace.stages());
+        if stage.len() != rows {
+            return Err(Error::invalid(format!("`stage` must have shape ({rows},), got ({},)", stage.len())));
+        }
+        if let Some(row) = stage.iter().position(|stage| usize::from(*stage) >= stages) {
+            return Err(Error::invalid(format!("`stage` entry {row} must be in 0..{stages}, got {}", stage[row])));
+        }
+        let is_run = |at: usize| match (trace.kind(), usize::from(stage[at / stages])) {
+            (Kind::Exits, stage) => at % stages <= stage,
+            (Kind::Models, stage) => at % stages == stage,
+        };
+        let consulted = (0..rows * stages).map(is_run).collect();
+        let answer: Vec<i32> = stage.iter().map(|stage| i32::from(*stage)).collect();
+        Ok(Self::decided(trace, 0, answer.clone(), answer, consulted))
+    }
+
+    /// Of answering every request with one stage. O(n k).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where there is no such stage.
+    pub fn of_stage(trace: &Trace, stage: u16) -> Result<Self> {
+        Self::of_stages(trace, &vec![stage; trace.rows()])
+    }
+
+    /// Of answering each request with the one stage that is best in hindsight: no policy does better. O(n k).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more stages than a policy can have.
+    pub fn clairvoyant(trace: &Trace, objective: Objective) -> Result<Self> {
+        let charges: Vec<Charge> = (0..trace.stages()).map(|stage| trace.charge(None, stage)).collect();
+        let total = |row: usize, v: usize| objective.of(trace.loss(v)[row], charges[v].at(row));
+        let best = |row: usize| {
+            let better = |best: usize, v: usize| if total(row, v) < total(row, best) { v } else { best };
+            u16::try_from((1..charges.len()).fold(0, better)).unwrap_or(u16::MAX)
+        };
+        Self::of_stages(trace, &(0..trace.rows()).into_par_iter().map(best).collect::<Vec<_>>())
+    }
+
+    /// The requests of all pieces, one piece after the other; each must have `stages` stages.
+    pub fn joined(stages: usize, pieces: &[&Self]) -> Self {
+        fn all<T: Copy>(pieces: &[&Outcome], part: fn(&Outcome) -> &[T]) -> Vec<T> {
+            pieces.iter().flat_map(|piece| part(piece).iter().copied()).collect()
+        }
+        Self {
+            stages,
+            answer: all(pieces, Self::answer),
+            last: all(pieces, Self::last),
+            consulted: all(pieces, Self::consulted),
+            loss: all(pieces, Self::loss),
+            cost: all(pieces, Self::cost),
+        }
+    }
+
+    /// The given requests, in that order.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where one is not there.
+    pub fn select(&self, rows: &[u32]) -> Result<Self> {
+        if let Some(row) = rows.iter().find(|row| **row as usize >= self.rows()) {
+            return Err(Error::invalid(format!("`rows` must be in 0..{}, got {row}", self.rows())));
+        }
+        let consulted = rows.iter().flat_map(|row| self.stages_of(*row as usize).iter().copied()).collect();
+        Ok(Self {
+            stages: self.stages,
+            answer: picked(&self.answer, rows),
+            last: picked(&self.last, rows),
+            consulted,
+            loss: picked(&self.loss, rows),
+            cost: picked(&self.cost, rows),
+        })
+    }
+
+    /// Number of requests n.
+    pub fn rows(&self) -> usize {
+        self.answer.len()
+    }
+
+    /// Number of stages k.
+    pub fn stages(&self) -> usize {
+        self.stages
+    }
+
+    /// The stage whose answer is returned (n,).
+    pub fn answer(&self) -> &[i32] {
+        &self.answer
+    }
+
+    /// The stage run last (n,).
+    pub fn last(&self) -> &[i32] {
+        &self.last
+    }
+
+    /// Whether each stage was run (n, k), row by row.
+    pub fn consulted(&self) -> &[bool] {
+        &self.consulted
+    }
+
+    /// Loss of the answer (n,), in the unit of the trace.
+    pub fn loss(&self) -> &[f64] {
+        &self.loss
+    }
+
+    /// Cost of all that was run (n,), in the unit of the trace.
+    pub fn cost(&self) -> &[f64] {
+        &self.cost
+    }
+
+    /// The objective of each request (n,).
+    pub fn objective(&self, objective: Objective) -> Vec<f64> {
+        self.loss.iter().zip(&self.cost).map(|(loss, cost)| objective.of(*loss, *cost)).collect()
+    }
+
+    /// Mean objective where each request counts `weight` (n,): what every policy's value is.
+    pub fn mean_objective(&self, objective: Objective, weight: &[f64]) -> f64 {
+        Estimate::new(&self.objective(objective), weight).mean
+    }
+
+    /// Whether each stage was run for one request (k,).
+    fn stages_of(&self, row: usize) -> &[bool] {
+        &self.consulted[row * self.stages..(row + 1) * self.stages]
+    }
+
+    /// Losses and costs of what was decided on the rows from `from` on.
+    fn decided(trace: &Trace, from: usize, answer: Vec<i32>, last: Vec<i32>, consulted: Vec<bool>) -> Self {
+        let stages = trace.stages();
+        let loss = |(at, answer): (usize, &i32)| {
+            // No stage, no loss of a stage: who asks for such an outcome is told.
+            usize::try_from(*answer).ok().and_then(|stage| trace.loss(stage).get(from + at)).copied().unwrap_or(0.0)
+        };
+        let loss = answer.iter().enumerate().map(loss).collect();
+        let ran = consulted.chunks_exact(stages).enumerate();
+        let cost = ran.map(|(at, ran)| paid(trace, from + at, ran)).collect();
+        Self { stages, answer, last, consulted, loss, cost }
+    }
+}
+
+fn picked<T: Copy>(list: &[T], rows: &[u32]) -> Vec<T> {
+    rows.iter().map(|row| list[*row as usize]).collect()
+}
+
+/// What `policy` does on some rows.
+fn of_rows(policy: &Policy, trace: &Trace, rows: std::ops::Range<usize>) -> Result<Outcome> {
+    let signal = row_by_row(rows.clone(), trace.stages(), |stage| trace.signal(stage));
+    let prediction = trace.predictions().map(|table| row_by_row(rows.clone(), table.columns(), |v| table.column(v)));
+    let replay = policy.replay(&signal, prediction.as_deref())?;
+    Ok(Outcome::decided(trace, rows.start, replay.answer, replay.last, replay.consulted))
+}
+
+/// Some rows of k columns, row by row.
+fn row_by_row<'a, T: Copy + Default + 'a>(
+    rows: std::ops::Range<usize>,
+    columns: usize,
+    column: impl Fn(usize) -> &'a [T],
+) -> Vec<T> {
+    let mut cells = vec![T::default(); rows.len() * columns];
+    for v in 0..columns {
+        for (cell, x) in cells.iter_mut().skip(v).step_by(columns).zip(&column(v)[rows.clone()]) {
+            *cell = *x;
+        }
+    }
+    cells
+}
+
+/// What running these stages costs the request in `row`, summed from the first stage to the last.
+fn paid(trace: &Trace, row: usize, ran: &[bool]) -> f64 {
+    let last = ran.iter().rposition(|ran| *ran);
+    let is_paid = |stage: usize| match trace.kind() {
+        Kind::Models => ran[stage],
+        Kind::Exits => Some(stage) <= last,
+    };
+    let cost = |stage: usize| match trace.cost() {
+        Cost::Alike(cost) => cost[stage],
+        Cost::Rows(cost) => cost.column(stage)[row],
+    };
+    (0..ran.len()).filter(|stage| is_paid(*stage)).map(cost).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::Table;
+
+    fn trace(kind: Kind) -> Option<Trace> {
+        let table = |entry: fn(usize, usize) -> f64| Table::from_fn(2, 3, entry);
+        let cost = Cost::Rows(table(|row, stage| ((row + 1) * 10_usize.pow(stage as u32)) as f64));
+        Trace::new(table(|_, _| 0.5), table(|row, stage| (row * 3 + stage) as f64), cost, kind).ok()
+    }
+
+    #[test]
+    fn exits_pay_all_up_to_the_last_that_ran_and_models_what_ran() {
+        for (kind, costs) in [(Kind::Exits, [11.0, 222.0]), (Kind::Models, [10.0, 200.0])] {
+            let found = trace(kind).and_then(|trace| Outcome::of_stages(&trace, &[1, 2]).ok());
+            let found = found.as_ref().map(|found| (found.loss(), found.cost(), found.answer()));
+            assert_eq!(found, Some((&[1.0, 5.0][..], &costs[..], &[1, 2][..])));
+        }
+        let skipped = trace(Kind::Exits).map(|trace| paid(&trace, 1, &[false, true, false]));
+        assert_eq!(skipped, Some(22.0));
+    }
+
+    #[test]
+    fn in_hindsight_the_cheapest_good_stage_is_taken() {
+        let found = trace(Kind::Models).and_then(|trace| {
+            let objective = Objective { loss: 1.0, cost: 0.0 };
+            let all = Outcome::clairvoyant(&trace, objective).ok()?;
+            Some((all.answer().to_vec(), all.mean_objective(objective, trace.weight())))
+        });
+        assert_eq!(found, Some((vec![0, 0], 1.5)));
+    }
+
+    #[test]
+    fn pieces_are_joined_and_put_in_order() {
+        let found = trace(Kind::Exits).and_then(|trace| Outcome::of_stages(&trace, &[0, 2]).ok());
+        let joined = found.as_ref().map(|found| Outcome::joined(3, &[found, found]));
+        let picked = joined.and_then(|joined| joined.select(&[3, 0]).ok());
+        assert_eq!(picked.as_ref().map(|picked| picked.answer().to_vec()), Some(vec![2, 0]));
+        assert_eq!(picked.map(|picked| picked.consulted().to_vec()), Some(vec![true, true, true, true, false, false]));
+        assert!(found.is_some_and(|found| found.select(&[2]).is_err()));
+        assert!(trace(Kind::Exits).is_some_and(|trace| Outcome::of_stage(&trace, 3).is_err()));
+    }
+}

@@ -1,0 +1,8 @@
+//! From raw signals to logits of the expected loss, one stage at a time (theory, section 4).
+
+mod classes;
+mod curve;
+mod rows;
+mod stage;
+
+pub use stage::{Column, calibration};

@@ -1,0 +1,432 @@
+//! The default method: posterior beliefs over sets of consulted stages, then backward induction (theory, section 4).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rayon::prelude::*;
+
+use super::calibrate::{self, Column};
+use super::evidence::{self, Sample};
+use super::induction::{self, Induced, Recorded};
+use super::known::Known;
+use super::logistic::sigmoid;
+use super::options::Shape;
+use super::situations::Situations;
+use super::tuning::Tuning;
+use super::{cells, nodes, sample};
+use crate::error::{Error, Result};
+use crate::evaluate::Objective;
+use crate::random::mix64;
+use crate::rules::{BeliefRule, Beliefs, Evidence, NO_PREDICTION, Node, Reading, SLOTS};
+use crate::trace::{Kind, Trace};
+
+/// Rows walked by one task.
+const CHUNK: usize = 4096;
+
+/// A rule, and what it says about itself.
+pub struct Learned {
+    /// The rule.
+    pub rule: BeliefRule,
+    /// Index of each stage where stages form a line, as an expected loss in the unit of the trace.
+    pub index: Vec<Vec<f64>>,
+    /// The kind of graph.
+    pub graph: &'static str,
+}
+
+type Cache<K, V> = Mutex<BTreeMap<K, Arc<V>>>;
+
+/// Calibration and beliefs of one trace: rules for any trade-off follow cheaply.
+pub struct Calibrated {
+    trace: Trace,
+    /// The rows that decisions are found on, if not all.
+    thinned: Option<Trace>,
+    shape: Shape,
+    /// The only stages that may run, in their order, where that is prescribed.
+    order: Option<Vec<usize>>,
+    tuning: Arc<Tuning>,
+    /// Calibration, with recall.
+    beliefs: Beliefs,
+    sample: Sample,
+    /// `logit[v][row]` on the rows that decisions are found on; infinite without a signal.
+    logit: Vec<Vec<f64>>,
+    evidence: Cache<Vec<u16>, Vec<Evidence>>,
+    /// By recall and members.
+    known: Cache<(bool, Vec<u16>), Known>,
+    scout: OnceLock<Box<Self>>,
+    checked: OnceLock<Box<Self>>,
+    folds: OnceLock<Vec<Fold>>,
+}
+
+/// Some rows to learn from, and the others to judge on.
+pub struct Fold {
+    /// Learned from most of the rows.
+    pub calibrated: Calibrated,
+    /// The rest.
+    pub held: Trace,
+}
+
+impl Calibrated {
+    /// Calibrates every stage. O(k · rows · log rows) for a sample of rows, plus one pass over all.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where `order` is empty, names a stage twice or one that is not there, or goes back from an
+    /// exit to an earlier one.
+    pub fn new(trace: Trace, shape: Shape, order: Option<Vec<usize>>, tuning: Tuning) -> Result<Self> {
+        check_order(&trace, order.as_deref())?;
+        Ok(Self::build(trace, shape, order, Arc::new(tuning)))
+    }
+
+    fn build(trace: Trace, shape: Shape, order: Option<Vec<usize>>, tuning: Arc<Tuning>) -> Self {
+        let k = trace.stages();
+        let scale = trace.scale();
+        let most = (tuning.sample_signals / k).max(tuning.least_sample_rows).min(tuning.sample_rows);
+        let some = spread(&trace, most).unwrap_or_else(|| trace.clone());
+        let target: Vec<Vec<f64>> =
+            (0..k).into_par_iter().map(|v| some.loss(v).iter().map(|loss| loss / scale).collect()).collect();
+        let calibration: Vec<_> = (0..k)
+            .into_par_iter()
+            .map(|v| {
+                let column = Column {
+                    signal: some.signal(v),
+                    target: &target[v],
+                    weight: some.weight(),
+                    prediction: some.prediction(v),
+                    group: some.group(),
+                };
+                calibrate::calibration(&column, scale, &tuning)
+            })
+            .collect();
+        let margin = if trace.kind() == Kind::Exits { tuning.margin_exits } else { tuning.margin_models };
+        let beliefs = Beliefs { recall: true, margin, scale, calibration };
+        let sample = weighed_sample(&some, &beliefs, target);
+        let is_line = shape == Shape::Line || trace.kind() == Kind::Exits && shape == Shape::Auto;
+        let situations = if is_line { k } else { (1 << k.min(tuning.lattice_stages)) - 1 };
+        let thinned = spread(&trace, tuning.decision_cells / situations);
+        let logit = logits(thinned.as_ref().unwrap_or(&trace), &beliefs);
+        Self {
+            trace,
+            thinned,
+            shape,
+            order,
+            tuning,
+            beliefs,
+            sample,
+            logit,
+            evidence: Mutex::default(),
+            known: Mutex::default(),
+            scout: OnceLock::new(),
+            checked: OnceLock::new(),
+            folds: OnceLock::new(),
+        }
+    }
+
+    /// The trace it learned from.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The constants of learning.
+    pub fn tuning(&self) -> &Tuning {
+        &self.tuning
+    }
+
+    /// Whether nothing but the trace says which stage may follow which.
+    pub fn is_free(&self) -> bool {
+        self.shape == Shape::Auto && self.order.is_none()
+    }
+
+    /// Whether each stage can only follow the one before.
+    pub fn is_line(&self) -> bool {
+        self.shape == Shape::Line || (self.shape == Shape::Auto && self.trace.kind() == Kind::Exits)
+    }
+
+    /// Whether earlier stages may follow later ones.
+    fn is_any_order(&self, recall: bool) -> bool {
+        self.is_free() && recall
+    }
+
+    /// The stages that may run, in their order.
+    pub fn order(&self) -> Vec<usize> {
+        self.order.clone().unwrap_or_else(|| (0..self.trace.stages()).collect())
+    }
+
+    /// The same on other rows.
+    fn like(&self, trace: Trace) -> Self {
+        Self::build(trace, self.shape, self.order.clone(), Arc::clone(&self.tuning))
+    }
+
+    /// The same on a sample of at most `most` rows, made once; this one where it has no more.
+    fn on_some<'a>(&'a self, most: usize, made: &'a OnceLock<Box<Self>>) -> &'a Self {
+        match spread(&self.trace, most) {
+            None => self,
+            Some(some) => made.get_or_init(|| Box::new(self.like(some))),
+        }
+    }
+
+    /// The one that rules are held against each other with.
+    pub fn checked(&self) -> &Self {
+        self.on_some(self.tuning.checked_rows, &self.checked)
+    }
+
+    /// The one that stages are chosen with.
+    pub fn scout(&self) -> &Self {
+        self.on_some(self.tuning.scouted_rows, &self.scout)
+    }
+
+    /// The rows in some parts, each once held back; none where a part would be empty. The same for every call.
+    pub fn folds(&self) -> &[Fold] {
+        self.folds.get_or_init(|| {
+            let fold_of = folds_of(&self.trace, self.tuning.folds);
+            let part = |held: bool, fold: u64| -> Vec<u32> {
+                let is_held = |row: &u32| fold_of[*row as usize] == fold;
+                (0..self.trace.rows() as u32).filter(|row| is_held(row) == held).collect()
+            };
+            let parts: Vec<[Vec<u32>; 2]> =
+                (0..self.tuning.folds).map(|fold| [part(false, fold), part(true, fold)]).collect();
+            if parts.iter().flatten().any(Vec::is_empty) {
+                return Vec::new();
+            }
+            let fold = |[rest, held]: [Vec<u32>; 2]| Fold {
+                calibrated: self.like(self.trace.select(&rest)),
+                held: self.trace.select(&held),
+            };
+            parts.into_par_iter().map(fold).collect()
+        })
+    }
+
+    /// Rows that decisions are found on.
+    fn rows(&self) -> &Trace {
+        self.thinned.as_ref().unwrap_or(&self.trace)
+    }
+
+    /// The rule for one objective where only the given stages may run; a line takes all of them regardless.
+    /// O(rows · situations).
+    pub fn rule_among(&self, stages: &[usize], objective: Objective, recall: bool) -> Learned {
+        let situations =
+            if self.is_line() { Situations::line(&self.trace, &self.order()) } else { self.lattice(stages, recall) };
+        let known = self.known(&[&situations], recall);
+        let induced = self.induce(&situations, &known, objective);
+        let mut index = vec![Vec::new(); self.trace.stages()];
+        if situations.line.is_some() {
+            for (situation, decision) in situations.list.iter().zip(&induced.decisions) {
+                for choice in &situation.choices {
+                    let stop = decision.first().filter(|first| first.1 == 0).map_or(f64::NEG_INFINITY, |first| first.0);
+                    index[usize::from(choice.stage)] = vec![self.beliefs.scale * sigmoid(stop)];
+                }
+            }
+        }
+        let graph = match (situations.line.is_some(), self.is_any_order(recall)) {
+            (true, _) => "line",
+            (false, true) => "lattice",
+            (false, false) => "skip",
+        };
+        let beliefs = Beliefs { recall, ..self.beliefs.clone() };
+        let favoured = |members: &[u16]| self.favoured(members);
+        Learned { rule: nodes::assemble(beliefs, &situations, &known, &induced, favoured), index, graph }
+    }
+
+    /// Every set of the given stages.
+    fn lattice(&self, stages: &[usize], recall: bool) -> Situations {
+        Situations::lattice(&self.trace, stages, self.is_any_order(recall))
+    }
+
+    /// The mean objective that each of several sets of stages promises on the rows learned from.
+    pub fn values(&self, sets: &[Vec<usize>], objective: Objective, recall: bool) -> Vec<f64> {
+        let all: Vec<Situations> = sets.iter().map(|stages| self.lattice(stages, recall)).collect();
+        self.known(&all.iter().collect::<Vec<_>>(), recall);
+        all.par_iter()
+            .map(|situations| self.induce(situations, &self.known(&[situations], recall), objective).value)
+            .collect()
+    }
+
+    fn induce(&self, situations: &Situations, known: &[Arc<Known>], objective: Objective) -> Induced {
+        let known: Vec<&Known> = known.iter().map(Arc::as_ref).collect();
+        let recorded = Recorded { rows: self.rows(), known: &known, objective, tuning: &self.tuning };
+        induction::induce(situations, &recorded)
+    }
+
+    /// What is known in every situation, in order; computed where it has not been yet.
+    fn known(&self, all: &[&Situations], recall: bool) -> Vec<Arc<Known>> {
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = || all.iter().flat_map(|situations| &situations.list).map(|s| (recall, s.members.clone()));
+        let missing: BTreeSet<(bool, Vec<u16>)> = {
+            let known = lock();
+            keys().filter(|key| !known.contains_key(key)).collect()
+        };
+        // The largest sets take longest: they are begun first.
+        let mut missing: Vec<Vec<u16>> = missing.into_iter().map(|(_, members)| members).collect();
+        missing.sort_by_key(|members| std::cmp::Reverse(members.len()));
+        let learned: Vec<_> = missing
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|members| {
+                let known = Arc::new(self.weigh(&members, recall));
+                ((recall, members), known)
+            })
+            .collect();
+        let mut known = lock();
+        known.extend(learned);
+        keys().filter_map(|key| known.get(&key).cloned()).collect()
+    }
+
+    /// How the answers of one set of stages are weighed.
+    fn evidence(&self, members: &[u16]) -> Arc<Vec<Evidence>> {
+        let lock = || self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = lock().get(members) {
+            return Arc::clone(found);
+        }
+        let is_exits = self.trace.kind() == Kind::Exits;
+        let ridge = if is_exits { self.tuning.ridge_exits } else { self.tuning.ridge_models };
+        let evidence = Arc::new(evidence::evidences(&self.sample, members, ridge, &self.tuning));
+        lock().insert(members.to_vec(), Arc::clone(&evidence));
+        evidence
+    }
+
+    /// The member that runs last, where only one of them can.
+    fn latest(&self, members: &[u16]) -> u16 {
+        let order = self.order();
+        let latest = order.iter().rev().find(|stage| members.contains(&(**stage as u16)));
+        latest.map_or(0, |stage| *stage as u16)
+    }
+
+    /// The member that is best by itself: the deepest exit, or the model with the least mean loss.
+    fn favoured(&self, members: &[u16]) -> u16 {
+        let loss = |stage: &u16| self.beliefs.calibration[usize::from(*stage)].mean_loss;
+        match self.trace.kind() {
+            Kind::Exits => members.last().copied(),
+            Kind::Models => members.iter().copied().min_by(|a, b| loss(a).total_cmp(&loss(b))),
+        }
+        .unwrap_or(0)
+    }
+
+    /// Weighs the answers of one set of stages on all rows, with the code that runs online.
+    fn weigh(&self, members: &[u16], recall: bool) -> Known {
+        let evidence = self.evidence(members);
+        let beliefs = Beliefs { recall, ..self.beliefs.clone() };
+        let node = Node::new(members, self.latest(members), self.favoured(members), &evidence, &[]);
+        let rows = self.rows();
+        let column = |v: &u16| (self.logit[usize::from(*v)].as_slice(), rows.prediction(usize::from(*v)));
+        let columns: Vec<(&[f64], Option<&[i64]>)> = members.iter().map(column).collect();
+        let losses: Vec<&[f64]> = rows.losses().iter_columns().collect();
+        let share = self.tuning.belief_share;
+        let walk = |row: usize| {
+            let mut hand = [Reading::NONE; SLOTS];
+            let mut is_complete = true;
+            for (seen, (logit, prediction)) in hand.iter_mut().zip(&columns) {
+                *seen = Reading {
+                    logit: logit[row],
+                    prediction: prediction.map_or(NO_PREDICTION, |prediction| prediction[row]),
+                };
+                is_complete &= seen.is_complete();
+            }
+            let (belief, stage) = beliefs.believe(&node, &hand, is_complete);
+            let realised = losses[usize::from(stage)][row];
+            (belief, (1.0 - share) * realised + share * beliefs.scale * sigmoid(belief))
+        };
+        let n = rows.rows();
+        let (mut belief, mut loss) = (vec![0.0; n], vec![0.0; n]);
+        belief.par_chunks_mut(CHUNK).zip(loss.par_chunks_mut(CHUNK)).enumerate().for_each(|(chunk, (belief, loss))| {
+            for (at, (belief, loss)) in belief.iter_mut().zip(loss).enumerate() {
+                (*belief, *loss) = walk(chunk * CHUNK + at);
+            }
+        });
+        let (cell, cuts) = cells::cells(&belief, &self.tuning);
+        Known { evidence, belief, loss, cell, cuts }
+    }
+}
+
+/// That a prescribed order can be kept.
+fn check_order(trace: &Trace, order: Option<&[usize]>) -> Result<()> {
+    let Some(order) = order else { return Ok(()) };
+    if order.is_empty() {
+        return Err(Error::invalid("`order` must name at least one stage, got none"));
+    }
+    for (at, stage) in order.iter().enumerate() {
+        if *stage >= trace.stages() {
+            return Err(Error::invalid(format!("`order[{at}]` must be in 0..{}, got {stage}", trace.stages())));
+        }
+        if order[..at].contains(stage) {
+            return Err(Error::invalid(format!("`order[{at}]` must differ from the others, got {stage} again")));
+        }
+        if trace.kind() == Kind::Exits && at > 0 && order[at - 1] > *stage {
+            let message = format!("`order[{at}]` must be a later exit than {}, got {stage}", order[at - 1]);
+            return Err(Error::invalid(message));
+        }
+    }
+    Ok(())
+}
+
+/// The part of each row (n,), below `folds`. Groups are dealt out in turn, in an order that depends on their numbers alone.
+fn folds_of(trace: &Trace, folds: u64) -> Vec<u64> {
+    let Some(group) = trace.group() else {
+        return (0..trace.rows() as u64).map(|row| mix64(!row) % folds).collect();
+    };
+    let distinct: BTreeSet<i64> = group.iter().copied().collect();
+    let mut shuffled: Vec<i64> = distinct.into_iter().collect();
+    shuffled.sort_by_key(|group| mix64(!(*group as u64)));
+    let fold_of: BTreeMap<i64, u64> = shuffled.into_iter().zip((0..folds).cycle()).collect();
+    group.iter().map(|group| fold_of.get(group).copied().unwrap_or(0)).collect()
+}
+
+/// A sample of about `most` rows; `None` where that is all of them.
+fn spread(trace: &Trace, most: usize) -> Option<Trace> {
+    (trace.rows() > most).then(|| trace.select(&sample::spread(trace.rows(), most)))
+}
+
+/// The rows that weights are fitted on, calibrated.
+fn weighed_sample(some: &Trace, beliefs: &Beliefs, target: Vec<Vec<f64>>) -> Sample {
+    let read = logits(some, beliefs);
+    let is_known = read.iter().map(|column| column.iter().map(|z| z.is_finite()).collect()).collect();
+    let filled = read.into_iter().zip(&beliefs.calibration).map(|(column, calibration)| {
+        column.into_iter().map(|z| if z.is_finite() { z } else { calibration.missing_logit }).collect()
+    });
+    Sample { logit: filled.collect(), is_known, target, trace: some.clone() }
+}
+
+/// Calibrated logits of every stage, infinite without a signal.
+fn logits(trace: &Trace, beliefs: &Beliefs) -> Vec<Vec<f64>> {
+    let read = |v: usize| {
+        let (signal, prediction) = (trace.signal(v), trace.prediction(v));
+        let mut column = vec![0.0; trace.rows()];
+        column.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
+            for (at, out) in out.iter_mut().enumerate() {
+                let row = chunk * CHUNK + at;
+                *out = beliefs.calibration[v]
+                    .read(signal[row], prediction.map_or(NO_PREDICTION, |prediction| prediction[row]));
+            }
+        });
+        column
+    };
+    (0..trace.stages()).into_par_iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grouped(group: Option<Vec<i64>>) -> Option<Trace> {
+        let signal: Vec<f64> = (0..400).map(|row| mix64(row) as f64).collect();
+        Trace::from_rows(&signal, &[0.5; 400], None, &[1.0], Kind::Models).and_then(|trace| trace.grouped(group)).ok()
+    }
+
+    #[test]
+    fn groups_stay_on_one_side_and_fill_every_part() {
+        let group: Vec<i64> = (0..400).map(|row| (mix64(row) % 30) as i64 - 7).collect();
+        let part = grouped(Some(group.clone())).map(|trace| folds_of(&trace, 4)).unwrap_or_default();
+        let pairs: BTreeSet<(i64, u64)> = group.iter().copied().zip(part).collect();
+        assert_eq!(pairs.len(), 30);
+        let sizes: Vec<usize> = (0..4).map(|fold| pairs.iter().filter(|pair| pair.1 == fold).count()).collect();
+        assert_eq!(sizes, [8, 8, 7, 7]);
+    }
+
+    #[test]
+    fn too_few_groups_hold_nothing_back() {
+        let folds = |group: Option<Vec<i64>>| {
+            let trace = grouped(group)?;
+            Calibrated::new(trace, Shape::Auto, None, Tuning::default()).ok().map(|made| made.folds().len())
+        };
+        assert_eq!(folds(None), Some(4));
+        assert_eq!(folds(Some((0..400).map(|row| row % 4).collect())), Some(4));
+        assert_eq!(folds(Some((0..400).map(|row| row % 3).collect())), Some(0));
+    }
+}

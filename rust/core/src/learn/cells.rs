@@ -1,0 +1,94 @@
+//! Cells of nearly equal beliefs: what decisions are made by.
+
+use rayon::prelude::*;
+
+use super::sample;
+use super::tuning::Tuning;
+
+/// Rows that one task works on.
+const CHUNK: usize = 4096;
+
+/// The cell of every row, and the limits between the cells, ascending; at most 256 cells. O(n log n) for few rows.
+pub fn cells(belief: &[f64], tuning: &Tuning) -> (Vec<u8>, Vec<f64>) {
+    if belief.len() <= tuning.exact_cell_rows { exact(belief, tuning) } else { sampled(belief, tuning) }
+}
+
+/// Where the cells end, as counts of rows in ascending order of belief: finer at both ends, because the best limit
+/// often lies among the last few rows.
+fn ends(rows: usize, tuning: &Tuning) -> Vec<usize> {
+    let cells = tuning.belief_cells.min(rows);
+    let end = |cell: usize| {
+        let share = 0.5 - 0.5 * (std::f64::consts::PI * cell as f64 / cells as f64).cos();
+        ((rows as f64 * share + 0.5) as usize).min(rows)
+    };
+    let mut ends: Vec<usize> = (1..=cells).map(end).filter(|end| *end > 0).collect();
+    ends.dedup();
+    ends
+}
+
+/// Limits between the cells: halfway to the next distinct belief, so that no limit is met by a row.
+fn between(sorted: &[f64], ends: &[usize]) -> Vec<f64> {
+    let inner = ends.split_last().map_or(&[][..], |(_, inner)| inner);
+    let limit = |end: &usize| {
+        let (below, from) = (sorted[end - 1], &sorted[*end..]);
+        from.get(from.partition_point(|x| *x <= below)).map_or(f64::INFINITY, |above| 0.5 * (below + above))
+    };
+    inner.iter().map(limit).collect()
+}
+
+/// Cells of a few rows: equal beliefs may fall into different cells, as their ranks have it.
+fn exact(belief: &[f64], tuning: &Tuning) -> (Vec<u8>, Vec<f64>) {
+    let mut order: Vec<u32> = (0..belief.len() as u32).collect();
+    order.sort_unstable_by(|a, b| belief[*a as usize].total_cmp(&belief[*b as usize]).then(a.cmp(b)));
+    let ends = ends(order.len(), tuning);
+    let mut cell = vec![0_u8; belief.len()];
+    let mut from = 0;
+    for (number, end) in ends.iter().enumerate() {
+        for row in &order[from..*end] {
+            cell[*row as usize] = number as u8;
+        }
+        from = *end;
+    }
+    let sorted: Vec<f64> = order.iter().map(|row| belief[*row as usize]).collect();
+    (cell, between(&sorted, &ends))
+}
+
+/// Cells of many rows: limits from a sample.
+fn sampled(belief: &[f64], tuning: &Tuning) -> (Vec<u8>, Vec<f64>) {
+    let rows = sample::spread(belief.len(), tuning.exact_cell_rows);
+    let some: Vec<f64> = rows.iter().map(|row| belief[*row as usize]).collect();
+    let sorted = sample::sorted(&some);
+    let mut cuts = between(&sorted, &ends(sorted.len(), tuning));
+    cuts.dedup();
+    let mut cell = vec![0_u8; belief.len()];
+    cell.par_chunks_mut(CHUNK).zip(belief.par_chunks(CHUNK)).for_each(|(cell, belief)| {
+        for (cell, x) in cell.iter_mut().zip(belief) {
+            *cell = cuts.partition_point(|cut| cut < x) as u8;
+        }
+    });
+    (cell, cuts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::mix64;
+
+    #[test]
+    fn cells_are_finer_at_the_ends() {
+        let tuning = Tuning::default();
+        let found = ends(10_000, &tuning);
+        assert_eq!(found.len(), tuning.belief_cells);
+        assert_eq!(found.last(), Some(&10_000));
+        assert!(found[0] < 20 && found[32] - found[31] > 200, "{found:?}");
+        assert_eq!(ends(1, &tuning), [1]);
+        assert_eq!(ends(2, &tuning).last(), Some(&2));
+    }
+
+    #[test]
+    fn exact_and_sampled_cells_agree_on_distinct_beliefs() {
+        let belief: Vec<f64> = (0..5000).map(|i| (mix64(i) % 1_000_003) as f64).collect();
+        let tuning = Tuning::default();
+        assert_eq!(exact(&belief, &tuning), sampled(&belief, &tuning));
+    }
+}

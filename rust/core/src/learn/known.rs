@@ -1,0 +1,19 @@
+//! What is known once certain stages have run.
+
+use std::sync::Arc;
+
+use crate::rules::Evidence;
+
+/// Beliefs of every row once certain stages have run; nothing in it depends on the trade-off.
+pub struct Known {
+    /// How the answers of those stages are weighed against each other.
+    pub evidence: Arc<Vec<Evidence>>,
+    /// Belief in the best answer in hand (n,), as the logit of its expected loss over the largest one.
+    pub belief: Vec<f64>,
+    /// What stopping costs (n,), in the unit of the loss: partly the realised loss, partly the believed one.
+    pub loss: Vec<f64>,
+    /// Cell of the belief (n,).
+    pub cell: Vec<u8>,
+    /// The limits between the cells, ascending.
+    pub cuts: Vec<f64>,
+}

@@ -1,0 +1,104 @@
+//! What the content of a trace must be; each message names the argument, the first bad entry, what is allowed and what
+//! was given.
+
+use super::cost::Cost;
+use super::table::Table;
+use crate::error::{Error, Result, number};
+
+fn is_allowed(x: f64) -> bool {
+    x.is_finite() && x >= 0.0
+}
+
+fn refused(argument: &str, place: &str, given: f64) -> Error {
+    Error::invalid(format!("`{argument}` {place} must be finite and at least 0, got {}", number(given)))
+}
+
+/// At least one row and one stage, and rows that can be numbered.
+pub fn not_empty(signal: &Table<f64>) -> Result<()> {
+    let (rows, columns) = (signal.rows(), signal.columns());
+    if rows == 0 || columns == 0 {
+        let given = format!("({rows}, {columns})");
+        let message = format!("`signal` must have shape (n, k) with at least one row and one stage, got {given}");
+        return Err(Error::invalid(message));
+    }
+    if u32::try_from(rows).is_err() {
+        return Err(Error::invalid(format!("`signal` must have fewer than 2**32 rows, got {rows}")));
+    }
+    Ok(())
+}
+
+/// A table as large as the signals.
+pub fn same_shape<T: Copy + Default + Send + Sync>(
+    argument: &str,
+    table: &Table<T>,
+    rows: usize,
+    columns: usize,
+) -> Result<()> {
+    let given = (table.rows(), table.columns());
+    if given == (rows, columns) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("`{argument}` must have shape ({rows}, {columns}), got {given:?}")))
+}
+
+/// Finite numbers that are not negative.
+pub fn not_negative(argument: &str, table: &Table<f64>) -> Result<()> {
+    match table.first(|x| !is_allowed(x)) {
+        None => Ok(()),
+        Some((row, column, given)) => Err(refused(argument, &format!("row {row} column {column}"), given)),
+    }
+}
+
+/// The same for a list.
+pub fn none_negative(argument: &str, list: &[f64]) -> Result<()> {
+    match list.iter().position(|x| !is_allowed(*x)) {
+        None => Ok(()),
+        Some(at) => Err(refused(argument, &format!("entry {at}"), list[at])),
+    }
+}
+
+/// Costs of every stage, of all requests or of each.
+pub fn costs(cost: &Cost, rows: usize, columns: usize) -> Result<()> {
+    let shape = match cost {
+        Cost::Alike(cost) if cost.len() == columns => return none_negative("cost", cost),
+        Cost::Rows(table) if (table.rows(), table.columns()) == (rows, columns) => return not_negative("cost", table),
+        Cost::Alike(cost) => format!("({},)", cost.len()),
+        Cost::Rows(table) => format!("({}, {})", table.rows(), table.columns()),
+    };
+    Err(Error::invalid(format!("`cost` must have shape ({columns},) or ({rows}, {columns}), got {shape}")))
+}
+
+/// One entry per row.
+pub fn one_per_row(argument: &str, given: usize, rows: usize) -> Result<()> {
+    if given == rows {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("`{argument}` must have shape ({rows},), got ({given},)")))
+}
+
+/// One name per stage, none empty, none twice.
+pub fn names(names: &[String], columns: usize) -> Result<()> {
+    if names.len() != columns {
+        return Err(Error::invalid(format!("`stages` must have {columns} names, got {}", names.len())));
+    }
+    for (at, name) in names.iter().enumerate() {
+        if name.is_empty() {
+            return Err(Error::invalid(format!("`stages` entry {at} must not be empty")));
+        }
+        if names[..at].contains(name) {
+            let message = format!("`stages` entry {at} must differ from the others, got '{name}' again");
+            return Err(Error::invalid(message));
+        }
+    }
+    Ok(())
+}
+
+/// Weights of which at least one counts.
+pub fn weights(weight: &[f64], rows: usize) -> Result<()> {
+    one_per_row("weight", weight.len(), rows)?;
+    none_negative("weight", weight)?;
+    if weight.iter().any(|w| *w > 0.0) {
+        return Ok(());
+    }
+    Err(Error::invalid("`weight` must have a positive entry, got zeros only"))
+}

@@ -1,0 +1,115 @@
+//! What decisions on the rows of a trace come to.
+
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
+use pyo3::prelude::*;
+use ttamer::Objective;
+
+use crate::errors::{invalid, raise};
+use crate::policy::Policy;
+use crate::trace::{Trace, list};
+
+/// Answer, loss and cost of n requests, in the units of the trace.
+#[pyclass(frozen, module = "ttamer_fast._core")]
+pub struct Outcome {
+    inner: ttamer::Outcome,
+}
+
+impl Outcome {
+    fn wrap(py: Python<'_>, outcome: ttamer::Result<ttamer::Outcome>) -> PyResult<Self> {
+        Ok(Self { inner: outcome.map_err(|error| raise(py, error))? })
+    }
+}
+
+/// The objective of a trade-off on a trace.
+fn objective(py: Python<'_>, trace: &Trace, tradeoff: f64) -> PyResult<Objective> {
+    Objective::new(trace.inner(), tradeoff).map_err(|error| raise(py, error))
+}
+
+#[pymethods]
+impl Outcome {
+    /// What `policy` does on every row; costs are those of the trace's own rows.
+    #[staticmethod]
+    #[pyo3(signature = (policy, trace, /))]
+    fn of_policy(py: Python<'_>, policy: &Policy, trace: &Trace) -> PyResult<Self> {
+        Self::wrap(py, py.detach(|| ttamer::Outcome::of_policy(policy.inner(), trace.inner())))
+    }
+
+    /// Answering every request with one stage, running no more than that takes.
+    #[staticmethod]
+    #[pyo3(signature = (trace, stage, /))]
+    fn of_stage(py: Python<'_>, trace: &Trace, stage: u16) -> PyResult<Self> {
+        Self::wrap(py, py.detach(|| ttamer::Outcome::of_stage(trace.inner(), stage)))
+    }
+
+    /// Answering each request with the one stage that is best in hindsight: no policy does better.
+    #[staticmethod]
+    #[pyo3(signature = (trace, tradeoff, /))]
+    fn clairvoyant(py: Python<'_>, trace: &Trace, tradeoff: f64) -> PyResult<Self> {
+        let objective = objective(py, trace, tradeoff)?;
+        Self::wrap(py, py.detach(|| ttamer::Outcome::clairvoyant(trace.inner(), objective)))
+    }
+
+    /// The requests of all pieces, one piece after the other.
+    #[staticmethod]
+    #[pyo3(signature = (pieces, /))]
+    fn joined(py: Python<'_>, pieces: Vec<PyRef<'_, Self>>) -> PyResult<Self> {
+        let stages = pieces.first().map_or(0, |piece| piece.inner.stages());
+        if stages == 0 || pieces.iter().any(|piece| piece.inner.stages() != stages) {
+            return Err(invalid(py, "`pieces` must be outcomes on the same stages, at least one"));
+        }
+        let pieces: Vec<&ttamer::Outcome> = pieces.iter().map(|piece| &piece.inner).collect();
+        Ok(Self { inner: py.detach(|| ttamer::Outcome::joined(stages, &pieces)) })
+    }
+
+    /// The given requests, in that order; `index` (m,) are row numbers, none negative.
+    #[pyo3(signature = (index, /))]
+    fn rows(&self, py: Python<'_>, index: PyReadonlyArray1<'_, i64>) -> PyResult<Self> {
+        let rows: Vec<u32> = index.as_array().iter().map(|row| u32::try_from(*row).unwrap_or(u32::MAX)).collect();
+        Self::wrap(py, py.detach(|| self.inner.select(&rows)))
+    }
+
+    /// (n,) number of the stage whose answer was returned.
+    #[getter]
+    fn answer<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i32>> {
+        list(slf.clone().into_any(), slf.get().inner.answer())
+    }
+
+    /// (n,) number of the stage run last.
+    #[getter]
+    fn last<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i32>> {
+        list(slf.clone().into_any(), slf.get().inner.last())
+    }
+
+    /// (n, k) which stages were run.
+    #[getter]
+    fn consulted<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyArray2<bool>>> {
+        let inner = &slf.get().inner;
+        list(slf.clone().into_any(), inner.consulted()).reshape([inner.rows(), inner.stages()])
+    }
+
+    /// (n,) loss of the answer, in the unit of the trace.
+    #[getter]
+    fn loss<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<f64>> {
+        list(slf.clone().into_any(), slf.get().inner.loss())
+    }
+
+    /// (n,) summed cost, in the unit of the trace.
+    #[getter]
+    fn cost<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<f64>> {
+        list(slf.clone().into_any(), slf.get().inner.cost())
+    }
+
+    /// (n,) tradeoff · loss + (1 − tradeoff) · cost / mean cost of running every stage of `trace`.
+    #[pyo3(signature = (trace, tradeoff, /))]
+    fn objective<'py>(&self, py: Python<'py>, trace: &Trace, tradeoff: f64) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        Ok(PyArray1::from_vec(py, self.inner.objective(objective(py, trace, tradeoff)?)))
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.rows()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Outcome(n={}, k={})", self.inner.rows(), self.inner.stages())
+    }
+}

@@ -1,0 +1,268 @@
+//! Traces: numpy in, views of the same numbers out.
+
+use numpy::ndarray::{ArrayView1, ArrayView2, ShapeBuilder};
+use numpy::{Element, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use ttamer::{Cost, Estimate as CoreEstimate, Kind, Table};
+
+use crate::errors::{invalid, raise};
+
+/// Signals, losses and costs of n requests at all k stages; immutable, safe to share between threads.
+#[pyclass(frozen, module = "ttamer_fast._core")]
+pub struct Trace {
+    inner: ttamer::Trace,
+}
+
+impl Trace {
+    /// The trace of the engine.
+    pub fn inner(&self) -> &ttamer::Trace {
+        &self.inner
+    }
+
+    /// Wraps what the engine returned, or raises its error.
+    fn wrap(py: Python<'_>, trace: ttamer::Result<ttamer::Trace>) -> PyResult<Self> {
+        Ok(Self { inner: trace.map_err(|error| raise(py, error))? })
+    }
+}
+
+/// A shape as Python writes it.
+fn shape(lengths: &[usize]) -> String {
+    match lengths {
+        [one] => format!("({one},)"),
+        several => format!("({})", several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The entries of a matrix, column by column; `allowed` says in words which shapes are.
+fn table<T: Element + Copy + Default + Send + Sync>(
+    name: &str,
+    array: &PyReadonlyArrayDyn<'_, T>,
+    allowed: &str,
+) -> PyResult<Table<T>> {
+    let py = array.py();
+    let given = array.shape();
+    let &[rows, columns] = given else {
+        return Err(invalid(py, format!("`{name}` must have shape {allowed}, got {}", shape(given))));
+    };
+    let view: ArrayView2<'_, T> =
+        array.as_array().into_dimensionality().map_err(|error| invalid(py, error.to_string()))?;
+    Ok(py.detach(|| Table::from_fn(rows, columns, |row, column| view[[row, column]])))
+}
+
+/// A read-only matrix (n, k) of numbers that `owner`, a frozen object, keeps where they are; no copy.
+fn matrix<'py, T: Element + Copy + Default + Send + Sync>(
+    owner: Bound<'py, PyAny>,
+    table: &Table<T>,
+) -> PyResult<Bound<'py, PyArray2<T>>> {
+    let shape = (table.rows(), table.columns()).f();
+    let view = ArrayView2::from_shape(shape, table.cells()).map_err(|error| invalid(owner.py(), error.to_string()))?;
+    // SAFETY: the numbers live as long as `owner`, which the array keeps alive, and nobody writes to them.
+    let array = unsafe { PyArray2::borrow_from_array(&view, owner) };
+    array.readwrite().make_nonwriteable();
+    Ok(array)
+}
+
+/// The same of a list (n,).
+pub fn list<'py, T: Element>(owner: Bound<'py, PyAny>, numbers: &[T]) -> Bound<'py, PyArray1<T>> {
+    let view = ArrayView1::from(numbers);
+    // SAFETY: as for `matrix`.
+    let array = unsafe { PyArray1::borrow_from_array(&view, owner) };
+    array.readwrite().make_nonwriteable();
+    array
+}
+
+#[pymethods]
+impl Trace {
+    #[new]
+    #[pyo3(signature = (signal, loss, cost, prediction = None, *, kind = "exits", stages = None, weight = None, group = None))]
+    #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see ttamer_fast.Trace")]
+    fn new(
+        py: Python<'_>,
+        signal: PyReadonlyArrayDyn<'_, f64>,
+        loss: PyReadonlyArrayDyn<'_, f64>,
+        cost: PyReadonlyArrayDyn<'_, f64>,
+        prediction: Option<PyReadonlyArrayDyn<'_, i64>>,
+        kind: &str,
+        stages: Option<Vec<String>>,
+        weight: Option<PyReadonlyArrayDyn<'_, f64>>,
+        group: Option<PyReadonlyArrayDyn<'_, i64>>,
+    ) -> PyResult<Self> {
+        let signal = table("signal", &signal, "(n, k) with at least one row and one stage")?;
+        let (n, k) = (signal.rows(), signal.columns());
+        let loss = table("loss", &loss, &shape(&[n, k]))?;
+        let cost = match cost.ndim() {
+            1 => Cost::Alike(cost.as_array().iter().copied().collect()),
+            _ => Cost::Rows(table("cost", &cost, &format!("{} or {}", shape(&[k]), shape(&[n, k])))?),
+        };
+        let prediction = prediction.map(|prediction| table("prediction", &prediction, &shape(&[n, k]))).transpose()?;
+        let weight = weight.map(|weight| per_row("weight", &weight, n)).transpose()?;
+        let group = group.map(|group| per_row("group", &group, n)).transpose()?;
+        let made = py.detach(|| {
+            let mut trace = ttamer::Trace::new(signal, loss, cost, Kind::named(kind)?)?;
+            if let Some(prediction) = prediction {
+                trace = trace.predicted(prediction)?;
+            }
+            if let Some(stages) = stages {
+                trace = trace.named(stages)?;
+            }
+            trace.weighted(weight)?.grouped(group)
+        });
+        Self::wrap(py, made)
+    }
+
+    /// (n, k) signals.
+    #[getter]
+    fn signal<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        matrix(slf.clone().into_any(), slf.get().inner.signals())
+    }
+
+    /// (n, k) losses, in the unit they were given in.
+    #[getter]
+    fn loss<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        matrix(slf.clone().into_any(), slf.get().inner.losses())
+    }
+
+    /// (k,) or (n, k) incremental costs, in the unit they were given in.
+    #[getter]
+    fn cost<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let owner = slf.clone().into_any();
+        Ok(match slf.get().inner.cost() {
+            Cost::Alike(cost) => list(owner, cost).into_any(),
+            Cost::Rows(cost) => matrix(owner, cost)?.into_any(),
+        })
+    }
+
+    /// (n, k) predictions, or None.
+    #[getter]
+    fn prediction<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyArray2<i64>>>> {
+        slf.get().inner.predictions().map(|table| matrix(slf.clone().into_any(), table)).transpose()
+    }
+
+    /// (n,) weights as they were given, or None.
+    #[getter]
+    fn weight<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyArray1<f64>>> {
+        slf.get().inner.given_weight().map(|weight| list(slf.clone().into_any(), weight))
+    }
+
+    /// (n,) numbers of groups, or None.
+    #[getter]
+    fn group<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyArray1<i64>>> {
+        slf.get().inner.group().map(|group| list(slf.clone().into_any(), group))
+    }
+
+    /// `exits` or `models`.
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.inner.kind().name()
+    }
+
+    /// Names of the stages.
+    #[getter]
+    fn stages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.inner.names())
+    }
+
+    /// (k,) weighted mean loss of each stage, in the unit of the loss.
+    #[getter]
+    fn mean_loss<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_vec(py, self.inner.mean_loss())
+    }
+
+    /// (k,) weighted mean incremental cost of each stage, in the unit of the cost.
+    #[getter]
+    fn mean_cost<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_slice(py, self.inner.mean_cost())
+    }
+
+    /// Mean cost of running every stage, in the unit of the cost.
+    #[getter]
+    fn full_cost(&self) -> f64 {
+        self.inner.full_cost()
+    }
+
+    /// Hexadecimal SHA-256 of everything in the trace; computed once.
+    #[getter]
+    fn digest(&self, py: Python<'_>) -> &str {
+        py.detach(|| self.inner.digest())
+    }
+
+    /// The trace of some requests, in that order; `index` (m,) are row numbers, none negative.
+    #[pyo3(signature = (index, /))]
+    fn rows(&self, py: Python<'_>, index: PyReadonlyArray1<'_, i64>) -> PyResult<Self> {
+        let rows: Vec<u32> = index.as_array().iter().map(|row| u32::try_from(*row).unwrap_or(u32::MAX)).collect();
+        let part = py.detach(|| self.inner.part(&rows));
+        Self::wrap(py, part)
+    }
+
+    /// The same requests, each counting `weight` (n,) times, or all alike; the other numbers are shared.
+    #[pyo3(signature = (weight, /))]
+    fn weighted(&self, py: Python<'_>, weight: Option<PyReadonlyArrayDyn<'_, f64>>) -> PyResult<Self> {
+        let weight = weight.map(|weight| per_row("weight", &weight, self.inner.rows())).transpose()?;
+        Self::wrap(py, self.inner.clone().weighted(weight))
+    }
+
+    /// What a policy fitted to this trace says that it was made from.
+    #[pyo3(signature = (tradeoff, goal, /))]
+    fn provenance(&self, py: Python<'_>, tradeoff: f64, goal: &str) -> Vec<(String, String)> {
+        py.detach(|| ttamer::learn::provenance(&self.inner, tradeoff, goal))
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.rows()
+    }
+}
+
+/// One number per row.
+fn per_row<T: Element + Copy>(name: &str, array: &PyReadonlyArrayDyn<'_, T>, rows: usize) -> PyResult<Vec<T>> {
+    if array.ndim() != 1 {
+        let message = format!("`{name}` must have shape {}, got {}", shape(&[rows]), shape(array.shape()));
+        return Err(invalid(array.py(), message));
+    }
+    Ok(array.as_array().iter().copied().collect())
+}
+
+/// The mean of a sample, and how far off it may be.
+#[pyclass(frozen, module = "ttamer_fast._core")]
+pub struct Estimate {
+    inner: CoreEstimate,
+}
+
+#[pymethods]
+impl Estimate {
+    /// Weighted mean, in the unit of the values.
+    #[getter]
+    fn mean(&self) -> f64 {
+        self.inner.mean
+    }
+
+    /// Standard error of the mean of independent values, in their unit; infinite for a single one.
+    #[getter]
+    fn standard_error(&self) -> f64 {
+        self.inner.standard_error()
+    }
+
+    /// (Σ w)² / Σ w²: how many values that count alike say as much.
+    #[getter]
+    fn size(&self) -> f64 {
+        self.inner.size
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Estimate(mean={}, standard_error={})", self.inner.mean, self.inner.standard_error())
+    }
+}
+
+/// The mean of (n,) values of which each counts `weight` (n,), on any scale, or all alike.
+#[pyfunction]
+#[pyo3(signature = (values, weight = None, /))]
+pub fn estimate(
+    py: Python<'_>,
+    values: PyReadonlyArray1<'_, f64>,
+    weight: Option<PyReadonlyArray1<'_, f64>>,
+) -> PyResult<Estimate> {
+    let values = values.as_array().to_vec();
+    let weight = weight.map(|weight| weight.as_array().to_vec());
+    let inner = py.detach(|| CoreEstimate::weighted(&values, weight.as_deref()));
+    Ok(Estimate { inner: inner.map_err(|error| raise(py, error))? })
+}
