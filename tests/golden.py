@@ -3,8 +3,9 @@
 usage: python tests/golden.py --record SECTION... [--traces FOLDER]
        python tests/golden.py --check SECTION... [--traces FOLDER]
 
-Sections: `synthetic` (seeded traces), `row_costs` (seeded traces whose costs vary by row), `exact` (solved models),
-`files` (stored policies) and `outside` (a folder of .npz traces that is not in the repository, kept as digests).
+Sections: `synthetic` (seeded traces), `row_costs` (seeded traces whose costs vary by row), `mean_costs` (the same at
+their mean costs), `exact` (solved models), `files` (stored policies) and `outside` (a folder of .npz traces that is not
+in the repository, kept as digests).
 
 Answers and consulted stages are compared exactly, costs and expected losses to nine digits. Signals of the seeded
 traces are rounded, so that they are the same numbers on every machine; a digest of each trace says so.
@@ -17,7 +18,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,20 @@ def synthetic() -> Iterator[Group]:
 
 def row_costs() -> Iterator[Group]:
     return (of_trace(recorded, POLICIES) for recorded in row_cost_traces())
+
+
+def mean_costs() -> Iterator[Group]:
+    """The traces of `row_costs` with every row at the mean costs, where no budget is on the costs of rows.
+
+    Recorded when a fit took costs by row as their means: that is all that has changed for such traces.
+    """
+    fits = {name: fit for name, fit in POLICIES.items() if not name.startswith("max_")}
+    for recorded in row_cost_traces():
+        train = recorded.train
+        means = tt.Trace(
+            train.signal, train.loss, train.mean_cost, train.prediction, train.kind, train.stages, train.weight
+        )
+        yield replace(of_trace(replace(recorded, train=means), fits), digest=recorded.digest)
 
 
 def exact() -> Iterator[Group]:
@@ -312,6 +327,7 @@ def digests(group: Group) -> dict[str, list[str]]:
 SECTIONS: Mapping[str, Callable[[], Iterator[Group]]] = {
     "synthetic": synthetic,
     "row_costs": row_costs,
+    "mean_costs": mean_costs,
     "exact": exact,
     "files": files,
 }

@@ -131,6 +131,9 @@ def test_programs_that_are_named_are_in_the_repository(name: str) -> None:
     text = DOCUMENTS[name].read_text(encoding="utf-8")
     for program in re.findall(r"\b(?:benches|examples|tests|docs|rust|python)/[\w/.-]+\.(?:py|md|rs|json|npz)\b", text):
         assert "NAME" in program or (REPOSITORY / program).exists(), f"{name}: {program}"
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"`make ([\w-]+)", text):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{name}: make {target}"
 
 
 def test_every_public_name_exists_and_is_described() -> None:

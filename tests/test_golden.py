@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def test_synthetic_traces(at: int) -> None:
 def test_costs_that_vary_by_row(at: int) -> None:
     trace = list(row_cost_traces())[at]
     hold(golden.differences(recorded("row_costs")[trace.name], golden.of_trace(trace, POLICIES)))
+
+
+@pytest.mark.parametrize("at", range(len(ROW_COSTS)), ids=[shape.name for shape in ROW_COSTS])
+def test_at_their_mean_costs_they_are_decided_as_before_costs_by_row_were_learned_from(at: int) -> None:
+    group = list(golden.mean_costs())[at]
+    then = recorded("mean_costs")[group.name]
+    kept = {name: one for name, one in then.decided.items() if not name.startswith("max_")}
+    hold(golden.differences(replace(then, decided=kept), group))
 
 
 def test_exact_models() -> None:

@@ -1,4 +1,4 @@
-"""What certificates, drift monitors and trace builders are worth on recorded traces: the figures of docs/production.md.
+"""What certificates, drift monitors and trace builders are worth on recorded traces: figures of docs/research/.
 
 usage: python benches/quality/production.py [FOLDER] [--part NAME]
 """

@@ -1,4 +1,4 @@
-"""When to prefer a simple rule to the default: the figures of "Which preference" in docs/fitting.md.
+"""When to prefer a simple rule to the default: the figures of "Which preference" in docs/research/fitting.md.
 
 usage: python benches/quality/selection.py [FOLDER] [--seeds 4] [--folds 4]
 

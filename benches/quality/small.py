@@ -1,4 +1,4 @@
-"""The default fit on few rows, judged on all the others: the figures of "Few rows" in docs/fitting.md.
+"""The default fit on few rows, judged on all the others: the figures of "Few rows" in docs/research/fitting.md.
 
 usage: python benches/quality/small.py [FOLDER] [--sizes 300 1000 3000] [--draws 8] [--seed 0]
 

@@ -59,7 +59,7 @@ class TraceBuilder:
 
     *The trade-off.* Memory is at most 2 · max(capacity, 1024) rows of 8 · (3 or 4) · k + 24 bytes (4 with
     predictions). A mean over the sample has the standard error sd · sqrt(1 / capacity - 1 / n), as in any trace of
-    `capacity` rows; `docs/production.md` gives what that costs in held-out objective.
+    `capacity` rows; `docs/research/production.md` gives what that costs in held-out objective.
 
     Appending is O(k) a request, amortised O(log capacity) for the sample.
 

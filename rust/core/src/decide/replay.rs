@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::plan::{NO_STAGE, signed};
+use crate::plan::signed;
 use crate::policy::Policy;
 use crate::price::Price;
 use crate::rules::{Observations, Rule, Visitor};
@@ -104,19 +104,10 @@ fn replay_chunk<R: Rule>(rule: &R, price: &Price, k: usize, chunk: Chunk) {
     let mut predictions = chunk.prediction.map(|prediction| prediction.chunks_exact(k));
     let ends = chunk.answer.iter_mut().zip(chunk.last);
     let outputs = ends.zip(chunk.cost).zip(chunk.consulted.chunks_exact_mut(k));
-    let (begin, _) = rule.begin();
-    let entry = begin.next_stage();
+    let (mut progress, mut memory) = rule.begin();
     for ((((answer, last), cost), consulted), signal) in outputs.zip(chunk.signal.chunks_exact(k)) {
         let row = Observations::new(signal, predictions.as_mut().and_then(Iterator::next));
-        if let Some(entry) = entry
-            && rule.after_first(row.at(entry)) == Some(NO_STAGE)
-        {
-            (*answer, *last) = (entry as i32, entry as i32);
-            *cost = price.of(begin.last, entry);
-            mark(consulted, entry);
-            continue;
-        }
-        let (mut progress, mut memory) = rule.begin();
+        rule.begin_again(&mut progress, &mut memory);
         while let Some(stage) = progress.next_stage() {
             mark(consulted, stage);
             rule.observe(&mut progress, &mut memory, row.at(stage), price);
