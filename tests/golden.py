@@ -166,9 +166,17 @@ def outside(folder: Path, names: Container[str] | None = None) -> Iterator[Group
         yield of_trace(Recorded(file.stem, train, decided.signal, decided.prediction), POLICIES)
 
 
-def file_of(name: str) -> Path:
-    """A policy file of the schema of the day it was recorded."""
-    return DATA / f"schema_2_{name}.ttamer"
+SCHEMA = int(tt.build_info["schema"])
+
+
+def file_of(name: str, schema: int = SCHEMA) -> Path:
+    """A policy file of some schema."""
+    return DATA / f"schema_{schema}_{name}.ttamer"
+
+
+def schemas() -> list[int]:
+    """Of the files that have been kept."""
+    return sorted({int(path.name.split("_")[1]) for path in DATA.glob("schema_*.ttamer")})
 
 
 def file_policies() -> Iterator[tuple[str, tt.Policy, Floats, Ints | None]]:
@@ -189,15 +197,16 @@ def of_file(name: str, policy: tt.Policy, signal: Floats, prediction: Ints | Non
 
 
 def files() -> Iterator[Group]:
-    """Decisions of the stored policies, as far as this version reads them."""
+    """Decisions of the stored policies of every schema that this version reads; it refuses older ones by name."""
     for name, _, signal, prediction in file_policies():
-        try:
-            policy = tt.load(file_of(name))
-        except tt.PolicyFormatError as error:
-            if "schema 2" not in str(error):
-                raise
-            continue
-        yield of_file(name, policy, signal, prediction)
+        for schema in schemas():
+            try:
+                policy = tt.load(file_of(name, schema))
+            except tt.PolicyFormatError as error:
+                if schema == SCHEMA or f"schema {schema}" not in str(error):
+                    raise
+                continue
+            yield of_file(name, policy, signal, prediction)
 
 
 # Comparing
