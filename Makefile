@@ -94,6 +94,7 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/quality/table.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/small.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/selection.py $(TTAMER_TRACES)
+	$(PYTHON) benches/quality/variants.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/production.py $(TTAMER_TRACES)
 
 bench-smoke: $(VENV)/test
@@ -104,6 +105,7 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/quality/table.py --folds 2
 	$(PYTHON) benches/quality/small.py --draws 1
 	$(PYTHON) benches/quality/selection.py --seeds 1
+	$(PYTHON) benches/quality/variants.py --sizes 300 --draws 1
 	$(PYTHON) benches/quality/production.py
 	@echo "not run here, they take minutes: cargo bench, benches/solve.py, speed.py solve and fit; make bench does"
 
