@@ -32,7 +32,7 @@ def test_arrays_are_read_only_views_of_one_copy() -> None:
         (trace.prediction, np.int64),
     ):
         assert array.dtype == dtype
-        assert array.flags.f_contiguous
+        assert array.flags.c_contiguous
         assert not array.flags.writeable
         with pytest.raises(ValueError, match="WRITEABLE"):
             array.flags.writeable = True

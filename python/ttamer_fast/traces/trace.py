@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
 from .._core import ValidationError
@@ -17,6 +17,8 @@ from .formats import write_columns
 from .parts import rows_of_test
 
 __all__ = ["Trace"]
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Trace:
@@ -51,8 +53,9 @@ class Trace:
 
     Notes
     -----
-    The numbers are copied once, O(n k), stage by stage; the arrays are read-only views of them. A cost (n, k) with
-    equal rows is kept as (k,). Values of `group` that are not integers are numbered in the order in which they appear.
+    The numbers are copied once, O(n k), stage by stage, which is how fits read them. The arrays of the properties are
+    read-only and C-contiguous; they are made when first asked for and kept. A cost (n, k) with equal rows is kept as
+    (k,). Values of `group` that are not integers are numbered in the order in which they appear.
 
     *Units.* What is computed from a trace has its units: losses and costs those of `loss` and `cost`, per request. An
     objective λ · loss + (1 − λ) · cost / cost of running every stage takes the loss in its unit and the cost as a
@@ -68,7 +71,10 @@ class Trace:
     5.0
     """
 
-    __slots__ = ("_core",)
+    __slots__ = ("_arrays", "_core")
+
+    _arrays: dict[str, NDArray[Any]]
+    """What has been asked for, row by row; the core has the same column by column."""
 
     def __init__(
         self,
@@ -83,6 +89,7 @@ class Trace:
     ) -> None:
         if isinstance(stages, str):
             raise ValidationError("`stages` must be a sequence of names, got a string")
+        self._arrays = {}
         self._core = _core.Trace(
             float_array("signal", signal),
             float_array("loss", loss),
@@ -102,22 +109,23 @@ class Trace:
     @property
     def signal(self) -> Floats:
         """(n, k) float64, read-only: how confident each stage is of its prediction, on the scale it was given in."""
-        return self._core.signal
+        return self._row_by_row("signal", self._core.signal)
 
     @property
     def loss(self) -> Floats:
         """(n, k) float64, read-only: losses, in the unit they were given in."""
-        return self._core.loss
+        return self._row_by_row("loss", self._core.loss)
 
     @property
     def cost(self) -> Floats:
         """(k,) or (n, k) float64, read-only: incremental costs, in the unit they were given in."""
-        return self._core.cost
+        return self._row_by_row("cost", self._core.cost)
 
     @property
     def prediction(self) -> Ints | None:
         """(n, k) int64, read-only, or None: what each stage said."""
-        return self._core.prediction
+        said = self._core.prediction
+        return None if said is None else self._row_by_row("prediction", said)
 
     @property
     def weight(self) -> Floats | None:
@@ -195,7 +203,7 @@ class Trace:
             rows = np.arange(self.n)[chosen]
         except IndexError as error:
             raise ValidationError(f"`index` does not fit {self.n} rows: {error}") from error
-        return _of(self._core.rows(rows))
+        return _of(self._core.rows(rows), {})
 
     def weighted(self, weight: ArrayLike | None) -> Trace:
         """The same requests, counted differently; the arrays are shared.
@@ -217,7 +225,7 @@ class Trace:
         >>> tt.evaluate(tt.baselines.static(trace, 0.9), trace.weighted([3.0, 1.0])).loss
         0.25
         """
-        return _of(self._core.weighted(None if weight is None else float_array("weight", weight)))
+        return _of(self._core.weighted(None if weight is None else float_array("weight", weight)), self._arrays)
 
     def split(self, test: float = 0.5, seed: int = 0) -> tuple[Trace, Trace]:
         """Two disjoint parts, drawn at random.
@@ -274,6 +282,15 @@ class Trace:
         }
         write_columns(columns, Path(path))
 
+    def _row_by_row(self, name: str, columns: NDArray[Scalar]) -> NDArray[Scalar]:
+        """A C-contiguous array of the same numbers, made once; a view, so that nobody can make it writeable."""
+        known = self._arrays.get(name)
+        if known is None:
+            rows = np.ascontiguousarray(columns)
+            rows.flags.writeable = False
+            known = self._arrays.setdefault(name, rows.view())
+        return cast(NDArray[Scalar], known)
+
     def __getitem__(self, index: ArrayLike | slice) -> Trace:
         return self.rows(index)
 
@@ -295,10 +312,10 @@ class Trace:
         return Trace, (*arrays, self.kind, self.stages, self.weight, self.group)
 
 
-def _of(core: _core.Trace) -> Trace:
-    """The trace of what the core made."""
+def _of(core: _core.Trace, arrays: dict[str, NDArray[Any]]) -> Trace:
+    """The trace of what the core made, with the arrays of its numbers that are known."""
     trace = object.__new__(Trace)
-    trace._core = core
+    trace._core, trace._arrays = core, arrays
     return trace
 
 

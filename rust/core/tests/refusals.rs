@@ -216,6 +216,19 @@ fn members_have_run() {
     assert!(message.contains("a member of a situation has not run before it"), "{message}");
 }
 
+/// Requests would read what others left behind.
+#[test]
+fn readings_stay_in_their_slots() {
+    let line = of_method(Method::Pathwise);
+    for places in [[1, 0, 2], [0, 0, 2], [0, 5, 2]] {
+        let mut fields = fields(&line);
+        let places = places.into_iter().map(Value::from).collect();
+        *at(&mut fields, "rule.component.belief.situations.2.places") = Value::Array(places);
+        let message = Policy::from_bytes(&file(&fields)).unwrap_err().to_string();
+        assert!(message.contains("what a member of a situation said is not where it was written"), "{message}");
+    }
+}
+
 /// Four models, the last of which may follow the second as well as the third.
 #[test]
 fn ways_into_a_situation_cost_the_same() {
@@ -389,6 +402,11 @@ fn digests_are_those_of_the_bytes() {
         let written = written.concat();
         assert_eq!((policy.digest().unwrap(), read.digest().unwrap()), (written.as_str(), written.as_str()));
         assert_eq!(read.to_bytes().unwrap(), bytes);
+        // The same fields in longer numbers are another file, but no other policy.
+        let mut longer = fields(&policy);
+        *at(&mut longer, "facts.index_error") = 0.into();
+        let other = Policy::from_bytes(&file(&longer)).unwrap();
+        assert_eq!((&other, other.digest().unwrap()), (&policy, policy.digest().unwrap()));
         let other = policy.clone().with_facts(ttamer::Facts::default());
         assert_ne!(other.digest().unwrap(), policy.digest().unwrap());
     }

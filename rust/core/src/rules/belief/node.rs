@@ -57,6 +57,12 @@ impl Node {
         hand
     }
 
+    /// The slot that what `member` said is read from.
+    pub(super) fn place_of(&self, member: u16) -> Option<usize> {
+        let at = self.members.iter().position(|other| *other == member)?;
+        if self.places.is_empty() { Some(at) } else { self.places.get(at).map(|place| usize::from(*place)) }
+    }
+
     /// Checks the node by itself, over so many stages.
     pub(super) fn check(&self, stages: usize) -> Checked {
         let m = self.members.len();
@@ -66,16 +72,14 @@ impl Node {
         let is_ascending = self.members.iter().zip(self.members.iter().skip(1)).all(|(a, b)| a < b);
         check(is_ascending, "the members of a situation do not ascend")?;
         check(self.members.contains(&self.favoured), "the favoured stage of a situation is not a member")?;
-        let own = self.members.iter().position(|member| *member == self.stage);
-        let own = own.ok_or("the stage that enters a situation is not a member")?;
+        check(self.members.contains(&self.stage), "the stage that enters a situation is not a member")?;
         let fits = self.places.is_empty() || self.places.len() == m;
         check(
             fits && self.places.iter().all(|place| usize::from(*place) < SLOTS),
             "the slots of a situation do not fit",
         )?;
-        let place =
-            if self.places.is_empty() { own } else { self.places.get(own).map_or(SLOTS, |at| usize::from(*at)) };
-        check(place == usize::from(self.slot), "a report goes to another slot than it is read from")?;
+        let is_read = self.place_of(self.stage) == Some(usize::from(self.slot));
+        check(is_read, "a report goes to another slot than it is read from")?;
         check(self.evidence.len() == m * m, "the evidence is not one entry per pair of members")?;
         let is_finite = |line: &Line| line.offset.is_finite() && line.slope.is_finite();
         check(self.evidence.iter().flatten().all(is_finite), "a weight of the evidence is not finite")

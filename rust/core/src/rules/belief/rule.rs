@@ -108,7 +108,8 @@ impl BeliefRule {
         targets.filter_map(|next| usize::try_from(next).ok())
     }
 
-    /// Every node has one member more than the one before it, its own stage, until all slots are taken.
+    /// Every node has one member more than the one before it, its own stage, until all slots are taken; what the others
+    /// said is read from where it was written, so that no request reads what another one left.
     fn check_growth(&self) -> Checked {
         for (node, row) in self.nodes.iter().zip(self.decisions.table()) {
             for child in self.children(row).filter_map(|child| self.nodes.get(child)) {
@@ -116,6 +117,12 @@ impl BeliefRule {
                 check(grows, "a situation does not follow from the one before it")?;
                 let is_kept = |member: &u16| *member == child.stage || node.members.contains(member);
                 check(child.members.iter().all(is_kept), "a member of a situation has not run before it")?;
+                let mut others = child.members.iter().filter(|member| **member != child.stage);
+                let is_in_place = |member: &u16| {
+                    let place = child.place_of(*member);
+                    place == node.place_of(*member) && place != Some(usize::from(child.slot))
+                };
+                check(others.all(is_in_place), "what a member of a situation said is not where it was written")?;
             }
         }
         Ok(())
