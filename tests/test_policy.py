@@ -239,3 +239,14 @@ def test_threads_share_a_policy(trace: tt.Trace, policy: tt.Policy) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("n", [2**31, 2**40, 2**62])
+def test_batches_beyond_all_bounds_are_refused(policy: tt.Policy, n: int) -> None:
+    with pytest.raises(tt.ValidationError, match=f"`n` must be at most 2147483647, and fit in memory, got {n}"):
+        policy.start_batch(n)
+
+
+def test_batches_of_less_than_nothing_are_refused(policy: tt.Policy) -> None:
+    with pytest.raises(tt.ValidationError, match="`n` must be at least 0, got -1"):
+        policy.start_batch(-1)

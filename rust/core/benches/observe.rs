@@ -45,7 +45,7 @@ fn online(c: &mut Criterion) {
     let first_label: Vec<i64> = prediction.iter().step_by(STAGES).copied().collect();
     group.bench_function("batch, first observation, per request", |b| {
         b.iter(|| {
-            let mut batch = Batch::new(Arc::clone(&policy), ROWS);
+            let mut batch = Batch::new(Arc::clone(&policy), ROWS).unwrap();
             let rows = batch.rows(0).unwrap();
             batch.observe(0, &first, Some(&first_label)).unwrap();
             (batch, rows)

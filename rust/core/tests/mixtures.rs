@@ -65,7 +65,7 @@ fn as_runs(policy: &Policy, signal: &[f64], prediction: &[i64], replay: &ttamer:
 }
 
 fn as_batch(policy: Policy, signal: &[f64], prediction: &[i64], replay: &ttamer::Replay) {
-    let mut batch = Batch::new(Arc::new(policy), ROWS);
+    let mut batch = Batch::new(Arc::new(policy), ROWS).unwrap();
     while let Some(stage) = batch.next().into_iter().find(|next| *next >= 0).map(|next| next as usize) {
         let rows = batch.rows(stage).unwrap();
         let at = |row: &i64| *row as usize * STAGES + stage;

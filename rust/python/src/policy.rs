@@ -109,8 +109,10 @@ impl Policy {
 
     /// `n` requests in step.
     #[pyo3(signature = (n, /))]
-    fn start_batch(&self, n: usize) -> Batch {
-        Batch::new(ttamer::Batch::new(Arc::clone(&self.inner), n))
+    fn start_batch(&self, py: Python<'_>, n: i64) -> PyResult<Batch> {
+        let count = usize::try_from(n).map_err(|_| invalid(py, format!("`n` must be at least 0, got {n}")))?;
+        let batch = ttamer::Batch::new(Arc::clone(&self.inner), count).map_err(|error| raise(py, error))?;
+        Ok(Batch::new(batch))
     }
 
     /// A recorded trace at once, on all cores.

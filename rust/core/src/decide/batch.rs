@@ -17,6 +17,9 @@ const CHUNK: usize = 16_384;
 /// Up to this many stages, counting each in a pass of its own is faster than one pass with a table.
 const FEW_STAGES: usize = 16;
 
+/// Requests that a batch may have.
+pub const MAX_REQUESTS: usize = i32::MAX as usize;
+
 /// `n` requests under one policy.
 #[derive(Debug)]
 pub struct Batch {
@@ -49,13 +52,21 @@ enum Known {
 
 impl Batch {
     /// `n` new requests.
-    pub fn new(policy: Arc<Policy>, n: usize) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more than [`MAX_REQUESTS`], or than there is memory for.
+    pub fn new(policy: Arc<Policy>, n: usize) -> Result<Self> {
         let first = policy.begin().progress().next;
+        let mut next = Vec::new();
+        if n > MAX_REQUESTS || next.try_reserve_exact(n).is_err() {
+            return Err(Error::invalid(format!("`n` must be at most {MAX_REQUESTS}, and fit in memory, got {n}")));
+        }
+        next.resize(n, first);
         let mut waiting = vec![0; policy.stages().len()];
         if let Some(count) = stage_number(first).and_then(|stage| waiting.get_mut(stage)) {
             *count = n;
         }
-        Self { next: vec![first; n], waiting, known: Known::Nothing, policy }
+        Ok(Self { next, waiting, known: Known::Nothing, policy })
     }
 
     /// Number of requests.

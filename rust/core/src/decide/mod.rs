@@ -5,6 +5,6 @@ mod batch;
 mod replay;
 mod run;
 
-pub use batch::Batch;
+pub use batch::{Batch, MAX_REQUESTS};
 pub use replay::Replay;
 pub use run::{Run, State};
