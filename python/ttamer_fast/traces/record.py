@@ -32,6 +32,10 @@ class PolicyIdentity:
         """Of a policy; worked out once for all its requests, as the digest hashes the whole policy."""
         return cls(policy.digest, policy.stages)
 
+    def where(self, stage: int) -> str:
+        """A stage by number and name, for messages."""
+        return f"stage {stage} ({self.stages[stage]!r})"
+
 
 class Record:
     """One served request as data: what the stages said, and how the request ended. Frozen.
