@@ -228,7 +228,7 @@ def test_records_of_another_policy_are_refused(trace: tt.Trace, policy: tt.Polic
     with pytest.raises(tt.ValidationError, match=f"{policy.digest[:12]}, got '{other.digest[:12]}'"):
         monitor.update_record(cascade(0.9).record)
     served = tt.Cascade(policy, [lambda x: x] * trace.k, signal=lambda y: y)(0.9)
-    with pytest.raises(tt.ValidationError, match="^`record` must be a Record, got Served$"):
+    with pytest.raises(tt.ValidationError, match="`record` must be a Record, got Served"):
         monitor.update_record(served)  # type: ignore[arg-type]
     renamed = tt.Record(
         request_id="7",

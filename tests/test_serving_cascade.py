@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import pyarrow
 import pytest
 
 import ttamer_fast as tt
 from conftest import make_trace
 from serving_policies import policy_of, walk, walked
+
+pyarrow: Any = pytest.importorskip("pyarrow")
 
 Answer = tuple[int, float]
 """What a model says, and how sure it is."""
@@ -464,11 +465,14 @@ def test_a_batch_of_the_wrong_size_or_kind(outputs: Any, signal: Any, prediction
     stage = tt.Stage(magnitude, batch=lambda xs: outputs, signal=lambda y: signal, prediction=say)
     with pytest.raises(tt.ValidationError) as caught:
         tt.Cascade(policy, [stage, stage]).batch([1, 2])
-    assert str(caught.value) == message.format(f"stage {asked} ({policy.stages[asked]!r})", span=repr(np.timedelta64(1)))
+    assert str(caught.value) == message.format(
+        f"stage {asked} ({policy.stages[asked]!r})", span=repr(np.timedelta64(1))
+    )
 
 
 @pytest.mark.parametrize(
-    "nothing", [[None, None], np.full(2, np.nan), [10**400, None], np.array([None, None]), MASKED, [None, np.ma.masked]],
+    "nothing",
+    [[None, None], np.full(2, np.nan), [10**400, None], np.array([None, None]), MASKED, [None, np.ma.masked]],
 )
 def test_signals_that_say_nothing(nothing: Any) -> None:
     policy = policy_of("exits")

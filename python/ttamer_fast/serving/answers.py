@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import reprlib
 from collections.abc import Hashable, Sequence
 from typing import Any, TypeAlias
 
@@ -12,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import ValidationError
+from .._utils.checks import shown
 from .rows import length
 from .stage import Stage
 
-__all__ = ["Predictions", "as_signal", "codes", "read", "shown"]
+__all__ = ["Predictions", "as_signal", "codes", "read"]
 
 Predictions: TypeAlias = NDArray[Any] | list[Hashable]
 """One prediction a row."""
@@ -98,11 +98,6 @@ def codes(where: str, predictions: Predictions) -> NDArray[np.int64]:
             message = f"`prediction` of {where} must return hashables, got {shown(said)} at row {i}"
             raise ValidationError(message) from error
     return found
-
-
-def shown(value: object) -> str:
-    """A value in a message: one line, cut where it is long."""
-    return " ".join(reprlib.repr(value).split())
 
 
 def _as_signals(where: str, signals: Any, count: int) -> NDArray[np.float64]:

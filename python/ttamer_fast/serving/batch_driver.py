@@ -79,7 +79,8 @@ class BatchDriver(Generic[Y]):
         stage, rows = self.ask
         if len(outputs) != len(rows):
             raise ValidationError(f"`outputs` must have {len(rows)} entries, one a row, got {len(outputs)}")
-        self._batch.observe(stage, signal, None if prediction is None else codes(self._identity.where(stage), prediction))
+        said = None if prediction is None else codes(self._identity.where(stage), prediction)
+        self._batch.observe(stage, signal, said)
         self._reports.append(Report(stage, rows, signal, prediction))
         self._outputs.append(outputs)
         self.ask = self._waiting(stage + 1)

@@ -6,8 +6,9 @@ from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from .._core import Policy, RunFinishedError, TTamerError, ValidationError
+from .._utils.checks import shown
 from ..traces.record import PolicyIdentity, Record, Step
-from .answers import as_signal, shown
+from .answers import as_signal
 from .request_ids import new_request_id
 from .served import Served
 
@@ -66,9 +67,7 @@ class Driver(Generic[Y]):
             following = self._run.observe(number, prediction)
         except Exception as error:
             where = self._identity.where(stage)
-            raise ValidationError(
-                f"`prediction` of {where} must return a hashable, got {shown(prediction)}"
-            ) from error
+            raise ValidationError(f"`prediction` of {where} must return a hashable, got {shown(prediction)}") from error
         self._steps.append((stage, number, prediction))
         self._outputs[stage] = output
         self.ask = following

@@ -109,7 +109,7 @@ class Record:
         digest: str,
         stages: Sequence[str],
         consulted: Sequence[int],
-        signal: ArrayLike,
+        signal: ArrayLike | Sequence[float | None],
         prediction: Sequence[Hashable] | None = None,
         answer: int | None,
         cost: float,
@@ -126,7 +126,7 @@ class Record:
         self._answer = check_answer(answer, run)
         self._cost = check_real("cost", cost)
         if self._cost == math.inf:
-            raise ValidationError(f"`cost` must be finite and at least 0, got {cost}")
+            raise ValidationError(f"`cost` must be finite and at least 0, got {self._cost}")
         self._expected_loss = check_real("expected_loss", expected_loss)
 
     @classmethod
@@ -245,6 +245,6 @@ def _alike(one: object, other: object) -> bool:
     if isinstance(one, tuple) and isinstance(other, tuple):
         return len(one) == len(other) and all(map(_alike, one, other))
     try:
-        return bool(one == other) or bool(one != one and other != other)  # noqa: PLR0124
+        return bool(one == other) or bool(one != one and other != other)
     except Exception:  # whatever the comparison of somebody else's objects raises
         return False

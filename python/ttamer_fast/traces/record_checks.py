@@ -1,4 +1,4 @@
-"""Checks of the parts of a record: each gives its part back in its right type, or one line that says what was allowed."""
+"""Checks of the parts of a record: each gives its part in its right type, or one line that says what was allowed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from .._core import ValidationError
 from .._utils.arrays import float_array
+from .._utils.checks import shown
 
 
 def check_text(name: str, value: Any) -> str:
@@ -29,7 +30,7 @@ def check_names(stages: Any) -> tuple[str, ...]:
         raise ValidationError("`stages` must have at least one name, got none")
     for i, name in enumerate(stages):
         if not isinstance(name, str) or not name or name in stages[:i]:
-            raise ValidationError(f"`stages` entry {i} must be another name that is not empty, got {name!r}")
+            raise ValidationError(f"`stages` entry {i} must be another name that is not empty, got {shown(name)}")
     return tuple(stages)
 
 
@@ -41,7 +42,7 @@ def check_consulted(consulted: Any, k: int) -> list[int]:
     for i, given in enumerate(consulted):
         stage = _integer(given)
         if stage is None or not 0 <= stage < k or stage in run:
-            raise ValidationError(f"`consulted` entry {i} must be another stage from 0 to {k - 1}, got {given!r}")
+            raise ValidationError(f"`consulted` entry {i} must be another stage from 0 to {k - 1}, got {shown(given)}")
         run.append(stage)
     return run
 
@@ -49,11 +50,11 @@ def check_consulted(consulted: Any, k: int) -> list[int]:
 def check_signals(signal: Any, k: int) -> list[float]:
     """k numbers, NaN for None, or a ValidationError."""
     if _is_listed(signal):
-        signal = [math.nan if one is None else one for one in signal]
+        signal = [math.nan if one is None or one is np.ma.masked else one for one in signal]
     signals = float_array("signal", signal)
     if signals.shape != (k,):
         raise ValidationError(f"`signal` must have shape ({k},), got {signals.shape}")
-    return signals.tolist()
+    return list(map(float, signals))
 
 
 def check_predictions(prediction: Any, k: int) -> list[Hashable]:
@@ -78,21 +79,21 @@ def check_answer(answer: Any, run: list[int]) -> int | None:
     """None or a stage that was run, or a ValidationError."""
     stage = None if answer is None else _integer(answer)
     if answer is not None and stage not in run:
-        raise ValidationError(f"`answer` must be None or one of the stages run, {run}, got {answer!r}")
+        raise ValidationError(f"`answer` must be None or one of the stages run, {run}, got {shown(answer)}")
     return stage
 
 
 def check_real(name: str, value: Any) -> float:
     """A number of at least 0, infinite if need be, or a ValidationError."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise ValidationError(f"`{name}` must be a number, got {value!r}")
+        raise ValidationError(f"`{name}` must be a number, got {shown(value)}")
     try:
         number = float(value)
-    except OverflowError:
-        number = math.inf if value > 0 else -math.inf
+    except OverflowError:  # an integer or a fraction beyond all floats
+        number = math.inf if math.floor(value) > 0 else -math.inf
     if not number >= 0.0:
         finite = "finite and " if name == "cost" else ""
-        raise ValidationError(f"`{name}` must be {finite}at least 0, got {value}")
+        raise ValidationError(f"`{name}` must be {finite}at least 0, got {number}")
     return number
 
 
