@@ -26,6 +26,8 @@ NOT_REAL = "cmMSU"
 NOT_COMPARABLE = "cmMV"
 """Kinds of arrays that are no predictions: complex numbers, times, records."""
 
+TEXT = (str, bytes, bytearray)
+
 NO_PREDICTION = -(2**63)
 """What the engine takes as "no prediction" in an array of integers."""
 
@@ -69,9 +71,11 @@ def as_signal(signal: Any) -> float:
     Exception
         What else its conversion to a float raises.
     """
+    if isinstance(signal, float):
+        return float(signal)
     if signal is None or signal is np.ma.masked:
         return math.nan
-    if isinstance(signal, str | bytes | bytearray) or _kind(signal) in NOT_REAL:
+    if isinstance(signal, TEXT) or _kind(signal) in NOT_REAL:
         raise TypeError("not a real number")
     try:
         return float(signal)

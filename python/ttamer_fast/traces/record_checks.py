@@ -89,8 +89,8 @@ def check_real(name: str, value: Any) -> float:
         raise ValidationError(f"`{name}` must be a number, got {shown(value)}")
     try:
         number = float(value)
-    except OverflowError:  # an integer or a fraction beyond all floats
-        number = math.inf if math.floor(value) > 0 else -math.inf
+    except OverflowError:
+        raise ValidationError(f"`{name}` must be a number that a float can hold, got {shown(value)}") from None
     if not number >= 0.0:
         finite = "finite and " if name == "cost" else ""
         raise ValidationError(f"`{name}` must be {finite}at least 0, got {number}")
