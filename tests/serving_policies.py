@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,3 +68,29 @@ def signals_of(signal: Sequence[float | None], consulted: Sequence[int]) -> np.n
     given = np.array([np.nan if one is None else one for one in signal], np.float64)
     given[[v for v in range(len(given)) if v not in consulted]] = np.nan
     return given
+
+
+def make_exits() -> tt.Trace:
+    """The trace that the policy "exits" was fitted to."""
+    return make_trace(600, 4, kind="exits")
+
+
+def vectorised(trace: tt.Trace, sizes: list[int]) -> list[tt.Stage[int, Any]]:
+    """Stages that take a row number, or an array of them, to what the trace recorded."""
+    said = trace.prediction
+    assert said is not None
+
+    def stage(v: int) -> tt.Stage[int, Any]:
+        def batch(rows: Any) -> Any:
+            sizes.append(len(rows))
+            return np.asarray(rows) * trace.k + v
+
+        return tt.Stage(
+            lambda row: row * trace.k + v,
+            batch=batch,
+            signal=lambda y: trace.signal[np.asarray(y) // trace.k, v],
+            prediction=lambda y: said[np.asarray(y) // trace.k, v],
+            name=f"stage {v}",
+        )
+
+    return [stage(v) for v in range(trace.k)]

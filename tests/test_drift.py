@@ -227,6 +227,24 @@ def test_records_of_another_policy_are_refused(trace: tt.Trace, policy: tt.Polic
     monitor = tt.DriftMonitor.fit(policy, trace)
     with pytest.raises(tt.ValidationError, match=f"{policy.digest[:12]}, got '{other.digest[:12]}'"):
         monitor.update_record(cascade(0.9).record)
+    served = tt.Cascade(policy, [lambda x: x] * trace.k, signal=lambda y: y)(0.9)
+    with pytest.raises(tt.ValidationError, match="`record` must be a Record, got Served"):
+        monitor.update_record(served)  # type: ignore[arg-type]
+    renamed = tt.Record(
+        request_id="7",
+        digest=policy.digest,
+        stages=["a", "b"],
+        consulted=[0],
+        signal=[0.9, None],
+        answer=0,
+        cost=1.0,
+        expected_loss=0.1,
+    )
+    with pytest.raises(tt.ValidationError) as caught:
+        monitor.update_record(renamed)
+    assert str(caught.value) == (
+        f"`record` must have the stages of the policy that is watched, {list(policy.stages)}, got ['a', 'b']"
+    )
     assert monitor.requests == 0
 
 

@@ -17,6 +17,9 @@ from ttamer_fast.evaluation import cross_validation as cv
 from ttamer_fast.traces import outcome
 from ttamer_fast.traces.parts import parts_of_rows, rows_of_test
 
+pyarrow: Any = pytest.importorskip("pyarrow")
+parquet: Any = pytest.importorskip("pyarrow.parquet")
+
 
 def grouped(group: Any, n: int = 6) -> tt.Trace:
     return tt.Trace(np.arange(n, dtype=float)[:, None], np.zeros((n, 1)), [1.0], group=group)
@@ -28,7 +31,7 @@ def grouped(group: Any, n: int = 6) -> tt.Trace:
         ([3, 3, -1, 7, -1, 3], [3, 3, -1, 7, -1, 3]),
         (np.array([3, 3, 0, 7, 0, 3], np.uint8), [3, 3, 0, 7, 0, 3]),
         (["b", "b", "a", "c", "a", "b"], [0, 0, 1, 2, 1, 0]),
-        ([("u", 1), ("u", 1), ("u", 2), None, ("u", 2), ("u", 1)], [0, 0, 1, 2, 1, 0]),
+        ([("u", 1), ("u", 1), ("u", 2), "x", ("u", 2), ("u", 1)], [0, 0, 1, 2, 1, 0]),
         ([(1, 1), (1, 1), (1, 2), (3, 3), (1, 2), (1, 1)], [0, 0, 1, 2, 1, 0]),
         (np.array([0.5, 0.5, 1.0, 2.0, 1.0, 0.5]), [0, 0, 1, 2, 1, 0]),
         ([2**70, 2**70, 5, 6, 5, 2**70], [0, 0, 1, 2, 1, 0]),
@@ -52,6 +55,14 @@ def test_values_that_are_no_integers_are_numbered(given: Any, expected: list[int
         ([1, 2], "`group` must have shape (6,), got (2,)"),
         (np.zeros((6, 2), int), "`group` must have shape (6,), got (6, 2)"),
         ([[1]] * 6, "`group` must have a hashable value for each row: unhashable type: 'list'"),
+        ({1, 2, 3, 4, 5, 6}, "`group` must be an array or a sequence of n values, got set"),
+        (dict.fromkeys(range(6)), "`group` must be an array or a sequence of n values, got dict"),
+        ("abcdef", "`group` must be an array or a sequence of n values, got str"),
+        (b"abcdef", "`group` must be an array or a sequence of n values, got bytes"),
+        ([1, 2, 3, float("nan"), 5, 6], "`group` row 3 must be known, got nan"),
+        (np.array(["a", "b", None, "d", "e", None], object), "`group` row 2 must be known, got None"),
+        (np.full(6, "NaT", "M8[D]"), f"`group` row 0 must be known, got {np.datetime64('NaT', 'D')!r}"),
+        (np.ma.masked_equal(np.arange(6), 1), "`group` row 1 must be known, got masked"),
         (5, "`group` must have a hashable value for each row: 'int' object is not iterable"),
     ],
 )
@@ -113,6 +124,50 @@ def test_files_may_name_groups(tmp_path: Path) -> None:
     read = tt.read_trace(path, kind="exits")
     assert read.group is not None
     assert read.group.tolist() == [0, 1, 0]
+
+
+def written(path: Path, header: str, groups: list[str]) -> Path:
+    path.write_text("\n".join([header] + [f"0.5,1,0,{name}" for name in groups]), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        (["7", "007", "7"], [0, 1, 0]),
+        (["12345678901234567890123", "12345678901234567890124", "7"], [0, 1, 2]),
+        (["9007199254740993.0", "9007199254740992.0", "1"], [0, 1, 2]),
+        (["-7", "12", "0"], [-7, 12, 0]),
+        (["1", "x", "1"], [0, 1, 0]),
+    ],
+)
+def test_text_files_keep_groups_as_they_are_written(tmp_path: Path, groups: list[str], expected: list[int]) -> None:
+    read = tt.read_trace(written(tmp_path / "trace.csv", "signal:a,cost:a,loss:a,group", groups), kind="exits")
+    assert read.group is not None
+    assert read.group.tolist() == expected
+
+
+@pytest.mark.parametrize("groups", [["s1", "s2", "", "s2"], ["1", "2", "", "2"], ["1", "2", "NaN", ""]])
+def test_empty_cells_are_no_groups(tmp_path: Path, groups: list[str]) -> None:
+    path = written(tmp_path / "trace.csv", "signal:a,cost:a,loss:a,group", groups)
+    with pytest.raises(tt.ValidationError) as raised:
+        tt.read_trace(path, kind="exits")
+    assert str(raised.value) == f"{path}: `group` row 2 must be known, got None"
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize("name", ["group", "kind"])
+def test_columns_that_are_there_twice(tmp_path: Path, name: str, ending: str) -> None:
+    path = tmp_path / f"trace{ending}"
+    names = ["signal:a", "cost:a", "loss:a", name, name]
+    if ending == ".csv":
+        path.write_text(",".join(names) + "\n0.5,1,0,exits,exits\n", encoding="utf-8")
+    else:
+        numbers, words = pyarrow.array([1.0]), pyarrow.array(["exits"])
+        parquet.write_table(pyarrow.table([numbers, numbers, numbers, words, words], names=names), path)
+    with pytest.raises(tt.ValidationError) as raised:
+        tt.read_trace(path)
+    assert str(raised.value) == f"{path}: column `{name}` is there twice"
 
 
 def repeated(seed: int, n: int = 60, times: int = 20) -> tuple[tt.Trace, tt.Trace]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,7 @@ import numpy as np
 import pytest
 
 import ttamer_fast as tt
-from conftest import make_trace
-from serving_policies import policy_of, walk, walked
+from serving_policies import make_exits, policy_of, vectorised, walk, walked
 
 Answer = tuple[int, float]
 """What a model says, and how sure it is."""
@@ -43,11 +43,6 @@ def prediction_of(answer: Answer) -> int:
     return answer[0]
 
 
-def make_exits() -> tt.Trace:
-    """The trace that the policy "exits" was fitted to."""
-    return make_trace(600, 4, kind="exits")
-
-
 def facts(served: tt.Served[Any]) -> tuple[Any, ...]:
     """All but the name of the request."""
     return walked(served.record), served.output, served.outcome, served.prediction, served.signal.tobytes()
@@ -55,27 +50,6 @@ def facts(served: tt.Served[Any]) -> tuple[Any, ...]:
 
 def columns(table: tt.ServedBatch[Any]) -> list[list[Any]]:
     return [one.tolist() for one in (table.stage, table.cost, table.consulted, table.outcome)]
-
-
-def vectorised(trace: tt.Trace, sizes: list[int]) -> list[tt.Stage[int, Any]]:
-    """Stages that take a row number, or an array of them, to what the trace recorded."""
-    said = trace.prediction
-    assert said is not None
-
-    def stage(v: int) -> tt.Stage[int, Any]:
-        def batch(rows: Any) -> Any:
-            sizes.append(len(rows))
-            return np.asarray(rows) * trace.k + v
-
-        return tt.Stage(
-            lambda row: row * trace.k + v,
-            batch=batch,
-            signal=lambda y: trace.signal[np.asarray(y) // trace.k, v],
-            prediction=lambda y: said[np.asarray(y) // trace.k, v],
-            name=f"stage {v}",
-        )
-
-    return [stage(v) for v in range(trace.k)]
 
 
 def test_one_by_one_and_in_batches_as_replayed(trace: tt.Trace, policy: tt.Policy) -> None:
@@ -95,7 +69,7 @@ def test_one_by_one_and_in_batches_as_replayed(trace: tt.Trace, policy: tt.Polic
         assert served.output == lookups(trace, [])[served.stage](row)
         assert served.recalled == (served.consulted[-1] != served.stage)
         assert (served.digest, served.request_id) == (policy.digest, served.record.request_id)
-    for xs in (list(rows), rows, np.arange(200), tuple(rows)):
+    for xs in (list(rows), rows, np.arange(200), tuple(rows), deque(rows)):
         assert [facts(served) for served in cascade.batch(xs)] == [facts(served) for served in singly]
     empty = cascade.batch([])
     assert (len(empty), list(empty), empty.outputs, empty.consulted.shape) == (0, [], [], (0, trace.k))
@@ -356,66 +330,3 @@ def test_a_stage_is_made_of_callables() -> None:
         tt.Stage(abs, signal=float, batch=True)  # type: ignore[arg-type]
     with refused("`name` must be a string or None, got int"):
         tt.Stage(abs, signal=float, name=0)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("outputs", "signal", "prediction", "message"),
-    [
-        ([1], None, None, "`batch` of {} must return 2 outputs, got 1"),
-        (np.ones((3, 2)), None, None, "`batch` of {} must return 2 outputs, got 3"),
-        (np.array(1.0), None, None, "`batch` of {} must return 2 outputs, got ndarray"),
-        (None, None, None, "`batch` of {} must return a sequence of 2 outputs, got NoneType"),
-        ("no", None, None, "`batch` of {} must return a sequence of 2 outputs, got str"),
-        ({"a": 1, "b": 2}, None, None, "`batch` of {} must return a sequence of 2 outputs, got dict"),
-        ({1, 2}, None, None, "`batch` of {} must return a sequence of 2 outputs, got set"),
-        ([1, 2], [0.5], None, "`signal` of {} must return 2 numbers, got 1"),
-        ([1, 2], 0.5, None, "`signal` of {} must return 2 numbers, got an array of shape ()"),
-        ([1, 2], [[0.5], [0.5]], None, "`signal` of {} must return 2 numbers, got an array of shape (2, 1)"),
-        ([1, 2], None, None, "`signal` of {} must return 2 numbers, got NoneType"),
-        ([1, 2], ["0.5", 0.5], None, "`signal` of {} must return numbers, got '0.5' at row 0"),
-        ([1, 2], [None, "high"], None, "`signal` of {} must return numbers, got 'high' at row 1"),
-        ([1, 2], [[0.5], [0.5, 1]], None, "`signal` of {} must return numbers, got [0.5] at row 0"),
-        ([1, 2], [0.5, 1j], None, "`signal` of {} must return numbers, got 1j at row 1"),
-        ([1, 2], [0.5, 0.5], ["cat"], "`prediction` of {} must return 2 predictions, got 1"),
-        ([1, 2], [0.5, 0.5], 3, "`prediction` of {} must return 2 predictions, got int"),
-        ([1, 2], [0.5, 0.5], np.eye(2), "`prediction` of {} must return 2 predictions, got an array of shape (2, 2)"),
-    ],
-)
-def test_a_batch_of_the_wrong_size_or_kind(outputs: Any, signal: Any, prediction: Any, message: str) -> None:
-    trace = tt.Trace(np.eye(2), np.eye(2), [1.0, 2.0], stages=["small", "large"])
-    policy = tt.baselines.static(trace, tradeoff=0.0)
-    asked = policy.start().next
-    assert asked is not None
-    say = (lambda y: prediction) if prediction is not None else None
-    stage = tt.Stage(magnitude, batch=lambda xs: outputs, signal=lambda y: signal, prediction=say)
-    with pytest.raises(tt.ValidationError) as caught:
-        tt.Cascade(policy, [stage, stage]).batch([1, 2])
-    assert str(caught.value) == message.format(f"stage {asked} ({policy.stages[asked]!r})")
-
-
-@pytest.mark.parametrize("nothing", [[None, None], np.full(2, np.nan), [10**400, None], np.array([None, None])])
-def test_signals_that_say_nothing(nothing: Any) -> None:
-    policy = policy_of("exits")
-    stage = tt.Stage(magnitude, batch=lambda xs: [1, 2], signal=lambda y: nothing)
-    table = tt.Cascade(policy, [stage] * 4).batch([1, 2])
-    assert [walked(one.record) for one in table] == [walk(policy, [None] * 4, [None] * 4)] * 2
-    assert np.isnan(table[0].signal).all()
-
-
-@pytest.mark.parametrize(
-    ("xs", "message"),
-    [
-        ("text", "`xs` must be a list, an array or a dict of arrays, got str"),
-        ({1, 2}, "`xs` must be a list, an array or a dict of arrays, got set"),
-        (iter([1]), "`xs` must be a list, an array or a dict of arrays, got list_iterator"),
-        (np.array(1.0), "`xs` must be a list, an array or a dict of arrays, got ndarray"),
-        ({}, "`xs` must have columns, all of one length, got {}"),
-        ({"a": [1], "b": [1, 2]}, "`xs` must have columns, all of one length, got {'a': 1, 'b': 2}"),
-        ({"a": {"b": [1]}}, "`xs` column 'a' must be an array or a list, got dict"),
-    ],
-)
-def test_inputs_without_rows(xs: Any, message: str) -> None:
-    cascade = tt.Cascade(policy_of("static"), [magnitude] * 4, signal=float)
-    with pytest.raises(tt.ValidationError) as caught:
-        cascade.batch(xs)
-    assert str(caught.value) == message

@@ -150,9 +150,9 @@ def test_out_of_turn() -> None:
     driver: Driver[str] = Driver(policy, identity)
     with pytest.raises(tt.TTamerError, match="`served` must follow the last answer: stage 0 is asked"):
         driver.served()
-    with pytest.raises(TypeError):
+    with pytest.raises(tt.ValidationError, match=r"`signal` of stage 0 .* must return a number, got 'high'"):
         driver.answered("high", None, "output")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="unhashable"):
+    with pytest.raises(tt.ValidationError, match=r"`prediction` of stage 0 .* must return a hashable, got"):
         driver.answered(0.5, [1], "output")  # type: ignore[arg-type]
     assert driver.ask == 0
     while driver.ask is not None:

@@ -13,6 +13,7 @@ import pytest
 
 import ttamer_fast as tt
 from serving_policies import policy_of
+from ttamer_fast._utils.checks import shown
 from ttamer_fast.serving.request_ids import new_request_id
 
 PARTS: dict[str, Any] = {
@@ -62,12 +63,44 @@ def test_equal_in_all_fields() -> None:
         ("prediction", ["dog", "dog", None]),
         ("answer", 2),
         ("cost", 6.0),
-        ("expected_loss", math.nan),
+        ("expected_loss", math.inf),
     ):
         assert record != tt.Record(**PARTS | {name: other}), name
-    unknown = [tt.Record(**PARTS | {"expected_loss": float("nan")}) for _ in range(2)]
-    assert unknown[0] == unknown[1]
     assert record != "7"
+    endless = tt.Record(**PARTS | {"expected_loss": math.inf})
+    assert endless == tt.Record(**PARTS | {"expected_loss": math.inf})
+
+
+@pytest.mark.parametrize("make", [lambda: float("nan"), lambda: np.float64("nan"), lambda: ("a", float("nan"))])
+def test_unknown_predictions_are_equal(make: Callable[[], Any]) -> None:
+    one, other = (tt.Record(**PARTS | {"prediction": [make(), None, make()]}) for _ in range(2))
+    assert one == other
+    assert one != tt.Record(**PARTS | {"prediction": [0.0, None, 0.0]})
+
+
+class Moody:
+    """Hashable, but not to be compared."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("not with me")
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def test_comparing_never_raises() -> None:
+    one, other = (tt.Record(**PARTS | {"prediction": [Moody(), None, None]}) for _ in range(2))
+    assert one != other
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickled(protocol: int) -> None:
+    record = tt.Record(**PARTS | {"prediction": [float("nan"), None, "a"]})
+    again = pickle.loads(pickle.dumps(record, protocol))
+    assert again == record
+    assert again.digest == record.digest
+    served = pickle.loads(pickle.dumps(tt.Cascade(policy_of("static"), [abs] * 4, signal=float)(1.0), protocol))
+    assert served.output == 1.0
 
 
 def test_frozen() -> None:
@@ -88,6 +121,34 @@ def test_frozen() -> None:
         ({"consulted": [-1]}, "`consulted` entry 0 must be another stage from 0 to 2, got -1"),
         ({"signal": [0.4, 0.9]}, "`signal` must have shape (3,), got (2,)"),
         ({"prediction": ["cat"]}, "`prediction` must have 3 entries, got 1"),
+        ({"request_id": 7}, "`request_id` must be a string, got int"),
+        ({"digest": None}, "`digest` must be a string, got NoneType"),
+        ({"stages": "abc"}, "`stages` must be a sequence of names, got str"),
+        ({"stages": {"a", "b", "c"}}, "`stages` must be a sequence of names, got set"),
+        ({"stages": []}, "`stages` must have at least one name, got none"),
+        ({"stages": ["a", 1, "b"]}, "`stages` entry 1 must be another name that is not empty, got 1"),
+        ({"stages": ["a", "b", ""]}, "`stages` entry 2 must be another name that is not empty, got ''"),
+        ({"stages": ["a", "b", "a"]}, "`stages` entry 2 must be another name that is not empty, got 'a'"),
+        ({"consulted": 2}, "`consulted` must be a sequence of stage numbers, got int"),
+        ({"consulted": [0.5]}, "`consulted` entry 0 must be another stage from 0 to 2, got 0.5"),
+        ({"consulted": [2, "0"]}, "`consulted` entry 1 must be another stage from 0 to 2, got '0'"),
+        ({"consulted": [True]}, "`consulted` entry 0 must be another stage from 0 to 2, got True"),
+        ({"signal": None}, "`signal` must be real numbers, got dtype object"),
+        ({"signal": ["0.1", "0.2", "0.3"]}, "`signal` must be real numbers, got dtype <U3"),
+        ({"signal": [0.1, 1j, 0.3]}, "`signal` must be real numbers, got dtype complex128"),
+        ({"signal": [[0.1], 0.2, 0.3]}, "`signal` must be a rectangular array of numbers"),
+        ({"prediction": {1, 2, 3}}, "`prediction` must be a sequence of 3 hashables, got set"),
+        ({"prediction": "cat"}, "`prediction` must be a sequence of 3 hashables, got str"),
+        ({"prediction": [1, [2], 3]}, "`prediction` entry 1 must be hashable, got list"),
+        ({"answer": 0.5}, "`answer` must be None or one of the stages run, [2, 0], got 0.5"),
+        ({"answer": False}, "`answer` must be None or one of the stages run, [2, 0], got False"),
+        ({"cost": "5"}, "`cost` must be a number, got '5'"),
+        ({"cost": None}, "`cost` must be a number, got None"),
+        ({"cost": 10**400}, f"`cost` must be a number that a float can hold, got {shown(10**400)}"),
+        ({"cost": math.inf}, "`cost` must be finite and at least 0, got inf"),
+        ({"expected_loss": "low"}, "`expected_loss` must be a number, got 'low'"),
+        ({"expected_loss": -0.1}, "`expected_loss` must be at least 0, got -0.1"),
+        ({"expected_loss": math.nan}, "`expected_loss` must be at least 0, got nan"),
         ({"answer": 1}, "`answer` must be None or one of the stages run, [2, 0], got 1"),
         ({"cost": -1.0}, "`cost` must be finite and at least 0, got -1.0"),
         ({"cost": math.nan}, "`cost` must be finite and at least 0, got nan"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,6 +102,25 @@ def test_split_is_a_partition(n: int, share: float, seed: int) -> None:
     assert sorted([*train.signal[:, 0], *test.signal[:, 0]]) == list(range(n))
     again, _ = trace.split(test=share, seed=seed)
     assert again.digest == train.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test": "half"}, "`test` must be a number, got 'half'"),
+        ({"test": None}, "`test` must be a number, got None"),
+        ({"test": True}, "`test` must be a number, got True"),
+        ({"test": 1.0}, "`test` must be between 0 and 1, exclusive, got 1.0"),
+        ({"test": math.nan}, "`test` must be between 0 and 1, exclusive, got nan"),
+        ({"seed": -1}, "`seed` must be an integer in [0, 2**64), got -1"),
+        ({"seed": None}, "`seed` must be an integer in [0, 2**64), got None"),
+        ({"seed": 0.5}, "`seed` must be an integer in [0, 2**64), got 0.5"),
+    ],
+)
+def test_splits_that_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(tt.ValidationError) as raised:
+        made().split(**changes)
+    assert str(raised.value) == message
 
 
 def test_rows() -> None:

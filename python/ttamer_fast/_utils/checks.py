@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 import operator
+import reprlib
 from collections.abc import Sequence
 
 from .._core import ValidationError
 
 ORDERS = ("auto", "given")
+
+
+def shown(value: object) -> str:
+    """A value in a message: one line, cut where it is long."""
+    return " ".join(reprlib.repr(value).split())
 
 
 def check_tradeoff(tradeoff: float) -> float:

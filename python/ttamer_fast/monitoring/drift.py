@@ -237,7 +237,8 @@ class DriftMonitor:
         Raises
         ------
         ValidationError
-            If another policy decided the request; both digests are named.
+            If it is no record, if another policy decided the request (both digests are named), or if its stages are
+            not those of the policy (both are named).
 
         Examples
         --------
@@ -250,10 +251,15 @@ class DriftMonitor:
         >>> monitor.update_record(cascade(0.7).record)
         False
         """
+        if not isinstance(record, Record):
+            raise ValidationError(f"`record` must be a Record, got {type(record).__name__}")
         if record.digest != self._digest:
             raise ValidationError(
                 f"`record` must be of the policy that is watched, {self._digest[:12]}, got {record.digest[:12]!r}"
             )
+        if record.stages != self._stages:
+            ours, theirs = list(self._stages), list(record.stages)
+            raise ValidationError(f"`record` must have the stages of the policy that is watched, {ours}, got {theirs}")
         steps = record.steps
         said = {stage: prediction for stage, _, prediction in steps}
         return self.update({stage: signal for stage, signal, _ in steps}, record.answer, said)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import ValidationError
+from .._utils.checks import shown
+from .rows import length
 from .stage import Stage
 
-__all__ = ["Predictions", "as_signal", "codes", "pick", "read"]
+__all__ = ["Predictions", "as_signal", "codes", "read"]
 
 Predictions: TypeAlias = NDArray[Any] | list[Hashable]
 """One prediction a row."""
+
+NOT_REAL = "cmMSU"
+"""Kinds of arrays that are no signals: complex numbers, times, text."""
+
+NOT_COMPARABLE = "cmMV"
+"""Kinds of arrays that are no predictions: complex numbers, times, records."""
+
+TEXT = (str, bytes, bytearray)
 
 NO_PREDICTION = -(2**63)
 """What the engine takes as "no prediction" in an array of integers."""
@@ -41,7 +51,7 @@ def read(
     Raises
     ------
     ValidationError
-        If these are not `count` outputs, signals or predictions, or if a signal is no number.
+        If these are not `count` outputs, signals or predictions in a list or an array, or if a signal is no number.
     """
     if stage.batch is None:
         signals = _as_signals(where, [stage.signal(output) for output in outputs], count)
@@ -52,31 +62,52 @@ def read(
 
 
 def as_signal(signal: Any) -> float:
-    """A number as the engine takes it: NaN for None and for what is beyond all floats."""
+    """A number as the engine takes it: NaN for None, for what is masked and for what is beyond all floats.
+
+    Raises
+    ------
+    TypeError
+        If it is text, a complex number or a time: some of these would pass for a float.
+    Exception
+        What else its conversion to a float raises.
+    """
+    if isinstance(signal, float):
+        return float(signal)
+    if signal is None or signal is np.ma.masked:
+        return math.nan
+    if isinstance(signal, TEXT) or _kind(signal) in NOT_REAL:
+        raise TypeError("not a real number")
     try:
-        return math.nan if signal is None else float(signal)
+        return float(signal)
     except OverflowError:
         return math.nan
 
 
-def codes(predictions: Predictions) -> NDArray[np.int64]:
-    """Predictions as a batch takes them: the integers that a run makes of them, one by one."""
+def codes(where: str, predictions: Predictions) -> NDArray[np.int64]:
+    """Predictions as a batch takes them: the integers that a run makes of them, one by one.
+
+    Raises
+    ------
+    ValidationError
+        If one is not hashable; names the stage, `where`, and the row.
+    """
     array = _array(predictions)
     if array is not None and array.ndim == 1 and array.dtype.kind in "ib":
         return array.astype(np.int64, copy=False)
-    return np.array([_code(said) for said in predictions], np.int64)
-
-
-def pick(outputs: Sequence[Any] | NDArray[Any], positions: NDArray[np.int64]) -> list[Any]:
-    """The outputs at some positions; of an array its elements or rows."""
-    if isinstance(outputs, np.ndarray):
-        return list(outputs[positions])
-    return [outputs[position] for position in positions.tolist()]
+    found = np.empty(len(predictions), np.int64)
+    for i, said in enumerate(predictions):
+        try:
+            found[i] = _code(said)
+        except Exception as error:
+            message = f"`prediction` of {where} must return hashables, got {shown(said)} at row {i}"
+            raise ValidationError(message) from error
+    return found
 
 
 def _as_signals(where: str, signals: Any, count: int) -> NDArray[np.float64]:
     """A new array: what a stage has returned may be written to again."""
-    array = _array(signals)
+    _check_kind("signal", where, "numbers", signals, count, NOT_REAL)
+    array = None if _has_masked(signals) else _array(signals)
     if array is not None and array.dtype.kind in "fiub":
         _check_shape("signal", where, "numbers", array, count)
         return np.array(array, np.float64)
@@ -84,37 +115,45 @@ def _as_signals(where: str, signals: Any, count: int) -> NDArray[np.float64]:
     found = np.empty(count)
     for i, signal in enumerate(signals):
         try:
-            if isinstance(signal, str | bytes):
-                raise TypeError
             found[i] = as_signal(signal)
-        except (TypeError, ValueError):
-            raise ValidationError(f"`signal` of {where} must return numbers, got {signal!r} at row {i}") from None
+        except Exception as error:
+            message = f"`signal` of {where} must return numbers, got {shown(signal)} at row {i}"
+            raise ValidationError(message) from error
     return found
 
 
 def _as_predictions(where: str, predictions: Any, count: int) -> Predictions:
     """A copy: what a stage has returned may be written to again."""
-    if isinstance(predictions, np.ndarray):
-        _check_shape("prediction", where, "predictions", predictions, count)
-        return predictions.copy()
-    _check_count("prediction", where, "predictions", predictions, count)
-    return list(predictions)
+    _check_kind("prediction", where, "predictions", predictions, count, NOT_COMPARABLE)
+    if isinstance(predictions, Sequence):
+        _check_count("prediction", where, "predictions", predictions, count)
+        return list(predictions)
+    array = predictions if isinstance(predictions, np.ndarray) else _array(predictions)
+    if array is None or array.dtype.kind not in "biufUSO" or array.ndim == 0:  # a tensor that numpy cannot read
+        _check_count("prediction", where, "predictions", predictions, count)
+        return [said.item() if hasattr(said, "item") else said for said in predictions]
+    _check_shape("prediction", where, "predictions", array, count)
+    # A list has None where an array is masked.
+    return array.tolist() if isinstance(array, np.ma.MaskedArray) else array.copy()
+
+
+def _check_kind(argument: str, where: str, what: str, values: Any, count: int, refused: str) -> None:
+    """Refuse what is no list or array, and arrays of some kinds."""
+    given = type(values).__name__
+    if length(values) is not None:
+        if _kind(values) not in refused:
+            return
+        given = f"an array of {values.dtype}"
+    raise ValidationError(f"`{argument}` of {where} must return a list or an array of {count} {what}, got {given}")
 
 
 def _check_outputs(where: str, outputs: Any, count: int) -> None:
-    known = isinstance(outputs, np.ndarray | list)
-    if not known and (isinstance(outputs, str | bytes | Mapping) or not hasattr(outputs, "__getitem__")):
-        kind = type(outputs).__name__
-        raise ValidationError(f"`batch` of {where} must return a sequence of {count} outputs, got {kind}")
+    _check_kind("batch", where, "outputs", outputs, count, "")
     _check_count("batch", where, "outputs", outputs, count)
 
 
 def _check_count(argument: str, where: str, what: str, values: Any, count: int) -> None:
-    try:
-        given = len(values)
-    except TypeError:
-        kind = type(values).__name__
-        raise ValidationError(f"`{argument}` of {where} must return {count} {what}, got {kind}") from None
+    given = len(values)
     if given != count:
         raise ValidationError(f"`{argument}` of {where} must return {count} {what}, got {given}")
 
@@ -126,11 +165,23 @@ def _check_shape(argument: str, where: str, what: str, array: NDArray[Any], coun
 
 
 def _array(values: Any) -> NDArray[Any] | None:
-    """None where the values are of different lengths."""
+    """None where the values are of different lengths, or cannot be read as an array."""
     try:
         return np.asarray(values)
-    except ValueError:
+    except Exception:  # whatever the conversion of somebody else's array raises
         return None
+
+
+def _has_masked(values: Any) -> bool:
+    """Whether reading the values as an array would show what is masked."""
+    if isinstance(values, np.ma.MaskedArray):
+        return True
+    return isinstance(values, Sequence) and any(value is np.ma.masked for value in values)
+
+
+def _kind(value: Any) -> str:
+    """The kind of a numpy array's or number's dtype; a space for all else."""
+    return value.dtype.kind if isinstance(value, np.ndarray | np.generic) else " "
 
 
 def _code(said: Any) -> int:

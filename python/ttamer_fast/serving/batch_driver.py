@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from .._core import Policy, RunFinishedError, TTamerError, ValidationError
 from ..traces.record import PolicyIdentity
-from .answers import Predictions, codes, pick
+from .answers import Predictions, codes
 from .request_ids import new_request_id
+from .rows import rows_at
 from .served_batch import Report, ServedBatch
 
 __all__ = ["BatchDriver"]
@@ -71,14 +72,15 @@ class BatchDriver(Generic[Y]):
         RunFinishedError
             If nothing was asked.
         ValidationError
-            If one of them is not of length m; nothing has changed then.
+            If one of them is not of length m, or a prediction is not hashable; nothing has changed then.
         """
         if self.ask is None:
             raise RunFinishedError("`answered` must follow a question: all requests are decided")
         stage, rows = self.ask
         if len(outputs) != len(rows):
             raise ValidationError(f"`outputs` must have {len(rows)} entries, one a row, got {len(outputs)}")
-        self._batch.observe(stage, signal, None if prediction is None else codes(prediction))
+        said = None if prediction is None else codes(self._identity.where(stage), prediction)
+        self._batch.observe(stage, signal, said)
         self._reports.append(Report(stage, rows, signal, prediction))
         self._outputs.append(outputs)
         self.ask = self._waiting(stage + 1)
@@ -100,7 +102,7 @@ class BatchDriver(Generic[Y]):
             if report.stage not in answering:
                 continue
             positions = (answer[report.rows] == report.stage).nonzero()[0]
-            for row, output in zip(report.rows[positions].tolist(), pick(outputs, positions), strict=True):
+            for row, output in zip(report.rows[positions].tolist(), rows_at(outputs, positions), strict=True):
                 kept[row] = output
         return ServedBatch(
             new_request_id(), self._policy, self._identity, self._reports, answer, self._batch.cost, kept

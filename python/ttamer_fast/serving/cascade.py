@@ -78,7 +78,7 @@ class Cascade(Generic[X, Y]):
         self._identity = PolicyIdentity.of(policy)
         self._stages = _as_stages(stages, signal, prediction)
         _match([stage.name for stage in self._stages], policy.stages)
-        self._where = tuple(f"stage {i} ({name!r})" for i, name in enumerate(policy.stages))
+        self._where = tuple(self._identity.where(stage) for stage in range(len(policy.stages)))
         self._calls = tuple((stage.run, stage.signal, stage.prediction) for stage in self._stages)
 
     @property
@@ -92,7 +92,13 @@ class Cascade(Generic[X, Y]):
         return self._stages
 
     def __call__(self, x: X) -> Served[Y]:
-        """Serve one request."""
+        """Serve one request.
+
+        Raises
+        ------
+        ValidationError
+            If a signal is no number or a prediction is not hashable; names the stage.
+        """
         driver: Driver[Y] = Driver(self._policy, self._identity)
         asked = driver.ask
         while asked is not None:
@@ -107,15 +113,16 @@ class Cascade(Generic[X, Y]):
         Parameters
         ----------
         xs : list, array, or dict of arrays
-            n inputs. A stage with `batch` is handed some rows of it: of a numpy array an array, of a dict a dict with
-            these rows of each of its arrays, of any other sequence a list. A stage without is handed its rows one by
-            one; a row of a dict is a dict.
+            n inputs: a sequence, a numpy array, a tensor, or a dict of these; tables and labelled columns are refused.
+            A stage with `batch` is handed some rows of it: of a numpy array an array, of a dict a dict with these rows
+            of each of its arrays, of all else a list. A stage without is handed its rows one by one; a row of a dict is
+            a dict.
 
         Raises
         ------
         ValidationError
-            If `xs` is none of these, or a stage returns another number of outputs, signals or predictions than it was
-            given inputs.
+            If `xs` is none of these, or a stage returns no list or array of as many outputs, signals or predictions as
+            it was given inputs.
 
         Notes
         -----

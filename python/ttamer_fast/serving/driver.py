@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from .._core import Policy, RunFinishedError, TTamerError
+from .._core import Policy, RunFinishedError, TTamerError, ValidationError
+from .._utils.checks import shown
 from ..traces.record import PolicyIdentity, Record, Step
 from .answers import as_signal
 from .request_ids import new_request_id
@@ -55,14 +56,19 @@ class Driver(Generic[Y]):
         ------
         RunFinishedError
             If nothing was asked.
-        TypeError
+        ValidationError
             If the signal is no number or the prediction is not hashable; nothing has changed then.
         """
         stage = self.ask
         if stage is None:
             raise RunFinishedError("`answered` must follow a question: the request is decided")
-        following = self._run.observe(signal, prediction)
-        self._steps.append((stage, signal if type(signal) is float else as_signal(signal), prediction))
+        number = signal if type(signal) is float else self._number(stage, signal)
+        try:
+            following = self._run.observe(number, prediction)
+        except Exception as error:
+            where = self._identity.where(stage)
+            raise ValidationError(f"`prediction` of {where} must return a hashable, got {shown(prediction)}") from error
+        self._steps.append((stage, number, prediction))
         self._outputs[stage] = output
         self.ask = following
         return following
@@ -81,3 +87,10 @@ class Driver(Generic[Y]):
         answer = run.answer
         record = Record.of_steps(new_request_id(), self._identity, self._steps, answer, run.cost, run.expected_loss)
         return Served(None if answer is None else self._outputs[answer], record)
+
+    def _number(self, stage: int, signal: float | None) -> float:
+        try:
+            return as_signal(signal)
+        except Exception as error:
+            where = self._identity.where(stage)
+            raise ValidationError(f"`signal` of {where} must return a number, got {shown(signal)}") from error

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import ValidationError
+from .rows import length, rows_at
 
 __all__ = ["count_rows", "each_row", "take_rows"]
 
@@ -36,9 +37,9 @@ def take_rows(xs: Any, rows: NDArray[np.int64], n: int) -> Any:
     """
     if isinstance(xs, np.ndarray):
         return xs if len(rows) == n else xs[rows]
-    if not isinstance(xs, list) and isinstance(xs, Mapping):
+    if isinstance(xs, Mapping):
         return {name: take_rows(column, rows, n) for name, column in xs.items()}
-    return list(xs) if len(rows) == n else [xs[row] for row in rows.tolist()]
+    return list(xs) if len(rows) == n else rows_at(xs, rows)
 
 
 def each_row(xs: Any) -> Iterator[Any]:
@@ -51,9 +52,7 @@ def each_row(xs: Any) -> Iterator[Any]:
 
 
 def _length(allowed: str, rows: Any) -> int:
-    if not isinstance(rows, str | bytes | Mapping) and hasattr(rows, "__getitem__"):
-        try:
-            return len(rows)
-        except TypeError:  # an array without axes, an iterator
-            pass
-    raise ValidationError(f"{allowed}, got {type(rows).__name__}")
+    n = length(rows)
+    if n is None:
+        raise ValidationError(f"{allowed}, got {type(rows).__name__}")
+    return n

@@ -96,6 +96,9 @@ class Served(Generic[Y_co]):
         """Different for every request, of all processes."""
         return self._record.request_id
 
+    def __reduce__(self) -> tuple[type[Served[Y_co]], tuple[Y_co | None, Record]]:
+        return Served, (self._output, self._record)
+
     def __repr__(self) -> str:
         return (
             f"Served(output={reprlib.repr(self._output)}, stage={self.stage_name!r}, outcome={self.outcome!r}, "

@@ -29,7 +29,7 @@ class Stage(Generic[X_contra, Y_co]):
         ``prediction(output)`` is what the model said, any hashable: two stages agree where these are equal. Needed if
         the calibration trace had predictions.
     batch : callable, optional
-        ``batch(xs)`` returns the outputs for m inputs: a sequence, or an array whose first axis has length m. Then
+        ``batch(xs)`` returns the outputs for m inputs: a sequence, array or tensor of length m, no table. Then
         :meth:`Cascade.batch` calls it, and calls `signal` and `prediction` once, with all m outputs; both return m
         values. Without it the inputs of a batch are run one by one.
     name : str, optional

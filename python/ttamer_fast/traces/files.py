@@ -27,7 +27,8 @@ def read_trace(path: str | PathLike[str], loss: str = "auto", kind: str | None =
         may hold ``prediction``, ``stages``, ``kind``, ``weight`` and ``group``; others are ignored. **.parquet** and
         **.csv** hold one row per request with, for each stage NAME, the columns ``signal:NAME``, ``cost:NAME``,
         ``loss:NAME`` or ``correct:NAME``, and may hold ``prediction:NAME``, ``kind``, ``weight`` and ``group``; the
-        stages are in the order of the signals.
+        stages are in the order of the signals. Groups of a .csv are read as text, so that 7 and 007 differ, and
+        taken as integers where all are; an empty cell is refused.
     loss : {"auto", "correct", "loss"}
         ``"auto"``: 1 - ``correct`` where the file has it, else ``loss``. The others ask for one of the two.
     kind : {"exits", "models"}, optional

@@ -98,7 +98,8 @@ def _write_npz(columns: Mapping[str, Any], file: Path) -> None:
 def _read_parquet(file: Path) -> Mapping[str, Any]:
     pyarrow, parquet = require("pyarrow", "parquet"), require("pyarrow.parquet", "parquet")
     try:
-        table = parquet.read_table(file)
+        with parquet.ParquetFile(file) as opened:
+            table = opened.read()
     except (OSError, pyarrow.ArrowException) as error:
         raise ValidationError(f"cannot read {file} as .parquet: {_reason(error)}") from error
     return _matrices(file, table)
@@ -107,10 +108,24 @@ def _read_parquet(file: Path) -> Mapping[str, Any]:
 def _read_csv(file: Path) -> Mapping[str, Any]:
     pyarrow, csv = require("pyarrow", "parquet"), require("pyarrow.csv", "parquet")
     try:
-        table = csv.read_csv(file)
+        # As text, groups 7 and 007 differ, and long numbers are not rounded.
+        options = csv.ConvertOptions(column_types={"group": pyarrow.string()}, strings_can_be_null=True)
+        table = csv.read_csv(file, convert_options=options)
     except (OSError, pyarrow.ArrowException) as error:
         raise ValidationError(f"cannot read {file} as .csv: {_reason(error)}") from error
-    return _matrices(file, table)
+    columns = _matrices(file, table)
+    if "group" not in columns:
+        return columns
+    return {**columns, "group": _integers_if_all(columns["group"])}
+
+
+def _integers_if_all(texts: list[str | None]) -> list[Any]:
+    """Integers where every text is one as it would be written; else the texts."""
+    try:
+        numbers = [int(text) for text in texts if text is not None]
+    except ValueError:
+        return texts
+    return numbers if list(map(str, numbers)) == texts else texts
 
 
 def _write_parquet(columns: Mapping[str, Any], file: Path) -> None:
@@ -148,26 +163,31 @@ def _matrices(file: Path, table: Any) -> Mapping[str, Any]:
         if any(name.startswith(f"{field}:") for name in names):
             columns[field] = np.column_stack([_column(file, table, f"{field}:{stage}") for stage in stages])
     if "kind" in names:
-        kinds = set(table.column("kind").to_pylist())
+        kinds = set(_only(file, table, "kind").to_pylist())
         if len(kinds) != 1:
             raise ValidationError(f"{file}: column `kind` must be the same in every row")
         columns["kind"] = kinds.pop()
     if "weight" in names:
         columns["weight"] = _column(file, table, "weight")
     if "group" in names:
-        columns["group"] = table.column("group").to_pylist()
+        columns["group"] = _only(file, table, "group").to_pylist()
     return columns
 
 
 def _column(file: Path, table: Any, name: str) -> Any:
     pyarrow = require("pyarrow", "parquet")
-    found = table.column_names.count(name)
-    if found != 1:
-        raise ValidationError(f"{file}: column `{name}` " + ("is missing" if found == 0 else "is there twice"))
-    column = table.column(name)
+    column = _only(file, table, name)
     kind = column.type
     if pyarrow.types.is_null(kind):
         return np.full(len(column), np.nan)
     if not (pyarrow.types.is_boolean(kind) or pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind)):
         raise ValidationError(f"{file}: column `{name}` must be numbers, got {kind}")
     return column.to_numpy()
+
+
+def _only(file: Path, table: Any, name: str) -> Any:
+    """The one column of this name."""
+    found = table.column_names.count(name)
+    if found != 1:
+        raise ValidationError(f"{file}: column `{name}` " + ("is missing" if found == 0 else "is there twice"))
+    return table.column(name)

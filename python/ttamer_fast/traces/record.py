@@ -5,12 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import Policy, ValidationError
+from .record_checks import (
+    check_answer,
+    check_consulted,
+    check_names,
+    check_predictions,
+    check_real,
+    check_signals,
+    check_text,
+)
 
 __all__ = ["Outcome", "PolicyIdentity", "Record", "Step"]
 
@@ -32,6 +41,10 @@ class PolicyIdentity:
         """Of a policy; worked out once for all its requests, as the digest hashes the whole policy."""
         return cls(policy.digest, policy.stages)
 
+    def where(self, stage: int) -> str:
+        """A stage by number and name, for messages."""
+        return f"stage {stage} ({self.stages[stage]!r})"
+
 
 class Record:
     """One served request as data: what the stages said, and how the request ended. Frozen.
@@ -46,11 +59,11 @@ class Record:
     digest : str
         `Policy.digest` of the policy that decided.
     stages : sequence of k str
-        Names of its stages.
+        Names of its stages, all different.
     consulted : sequence of int
         Numbers of the stages that were run, in this order, each once.
     signal : (k,) array_like of float
-        Signals; NaN for "no information". Entries of stages that were not run are dropped.
+        Signals; NaN or None for "no information". Entries of stages that were not run are dropped.
     prediction : sequence of k hashables, optional
         What the stages said, None for nothing. Entries of stages that were not run are dropped.
     answer : int or None
@@ -58,12 +71,12 @@ class Record:
     cost : float
         Summed cost of the stages run, in the unit of the trace.
     expected_loss : float
-        Expected loss of the answer, in the unit of the trace's losses.
+        Expected loss of the answer, in the unit of the trace's losses, at least 0; may be infinite.
 
     Raises
     ------
     ValidationError
-        If the parts do not fit each other.
+        If a part is of the wrong type or value, or the parts do not fit each other.
 
     Notes
     -----
@@ -96,32 +109,25 @@ class Record:
         digest: str,
         stages: Sequence[str],
         consulted: Sequence[int],
-        signal: ArrayLike,
+        signal: ArrayLike | Sequence[float | None],
         prediction: Sequence[Hashable] | None = None,
         answer: int | None,
         cost: float,
         expected_loss: float,
     ) -> None:
-        k = len(stages)
-        run = [int(stage) for stage in consulted]
-        for i, stage in enumerate(run):
-            if not 0 <= stage < k or stage in run[:i]:
-                raise ValidationError(f"`consulted` entry {i} must be another stage from 0 to {k - 1}, got {stage}")
-        signals = np.asarray(signal, np.float64)
-        if signals.shape != (k,):
-            raise ValidationError(f"`signal` must have shape ({k},), got {signals.shape}")
-        if prediction is not None and len(prediction) != k:
-            raise ValidationError(f"`prediction` must have {k} entries, got {len(prediction)}")
-        if answer is not None and answer not in run:
-            raise ValidationError(f"`answer` must be None or one of the stages run, {run}, got {answer}")
-        if not 0.0 <= cost < math.inf:
-            raise ValidationError(f"`cost` must be finite and at least 0, got {cost}")
-        said: Sequence[Hashable] = [None] * k if prediction is None else prediction
-        self._request_id = str(request_id)
-        self._policy = PolicyIdentity(str(digest), tuple(stages))
-        self._steps = [(stage, float(signals[stage]), said[stage]) for stage in run]
-        self._answer = None if answer is None else int(answer)
-        self._cost, self._expected_loss = float(cost), float(expected_loss)
+        names = check_names(stages)
+        k = len(names)
+        run = check_consulted(consulted, k)
+        signals = check_signals(signal, k)
+        said = check_predictions(prediction, k)
+        self._request_id = check_text("request_id", request_id)
+        self._policy = PolicyIdentity(check_text("digest", digest), names)
+        self._steps = [(stage, signals[stage], said[stage]) for stage in run]
+        self._answer = check_answer(answer, run)
+        self._cost = check_real("cost", cost)
+        if self._cost == math.inf:
+            raise ValidationError(f"`cost` must be finite and at least 0, got {self._cost}")
+        self._expected_loss = check_real("expected_loss", expected_loss)
 
     @classmethod
     def of_steps(
@@ -211,10 +217,10 @@ class Record:
         return "stopped" if self._answer == self._steps[-1][0] else "recalled"
 
     def __eq__(self, other: object, /) -> bool:
-        """Equal in all fields; NaN equals NaN."""
+        """Equal in all fields; NaN equals NaN. Predictions that cannot be compared are different."""
         if not isinstance(other, Record):
             return NotImplemented
-        return self._fields() == other._fields() and np.array_equal(self.signal, other.signal, equal_nan=True)
+        return _alike(self._fields(), other._fields())
 
     def __hash__(self) -> int:
         return hash(self._request_id)
@@ -227,6 +233,18 @@ class Record:
             f"cost={self._cost:g}, expected_loss={self._expected_loss:g})"
         )
 
-    def _fields(self) -> tuple[object, ...]:
-        loss = None if math.isnan(self._expected_loss) else self._expected_loss
-        return self._request_id, self._policy, self.consulted, self.prediction, self._answer, self._cost, loss
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return Record.of_steps, self._fields()
+
+    def _fields(self) -> tuple[Any, ...]:
+        return self._request_id, self._policy, self.steps, self._answer, self._cost, self._expected_loss
+
+
+def _alike(one: object, other: object) -> bool:
+    """Equal, or neither is equal to itself."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    try:
+        return bool(one == other) or bool(one != one and other != other)
+    except Exception:  # whatever the comparison of somebody else's objects raises
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -13,7 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _core
 from .._core import ValidationError
 from .._utils.arrays import Floats, Ints, float_array, int_array
+from .._utils.checks import check_seed, shown
 from .formats import write_columns
+from .groups import group_numbers
 from .parts import rows_of_test
 
 __all__ = ["Trace"]
@@ -44,7 +47,7 @@ class Trace:
         alike.
     group : (n,) array_like of int, or sequence of n hashable values, optional
         Equal where requests belong together, such as a session with its retries: they never stand on both sides of a
-        split or a fold. Default: every request by itself.
+        split or a fold. Known for every request: None and NaN are refused. Default: every request by itself.
 
     Raises
     ------
@@ -98,7 +101,7 @@ class Trace:
             kind=kind if isinstance(kind, str) else repr(kind),
             stages=None if stages is None else [str(name) for name in stages],
             weight=None if weight is None else float_array("weight", weight),
-            group=None if group is None else _group_numbers(group),
+            group=None if group is None else group_numbers(group),
         )
 
     @property
@@ -246,7 +249,8 @@ class Trace:
         Raises
         ------
         ValidationError
-            If `test` is not in (0, 1), there is only one row or group, or all weights of a part are 0.
+            If `test` is no number in (0, 1), `seed` no integer in [0, 2**64), there is only one row or group, or all
+            weights of a part are 0.
 
         Examples
         --------
@@ -255,6 +259,9 @@ class Trace:
         >>> len(train), len(test)
         (3, 1)
         """
+        check_seed(seed)
+        if isinstance(test, bool) or not isinstance(test, Real):
+            raise ValidationError(f"`test` must be a number, got {shown(test)}")
         if not 0.0 < test < 1.0:
             raise ValidationError(f"`test` must be between 0 and 1, exclusive, got {test}")
         in_test = rows_of_test(self.n, self.group, test, seed)
@@ -317,20 +324,6 @@ def _of(core: _core.Trace, arrays: dict[str, NDArray[Any]]) -> Trace:
     trace = object.__new__(Trace)
     trace._core, trace._arrays = core, arrays
     return trace
-
-
-def _group_numbers(group: ArrayLike | Iterable[Any]) -> Ints:
-    """(n,) integers as they are; other values numbered in the order in which they appear."""
-    if isinstance(group, np.ndarray) and group.dtype.kind in "iu":
-        return int_array("group", group)
-    numbers: dict[Any, int] = {}
-    try:
-        values = list(group)  # type: ignore[arg-type]
-        if all(isinstance(value, int | np.integer) and -(2**63) <= value < 2**63 for value in values):
-            return np.array(values, np.int64)
-        return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
-    except TypeError as error:
-        raise ValidationError(f"`group` must have a hashable value for each row: {error}") from None
 
 
 def _short(values: Floats) -> list[float]:
