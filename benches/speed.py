@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +72,20 @@ def predictions(trace: tt.Trace) -> NDArray[np.int64]:
     return trace.prediction
 
 
+def answers_of(
+    policy: tt.Policy, signals: Sequence[Sequence[float]], predictions: Sequence[Sequence[int]]
+) -> list[int | None]:
+    """The answers to requests that are served one by one from a Python loop: what a call costs."""
+    answers = []
+    for signal, prediction in zip(signals, predictions, strict=True):
+        run = policy.start()
+        stage, observe = run.next, run.observe
+        while stage is not None:
+            stage = observe(signal[stage], prediction[stage])
+        answers.append(run.answer)
+    return answers
+
+
 def call(rounds: int) -> Ratio:
     """Whole requests from a Python loop, beside a Python function called as many times on the same signals."""
     trace, policy = six_exits()
@@ -81,14 +95,7 @@ def call(rounds: int) -> Ratio:
     depths = replay.consulted.sum(axis=1).tolist()
 
     def serve() -> list[int | None]:
-        answers = []
-        for signal, prediction in zip(signals, said, strict=True):
-            run = policy.start()
-            stage, observe = run.next, run.observe
-            while stage is not None:
-                stage = observe(signal[stage], prediction[stage])
-            answers.append(run.answer)
-        return answers
+        return answers_of(policy, signals, said)
 
     def is_sure(signal: float) -> bool:
         return signal >= THRESHOLD

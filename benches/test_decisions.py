@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import ttamer_fast as tt
+from speed import answers_of
 from ttamer_fast.evaluation.overhead import synthetic_trace
 
 Benchmark = Callable[..., Any]
@@ -41,20 +42,10 @@ def requests(trace: tt.Trace) -> tuple[list[tuple[float, ...]], list[tuple[int, 
 
 def test_call_whole_requests(benchmark: Benchmark, policy: tt.Policy, trace: tt.Trace, requests: Any) -> None:
     signals, predictions = requests
-
-    def serve() -> list[int | None]:
-        answers = []
-        for signal, prediction in zip(signals, predictions, strict=True):
-            run = policy.start()
-            stage, observe = run.next, run.observe
-            while stage is not None:
-                stage = observe(signal[stage], prediction[stage])
-            answers.append(run.answer)
-        return answers
-
     assert trace.prediction is not None
-    assert serve() == policy.replay(trace.signal[:ROWS], trace.prediction[:ROWS]).answer.tolist()
-    benchmark(serve)
+    replay = policy.replay(trace.signal[:ROWS], trace.prediction[:ROWS])
+    assert answers_of(policy, signals, predictions) == replay.answer.tolist()
+    benchmark(answers_of, policy, signals, predictions)
 
 
 def test_call_python_threshold_function(benchmark: Benchmark, requests: Any) -> None:

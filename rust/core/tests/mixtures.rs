@@ -1,32 +1,19 @@
 //! Mixtures of fitted policies: each request is decided by one of the two, the same one every time.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod recorded;
+
 use std::sync::Arc;
 
+use recorded::{STAGES, data, of_method};
 use ttamer::learn::{Approach, Heuristic, Learner, Method, Recall, Tuning};
 use ttamer::{Batch, Kind, Model, Policy, SolveOptions, Trace, Transition, compile, mixture};
 
 const ROWS: usize = 800;
-const STAGES: usize = 3;
-
-/// Signals, losses and predictions (n, k), row by row: stages get better, and each is right as often as it is sure.
-fn data() -> (Vec<f64>, Vec<f64>, Vec<i64>) {
-    let golden = |at: usize, step: f64| (at as f64 * step).fract();
-    let signal: Vec<f64> = (0..ROWS * STAGES).map(|at| golden(at + 1, 0.618_033_988_749_895)).collect();
-    let wrong = |at: usize| golden(at + 7, 0.414_213_562_373_095) > signal[at].powf(1.0 / (at % STAGES + 1) as f64);
-    let loss = (0..ROWS * STAGES).map(|at| f64::from(u8::from(wrong(at)))).collect();
-    let prediction = (0..ROWS * STAGES).map(|at| if wrong(at) { (at % 5) as i64 } else { 9 }).collect();
-    (signal, loss, prediction)
-}
-
-fn of_method(trace: &Trace, method: Method, tradeoff: f64) -> Policy {
-    let approach = Approach { method, ..Approach::default() };
-    Learner::new(trace.clone(), &approach, Tuning::default()).unwrap().policy(tradeoff, Recall::Always, vec![]).unwrap()
-}
 
 #[test]
 fn each_request_follows_one_of_the_two() {
-    let (signal, loss, prediction) = data();
+    let (signal, loss, prediction) = data(ROWS);
     let trace = Trace::from_rows(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], Kind::Exits).unwrap();
     let dear = of_method(&trace, Method::Pathwise, 0.97);
     for cheap in [0, 1, 3, 4, 5].map(|at| of_method(&trace, Method::ALL[at], 0.7)) {
@@ -78,7 +65,7 @@ fn as_batch(policy: Policy, signal: &[f64], prediction: &[i64], replay: &ttamer:
 
 #[test]
 fn what_cannot_be_mixed_is_refused() {
-    let (signal, loss, prediction) = data();
+    let (signal, loss, prediction) = data(ROWS);
     let trace = Trace::from_rows(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], Kind::Models).unwrap();
     let method = Method::Heuristic(Heuristic::Threshold);
     let threshold = of_method(&trace, method, 0.9);

@@ -1,10 +1,12 @@
 //! Policies with a valid checksum whose parts do not fit are refused, part by part.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod recorded;
+
 use ndarray::array;
 use rmpv::Value;
 use sha2::{Digest, Sha256};
-use ttamer::learn::{Approach, Heuristic, Learner, Method, Recall, Tuning};
+use ttamer::learn::{Heuristic, Method};
 use ttamer::plan::Intervals;
 use ttamer::rules::{BeliefRule, Beliefs, Calibration, Component, Curve, Line, Node};
 use ttamer::{Facts, Kind, Model, Policy, Price, SolveOptions, Trace, Transition, compile, mixture};
@@ -12,21 +14,11 @@ use ttamer::{Facts, Kind, Model, Policy, Price, SolveOptions, Trace, Transition,
 const HEADER: usize = 20;
 const CHECKSUM: usize = 32;
 const ROWS: usize = 400;
-const STAGES: usize = 3;
-
-fn trace(kind: Kind) -> Trace {
-    let golden = |at: usize, step: f64| (at as f64 * step).fract();
-    let signal: Vec<f64> = (0..ROWS * STAGES).map(|at| golden(at + 1, 0.618_033_988_749_895)).collect();
-    let wrong = |at: usize| golden(at + 7, 0.414_213_562_373_095) > signal[at].powf(1.0 / (at % STAGES + 1) as f64);
-    let loss: Vec<f64> = (0..ROWS * STAGES).map(|at| f64::from(u8::from(wrong(at)))).collect();
-    let prediction: Vec<i64> = (0..ROWS * STAGES).map(|at| if wrong(at) { (at % 5) as i64 } else { 9 }).collect();
-    Trace::from_rows(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], kind).unwrap()
-}
 
 fn learned(kind: Kind, method: Method, tradeoff: f64) -> Policy {
-    let approach = Approach { method, ..Approach::default() };
-    let learner = Learner::new(trace(kind), &approach, Tuning::default()).unwrap();
-    learner.policy(tradeoff, Recall::Always, vec![]).unwrap()
+    let (signal, loss, prediction) = recorded::data(ROWS);
+    let trace = Trace::from_rows(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], kind).unwrap();
+    recorded::of_method(&trace, method, tradeoff)
 }
 
 fn of_method(method: Method) -> Policy {

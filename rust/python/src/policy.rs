@@ -193,7 +193,7 @@ impl Policy {
     }
 
     /// Expected loss + cost. Exact for a solved model, in its unit; for a fitted policy the mean objective on the
-    /// calibration trace itself, λ · loss + (1 − λ) · cost / cost of running every stage: 2 to 10 % too good for new
+    /// calibration trace itself, λ · loss + (1 − λ) · cost / cost of running every stage, which is too good for new
     /// requests.
     #[getter]
     fn value(&self) -> f64 {

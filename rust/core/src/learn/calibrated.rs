@@ -99,8 +99,7 @@ impl Calibrated {
         let margin = if trace.kind() == Kind::Exits { tuning.margin_exits } else { tuning.margin_models };
         let beliefs = Beliefs { recall: true, margin, scale, calibration };
         let sample = weighed_sample(&some, &beliefs, target);
-        let is_line = shape == Shape::Line || trace.kind() == Kind::Exits && shape == Shape::Auto;
-        let situations = if is_line { k } else { (1 << k.min(tuning.lattice_stages)) - 1 };
+        let situations = if is_line(shape, trace.kind()) { k } else { (1 << k.min(tuning.lattice_stages)) - 1 };
         let thinned = spread(&trace, tuning.decision_cells / situations);
         let logit = logits(thinned.as_ref().unwrap_or(&trace), &beliefs);
         Self {
@@ -137,7 +136,7 @@ impl Calibrated {
 
     /// Whether each stage can only follow the one before.
     pub fn is_line(&self) -> bool {
-        self.shape == Shape::Line || (self.shape == Shape::Auto && self.trace.kind() == Kind::Exits)
+        is_line(self.shape, self.trace.kind())
     }
 
     /// Whether earlier stages may follow later ones.
@@ -333,6 +332,11 @@ impl Calibrated {
         let (cell, cuts) = cells::cells(&belief, &self.tuning);
         Known { evidence, belief, loss, cell, cuts }
     }
+}
+
+/// Whether each stage can only follow the one before.
+fn is_line(shape: Shape, kind: Kind) -> bool {
+    shape == Shape::Line || (shape == Shape::Auto && kind == Kind::Exits)
 }
 
 /// That a prescribed order can be kept.

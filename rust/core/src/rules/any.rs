@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::component::Component;
 use super::dag::DagRule;
 use super::mixture::MixtureRule;
-use super::observation::{Observation, Observations};
+use super::observation::Observation;
 use super::progress::Progress;
 use super::rule::{Rule, Visitor, rules};
 use super::tree::TreeRule;

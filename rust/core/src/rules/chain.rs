@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::checks;
 use super::describe::{decision, number};
 use super::hand::Hand;
 use super::observation::Observation;
@@ -57,10 +58,9 @@ impl Rule for ChainRule {
         check(offset.len() == stages + 1 && ends, "the rows of the table do not fit the stages")?;
         check(self.ranges().all(|rows| !rows.is_empty()), "a stage has no row in the table")?;
         check(self.loss.len() == rows, "the losses do not fit the rows of the table")?;
-        check(self.prior.len() == stages, "the mean losses do not fit the stages")?;
         check(!self.loss.iter().any(|r| r.is_nan()), "a loss is not a number")?;
-        check(self.prior.iter().all(|r| r.is_finite()), "a mean loss is not finite")?;
-        check(!self.default_loss.is_nan(), "the default loss is not a number")?;
+        checks::mean_losses(&self.prior, stages)?;
+        checks::default_loss(self.default_loss)?;
         check(self.unit.is_finite(), "the unit of the losses is not finite")?;
         check((-1..stages as i32).contains(&self.plan.start), "the first stage is not one of the stages")?;
         let states: Vec<usize> = self.ranges().map(|rows| rows.len() - 1).collect();

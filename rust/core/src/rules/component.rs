@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::belief::BeliefRule;
 use super::chain::ChainRule;
-use super::observation::{Observation, Observations};
+use super::observation::Observation;
 use super::patience::PatienceRule;
 use super::progress::Progress;
 use super::rule::{Rule, Visitor, rules};

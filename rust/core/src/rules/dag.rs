@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::checks;
 use super::describe::numbers;
 use super::hand::Hand;
 use super::observation::Observation;
@@ -60,9 +61,8 @@ impl Rule for DagRule {
         }
         check(self.plan.action.len() == count, "the actions are not one per situation")?;
         check(self.loss.iter().flatten().all(|r| r.is_finite()), "a loss is not finite")?;
-        check(self.prior.len() == stages, "the mean losses do not fit the stages")?;
-        check(self.prior.iter().all(|r| r.is_finite()), "a mean loss is not finite")?;
-        check(!self.default_loss.is_nan(), "the default loss is not a number")?;
+        checks::mean_losses(&self.prior, stages)?;
+        checks::default_loss(self.default_loss)?;
         let all_lead_on =
             self.plan.action.iter().enumerate().all(|(situation, action)| self.leads_on(situation, *action));
         check(all_lead_on, "an action runs a stage twice, or none that there is")

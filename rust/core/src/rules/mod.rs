@@ -4,6 +4,7 @@
 mod any;
 mod belief;
 mod chain;
+mod checks;
 mod component;
 mod dag;
 mod describe;

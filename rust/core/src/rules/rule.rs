@@ -57,7 +57,8 @@ pub trait Rule: Sized + Sync {
     /// `None`, and nothing is set, where [`Rule::after_first`] is `None`.
     fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> Option<Vec<Observation>> {
         self.after_first(Observation::EMPTY)?;
-        Some(keep_where(next, reports(observations), |observation| self.after_first(observation).unwrap_or(NO_STAGE)))
+        let reports = (0..observations.signal.len()).map(|at| observations.at(at));
+        Some(keep_where(next, reports, |observation| self.after_first(observation).unwrap_or(NO_STAGE)))
     }
 
     /// Calls `visitor` with the concrete rule.
@@ -73,11 +74,6 @@ pub trait Visitor {
 
     /// Does the work with one concrete rule.
     fn visit<R: Rule>(self, rule: &R) -> Self::Output;
-}
-
-/// Every report in turn, where each has a prediction or none has.
-pub(super) fn reports(observations: Observations) -> impl Iterator<Item = Observation> {
-    (0..observations.signal.len()).map(move |at| observations.at(at))
 }
 
 /// Sets what is next for every request, and returns the reports of those that go on.
@@ -101,7 +97,8 @@ pub(super) fn keep_where(
     kept
 }
 
-/// One enum over rules, one over their memories, and the rule that asks the kind and hands over: nobody else does.
+/// One enum over rules, one over their memories, and the rule that asks the kind and hands over: nobody else who decides
+/// does.
 ///
 /// A memory of another kind of rule (of another policy) changes nothing and expects no answer.
 macro_rules! rules {
@@ -197,12 +194,6 @@ macro_rules! rules {
             fn after_first(&self, observation: Observation) -> Option<u16> {
                 match self {
                     $(Self::$name(rule) => rule.after_first(observation)),+
-                }
-            }
-
-            fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> Option<Vec<Observation>> {
-                match self {
-                    $(Self::$name(rule) => rule.after_first_of_many(observations, next)),+
                 }
             }
 

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use serde_json::{Value, json};
 
+use super::checks;
 use super::describe::numbers;
 use super::hand::Hand;
 use super::observation::Observation;
@@ -122,9 +123,8 @@ impl Rule for TreeRule {
         check(plan.parent.iter().enumerate().all(is_earlier), "a parent is not an earlier stage")?;
         check(self.loss.len() == stages, "the losses do not fit the stages")?;
         check(self.loss.iter().flatten().all(|r| r.is_finite()), "a loss is not finite")?;
-        check(self.prior.len() == stages, "the mean losses do not fit the stages")?;
-        check(self.prior.iter().all(|r| r.is_finite()), "a mean loss is not finite")?;
-        check(!self.default_loss.is_nan(), "the default loss is not a number")?;
+        checks::mean_losses(&self.prior, stages)?;
+        checks::default_loss(self.default_loss)?;
         let states =
             |parent: i32| usize::try_from(parent).ok().and_then(|parent| self.loss.get(parent)).map_or(1, Vec::len);
         let fits = plan.index.len() == stages

@@ -1,5 +1,6 @@
 //! What the heuristics share: they walk forward over the stages and answer with the last one.
 
+use super::checks;
 use super::progress::Progress;
 use crate::error::{Checked, check};
 use crate::plan::STOP;
@@ -43,7 +44,6 @@ impl Walk {
         check(self.successor.len() == stages, "the order of stages does not fit the stages")?;
         let is_forward = |(v, next): (usize, &i32)| *next == STOP || (*next > v as i32 && *next < stages as i32);
         check(self.successor.iter().enumerate().all(is_forward), "the order of stages does not lead forward")?;
-        check(self.mean_loss.len() == stages, "the mean losses do not fit the stages")?;
-        check(self.mean_loss.iter().all(|r| r.is_finite()), "a mean loss is not finite")
+        checks::mean_losses(&self.mean_loss, stages)
     }
 }
