@@ -210,11 +210,11 @@ def test_one_answer_of_the_wrong_kind(signal: Any, prediction: Any, message: str
     assert str(caught.value) == message.format(f"stage 0 ({policy.stages[0]!r})", complex=repr(np.complex128(1j)))
 
 
-def test_what_signal_and_prediction_raise_passes_through() -> None:
+def test_what_signal_and_prediction_raise_fails_the_stage() -> None:
     def broken(_y: float) -> float:
         raise TypeError("not that one")
 
     for readers in ({"signal": broken}, {"signal": float, "prediction": broken}):
         cascade: tt.Cascade[Any, Any] = tt.Cascade(policy_of("exits"), [abs] * 4, **readers)
-        with pytest.raises(TypeError, match="not that one"):
+        with pytest.raises(tt.NoAnswerError, match="TypeError: not that one"):
             cascade(1.0)

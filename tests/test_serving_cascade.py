@@ -273,17 +273,6 @@ def test_buffers_that_a_stage_uses_again_are_copied(listed: bool) -> None:
     assert [facts(one) for one in table] == [facts(one) for one in fresh.batch(np.arange(100))]
 
 
-def test_what_a_stage_raises_passes_through(policy: tt.Policy) -> None:
-    def broken(_x: int) -> Answer:
-        raise OSError("model server is down")
-
-    cascade = tt.Cascade(policy, [broken] * 4, signal=signal_of)
-    with pytest.raises(OSError, match="model server is down"):
-        cascade(0)
-    with pytest.raises(OSError, match="model server is down"):
-        cascade.batch([0, 1])
-
-
 def refused(message: str) -> Any:
     return pytest.raises(tt.ValidationError, match=f"^{message}$")
 

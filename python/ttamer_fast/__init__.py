@@ -46,6 +46,7 @@ from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
 from .monitoring.report import Drift, DriftReport
 from .serving.cascade import Cascade
+from .serving.failures import NoAnswerError
 from .serving.served import Served
 from .serving.served_batch import ServedBatch
 from .serving.stage import Stage
@@ -69,6 +70,7 @@ __all__ = [
     "FrontierPoint",
     "MissingExtraError",
     "Model",
+    "NoAnswerError",
     "Policy",
     "PolicyFormatError",
     "Record",

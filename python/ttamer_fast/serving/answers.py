@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from .._core import ValidationError
 from .._utils.checks import shown
 from .rows import length
-from .stage import Stage
 
-__all__ = ["Predictions", "as_signal", "codes", "read"]
+__all__ = ["Predictions", "as_predictions", "as_signal", "as_signals", "check_outputs", "codes"]
 
 Predictions: TypeAlias = NDArray[Any] | list[Hashable]
 """One prediction a row."""
@@ -30,35 +29,6 @@ TEXT = (str, bytes, bytearray)
 
 NO_PREDICTION = -(2**63)
 """What the engine takes as "no prediction" in an array of integers."""
-
-
-def read(
-    stage: Stage[Any, Any], where: str, outputs: Any, count: int
-) -> tuple[NDArray[np.float64], Predictions | None]:
-    """Signals and predictions of the outputs that a stage gave for `count` rows.
-
-    Parameters
-    ----------
-    stage : Stage
-        Its `signal` and `prediction` get all outputs if it has a `batch`, else one by one.
-    where : str
-        The stage in words, for messages.
-    outputs : object
-        What it returned.
-    count : int
-        How many it should be.
-
-    Raises
-    ------
-    ValidationError
-        If these are not `count` outputs, signals or predictions in a list or an array, or if a signal is no number.
-    """
-    if stage.batch is None:
-        signals = _as_signals(where, [stage.signal(output) for output in outputs], count)
-        return signals, None if stage.prediction is None else [stage.prediction(output) for output in outputs]
-    _check_outputs(where, outputs, count)
-    signals = _as_signals(where, stage.signal(outputs), count)
-    return signals, None if stage.prediction is None else _as_predictions(where, stage.prediction(outputs), count)
 
 
 def as_signal(signal: Any) -> float:
@@ -104,8 +74,14 @@ def codes(where: str, predictions: Predictions) -> NDArray[np.int64]:
     return found
 
 
-def _as_signals(where: str, signals: Any, count: int) -> NDArray[np.float64]:
-    """A new array: what a stage has returned may be written to again."""
+def as_signals(where: str, signals: Any, count: int) -> NDArray[np.float64]:
+    """Signals of `count` rows, in a new array: what a stage has returned may be written to again.
+
+    Raises
+    ------
+    ValidationError
+        If these are not `count` numbers in a list or an array.
+    """
     _check_kind("signal", where, "numbers", signals, count, NOT_REAL)
     array = None if _has_masked(signals) else _array(signals)
     if array is not None and array.dtype.kind in "fiub":
@@ -122,8 +98,14 @@ def _as_signals(where: str, signals: Any, count: int) -> NDArray[np.float64]:
     return found
 
 
-def _as_predictions(where: str, predictions: Any, count: int) -> Predictions:
-    """A copy: what a stage has returned may be written to again."""
+def as_predictions(where: str, predictions: Any, count: int) -> Predictions:
+    """Predictions of `count` rows, copied: what a stage has returned may be written to again.
+
+    Raises
+    ------
+    ValidationError
+        If these are not `count` entries of a list or an array.
+    """
     _check_kind("prediction", where, "predictions", predictions, count, NOT_COMPARABLE)
     if isinstance(predictions, Sequence):
         _check_count("prediction", where, "predictions", predictions, count)
@@ -147,7 +129,8 @@ def _check_kind(argument: str, where: str, what: str, values: Any, count: int, r
     raise ValidationError(f"`{argument}` of {where} must return a list or an array of {count} {what}, got {given}")
 
 
-def _check_outputs(where: str, outputs: Any, count: int) -> None:
+def check_outputs(where: str, outputs: Any, count: int) -> None:
+    """Refuse what are not `count` outputs in a list or an array, by a ValidationError."""
     _check_kind("batch", where, "outputs", outputs, count, "")
     _check_count("batch", where, "outputs", outputs, count)
 

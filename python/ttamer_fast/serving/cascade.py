@@ -7,10 +7,11 @@ from typing import Any, Generic, TypeVar
 
 from .._core import Policy, ValidationError
 from ..traces.record import PolicyIdentity
-from .answers import read
+from .asking import ask
 from .batch_driver import BatchDriver
 from .driver import Driver
-from .inputs import count_rows, each_row, take_rows
+from .failures import RETURNED_NONE, reason_of
+from .inputs import count_rows, take_rows
 from .served import Served
 from .served_batch import ServedBatch
 from .stage import Stage
@@ -43,7 +44,11 @@ class Cascade(Generic[X, Y]):
 
     Notes
     -----
-    Immutable: one cascade serves any number of threads, if its stages do. What a stage raises passes through.
+    Immutable: one cascade serves any number of threads, if its stages do.
+
+    *Failures.* A stage fails for a request when it, its `signal` or its `prediction` raises an Exception, or when its
+    output is None. It is paid for, is never the answer and is not asked again; the policy goes on without it.
+    KeyboardInterrupt and its like pass through.
 
     Examples
     --------
@@ -96,6 +101,8 @@ class Cascade(Generic[X, Y]):
 
         Raises
         ------
+        NoAnswerError
+            If every stage that was asked has failed, and the policy has no default; has their reasons.
         ValidationError
             If a signal is no number or a prediction is not hashable; names the stage.
         """
@@ -103,8 +110,16 @@ class Cascade(Generic[X, Y]):
         asked = driver.ask
         while asked is not None:
             run, signal, prediction = self._calls[asked]
-            output = run(x)
-            asked = driver.answered(signal(output), None if prediction is None else prediction(output), output)
+            try:
+                output = run(x)
+                if output is None:
+                    asked = driver.failed(RETURNED_NONE)
+                    continue
+                sure, said = signal(output), None if prediction is None else prediction(output)
+            except Exception as error:
+                asked = driver.failed(reason_of(error))
+                continue
+            asked = driver.answered(sure, said, output)
         return driver.served()
 
     def batch(self, xs: Any) -> ServedBatch[Y]:
@@ -127,16 +142,20 @@ class Cascade(Generic[X, Y]):
         Notes
         -----
         Every request is decided as if it were alone. O(n k) beside the stages.
+
+        What `batch` raises, or `signal` and `prediction` of its outputs, fails all rows of that call; a None among the
+        outputs fails its row, and the others are handed on without it.
         """
         n = count_rows(xs)
         driver: BatchDriver[Y] = BatchDriver(self._policy, self._identity, n)
         while (question := driver.ask) is not None:
             asked, rows = question
             stage = self._stages[asked]
-            taken = take_rows(xs, rows, n)
-            outputs = [stage.run(x) for x in each_row(taken)] if stage.batch is None else stage.batch(taken)
-            signal, prediction = read(stage, self._where[asked], outputs, len(rows))
-            driver.answered(signal, prediction, outputs)
+            found = ask(stage, self._where[asked], take_rows(xs, rows, n), len(rows))
+            if found.failures:
+                driver.failed(found.failures)
+            if len(found.failures) < len(rows):
+                driver.answered(found.signal, found.prediction, found.outputs)
         return driver.served()
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
 //! What running a stage costs, given the stage run before it.
 
 use crate::error::{Checked, check};
-use crate::plan::stage_number;
+use crate::plan::{NO_STAGE, stage_number};
 
 /// Prices of stages, in the unit of the trace (or as weighted in an exact model).
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,16 @@ impl Price {
             Self::Jump { stages, jump } => {
                 let row = stage_number(last).map_or(0, |last| last + 1);
                 jump.get(row * stages + next).copied().unwrap_or(0.0)
+            }
+        }
+    }
+
+    /// Whether `next` may run after `last`: any other stage where prices are by stage, a later one where they are of jumps.
+    pub(crate) fn allows(&self, last: u16, next: u16) -> bool {
+        match self {
+            Self::Stage(_) => next != last,
+            Self::Jump { .. } => {
+                (last == NO_STAGE || next > last) && self.of(last, usize::from(next)).is_finite()
             }
         }
     }

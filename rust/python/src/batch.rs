@@ -69,6 +69,14 @@ impl Batch {
         py.detach(|| self.lock().observe(stage, signal, prediction)).map_err(|error| raise(py, error))
     }
 
+    /// The stage gave nothing for these requests, which wait for it.
+    #[pyo3(signature = (stage, rows, /))]
+    fn fail(&self, py: Python<'_>, stage: usize, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        let rows = integers("rows", rows)?;
+        let rows = rows.as_slice()?;
+        py.detach(|| self.lock().fail(stage, rows)).map_err(|error| raise(py, error))
+    }
+
     fn __len__(&self) -> usize {
         self.lock().len()
     }

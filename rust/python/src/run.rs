@@ -86,10 +86,16 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
         ml_flags: ffi::METH_NOARGS,
         ml_doc: c"restart($self, /)\n--\n\nMakes this the run of a new request; returns its first stage.".as_ptr(),
     };
+    let fail_method = ffi::PyMethodDef {
+        ml_name: c"fail".as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunction: fail },
+        ml_flags: ffi::METH_NOARGS,
+        ml_doc: FAIL_DOC.as_ptr(),
+    };
     // The tables are read by the type for as long as it lives, which is as long as the process does.
     let members: &'static mut [ffi::PyMemberDef] = members.leak();
     let getters: &'static mut [ffi::PyGetSetDef] = getters.leak();
-    let methods: &'static mut [ffi::PyMethodDef] = vec![restart_method, ffi::PyMethodDef::zeroed()].leak();
+    let methods: &'static mut [ffi::PyMethodDef] = vec![restart_method, fail_method, ffi::PyMethodDef::zeroed()].leak();
     let mut slots = [
         ffi::PyType_Slot { slot: ffi::Py_tp_dealloc, pfunc: dealloc as *mut c_void },
         ffi::PyType_Slot { slot: ffi::Py_tp_call, pfunc: ffi::PyVectorcall_Call as *mut c_void },
@@ -118,6 +124,39 @@ const DOC: &CStr = c"One request in progress: which stage to run now, and which 
 
 A run belongs to one request. `next` is the stage to run; `observe` reports its signal and prediction and returns the
 new `next`. Get one from `Policy.start`.";
+
+const FAIL_DOC: &CStr = c"fail($self, /)
+--
+
+The stage `next` gave no answer: it raised, was late, or returned nothing.
+
+It is paid for, is never the answer, says nothing about the other stages and is not asked again. Where nothing is in
+hand and the policy would end, the stage with the least expected loss that has not been tried is next.
+
+Returns
+-------
+int or None
+    The new `next`. `answer` is None at the end if every stage asked has failed.
+
+Raises
+------
+RunFinishedError
+    If the request is decided already.
+
+Examples
+--------
+>>> import numpy as np, ttamer_fast as tt
+>>> rng = np.random.default_rng(0)
+>>> signal = rng.random((1000, 2))
+>>> trace = tt.Trace(signal, rng.random((1000, 2)) > signal, cost=[1.0, 2.0], kind='models')
+>>> run = tt.fit(trace, tradeoff=0.9).start()
+>>> run.next
+0
+>>> run.fail()
+1
+>>> run.observe(0.5), run.answer
+(None, 1)
+";
 
 /// Runs that ended, kept for the next ones: up to [`KEPT`] blocks in which `state` is still alive.
 struct Blocks(UnsafeCell<Vec<*mut Run>>);
@@ -384,6 +423,20 @@ unsafe extern "C" fn restart(object: *mut ffi::PyObject, _: *mut ffi::PyObject) 
     unsafe {
         let (run, policy) = run_of(object);
         policy.begin_again(&mut run.state);
+        publish_next(run)
+    }
+}
+
+unsafe extern "C" fn fail(object: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as in `run_of`.
+    unsafe {
+        let (run, policy) = run_of(object);
+        if !run.state.progress().is_waiting() {
+            let py = Python::assume_attached();
+            raise(py, ttamer::Error::Stopped).restore(py);
+            return ptr::null_mut();
+        }
+        policy.fail(&mut run.state);
         publish_next(run)
     }
 }

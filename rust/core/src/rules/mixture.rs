@@ -108,6 +108,18 @@ impl Rule for MixtureRule {
         self.component(memory.is_first).observe(progress, &mut memory.memory, observation, price);
     }
 
+    fn fail(&self, progress: &mut Progress, memory: &mut MixtureMemory, price: &Price) {
+        if progress.last == NO_STAGE {
+            memory.is_first = self.toss(Observation::EMPTY);
+            self.component(memory.is_first).begin_again(progress, &mut memory.memory);
+        }
+        self.component(memory.is_first).fail(progress, &mut memory.memory, price);
+    }
+
+    fn alone(&self, stage: u16, observation: Observation) -> Option<f64> {
+        self.component(true).alone(stage, observation)
+    }
+
     fn expected_loss(&self, progress: &Progress, memory: &MixtureMemory) -> f64 {
         self.component(memory.is_first).expected_loss(progress, &memory.memory)
     }

@@ -70,6 +70,15 @@ impl Rule for PatienceRule {
         progress.next = self.after(stage, streak.repeats);
     }
 
+    fn fail(&self, progress: &mut Progress, _: &mut Streak, price: &Price) {
+        let stage = progress.pay_from(price);
+        progress.next = unsigned(self.walk.after(stage));
+    }
+
+    fn alone(&self, stage: u16, _: Observation) -> Option<f64> {
+        self.walk.mean_loss.get(usize::from(stage)).copied()
+    }
+
     fn expected_loss(&self, progress: &Progress, _: &Streak) -> f64 {
         self.walk.expected_loss(progress)
     }
