@@ -189,7 +189,7 @@ def test_rows_that_do_not_wait(given: list[int], message: str) -> None:
     with pytest.raises(tt.ValidationError, match=f"^{message}$"):
         batch.fail(0, given)
     assert batch.rows(0).tolist() == [0, 1, 2]
-    with pytest.raises(tt.ValidationError, match="`stage` must be in 0..4, got 9"):
+    with pytest.raises(tt.ValidationError, match=r"`stage` must be in 0\.\.4, got 9"):
         batch.fail(9, [0])
 
 
@@ -245,7 +245,9 @@ def test_the_outcome_says_that_the_last_stage_failed() -> None:
 def test_no_answer_at_all() -> None:
     policy = policy_of("models")
     cascade = cascade_of(policy, dict.fromkeys(range(4), broken))
-    with pytest.raises(tt.NoAnswerError, match=r"^no stage answered: stage \d .*: TimeoutError: upstream is late") as caught:
+    with pytest.raises(
+        tt.NoAnswerError, match=r"^no stage answered: stage \d .*: TimeoutError: upstream is late"
+    ) as caught:
         cascade(0.5)
     assert caught.value.failures == dict.fromkeys(range(4), "TimeoutError: upstream is late")
     again = pickle.loads(pickle.dumps(caught.value))
@@ -293,7 +295,7 @@ def test_none_among_the_outputs_of_a_batch_fails_its_row() -> None:
     def model(xs: list[float]) -> list[float | None]:
         return [None if x < 0 else x for x in xs]
 
-    stages = [tt.Stage(lambda x: None if x < 0 else x, batch=model, signal=signal)] * 4
+    stages: list[tt.Stage[Any, Any]] = [tt.Stage(abs, batch=model, signal=signal)] * 4
     table = tt.Cascade(policy, stages).batch([0.9, -1.0, 0.8])
     assert None not in [x for outputs in handed for x in outputs]
     assert table.stage[1] == -1
@@ -310,7 +312,10 @@ def test_what_a_call_for_a_batch_raises_fails_its_rows(broken_part: str) -> None
     bad = tt.Stage(float, **(parts | {broken_part: broken}))
     table = tt.Cascade(policy, [bad if v == first else good for v in range(4)]).batch([0.9, 0.8])
     assert (table.stage >= 0).all()
-    assert table.failures == {0: {first: "TimeoutError: upstream is late"}, 1: {first: "TimeoutError: upstream is late"}}
+    assert table.failures == {
+        0: {first: "TimeoutError: upstream is late"},
+        1: {first: "TimeoutError: upstream is late"},
+    }
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])

@@ -34,8 +34,8 @@ class Asked:
 def ask(stage: Stage[Any, Any], where: str, taken: Any, count: int) -> Asked:
     """Run a stage on `count` rows.
 
-    A row fails where the stage, its `signal` or its `prediction` raises an Exception, or the output is None; what `batch`
-    raises, and `signal` and `prediction` of its outputs, fails all rows.
+    A row fails where the stage, its `signal` or its `prediction` raises an Exception, or the output is None; what
+    `batch` raises, and `signal` and `prediction` of its outputs, fails all rows.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def _ask_batch(stage: Stage[Any, Any], where: str, taken: Any, count: int) -> As
         return Asked(dict.fromkeys(range(count), reason_of(error)))
     check_outputs(where, outputs, count)
     failures: dict[int, str] = {}
-    if isinstance(outputs, Sequence) or getattr(outputs, "dtype", None) == object:
+    if isinstance(outputs, Sequence) or (isinstance(outputs, np.ndarray) and outputs.dtype.kind == "O"):
         failures = {i: RETURNED_NONE for i, output in enumerate(outputs) if output is None}
     if failures:
         outputs = [output for output in outputs if output is not None]

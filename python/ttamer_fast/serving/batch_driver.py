@@ -24,9 +24,9 @@ class BatchDriver(Generic[Y]):
     """What every loop that serves n requests in step goes round.
 
     `ask` is the stage to run now and the rows that wait for it, ascending; None once all are decided. Run it, tell
-    :meth:`failed` for which rows it gave nothing and :meth:`answered` what it gave for the others, and go on until there
-    is nothing to ask; then :meth:`served` hands over outputs and records. Each stage is asked at most once for each row,
-    and on a line once for all.
+    :meth:`failed` for which rows it gave nothing and :meth:`answered` what it gave for the others, and go on until
+    there is nothing to ask; then :meth:`served` hands over outputs and records. Each stage is asked at most once for
+    each row, and on a line once for all.
 
     Parameters
     ----------

@@ -94,7 +94,9 @@ def check_answer(answer: Any, answered: list[int]) -> int | None:
     """None or a stage that gave an answer, or a ValidationError."""
     stage = None if answer is None else _integer(answer)
     if answer is not None and stage not in answered:
-        raise ValidationError(f"`answer` must be None or one of the stages that answered, {answered}, got {shown(answer)}")
+        raise ValidationError(
+            f"`answer` must be None or one of the stages that answered, {answered}, got {shown(answer)}"
+        )
     return stage
 
 

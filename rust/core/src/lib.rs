@@ -23,7 +23,7 @@ pub use decide::{Batch, Replay, Run, State};
 pub use error::{Error, Result};
 pub use evaluate::{Estimate, Objective, Outcome};
 pub use model::{Csr, Graph, Model, Transition};
-pub use policy::{Candidate, Facts, MAX_STAGES, Policy, SCHEMA, compile, mixture, verify};
+pub use policy::{Candidate, Facts, MAX_STAGES, Oddity, Policy, SCHEMA, Usual, compile, mixture, verify};
 pub use price::Price;
 pub use solve::{Solution, SolveOptions, solve};
 pub use trace::{Charge, Cost, Kind, Table, Trace};

@@ -8,7 +8,7 @@ use super::tuning::Tuning;
 use super::{heuristics, markov};
 use crate::error::{Error, Result};
 use crate::evaluate::{Objective, Outcome};
-use crate::policy::{Candidate, Facts, Policy};
+use crate::policy::{Candidate, Facts, Policy, Usual};
 use crate::rules::AnyRule;
 use crate::trace::Trace;
 
@@ -147,6 +147,8 @@ impl Learner {
     /// The policy of these rules, with its mean objective on the trace among its facts. O(n k).
     fn valued(&self, rule: AnyRule, facts: Facts, objective: Objective) -> Result<Policy> {
         let trace = &self.trace;
+        let usual = (0..trace.stages()).map(|v| Usual::of_reports(trace.signal(v), trace.prediction(v))).collect();
+        let facts = Facts { usual, ..facts };
         let policy = Policy::new(trace.names().to_vec(), trace.price(), rule, facts)?;
         let value = Outcome::of_policy(&policy, trace)?.mean_objective(objective, trace.weight());
         let facts = Facts { value, ..policy.facts().clone() };

@@ -44,6 +44,7 @@ impl Policy {
         let k = self.stages.len();
         check((1..=MAX_STAGES).contains(&k), "the number of stages is not in 1..=32767")?;
         self.price.check(k)?;
+        check([0, k].contains(&self.facts.usual.len()), "the usual reports do not fit the stages")?;
         self.rule.complete(k, &self.price)
     }
 

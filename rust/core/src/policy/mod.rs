@@ -7,6 +7,7 @@ mod describe;
 mod exact;
 mod facts;
 mod mixture;
+mod usual;
 mod wire;
 
 pub use codec::SCHEMA;
@@ -15,3 +16,4 @@ pub(crate) use exact::rule_of;
 pub use exact::{compile, verify};
 pub use facts::{Candidate, Facts};
 pub use mixture::mixture;
+pub use usual::{Oddity, Usual};
