@@ -1,12 +1,14 @@
 //! Transition matrices: dense, sparse, or aggregated into a few meta-states.
 
 use ndarray::Array2;
-use rayon::prelude::*;
-
 use crate::error::{Error, Result};
+use crate::parallel;
 
 /// Largest deviation of a row sum from 1 that is taken for rounding.
 pub const ROW_SUM_TOLERANCE: f64 = 1e-8;
+
+/// Entries that are checked at a time.
+const CHECKED: usize = 65_536;
 
 /// P(state of a stage | state of its parent), rows summing to 1.
 #[derive(Clone, Debug)]
@@ -170,6 +172,20 @@ impl Transition {
         }
     }
 
+    /// One row (columns,); rows are counted from 0.
+    pub(crate) fn row(&self, row: usize) -> Vec<f64> {
+        match self {
+            Self::Dense(p) => p.row(row).to_vec(),
+            Self::LowRank { u, v } => push_forward_dense(v, &u.row(row).to_vec()),
+            Self::Sparse(p) => {
+                let mut out = vec![0.0; p.columns];
+                let (columns, values) = p.row(row);
+                columns.iter().zip(values).for_each(|(c, x)| out[*c as usize] = *x);
+                out
+            }
+        }
+    }
+
     /// Matrix times column vector (columns,) → (rows,).
     pub fn expect(&self, values: &[f64]) -> Vec<f64> {
         match self {
@@ -197,12 +213,14 @@ impl Transition {
 fn check_dense(p: &Array2<f64>, name: &str) -> Result<()> {
     let columns = p.ncols();
     match p.as_slice() {
-        Some(entries) if columns > 0 => entries
-            .par_chunks(columns)
-            .enumerate()
-            .map(|(row, values)| check_row(values, name, row, |k| k))
-            .find_first(Result::is_err)
-            .unwrap_or(Ok(())),
+        Some(entries) if columns > 0 => {
+            let rows = (CHECKED / columns).max(1);
+            let checked = parallel::map(entries.chunks(rows * columns).enumerate(), |(piece, entries)| {
+                let mut values = entries.chunks(columns).enumerate();
+                values.try_for_each(|(row, values)| check_row(values, name, piece * rows + row, |k| k))
+            });
+            checked.into_iter().collect()
+        }
         _ => {
             p.rows().into_iter().enumerate().try_for_each(|(row, values)| check_row(&values.to_vec(), name, row, |k| k))
         }
@@ -256,16 +274,13 @@ fn push_forward_dense(p: &Array2<f64>, weights: &[f64]) -> Vec<f64> {
     };
     // Parts are summed in order, so that the result does not depend on timing; the split depends on the size alone.
     let block = if rows * p.ncols() < 1 << 16 { rows.max(1) } else { 256 };
-    let parts: Vec<Vec<f64>> = (0..rows.div_ceil(block))
-        .into_par_iter()
-        .map(|part| {
-            let mut out = vec![0.0; p.ncols()];
-            for (row, w) in weights.iter().enumerate().skip(part * block).take(block) {
-                out.iter_mut().zip(p.row(row)).for_each(|(a, x)| *a += w * x);
-            }
-            out
-        })
-        .collect();
+    let parts = parallel::map(parallel::ranges(rows, block), |part| {
+        let mut out = vec![0.0; p.ncols()];
+        for (row, w) in part.clone().zip(&weights[part]) {
+            out.iter_mut().zip(p.row(row)).for_each(|(a, x)| *a += w * x);
+        }
+        out
+    });
     parts.into_iter().reduce(add).unwrap_or_default()
 }
 

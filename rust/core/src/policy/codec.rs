@@ -91,12 +91,12 @@ impl Policy {
     /// # Errors
     /// As [`Policy::to_bytes`].
     pub fn digest(&self) -> Result<&str> {
-        if let Some(known) = self.digest.get() {
-            return Ok(known);
-        }
-        let bytes = self.to_bytes()?;
-        let checksum = bytes.last_chunk::<CHECKSUM>().map_or(&[][..], |checksum| checksum);
-        Ok(self.digest.get_or_init(|| hexadecimal(checksum)))
+        let digest = self.digest.get_or_try_init(|| {
+            let bytes = self.to_bytes()?;
+            let checksum = bytes.last_chunk::<CHECKSUM>().map_or(&[][..], |checksum| checksum);
+            Ok(Box::new(hexadecimal(checksum)))
+        });
+        digest.map(String::as_str)
     }
 
     /// Writes the policy to `path`, atomically: after a crash the file holds the old policy or the new one.
