@@ -7,7 +7,7 @@ use ndarray::Array2;
 
 mod transition;
 
-pub use transition::{Csr, ROW_SUM_TOLERANCE, Transition};
+pub use transition::{Csr, ROW_SUM_TOLERANCE, SINGLE_PRECISION_TOLERANCE, Transition};
 
 use crate::error::{Error, Result};
 
@@ -201,7 +201,7 @@ impl Model {
                     if shape.0 == 1 { "one row" } else { "states of the parent" }
                 )));
             }
-            model.transition[v].check(v)?;
+            model.transition[v].normalise(v)?;
             if !matches!(model.graph, Graph::Dag { .. }) {
                 let marginal = match model.parent(v) {
                     Some(p) => model.transition[v].push_forward(&model.marginal[p]),

@@ -7,6 +7,9 @@ use crate::parallel;
 /// Largest deviation of a row sum from 1 that is taken for rounding.
 pub const ROW_SUM_TOLERANCE: f64 = 1e-8;
 
+/// Largest deviation that is taken for rounding to single precision: such a row is divided by its sum.
+pub const SINGLE_PRECISION_TOLERANCE: f64 = 1e-5;
+
 /// Entries that are checked at a time.
 const CHECKED: usize = 65_536;
 
@@ -131,11 +134,11 @@ impl Transition {
         }
     }
 
-    /// Checks the entries and the row sums of `transition[stage]`.
-    pub(crate) fn check(&self, stage: usize) -> Result<()> {
+    /// Checks the entries and the row sums of `transition[stage]`; rows in single precision are made to sum to 1.
+    pub(crate) fn normalise(&mut self, stage: usize) -> Result<()> {
         let name = format!("`transition[{stage}]`");
         match self {
-            Self::Dense(p) => check_dense(p, &name),
+            Self::Dense(p) => normalise_dense(p, &name),
             Self::LowRank { u, v } => {
                 if u.ncols() != v.nrows() {
                     return Err(Error::invalid(format!(
@@ -144,12 +147,13 @@ impl Transition {
                         v.nrows()
                     )));
                 }
-                check_dense(u, &format!("{name} first factor"))?;
-                check_dense(v, &format!("{name} second factor"))
+                normalise_dense(u, &format!("{name} first factor"))?;
+                normalise_dense(v, &format!("{name} second factor"))
             }
             Self::Sparse(p) => (0..p.shape().0).try_for_each(|row| {
-                let (columns, values) = p.row(row);
-                check_row(values, &name, row, |k| columns.get(k).map_or(k, |c| *c as usize))
+                let range = p.first[row]..p.first[row + 1];
+                let columns = &p.column[range.clone()];
+                normalise_row(&mut p.value[range], &name, row, |k| columns.get(k).map_or(k, |c| *c as usize))
             }),
         }
     }
@@ -210,24 +214,25 @@ impl Transition {
     }
 }
 
-fn check_dense(p: &Array2<f64>, name: &str) -> Result<()> {
-    let columns = p.ncols();
-    match p.as_slice() {
+fn normalise_dense(p: &mut Array2<f64>, name: &str) -> Result<()> {
+    let (rows, columns) = p.dim();
+    if !p.is_standard_layout() {
+        *p = p.as_standard_layout().into_owned();
+    }
+    match p.as_slice_mut() {
         Some(entries) if columns > 0 => {
-            let rows = (CHECKED / columns).max(1);
-            let checked = parallel::map(entries.chunks(rows * columns).enumerate(), |(piece, entries)| {
-                let mut values = entries.chunks(columns).enumerate();
-                values.try_for_each(|(row, values)| check_row(values, name, piece * rows + row, |k| k))
+            let together = (CHECKED / columns).max(1);
+            let checked = parallel::map(entries.chunks_mut(together * columns).enumerate(), |(piece, entries)| {
+                let mut rows = entries.chunks_mut(columns).enumerate();
+                rows.try_for_each(|(row, values)| normalise_row(values, name, piece * together + row, |k| k))
             });
             checked.into_iter().collect()
         }
-        _ => {
-            p.rows().into_iter().enumerate().try_for_each(|(row, values)| check_row(&values.to_vec(), name, row, |k| k))
-        }
+        _ => (0..rows).try_for_each(|row| normalise_row(&mut [], name, row, |k| k)),
     }
 }
 
-fn check_row(values: &[f64], name: &str, row: usize, column: impl Fn(usize) -> usize) -> Result<()> {
+fn normalise_row(values: &mut [f64], name: &str, row: usize, column: impl Fn(usize) -> usize) -> Result<()> {
     // Several running sums: a single one would wait for each addition.
     let mut sums = [0.0_f64; 8];
     let mut least = [0.0_f64; 8];
@@ -255,6 +260,10 @@ fn check_row(values: &[f64], name: &str, row: usize, column: impl Fn(usize) -> u
     }
     // Also false for a sum that overflowed.
     if (sum - 1.0).abs() <= ROW_SUM_TOLERANCE {
+        return Ok(());
+    }
+    if (sum - 1.0).abs() <= SINGLE_PRECISION_TOLERANCE {
+        values.iter_mut().for_each(|p| *p /= sum);
         return Ok(());
     }
     Err(Error::invalid(format!("{name} row {row} must sum to 1, got {}", short(sum))))

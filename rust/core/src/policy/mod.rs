@@ -9,7 +9,7 @@ mod facts;
 mod mixture;
 mod wire;
 
-pub use codec::SCHEMA;
+pub use codec::{MAX_BYTES, SCHEMA};
 pub use compiled::{MAX_STAGES, Policy};
 pub(crate) use exact::rule_of;
 pub use exact::{compile, verify};
