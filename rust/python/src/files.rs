@@ -29,7 +29,10 @@ fn refused(name: &str, allowed: &str, given: &Bound<'_, PyAny>) -> PyErr {
 pub fn read(path: &Bound<'_, PyAny>, most: usize) -> PyResult<Vec<u8>> {
     let py = path.py();
     let file = py.import("io")?.call_method1("open", (path, "rb", 0)).map_err(|error| {
-        if error.is_instance_of::<PyValueError>(py) { invalid(py, format!("`path`: {}", error.value(py))) } else { error }
+        if error.is_instance_of::<PyValueError>(py) {
+            return invalid(py, format!("`path`: {}", error.value(py)));
+        }
+        error
     })?;
     let content = read_open(&file, most);
     file.call_method0("close")?;

@@ -13,7 +13,8 @@ use crate::working::detached;
 /// An exact model: stages with states, what answering in each state loses, and how states follow each other.
 ///
 /// Made by `Model.line`, `Model.skip`, `Model.tree` or `Model.dag`; validated once, immutable, solved by `solve`. Losses and costs
-/// are already weighted and add up. Notation and proofs: docs/theory.md, sections 1 to 3.
+/// are already weighted and add up. The states of a stage are 0, 1, … up to the number of its losses; a state that the model
+/// does not have counts as one that could not be read. Notation and proofs: docs/theory.md, sections 1 to 3.
 #[pyclass(frozen, weakref, module = "ttamer_fast")]
 pub struct Model {
     inner: ttamer::Model,
@@ -123,8 +124,8 @@ impl Model {
     /// transition : sequence of k arrays (K_{v-1}, K_v) of float
     ///     Row s: distribution of the state of v after state s of the stage before; (1, K_0) for the first. Each may be
     ///     dense, a scipy.sparse matrix, a tuple (row, column, value, shape) of its entries, or a pair (U, V) of
-    ///     row-stochastic factors (soft state aggregation). A row must sum to 1 within 1e-5, what float32 leaves of it;
-    ///     one that is off by more than 1e-8 is divided by its sum.
+    ///     row-stochastic factors (soft state aggregation). A row must sum to 1 within 1e-5, as rows in
+    ///     float32 do, and is divided by its sum.
     ///
     /// Raises
     /// ------
@@ -340,7 +341,9 @@ impl Model {
 /// Policy
 ///     `policy.value` is the least possible expected loss + cost, `policy.index[v]` (K_parent,) the index of consulting
 ///     v given its parent's state (lines and trees with recall), the largest where there are several, and infinite
-///     where it is not below the parent's own loss and cannot matter. The signal of such a policy is the state itself.
+///     where it is not below the parent's own loss and cannot matter. The signal of such a policy is the state itself; any
+///     other number (NaN, 0.5, a state that the stage does not have) is a state that could not be read, and never an
+///     error (docs/theory.md, section 3.5).
 ///
 /// Raises
 /// ------
@@ -352,6 +355,7 @@ impl Model {
 /// -----
 /// Value and decisions are exact, up to rounding; large models report indices within `policy.index_error`. A line of k
 /// stages with K states on a common grid of K losses takes O(k K³) time and O(K²) memory, a skip graph k times that.
+/// All cores, without the GIL; Ctrl-C ends it.
 /// T-Tamer (arXiv 2509.22992), Algorithm 1; Weitzman (1979) for independent boxes; proofs in docs/theory.md.
 ///
 /// Examples

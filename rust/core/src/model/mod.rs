@@ -7,7 +7,7 @@ use ndarray::Array2;
 
 mod transition;
 
-pub use transition::{Csr, ROW_SUM_TOLERANCE, SINGLE_PRECISION_TOLERANCE, Transition};
+pub use transition::{Csr, ROW_SUM_TOLERANCE, Transition};
 
 use crate::error::{Error, Result};
 

@@ -4,11 +4,11 @@ use ndarray::Array2;
 use crate::error::{Error, Result};
 use crate::parallel;
 
-/// Largest deviation of a row sum from 1 that is taken for rounding.
-pub const ROW_SUM_TOLERANCE: f64 = 1e-8;
+/// Largest deviation of a row sum from 1 that is taken for rounding, to single precision: the row is divided by its sum.
+pub const ROW_SUM_TOLERANCE: f64 = 1e-5;
 
-/// Largest deviation that is taken for rounding to single precision: such a row is divided by its sum.
-pub const SINGLE_PRECISION_TOLERANCE: f64 = 1e-5;
+/// Deviation of a row sum up to which a row is left as it is.
+const EXACT: f64 = 1e-12;
 
 /// Entries that are checked at a time.
 const CHECKED: usize = 65_536;
@@ -134,7 +134,7 @@ impl Transition {
         }
     }
 
-    /// Checks the entries and the row sums of `transition[stage]`; rows in single precision are made to sum to 1.
+    /// Checks the entries and the row sums of `transition[stage]`; rows that sum to 1 but for rounding are divided by their sum.
     pub(crate) fn normalise(&mut self, stage: usize) -> Result<()> {
         let name = format!("`transition[{stage}]`");
         match self {
@@ -259,10 +259,10 @@ fn normalise_row(values: &mut [f64], name: &str, row: usize, column: impl Fn(usi
         }
     }
     // Also false for a sum that overflowed.
-    if (sum - 1.0).abs() <= ROW_SUM_TOLERANCE {
+    if (sum - 1.0).abs() <= EXACT {
         return Ok(());
     }
-    if (sum - 1.0).abs() <= SINGLE_PRECISION_TOLERANCE {
+    if (sum - 1.0).abs() <= ROW_SUM_TOLERANCE {
         values.iter_mut().for_each(|p| *p /= sum);
         return Ok(());
     }
