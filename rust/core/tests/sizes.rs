@@ -99,7 +99,10 @@ fn a_set_is_checked_before_it_is_copied_into_its_situations() {
     let situations = list(at(&mut stored, &format!("{BELIEF}.situations")));
     situations.extend(vec![situations[0].clone(); 60_000]);
     let error = Policy::from_bytes(&file(&stored)).unwrap_err();
-    assert!(matches!(error, Error::Format(_)) && error.to_string().contains("one entry per pair of members"), "{error}");
+    assert!(
+        matches!(error, Error::Format(_)) && error.to_string().contains("one entry per pair of members"),
+        "{error}"
+    );
     let mut stored = learned(Kind::Models);
     let situations = list(at(&mut stored, &format!("{BELIEF}.situations")));
     situations.extend(vec![situations[0].clone(); 70_000]);

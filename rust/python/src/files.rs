@@ -15,9 +15,9 @@ const PIECE: usize = 1 << 20;
 /// `path` as text: a str, bytes or an `os.PathLike`.
 pub fn path<'py>(path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = path.py();
-    py.import("os")?.call_method1("fsdecode", (path,)).map_err(|error| {
-        if error.is_instance_of::<PyTypeError>(py) { refused("path", "a path", path) } else { error }
-    })
+    py.import("os")?
+        .call_method1("fsdecode", (path,))
+        .map_err(|error| if error.is_instance_of::<PyTypeError>(py) { refused("path", "a path", path) } else { error })
 }
 
 fn refused(name: &str, allowed: &str, given: &Bound<'_, PyAny>) -> PyErr {

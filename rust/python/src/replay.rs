@@ -22,12 +22,8 @@ pub struct Replay {
 }
 
 /// Answers, stages run last, stages run, and costs.
-type Columns<'py> = (
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray2<bool>>,
-    Bound<'py, PyArray1<f64>>,
-);
+type Columns<'py> =
+    (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<i32>>, Bound<'py, PyArray2<bool>>, Bound<'py, PyArray1<f64>>);
 
 impl Replay {
     /// The arrays of a replay over k stages.

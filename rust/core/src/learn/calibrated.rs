@@ -80,8 +80,7 @@ impl Calibrated {
         let scale = trace.scale();
         let most = (tuning.sample_signals / k).max(tuning.least_sample_rows).min(tuning.sample_rows);
         let some = spread(&trace, most).unwrap_or_else(|| trace.clone());
-        let target: Vec<Vec<f64>> =
-            parallel::map(0..k, |v| some.loss(v).iter().map(|loss| loss / scale).collect());
+        let target: Vec<Vec<f64>> = parallel::map(0..k, |v| some.loss(v).iter().map(|loss| loss / scale).collect());
         let calibration = parallel::map(0..k, |v| {
             let column = Column {
                 signal: some.signal(v),

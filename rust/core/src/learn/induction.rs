@@ -48,8 +48,7 @@ pub fn induce(situations: &Situations, recorded: &Recorded) -> Induced {
     let deepest = list.iter().map(|situation| situation.depth).max().unwrap_or(0);
     for depth in (1..=deepest).rev() {
         let level: Vec<usize> = (0..list.len()).filter(|at| list[*at].depth == depth).collect();
-        let solved =
-            parallel::map(&level, |at| solve(&list[*at], recorded.known[*at], &ahead, size, recorded));
+        let solved = parallel::map(&level, |at| solve(&list[*at], recorded.known[*at], &ahead, size, recorded));
         for (at, (decision, value)) in level.into_iter().zip(solved) {
             decisions[at] = decision;
             ahead[at] = value;

@@ -1,8 +1,8 @@
 //! Transition matrices: dense, sparse, or aggregated into a few meta-states.
 
-use ndarray::Array2;
 use crate::error::{Error, Result};
 use crate::parallel;
+use ndarray::Array2;
 
 /// Largest deviation of a row sum from 1 that is taken for rounding, to single precision: the row is divided by its sum.
 pub const ROW_SUM_TOLERANCE: f64 = 1e-5;

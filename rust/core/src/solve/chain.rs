@@ -242,24 +242,23 @@ impl Stage<'_> {
         copies.resize_with(states.len().div_ceil(block), || None);
         let tasks: Vec<_> = table.axis_chunks_iter_mut(Axis(0), block).zip(copies).enumerate().collect();
         let solved = parallel::map(tasks, |(task, (mut table, copy))| {
-                let range = task * block..task * block + table.nrows();
-                let (states, cap) = (&states[range.clone()], &cap[range.clone()]);
-                gains.fill(states, if pushed { &full[range] } else { cap }, &mut table);
-                if let Some(mut copy) = copy {
-                    copy.assign(&table);
-                }
-                let unknown = match states.last() {
-                    Some(None) => table.row(table.nrows() - 1).to_vec(),
-                    _ => Vec::new(),
-                };
-                let mut who = Vec::new();
-                let mut decide = |((state, cap), row): ((&Option<usize>, &usize), ndarray::ArrayViewMut1<f64>)| {
-                    row.into_slice()
-                        .map_or_else(Row::stopped, |row| self.decide(*state, *cap, stack, &kept, row, &mut who))
-                };
-                let rows: Vec<Row> = states.iter().zip(cap).zip(table.rows_mut()).map(&mut decide).collect();
-                (rows, unknown)
-            });
+            let range = task * block..task * block + table.nrows();
+            let (states, cap) = (&states[range.clone()], &cap[range.clone()]);
+            gains.fill(states, if pushed { &full[range] } else { cap }, &mut table);
+            if let Some(mut copy) = copy {
+                copy.assign(&table);
+            }
+            let unknown = match states.last() {
+                Some(None) => table.row(table.nrows() - 1).to_vec(),
+                _ => Vec::new(),
+            };
+            let mut who = Vec::new();
+            let mut decide = |((state, cap), row): ((&Option<usize>, &usize), ndarray::ArrayViewMut1<f64>)| {
+                row.into_slice().map_or_else(Row::stopped, |row| self.decide(*state, *cap, stack, &kept, row, &mut who))
+            };
+            let rows: Vec<Row> = states.iter().zip(cap).zip(table.rows_mut()).map(&mut decide).collect();
+            (rows, unknown)
+        });
         if let Some(i) = self.parent {
             if pushed {
                 stack.take(model, i, self.j, self.columns, &states, &copy.view());
