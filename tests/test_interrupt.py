@@ -7,7 +7,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ WITHIN = 5.0
 """Seconds from the signal to its exception; well below one on an idle machine."""
 
 
-class Signalled(Exception):
+class SignalError(Exception):
     """What the handler raises."""
 
 
@@ -33,9 +35,7 @@ def line(states: int, stages: int) -> tt.Model:
     step = rng.random((states, states))
     step /= step.sum(1, keepdims=True)
     first = np.full((1, states), 1 / states)
-    return tt.Model.line(
-        [rng.random(states) for _ in range(stages)], [0.01] * stages, [first] + [step] * (stages - 1)
-    )
+    return tt.Model.line([rng.random(states) for _ in range(stages)], [0.01] * stages, [first] + [step] * (stages - 1))
 
 
 def skip(states: int, stages: int) -> tt.Model:
@@ -70,7 +70,7 @@ def alarm() -> Iterator[list[float]]:
 
     def handler(number: int, frame: object) -> None:
         came.append(time.monotonic())
-        raise Signalled(number)
+        raise SignalError(number)
 
     before = signal.signal(signal.SIGALRM, handler)
     yield came
@@ -78,28 +78,40 @@ def alarm() -> Iterator[list[float]]:
     signal.signal(signal.SIGALRM, before)
 
 
+def for_ever(work: Callable[[], object]) -> NoReturn:
+    while True:
+        work()
+
+
 def interrupted(work: Callable[[], object], came: list[float], after: float = AFTER) -> float:
     """Seconds from the signal to its exception; work that ends before is repeated."""
     signal.setitimer(signal.ITIMER_REAL, after)
-    with pytest.raises(Signalled, match=str(int(signal.SIGALRM))):
-        while True:
-            work()
+    with pytest.raises(SignalError, match=str(int(signal.SIGALRM))):
+        for_ever(work)
     return time.monotonic() - came[-1]
 
 
+def trace_of(signal: np.ndarray[Any, np.dtype[np.float64]]) -> tt.Trace:
+    return tt.Trace(signal, signal, [1.0] * signal.shape[1])
+
+
+def verified(model: tt.Model) -> tt.Certificate:
+    return tt.verify(model, tt.solve(model))
+
+
 LONG: dict[str, Callable[[], Callable[[], object]]] = {
-    "line": lambda: lambda model=line(1500, 12): tt.solve(model),
-    "skip": lambda: lambda model=skip(500, 12): tt.solve(model),
-    "tree": lambda: lambda model=tree(700, 10): tt.solve(model),
-    "dag": lambda: lambda model=dag(): tt.solve(model),
-    "verify": lambda: lambda model=tree(300, 6): tt.verify(model, tt.solve(model)),
-    "no recall": lambda: lambda model=line(2500, 12): tt.solve(model, recall=False),
-    "fit": lambda: lambda trace=make_trace(n=100_000, k=6): tt.fit(trace, tradeoff=0.9),
-    "within a budget": lambda: lambda trace=make_trace(n=20_000): tt.fit(trace, max_loss=0.3),
-    "trace": lambda: lambda signal=np.zeros((2_000_000, 4)): tt.Trace(signal, signal, [1.0] * 4),
-    "digest": lambda: lambda signal=np.zeros((500_000, 4)): tt.Trace(signal, signal, [1.0] * 4).digest,
-    "compare": lambda: lambda trace=make_trace(n=5000): tt.compare(trace, tradeoff=0.9),
-    "certify": lambda: lambda trace=make_trace(n=20_000): tt.fit_certified(trace, max_loss=0.4),
+    "line": lambda: partial(tt.solve, line(1500, 12)),
+    "skip": lambda: partial(tt.solve, skip(500, 12)),
+    "tree": lambda: partial(tt.solve, tree(700, 10)),
+    "dag": lambda: partial(tt.solve, dag()),
+    "no recall": lambda: partial(tt.solve, line(2500, 12), recall=False),
+    "verify": lambda: partial(verified, tree(300, 6)),
+    "fit": lambda: partial(tt.fit, make_trace(n=100_000, k=6), tradeoff=0.9),
+    "within a budget": lambda: partial(tt.fit, make_trace(n=20_000), max_loss=0.3),
+    "trace": lambda: partial(trace_of, np.zeros((2_000_000, 4))),
+    "digest": lambda: lambda: trace_of(np.zeros((500_000, 4))).digest,
+    "compare": lambda: partial(tt.compare, make_trace(n=5000), tradeoff=0.9),
+    "certify": lambda: partial(tt.fit_certified, make_trace(n=20_000), max_loss=0.4),
 }
 
 
@@ -156,8 +168,7 @@ def test_the_signal_of_an_interrupt_is_a_keyboard_interrupt() -> None:
     timer = threading.Timer(AFTER, signal.raise_signal, [signal.SIGINT])
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        while True:
-            tt.solve(model)
+        for_ever(partial(tt.solve, model))
     timer.join()
     small = line(20, 3)
     assert tt.verify(small, tt.solve(small)).exact

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import sparse
 
 import ttamer_fast as tt
@@ -54,14 +55,16 @@ def test_copied_replays_are_the_same(way: str, policy: tt.Policy, trace: tt.Trac
     assert type(copied) is tt.Replay
     for name in ("answer", "last", "consulted", "cost"):
         one, other = getattr(replay, name), getattr(copied, name)
-        assert np.array_equal(one, other) and one.dtype == other.dtype and one.shape == other.shape
+        assert np.array_equal(one, other)
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
 
 
 def test_policies_are_equal_where_their_bytes_are(policy: tt.Policy) -> None:
     same = tt.Policy.from_bytes(policy.to_bytes())
     other = tt.solve(MODELS["line"]())
-    assert same == policy and hash(same) == hash(policy) and same.digest == policy.digest
-    assert other != policy and policy != "policy"
+    assert same == policy
+    assert (hash(same), same.digest) == (hash(policy), policy.digest)
+    assert other not in (policy, "policy")
     assert len({policy, same, copy.copy(policy), copy.deepcopy(policy), other}) == 2
 
 
@@ -90,13 +93,15 @@ def test_policies_come_from_any_buffer_and_do_not_hold_it(policy: tt.Policy, tmp
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert tt.Policy.from_bytes(mapped) == policy
     every_other = memoryview(bytes(byte for one in content for byte in (one, 0)))[::2]
-    for buffer in (memoryview(content), every_other, np.frombuffer(content, np.uint8)):
+    buffers: list[Any] = [memoryview(content), every_other, np.frombuffer(content, np.uint8)]
+    for buffer in buffers:
         assert tt.Policy.from_bytes(buffer) == policy
 
 
 @pytest.mark.parametrize("given", [None, 5, "policy", [1, 2]])
 def test_what_is_no_buffer_is_refused(given: Any) -> None:
-    with pytest.raises(tt.ValidationError, match=f"^`data` must be bytes or another buffer, got {type(given).__name__}$"):
+    message = f"^`data` must be bytes or another buffer, got {type(given).__name__}$"
+    with pytest.raises(tt.ValidationError, match=message):
         tt.Policy.from_bytes(given)
 
 
@@ -112,7 +117,7 @@ def test_paths_of_any_kind_are_read(policy: tt.Policy, tmp_path: Path) -> None:
     for form in (path, str(path), os.fsencode(path)):
         policy.save(form)
         assert tt.load(form) == policy
-    with pytest.raises(tt.ValidationError, match="^`path`: embedded null byte$"):
+    with pytest.raises(tt.ValidationError, match=r"^`path`: embedded null byte$"):
         tt.load("a\0b")
 
 
@@ -132,10 +137,11 @@ def test_a_file_without_an_end_is_no_policy(tmp_path: Path) -> None:
         tt.load(hole)
 
 
-def single(rows: int, columns: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
+def single(rows: int, columns: int) -> NDArray[np.float32]:
     """Rows that sum to 1 as well as float32 can tell."""
-    weights = np.random.default_rng(seed).random((rows, columns)).astype(np.float32)
-    return weights / weights.sum(1, keepdims=True)
+    weights = np.random.default_rng(0).random((rows, columns)).astype(np.float32)
+    weights /= weights.sum(1, keepdims=True)
+    return weights
 
 
 def test_rows_in_single_precision_count_as_normalised() -> None:
