@@ -74,7 +74,7 @@ class Trace:
     5.0
     """
 
-    __slots__ = ("_arrays", "_core")
+    __slots__ = ("__weakref__", "_arrays", "_core")
 
     _arrays: dict[str, NDArray[Any]]
     """What has been asked for, row by row; the core has the same column by column."""

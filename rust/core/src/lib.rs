@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod learn;
 mod mean;
 pub mod model;
+mod parallel;
 pub mod plan;
 pub mod policy;
 mod price;
@@ -23,7 +24,10 @@ pub use decide::{Batch, Replay, Run, State};
 pub use error::{Error, Result};
 pub use evaluate::{Estimate, Objective, Outcome};
 pub use model::{Csr, Graph, Model, Transition};
-pub use policy::{Candidate, Facts, MAX_STAGES, Oddity, Policy, SCHEMA, Usual, compile, mixture, verify};
+pub use parallel::{interruptible, prepare};
+pub use policy::{
+    Candidate, Facts, MAX_BYTES, MAX_STAGES, Oddity, Policy, SCHEMA, Usual, compile, mixture, verify,
+};
 pub use price::Price;
 pub use solve::{Solution, SolveOptions, solve};
 pub use trace::{Charge, Cost, Kind, Table, Trace};

@@ -2,17 +2,16 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 mod recorded;
+mod stored;
 
 use ndarray::array;
 use rmpv::Value;
-use sha2::{Digest, Sha256};
+use stored::{at, fields, file, list};
 use ttamer::learn::{Heuristic, Method};
 use ttamer::plan::Intervals;
 use ttamer::rules::{BeliefRule, Beliefs, Calibration, Component, Curve, Line, Node};
 use ttamer::{Facts, Kind, Model, Policy, Price, SolveOptions, Trace, Transition, compile, mixture};
 
-const HEADER: usize = 20;
-const CHECKSUM: usize = 32;
 const ROWS: usize = 400;
 
 fn learned(kind: Kind, method: Method, tradeoff: f64) -> Policy {
@@ -46,42 +45,6 @@ fn solved(graph: &str) -> Policy {
         _ => Model::dag(vec![vec![], vec![0], vec![0]], loss(), vec![0.01; 3], transition()),
     };
     compile(&model.unwrap(), &SolveOptions::default()).unwrap()
-}
-
-/// The stored fields of a policy.
-fn fields(policy: &Policy) -> Value {
-    let bytes = policy.to_bytes().unwrap();
-    rmpv::decode::read_value(&mut &bytes[HEADER..bytes.len() - CHECKSUM]).unwrap()
-}
-
-/// A file of these fields, with the header and checksum that belong to them.
-fn file(fields: &Value) -> Vec<u8> {
-    let mut body = Vec::new();
-    rmpv::encode::write_value(&mut body, fields).unwrap();
-    let mut bytes = b"TTAMER\r\n".to_vec();
-    bytes.extend(ttamer::SCHEMA.to_le_bytes());
-    bytes.extend((body.len() as u64).to_le_bytes());
-    bytes.extend(body);
-    let checksum = Sha256::digest(&bytes);
-    bytes.extend(checksum);
-    bytes
-}
-
-/// The field at a path of names and numbers with dots in between.
-fn at<'a>(value: &'a mut Value, path: &str) -> &'a mut Value {
-    path.split('.').fold(value, |value, key| match value {
-        Value::Map(entries) => {
-            let entry = entries.iter_mut().find(|(name, _)| name.as_str() == Some(key));
-            &mut entry.unwrap_or_else(|| panic!("no field {key} of {path}")).1
-        }
-        Value::Array(items) => &mut items[key.parse::<usize>().unwrap()],
-        other => panic!("{path} leads into {other}"),
-    })
-}
-
-fn list(value: &mut Value) -> &mut Vec<Value> {
-    let Value::Array(items) = value else { panic!("{value} is no list") };
-    items
 }
 
 /// What is changed in one part of a policy.

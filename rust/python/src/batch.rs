@@ -9,7 +9,7 @@ use crate::convert::{floats, integers};
 use crate::errors::raise;
 
 /// Many requests in step.
-#[pyclass(frozen, module = "ttamer_fast")]
+#[pyclass(frozen, weakref, module = "ttamer_fast")]
 pub struct Batch {
     inner: Mutex<ttamer::Batch>,
 }

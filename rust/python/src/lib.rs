@@ -6,6 +6,7 @@
 mod batch;
 mod convert;
 mod errors;
+mod files;
 mod fit;
 mod model;
 mod numbers;
@@ -14,6 +15,7 @@ mod policy;
 mod replay;
 mod run;
 mod trace;
+mod working;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -22,6 +24,7 @@ use pyo3::types::PyDict;
 // `Run` relies on the GIL.
 #[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    ttamer::prepare();
     let py = module.py();
     module.add("TTamerError", py.get_type::<errors::TTamerError>())?;
     module.add("ValidationError", errors::validation(py)?)?;

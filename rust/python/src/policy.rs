@@ -12,19 +12,23 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 use crate::batch::Batch;
 use crate::convert::{arrays, floats, integers};
 use crate::errors::{invalid, raise};
+use crate::files;
 use crate::numbers::Numbers;
 use crate::replay::Replay;
+use crate::working::detached;
 
 /// A compiled policy: immutable, safe to share between threads, picklable.
-#[pyclass(frozen, eq, module = "ttamer_fast")]
+#[pyclass(frozen, eq, weakref, module = "ttamer_fast")]
 pub struct Policy {
     inner: Arc<ttamer::Policy>,
     numbers: Numbers,
 }
 
 impl PartialEq for Policy {
+    /// Equal policies are stored as the same bytes; one that cannot be stored equals itself alone.
     fn eq(&self, other: &Self) -> bool {
-        self.inner == other.inner
+        let is_alike = || matches!((self.inner.digest(), other.inner.digest()), (Ok(one), Ok(other)) if one == other);
+        Arc::ptr_eq(&self.inner, &other.inner) || is_alike()
     }
 }
 
@@ -33,11 +37,6 @@ impl Policy {
     pub fn new(py: Python<'_>, policy: ttamer::Policy) -> PyResult<Self> {
         let numbers = Numbers::new(py, policy.stages().len())?;
         Ok(Self { inner: Arc::new(policy), numbers })
-    }
-
-    /// Wraps what the engine returned, or raises its error.
-    pub fn wrap(py: Python<'_>, policy: ttamer::Result<ttamer::Policy>) -> PyResult<Self> {
-        Self::new(py, policy.map_err(|error| raise(py, error))?)
     }
 
     /// The policy of the engine.
@@ -81,29 +80,34 @@ fn observe_ns(policy: &ttamer::Policy, signal: &[f64], prediction: &[i64]) -> f6
 
 #[pymethods]
 impl Policy {
-    /// The policy that `to_bytes` wrote.
+    /// The policy that `to_bytes` wrote; `data` is bytes or any other buffer, which is not held.
     #[staticmethod]
     #[pyo3(signature = (data, /))]
-    fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
-        Self::wrap(py, ttamer::Policy::from_bytes(data))
+    fn from_bytes(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let data = files::buffer("data", data)?;
+        Self::new(py, detached(py, || ttamer::Policy::from_bytes(&data))?)
     }
 
     /// The policy as bytes, deterministic.
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = self.inner.to_bytes().map_err(|error| raise(py, error))?;
+        let bytes = detached(py, || self.inner.to_bytes())?;
         Ok(PyBytes::new(py, &bytes))
     }
 
-    /// Reads the policy that `save` wrote.
+    /// Reads the policy that `save` wrote. O(size of the file) time and memory; a file of more than 2³⁰ bytes is none.
     #[staticmethod]
     #[pyo3(signature = (path, /))]
-    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        Self::wrap(py, ttamer::Policy::load(&path))
+    fn load(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let path = files::path(path)?;
+        let content = files::read(&path, ttamer::MAX_BYTES)?;
+        let path: PathBuf = path.extract()?;
+        Self::new(py, detached(py, || ttamer::Policy::from_file(&content, &path))?)
     }
 
     /// Writes the policy, atomically.
     #[pyo3(signature = (path, /))]
-    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+    fn save(&self, py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<()> {
+        let path: PathBuf = files::path(path)?.extract()?;
         py.detach(|| self.inner.save(&path)).map_err(|error| raise(py, error))
     }
 
@@ -132,7 +136,7 @@ impl Policy {
         }
         let signal = signal.as_slice()?;
         let prediction = prediction.as_ref().map(|array| array.as_slice()).transpose()?;
-        let replay = py.detach(|| self.inner.replay(signal, prediction)).map_err(|error| raise(py, error))?;
+        let replay = detached(py, || self.inner.replay(signal, prediction))?;
         Replay::new(py, replay, k)
     }
 
@@ -157,14 +161,14 @@ impl Policy {
 
     /// Everything about the policy, as plain dictionaries and lists.
     fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let text = self.inner.describe().map_err(|error| raise(py, error))?;
+        let text = detached(py, || self.inner.describe())?;
         py.import("json")?.call_method1("loads", (text,))
     }
 
     /// Hexadecimal SHA-256 of the policy.
     #[getter]
     fn digest(&self, py: Python<'_>) -> PyResult<&str> {
-        self.inner.digest().map_err(|error| raise(py, error))
+        detached(py, || self.inner.digest())
     }
 
     /// Names of the stages.
@@ -244,6 +248,16 @@ impl Policy {
         Ok((class.getattr("from_bytes")?, (self.to_bytes(py)?,)))
     }
 
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (memo, /))]
+    fn __deepcopy__(slf: Py<Self>, memo: &Bound<'_, PyAny>) -> Py<Self> {
+        let _ = memo;
+        slf
+    }
+
     fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
         self.digest(py)?.into_pyobject(py)?.hash()
     }
@@ -266,5 +280,6 @@ pub fn mixture(
     value: f64,
     provenance: Vec<(String, String)>,
 ) -> PyResult<Policy> {
-    Policy::wrap(py, ttamer::mixture(&first.inner, &second.inner, share, seed, value, provenance))
+    let mixture = ttamer::mixture(&first.inner, &second.inner, share, seed, value, provenance);
+    Policy::new(py, mixture.map_err(|error| raise(py, error))?)
 }

@@ -197,7 +197,8 @@ Returns
 -------
 Run
     `run.next` is the stage to run now, None once decided; `run.observe(signal, prediction=None, /)` reports what it
-    says; `run.answer` is the stage whose answer is the best in hand.
+    says; `run.answer` is the stage whose answer is the best in hand. Of a solved model the signal is the state; a
+    number that is no state of the stage is a state that could not be read.
 
 Notes
 -----

@@ -7,9 +7,10 @@ use pyo3::types::PyTuple;
 use ttamer::{Cost, Estimate as CoreEstimate, Kind, Table};
 
 use crate::errors::{invalid, raise};
+use crate::working::detached;
 
 /// Signals, losses and costs of n requests at all k stages; immutable, safe to share between threads.
-#[pyclass(frozen, module = "ttamer_fast._core")]
+#[pyclass(frozen, weakref, module = "ttamer_fast._core")]
 pub struct Trace {
     inner: ttamer::Trace,
 }
@@ -20,9 +21,9 @@ impl Trace {
         &self.inner
     }
 
-    /// Wraps what the engine returned, or raises its error.
-    fn wrap(py: Python<'_>, trace: ttamer::Result<ttamer::Trace>) -> PyResult<Self> {
-        Ok(Self { inner: trace.map_err(|error| raise(py, error))? })
+    /// What `work` of the engine gives.
+    fn of(py: Python<'_>, work: impl FnOnce() -> ttamer::Result<ttamer::Trace> + Send) -> PyResult<Self> {
+        Ok(Self { inner: detached(py, work)? })
     }
 }
 
@@ -46,7 +47,7 @@ fn table<T: Element + Copy + Default + Send + Sync>(
         return Err(invalid(py, format!("`{name}` must have shape {allowed}, got {}", shape(given))));
     };
     let cells = array.as_slice()?;
-    Ok(py.detach(|| Table::from_fn(rows, columns, |row, column| cells[row * columns + column])))
+    detached(py, || Ok(Table::from_fn(rows, columns, |row, column| cells[row * columns + column])))
 }
 
 /// A read-only matrix (n, k) of numbers that `owner`, a frozen object, keeps where they are; no copy.
@@ -97,7 +98,7 @@ impl Trace {
         let prediction = prediction.map(|prediction| table("prediction", &prediction, &shape(&[n, k]))).transpose()?;
         let weight = weight.map(|weight| per_row("weight", &weight, n)).transpose()?;
         let group = group.map(|group| per_row("group", &group, n)).transpose()?;
-        let made = py.detach(|| {
+        Self::of(py, || {
             let mut trace = ttamer::Trace::new(signal, loss, cost, Kind::named(kind)?)?;
             if let Some(prediction) = prediction {
                 trace = trace.predicted(prediction)?;
@@ -106,8 +107,7 @@ impl Trace {
                 trace = trace.named(stages)?;
             }
             trace.weighted(weight)?.grouped(group)
-        });
-        Self::wrap(py, made)
+        })
     }
 
     /// (n, k) signals.
@@ -182,29 +182,28 @@ impl Trace {
 
     /// Hexadecimal SHA-256 of everything in the trace; computed once.
     #[getter]
-    fn digest(&self, py: Python<'_>) -> &str {
-        py.detach(|| self.inner.digest())
+    fn digest(&self, py: Python<'_>) -> PyResult<&str> {
+        detached(py, || Ok(self.inner.digest()))
     }
 
     /// The trace of some requests, in that order; `index` (m,) are row numbers, none negative.
     #[pyo3(signature = (index, /))]
     fn rows(&self, py: Python<'_>, index: PyReadonlyArray1<'_, i64>) -> PyResult<Self> {
         let rows: Vec<u32> = index.as_array().iter().map(|row| u32::try_from(*row).unwrap_or(u32::MAX)).collect();
-        let part = py.detach(|| self.inner.part(&rows));
-        Self::wrap(py, part)
+        Self::of(py, || self.inner.part(&rows))
     }
 
     /// The same requests, each counting `weight` (n,) times, or all alike; the other numbers are shared.
     #[pyo3(signature = (weight, /))]
     fn weighted(&self, py: Python<'_>, weight: Option<PyReadonlyArrayDyn<'_, f64>>) -> PyResult<Self> {
         let weight = weight.map(|weight| per_row("weight", &weight, self.inner.rows())).transpose()?;
-        Self::wrap(py, self.inner.clone().weighted(weight))
+        Self::of(py, || self.inner.clone().weighted(weight))
     }
 
     /// What a policy fitted to this trace says that it was made from.
     #[pyo3(signature = (tradeoff, goal, /))]
-    fn provenance(&self, py: Python<'_>, tradeoff: f64, goal: &str) -> Vec<(String, String)> {
-        py.detach(|| ttamer::learn::provenance(&self.inner, tradeoff, goal))
+    fn provenance(&self, py: Python<'_>, tradeoff: f64, goal: &str) -> PyResult<Vec<(String, String)>> {
+        detached(py, || Ok(ttamer::learn::provenance(&self.inner, tradeoff, goal)))
     }
 
     fn __len__(&self) -> usize {

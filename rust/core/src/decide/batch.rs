@@ -4,10 +4,9 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::failure::Failures;
 use crate::error::{Error, Result};
+use crate::parallel;
 use crate::plan::{NO_STAGE, signed, stage_number};
 use crate::policy::Policy;
 use crate::price::Price;
@@ -360,5 +359,5 @@ fn step<R: Rule>(
             at += 1;
         }
     };
-    if chunks.len() < 2 { chunks.into_iter().for_each(work) } else { chunks.into_par_iter().for_each(work) }
+    parallel::for_each(chunks, work);
 }

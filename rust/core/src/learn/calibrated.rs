@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use rayon::prelude::*;
-
 use super::calibrate::{self, Column};
 use super::evidence::{self, Sample};
 use super::induction::{self, Induced, Recorded};
@@ -16,6 +14,7 @@ use super::tuning::Tuning;
 use super::{cells, nodes, sample};
 use crate::error::{Error, Result};
 use crate::evaluate::Objective;
+use crate::parallel;
 use crate::random::mix64;
 use crate::rules::{BeliefRule, Beliefs, Evidence, NO_PREDICTION, Node, Reading, SLOTS};
 use crate::trace::{Kind, Trace};
@@ -81,21 +80,17 @@ impl Calibrated {
         let scale = trace.scale();
         let most = (tuning.sample_signals / k).max(tuning.least_sample_rows).min(tuning.sample_rows);
         let some = spread(&trace, most).unwrap_or_else(|| trace.clone());
-        let target: Vec<Vec<f64>> =
-            (0..k).into_par_iter().map(|v| some.loss(v).iter().map(|loss| loss / scale).collect()).collect();
-        let calibration: Vec<_> = (0..k)
-            .into_par_iter()
-            .map(|v| {
-                let column = Column {
-                    signal: some.signal(v),
-                    target: &target[v],
-                    weight: some.weight(),
-                    prediction: some.prediction(v),
-                    group: some.group(),
-                };
-                calibrate::calibration(&column, scale, &tuning)
-            })
-            .collect();
+        let target: Vec<Vec<f64>> = parallel::map(0..k, |v| some.loss(v).iter().map(|loss| loss / scale).collect());
+        let calibration = parallel::map(0..k, |v| {
+            let column = Column {
+                signal: some.signal(v),
+                target: &target[v],
+                weight: some.weight(),
+                prediction: some.prediction(v),
+                group: some.group(),
+            };
+            calibrate::calibration(&column, scale, &tuning)
+        });
         let margin = if trace.kind() == Kind::Exits { tuning.margin_exits } else { tuning.margin_models };
         let beliefs = Beliefs { recall: true, margin, scale, calibration };
         let sample = weighed_sample(&some, &beliefs, target);
@@ -189,7 +184,7 @@ impl Calibrated {
                 calibrated: self.like(self.trace.select(&rest)),
                 held: self.trace.select(&held),
             };
-            parts.into_par_iter().map(fold).collect()
+            parallel::map(parts, fold)
         })
     }
 
@@ -233,9 +228,7 @@ impl Calibrated {
     pub fn values(&self, sets: &[Vec<usize>], objective: Objective, recall: bool) -> Vec<f64> {
         let all: Vec<Situations> = sets.iter().map(|stages| self.lattice(stages, recall)).collect();
         self.known(&all.iter().collect::<Vec<_>>(), recall);
-        all.par_iter()
-            .map(|situations| self.induce(situations, &self.known(&[situations], recall), objective).value)
-            .collect()
+        parallel::map(&all, |situations| self.induce(situations, &self.known(&[situations], recall), objective).value)
     }
 
     fn induce(&self, situations: &Situations, known: &[Arc<Known>], objective: Objective) -> Induced {
@@ -255,14 +248,10 @@ impl Calibrated {
         // The largest sets take longest: they are begun first.
         let mut missing: Vec<Vec<u16>> = missing.into_iter().map(|(_, members)| members).collect();
         missing.sort_by_key(|members| std::cmp::Reverse(members.len()));
-        let learned: Vec<_> = missing
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|members| {
-                let known = Arc::new(self.weigh(&members, recall));
-                ((recall, members), known)
-            })
-            .collect();
+        let learned = parallel::map(missing, |members| {
+            let known = Arc::new(self.weigh(&members, recall));
+            ((recall, members), known)
+        });
         let mut known = lock();
         known.extend(learned);
         keys().filter_map(|key| known.get(&key).cloned()).collect()
@@ -324,7 +313,8 @@ impl Calibrated {
         };
         let n = rows.rows();
         let (mut belief, mut loss) = (vec![0.0; n], vec![0.0; n]);
-        belief.par_chunks_mut(CHUNK).zip(loss.par_chunks_mut(CHUNK)).enumerate().for_each(|(chunk, (belief, loss))| {
+        let chunks = belief.chunks_mut(CHUNK).zip(loss.chunks_mut(CHUNK)).enumerate();
+        parallel::for_each(chunks, |(chunk, (belief, loss))| {
             for (at, (belief, loss)) in belief.iter_mut().zip(loss).enumerate() {
                 (*belief, *loss) = walk(chunk * CHUNK + at);
             }
@@ -392,7 +382,7 @@ fn logits(trace: &Trace, beliefs: &Beliefs) -> Vec<Vec<f64>> {
     let read = |v: usize| {
         let (signal, prediction) = (trace.signal(v), trace.prediction(v));
         let mut column = vec![0.0; trace.rows()];
-        column.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
+        parallel::for_each(column.chunks_mut(CHUNK).enumerate(), |(chunk, out)| {
             for (at, out) in out.iter_mut().enumerate() {
                 let row = chunk * CHUNK + at;
                 *out = beliefs.calibration[v]
@@ -401,7 +391,7 @@ fn logits(trace: &Trace, beliefs: &Beliefs) -> Vec<Vec<f64>> {
         });
         column
     };
-    (0..trace.stages()).into_par_iter().map(read).collect()
+    parallel::map(0..trace.stages(), read)
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! How to weigh the answers of several stages against each other (theory, section 4).
 
-use rayon::prelude::*;
-
 use super::logistic::{self, Design, Prior};
 use super::tuning::Tuning;
+use crate::parallel;
 use crate::rules::{Evidence, Line, NO_PREDICTION};
 use crate::trace::Trace;
 
@@ -52,7 +51,7 @@ pub fn evidences(sample: &Sample, members: &[u16], ridge: f64, tuning: &Tuning) 
     if members.len() == 1 {
         return vec![[Line { offset: 0.0, slope: 1.0 }; 3]];
     }
-    (0..members.len()).into_par_iter().flat_map_iter(|j| evidence_of(sample, members, j, ridge, tuning)).collect()
+    parallel::map(0..members.len(), |j| evidence_of(sample, members, j, ridge, tuning)).concat()
 }
 
 /// Logistic regression of member `j`'s loss on its own logit and, for each other member, its logit, whether the two

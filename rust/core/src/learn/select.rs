@@ -1,13 +1,12 @@
 //! Which of several rules to trust: judged on rows held back, one part after the other.
 
-use rayon::prelude::*;
-
 use super::calibrated::{Calibrated, Fold};
 use super::heuristics;
 use super::options::{Heuristic, Method};
 use super::subset::chosen_stages;
 use crate::error::Result;
 use crate::evaluate::{Estimate, Objective, Outcome};
+use crate::parallel;
 use crate::policy::{Candidate, Facts, Policy};
 use crate::rules::AnyRule;
 
@@ -62,11 +61,10 @@ fn held_out(calibrated: &Calibrated, selection: Selection, objective: Objective)
         Selection::Belief { recall } => chosen_stages(calibrated, objective, recall),
         Selection::Simple(_) => Vec::new(),
     };
-    let parts: Vec<Outcome> = calibrated
-        .folds()
-        .par_iter()
-        .map(|fold| Outcome::of_policy(&policy(selection, fold, &stages, objective)?, &fold.held))
-        .collect::<Result<_>>()?;
+    let parts = parallel::map(calibrated.folds(), |fold| {
+        Outcome::of_policy(&policy(selection, fold, &stages, objective)?, &fold.held)
+    });
+    let parts: Vec<Outcome> = parts.into_iter().collect::<Result<_>>()?;
     Ok(Outcome::joined(calibrated.trace().stages(), &parts.iter().collect::<Vec<_>>()))
 }
 

@@ -10,7 +10,7 @@ mod mixture;
 mod usual;
 mod wire;
 
-pub use codec::SCHEMA;
+pub use codec::{MAX_BYTES, SCHEMA};
 pub use compiled::{MAX_STAGES, Policy};
 pub(crate) use exact::rule_of;
 pub use exact::{compile, verify};

@@ -1,8 +1,8 @@
 //! Recorded requests: immutable, checked once, shared by all that read them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use rayon::prelude::*;
+use once_cell::race::OnceBox;
 
 use super::checks;
 use super::cost::{Charge, Cost};
@@ -10,6 +10,7 @@ use super::table::Table;
 use super::weights::normalised_weights;
 use crate::error::{Error, Result};
 use crate::mean::{mean, sum};
+use crate::parallel;
 use crate::price::Price;
 
 /// Numbers that one task looks at.
@@ -64,7 +65,8 @@ pub struct Trace {
     group: Option<Arc<Vec<i64>>>,
     kind: Kind,
     names: Arc<Vec<String>>,
-    pub(super) digest: OnceLock<String>,
+    /// Never waited for: a fork may leave it half made by a thread that is no more.
+    pub(super) digest: OnceBox<String>,
 }
 
 impl Trace {
@@ -93,7 +95,7 @@ impl Trace {
             group: None,
             kind,
             names: Arc::new((0..stages).map(|stage| format!("stage {stage}")).collect()),
-            digest: OnceLock::new(),
+            digest: OnceBox::new(),
         })
     }
 
@@ -123,7 +125,7 @@ impl Trace {
     /// [`Error::Invalid`] for another shape.
     pub fn predicted(self, prediction: Table<i64>) -> Result<Self> {
         checks::same_shape("prediction", &prediction, self.rows(), self.stages())?;
-        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceLock::new(), ..self })
+        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceBox::new(), ..self })
     }
 
     /// The same requests with other names of the stages (k,).
@@ -132,7 +134,7 @@ impl Trace {
     /// [`Error::Invalid`] unless there is one per stage, none empty, none twice.
     pub fn named(self, names: Vec<String>) -> Result<Self> {
         checks::names(&names, self.stages())?;
-        Ok(Self { names: Arc::new(names), digest: OnceLock::new(), ..self })
+        Ok(Self { names: Arc::new(names), digest: OnceBox::new(), ..self })
     }
 
     /// The same requests, each counting `weight` times (n,); none: all alike. Only ratios matter.
@@ -148,7 +150,7 @@ impl Trace {
             mean_cost: self.cost.mean(&normalised),
             given_weight: weight.map(Arc::new),
             weight: Arc::new(normalised),
-            digest: OnceLock::new(),
+            digest: OnceBox::new(),
             ..self
         })
     }
@@ -161,7 +163,7 @@ impl Trace {
         if let Some(group) = &group {
             checks::one_per_row("group", group.len(), self.rows())?;
         }
-        Ok(Self { group: group.map(Arc::new), digest: OnceLock::new(), ..self })
+        Ok(Self { group: group.map(Arc::new), digest: OnceBox::new(), ..self })
     }
 
     /// Number of requests n.
@@ -236,12 +238,8 @@ impl Trace {
 
     /// Largest loss, 1 if all are 0: the losses divided by it are in [0, 1]. O(n k).
     pub fn scale(&self) -> f64 {
-        let largest = self
-            .loss
-            .cells()
-            .par_chunks(CHUNK)
-            .map(|part| part.iter().copied().fold(0.0, f64::max))
-            .reduce(|| 0.0, f64::max);
+        let largest_of = |part: &[f64]| part.iter().copied().fold(0.0, f64::max);
+        let largest = parallel::map(self.loss.cells().chunks(CHUNK), largest_of).into_iter().fold(0.0, f64::max);
         if largest > 0.0 { largest } else { 1.0 }
     }
 
@@ -342,7 +340,7 @@ impl Trace {
             group: self.group.as_ref().map(|group| Arc::new(pick(group, rows))),
             kind: self.kind,
             names: Arc::clone(&self.names),
-            digest: OnceLock::new(),
+            digest: OnceBox::new(),
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Numbers of n requests at k stages, stage by stage.
 
-use rayon::prelude::*;
-
 use crate::error::{Error, Result};
+use crate::parallel;
 
 /// Rows that are filled in at a time: of as many as fit in a cache next to where they come from.
 const BLOCK: usize = 1024;
@@ -38,7 +37,7 @@ impl<T: Copy + Default + Send + Sync> Table<T> {
                 block.push(part);
             }
         }
-        blocks.into_par_iter().enumerate().for_each(|(block, parts)| {
+        parallel::for_each(blocks.into_iter().enumerate(), |(block, parts)| {
             for (column, part) in parts.into_iter().enumerate() {
                 for (row, cell) in (block * BLOCK..).zip(part) {
                     *cell = entry(row, column);
@@ -81,11 +80,11 @@ impl<T: Copy + Default + Send + Sync> Table<T> {
 
     /// The first entry, row by row, that `is_bad` holds for: its row, its column and itself. O(n k), all cores.
     pub fn first(&self, is_bad: impl Fn(T) -> bool + Sync) -> Option<(usize, usize, T)> {
-        let found = (0..self.columns).into_par_iter().filter_map(|column| {
+        let found = parallel::map(0..self.columns, |column| {
             let cells = self.column(column);
             cells.iter().position(|cell| is_bad(*cell)).map(|row| (row, column, cells[row]))
         });
-        found.min_by_key(|(row, column, _)| (*row, *column))
+        found.into_iter().flatten().min_by_key(|(row, column, _)| (*row, *column))
     }
 }
 
