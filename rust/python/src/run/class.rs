@@ -10,11 +10,10 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 use ttamer::plan::stage_number;
 
-use super::cold::{attached, let_go, release};
-use super::{Run, clear, dealloc, publish_next, start, traverse};
+use super::layout::{Run, TYPE, publish_next, run_of};
+use super::life::{clear, dealloc, start, traverse};
+use super::observe::{attached, let_go, release};
 use crate::policy::Policy;
-
-pub(super) static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// The type, made on first use.
 pub fn run_type(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
@@ -155,16 +154,6 @@ Examples
 >>> run.answer
 0
 ";
-
-/// Borrows the run behind a method call.
-unsafe fn run_of<'a>(object: *mut ffi::PyObject) -> (&'a mut Run, &'a ttamer::Policy) {
-    // SAFETY: the interpreter calls the type's functions with its own instances; `engine` points into `owner`.
-    unsafe {
-        let run = &mut *object.cast::<Run>();
-        let engine = &*run.engine;
-        (run, engine)
-    }
-}
 
 unsafe extern "C" fn get_answer(object: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
     // SAFETY: as in `run_of`.

@@ -62,7 +62,7 @@ pub(super) unsafe fn prediction(given: *mut ffi::PyObject) -> Option<i64> {
             ffi::PyErr_Clear();
             return None;
         }
-        let value = super::small_int(number);
+        let value = small_int(number);
         ffi::Py_DECREF(number);
         value
     }
@@ -72,4 +72,25 @@ pub(super) unsafe fn prediction(given: *mut ffi::PyObject) -> Option<i64> {
 unsafe fn is_builtin(given: *mut ffi::PyObject) -> bool {
     // SAFETY: `given` is alive.
     unsafe { ffi::PyType_HasFeature(ffi::Py_TYPE(given), ffi::Py_TPFLAGS_HEAPTYPE) == 0 }
+}
+
+/// The value of an exact int that fits in 64 bits.
+#[inline]
+pub(super) unsafe fn small_int(object: *mut ffi::PyObject) -> Option<i64> {
+    // SAFETY: called with a borrowed argument and the GIL held. Before 3.12 an int is its signed number of 30-bit
+    // digits followed by the digits.
+    unsafe {
+        if ffi::Py_TYPE(object) != &raw mut ffi::PyLong_Type {
+            return None;
+        }
+        #[cfg(not(Py_3_12))]
+        match (*object.cast::<ffi::PyVarObject>()).ob_size {
+            0 => return Some(0),
+            1 => return Some(i64::from(*object.byte_add(size_of::<ffi::PyVarObject>()).cast::<u32>())),
+            _ => {}
+        }
+        let mut overflow = 0;
+        let value = ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow);
+        if overflow == 0 { Some(value) } else { None }
+    }
 }

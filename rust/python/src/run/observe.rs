@@ -1,8 +1,9 @@
-//! Reports whose conversion may run Python code, and calls that are refused.
+//! Reports.
 //!
-//! Whatever Python code runs may call the run again: while arguments are converted, nothing of the run is borrowed. Such
-//! calls go through [`observe_watched`] and are counted, so that a report never reaches another stage or request than
-//! the one it was made for.
+//! [`observe`] runs no Python code while it borrows a run: it takes floats, integers and what `plain` knows. All other
+//! arguments are converted first. Whatever Python code that runs may call the run again: nothing of it is borrowed then,
+//! and such calls go through [`observe_watched`] and are counted, so that a report never reaches another stage or
+//! request than the one it was made for.
 //!
 //! `pyo3` has to know that the GIL is held wherever it drops references, or it puts them aside: [`attached`].
 
@@ -13,10 +14,43 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use ttamer::rules::{NO_PREDICTION, Observation};
 
-use super::{Run, observe as observe_directly, plain, publish_next};
+use super::layout::{Run, publish_next};
+use super::plain;
 use crate::errors::{invalid, raise};
 use crate::prediction::{Said, among};
 use crate::signal::signal;
+
+/// One report, to a run that nobody watches.
+pub(super) unsafe extern "C" fn observe(
+    object: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargsf: usize,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter passes a `Run` and `nargs` valid arguments, and holds the GIL.
+    unsafe {
+        let run = &mut *object.cast::<Run>();
+        let count = ffi::PyVectorcall_NARGS(nargsf);
+        if !keywords.is_null() || !(1..=2).contains(&count) || !run.state.progress().is_waiting() {
+            return refuse(object, count, keywords);
+        }
+        let signal = *args;
+        if ffi::Py_TYPE(signal) != &raw mut ffi::PyFloat_Type {
+            return observe_others(object, args, count);
+        }
+        let signal = ffi::PyFloat_AS_DOUBLE(signal);
+        let prediction = if count == 1 {
+            NO_PREDICTION
+        } else {
+            match plain::small_int(*args.add(1)) {
+                Some(prediction) => prediction,
+                None => return observe_others(object, args, count),
+            }
+        };
+        (*run.engine).advance(&mut run.state, Observation::new(signal, prediction));
+        publish_next(run)
+    }
+}
 
 /// Does what may fail or drop references; null with an exception set where it fails.
 pub(super) unsafe fn attached(work: impl FnOnce(Python<'_>) -> PyResult<*mut ffi::PyObject>) -> *mut ffi::PyObject {
@@ -43,21 +77,21 @@ struct Report<'py> {
 /// One report of other types than float and int, to a run that nobody watches.
 #[cold]
 #[inline(never)]
-pub(super) unsafe fn observe_others(
+unsafe fn observe_others(
     object: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
-    // SAFETY: as for `observe`; no Python code runs before that.
+    // SAFETY: as for `take_in`; no Python code runs before that.
     unsafe {
         let run = &mut *object.cast::<Run>();
         let prediction = if count == 1 {
             Some(NO_PREDICTION)
         } else {
-            super::small_int(*args.add(1)).or_else(|| plain::prediction(*args.add(1)))
+            plain::small_int(*args.add(1)).or_else(|| plain::prediction(*args.add(1)))
         };
         let (Some(signal), Some(prediction)) = (plain::signal(*args), prediction) else {
-            return observe(object, args, count);
+            return take_in(object, args, count);
         };
         (*run.engine).advance(&mut run.state, Observation::new(signal, prediction));
         publish_next(run)
@@ -65,7 +99,7 @@ pub(super) unsafe fn observe_others(
 }
 
 /// One report, converted first and then taken in.
-unsafe fn observe(
+unsafe fn take_in(
     object: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
@@ -99,8 +133,8 @@ unsafe fn observe(
     }
 }
 
-/// [`observe`] for whatever arguments.
-pub(super) unsafe extern "C" fn observe_watched(
+/// One report of whatever arguments.
+unsafe extern "C" fn observe_watched(
     object: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     nargsf: usize,
@@ -111,7 +145,7 @@ pub(super) unsafe extern "C" fn observe_watched(
         let count = ffi::PyVectorcall_NARGS(nargsf);
         let is_waiting = (*object.cast::<Run>()).state.progress().is_waiting();
         if keywords.is_null() && (1..=2).contains(&count) && is_waiting {
-            observe(object, args, count)
+            take_in(object, args, count)
         } else {
             refuse(object, count, keywords)
         }
@@ -125,7 +159,7 @@ unsafe fn convert<'py>(
     args: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
 ) -> PyResult<Report<'py>> {
-    // SAFETY: as for `observe`.
+    // SAFETY: as for `take_in`.
     let (first, second) = unsafe {
         let second = (count == 2).then(|| Bound::from_borrowed_ptr(py, *args.add(1)));
         (Bound::from_borrowed_ptr(py, *args), second)
@@ -199,7 +233,7 @@ unsafe fn settle(run: *mut Run) {
     // SAFETY: `run` is alive.
     unsafe {
         if (*run).converting == 0 && (*run).objects.is_empty() {
-            (*run).vectorcall = observe_directly;
+            (*run).vectorcall = observe;
         }
     }
 }
@@ -207,7 +241,7 @@ unsafe fn settle(run: *mut Run) {
 /// Sets the exception for a call that cannot be served; returns null.
 #[cold]
 #[inline(never)]
-pub(super) unsafe fn refuse(
+unsafe fn refuse(
     object: *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
     keywords: *mut ffi::PyObject,
