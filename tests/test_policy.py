@@ -150,9 +150,9 @@ def test_signals_and_labels_of_any_kind(policy: tt.Policy) -> None:
         run.restart()
         run.observe(signal, 2**200)  # type: ignore[arg-type]
     run.restart()
-    with pytest.raises(TypeError):
+    with pytest.raises(tt.ValidationError, match="`signal` must be a real number or None, got str"):
         run.observe("high")  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
+    with pytest.raises(tt.ValidationError, match="`prediction` must be hashable, got list"):
         run.observe(0.5, [])  # type: ignore[arg-type]
 
 

@@ -103,10 +103,10 @@ MASKED: Any = np.ma.array([0.5, 0.9], mask=[True, True])
         (
             [1, 2],
             [0.5, 0.5],
-            np.zeros(2, "m8[s]"),
-            "`prediction` of {} must return a list or an array of 2 predictions, got an array of timedelta64[s]",
+            np.zeros(2, "i8,i8"),
+            "`prediction` of {} must return a list or an array of 2 predictions, got an array of [('f0', '<i8'), ('f1', '<i8')]",
         ),
-        ([1, 2], [0.5, 0.5], [0, [1]], "`prediction` of {} must return hashables, got [1] at row 1"),
+        ([1, 2], [0.5, 0.5], [0, [1]], "`prediction` of {} row 1 must be hashable, got list"),
     ],
 )
 def test_a_batch_of_the_wrong_size_or_kind(outputs: Any, signal: Any, prediction: Any, message: str) -> None:

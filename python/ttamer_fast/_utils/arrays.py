@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +13,9 @@ from .._core import ValidationError
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
+
+Predictions: TypeAlias = ArrayLike | Sequence[Sequence[Hashable]]
+"""What each stage said of each request: an array, a table, or rows of any hashables."""
 
 _EXACT_INTEGERS = 2.0**63
 

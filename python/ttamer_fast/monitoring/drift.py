@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._core import Policy, PolicyFormatError, Replay, ValidationError
+from .._core import Policy, PolicyFormatError, Replay, ValidationError, prediction_codes
 from .._utils import arrays
-from .._utils.arrays import Bools, Floats, Ints
+from .._utils.arrays import Bools, Floats, Ints, Predictions
 from .._utils.atomic import replacing
 from .._utils.checks import check_between, check_seed
 from .._utils.splitmix import Words
@@ -141,9 +141,7 @@ class DriftMonitor:
         entry = policy.start().next
         every = [(v, what) for v in range(trace.k) for what in range(len(WATCHED))]
         what = np.array([[v, q] for v, q in every if not (v == entry and WATCHED[q] == "consulted")])
-        value, there = watched.values(
-            what, trace.signal, replay.consulted, replay.answer, trace.prediction, replay.consulted
-        )
+        value, there = watched.values(what, trace.signal, replay.consulted, replay.answer, trace.prediction)
         kept = there.sum(axis=0) >= FEWEST
         what, value, there = what[kept], value[:, kept], there[:, kept]
         cuts = Cuts.of(value, there, watched.words(watched.keys(what, seed ^ _REFERENCE), 0, trace.n))
@@ -206,19 +204,18 @@ class DriftMonitor:
         k = len(self._stages)
         if answer is not None and answer not in signal:
             raise ValidationError(f"`answer` must be a stage that was run, got {answer}")
-        row, number, run, said = [math.nan] * k, [0] * k, [False] * k, [False] * k
-        numbers: dict[Hashable, int] = {}
+        row, run = [math.nan] * k, [False] * k
+        said: list[Hashable] = [None] * k
         for stage, value in signal.items():
             if not 0 <= stage < k:
                 raise ValidationError(f"`signal` stage must be from 0 to {k - 1}, got {stage}")
             run[stage] = True
             row[stage] = math.nan if value is None else value
-            answered = None if prediction is None else prediction.get(stage)
-            if answered is not None:
-                said[stage], number[stage] = True, numbers.setdefault(answered, len(numbers))
+            if prediction is not None:
+                said[stage] = prediction.get(stage)
         given = np.array([-1 if answer is None else answer])
-        predictions = np.array([number]) if numbers else None
-        self._take(np.array([row], np.float64), np.array([run]), given, predictions, np.array([said]))
+        predictions = prediction_codes([said])
+        self._take(np.array([row], np.float64), np.array([run]), given, predictions)
         return self.alarm
 
     def update_record(self, record: Record) -> bool:
@@ -265,7 +262,7 @@ class DriftMonitor:
         return self.update({stage: signal for stage, signal, _ in steps}, record.answer, said)
 
     def update_batch(
-        self, signal: ArrayLike, consulted: ArrayLike, answer: ArrayLike, prediction: ArrayLike | None = None
+        self, signal: ArrayLike, consulted: ArrayLike, answer: ArrayLike, prediction: Predictions | None = None
     ) -> bool:
         """Take in n finished requests, in order.
 
@@ -277,8 +274,8 @@ class DriftMonitor:
             Which stages were run.
         answer : (n,) array_like of int
             Whose answer was returned, -1 for none.
-        prediction : (n, k) array_like of int, optional
-            What the stages said; entries of stages that were not run are ignored.
+        prediction : (n, k) array_like, table, or sequence of n rows of k hashables, optional
+            What the stages said, as in :class:`Trace`; entries of stages that were not run are ignored.
 
         Returns
         -------
@@ -309,21 +306,21 @@ class DriftMonitor:
         if wrong.any():
             where, given = arrays.first_bad(answers, wrong)
             raise ValidationError(f"`answer`{where} must be a stage that was run, or -1, got {given}")
-        predictions = None if prediction is None else arrays.int_array("prediction", prediction)
+        predictions = None if prediction is None else prediction_codes(prediction)
         if predictions is not None and predictions.shape != rows.shape:
             raise ValidationError(f"`prediction` must have shape {rows.shape}, got {predictions.shape}")
         for start in range(0, len(rows), CHUNK):
             part = slice(start, start + CHUNK)
             of_part = None if predictions is None else predictions[part]
-            self._take(rows[part], run[part], answers[part], of_part, run[part])
+            self._take(rows[part], run[part], answers[part], of_part)
         return self.alarm
 
-    def update_replay(self, replay: Replay, signal: ArrayLike, prediction: ArrayLike | None = None) -> bool:
+    def update_replay(self, replay: Replay, signal: ArrayLike, prediction: Predictions | None = None) -> bool:
         """Take in requests that were replayed: :meth:`update_batch` with what the replay says."""
         return self.update_batch(signal, replay.consulted, replay.answer, prediction)
 
-    def _take(self, signal: Floats, run: Bools, answer: Ints, prediction: Ints | None, said: Bools) -> None:
-        value, there = watched.values(self._what, signal, run, answer, prediction, said)
+    def _take(self, signal: Floats, run: Bools, answer: Ints, prediction: Ints | None) -> None:
+        value, there = watched.values(self._what, signal, run, answer, prediction)
         self._sums = watched.sums(value, there, self._sums)
         cell = self._cuts.cell(value, watched.words(self._key, self.requests, len(value)))
         self._capitals.observe(cell, there)

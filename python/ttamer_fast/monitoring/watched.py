@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from .._utils.arrays import Bools, Floats, Ints
 from .._utils.splitmix import MASK, STEP, Words, mix
 
+NO_PREDICTION = -(2**63)
+"""The code of a prediction that there is not."""
+
 WATCHED = ("signal", "agreement", "answer", "consulted")
 """What is watched of a stage."""
 
@@ -30,14 +33,14 @@ def values(
     run: Bools,
     answer: Ints | NDArray[np.int32],
     prediction: Ints | None,
-    said: Bools,
 ) -> tuple[Floats, Bools]:
-    """(n, m) values of the watched quantities, and where there are any; `said`: where `prediction` holds one."""
+    """(n, m) values of the watched quantities, and where there are any."""
     n, k = run.shape
     stage = np.arange(k)
     value, there = np.zeros((n, len(WATCHED), k)), np.zeros((n, len(WATCHED), k), bool)
     value[:, 0], there[:, 0] = np.where(np.isnan(signal), -np.inf, signal), run
     if prediction is not None:
+        said = run & (prediction != NO_PREDICTION)
         # The last stage that has an answer before each one, or -1.
         before = np.full((n, k), -1)
         np.maximum.accumulate(np.where(said, stage, -1)[:, :-1], axis=1, out=before[:, 1:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Hashable, Sequence
 from typing import Any, TypeAlias
 
@@ -14,7 +13,7 @@ from .._core import ValidationError
 from .._utils.checks import shown
 from .rows import length
 
-__all__ = ["Predictions", "as_predictions", "as_signal", "as_signals", "check_outputs", "codes"]
+__all__ = ["Predictions", "as_predictions", "as_signal", "as_signals", "check_outputs"]
 
 Predictions: TypeAlias = NDArray[Any] | list[Hashable]
 """One prediction a row."""
@@ -22,13 +21,10 @@ Predictions: TypeAlias = NDArray[Any] | list[Hashable]
 NOT_REAL = "cmMSU"
 """Kinds of arrays that are no signals: complex numbers, times, text."""
 
-NOT_COMPARABLE = "cmMV"
-"""Kinds of arrays that are no predictions: complex numbers, times, records."""
+NOT_COMPARABLE = "V"
+"""The kind of arrays that are no predictions: records."""
 
 TEXT = (str, bytes, bytearray)
-
-NO_PREDICTION = -(2**63)
-"""What the engine takes as "no prediction" in an array of integers."""
 
 
 def as_signal(signal: Any) -> float:
@@ -51,27 +47,6 @@ def as_signal(signal: Any) -> float:
         return float(signal)
     except OverflowError:
         return math.nan
-
-
-def codes(where: str, predictions: Predictions) -> NDArray[np.int64]:
-    """Predictions as a batch takes them: the integers that a run makes of them, one by one.
-
-    Raises
-    ------
-    ValidationError
-        If one is not hashable; names the stage, `where`, and the row.
-    """
-    array = _array(predictions)
-    if array is not None and array.ndim == 1 and array.dtype.kind in "ib":
-        return array.astype(np.int64, copy=False)
-    found = np.empty(len(predictions), np.int64)
-    for i, said in enumerate(predictions):
-        try:
-            found[i] = _code(said)
-        except Exception as error:
-            message = f"`prediction` of {where} must return hashables, got {shown(said)} at row {i}"
-            raise ValidationError(message) from error
-    return found
 
 
 def as_signals(where: str, signals: Any, count: int) -> NDArray[np.float64]:
@@ -111,10 +86,12 @@ def as_predictions(where: str, predictions: Any, count: int) -> Predictions:
         _check_count("prediction", where, "predictions", predictions, count)
         return list(predictions)
     array = predictions if isinstance(predictions, np.ndarray) else _array(predictions)
-    if array is None or array.dtype.kind not in "biufUSO" or array.ndim == 0:  # a tensor that numpy cannot read
+    if array is None or array.ndim == 0:  # a tensor that numpy cannot read
         _check_count("prediction", where, "predictions", predictions, count)
         return [said.item() if hasattr(said, "item") else said for said in predictions]
     _check_shape("prediction", where, "predictions", array, count)
+    if array.dtype.kind in "mM":  # as a list they would be other objects
+        return list(array)
     # A list has None where an array is masked.
     return array.tolist() if isinstance(array, np.ma.MaskedArray) else array.copy()
 
@@ -165,13 +142,3 @@ def _has_masked(values: Any) -> bool:
 def _kind(value: Any) -> str:
     """The kind of a numpy array's or number's dtype; a space for all else."""
     return value.dtype.kind if isinstance(value, np.ndarray | np.generic) else " "
-
-
-def _code(said: Any) -> int:
-    if said is None:
-        return NO_PREDICTION
-    try:
-        code = operator.index(said)
-    except TypeError:
-        return hash(said)
-    return code if -(2**63) <= code < 2**63 else hash(said)

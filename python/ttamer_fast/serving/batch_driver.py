@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._core import Policy, RunFinishedError, TTamerError, ValidationError
 from ..traces.record import PolicyIdentity
-from .answers import Predictions, codes
+from .answers import Predictions
 from .request_ids import new_request_id
 from .rows import rows_at
 from .served_batch import Report, ServedBatch
@@ -80,8 +80,11 @@ class BatchDriver(Generic[Y]):
         stage, rows = self.ask
         if len(outputs) != len(rows):
             raise ValidationError(f"`outputs` must have {len(rows)} entries, one a row, got {len(outputs)}")
-        said = None if prediction is None else codes(self._identity.where(stage), prediction)
-        self._batch.observe(stage, signal, said)
+        try:
+            self._batch.observe(stage, signal, prediction)
+        except ValidationError as error:
+            where = self._identity.where(stage)
+            raise ValidationError(str(error).replace("`prediction`", f"`prediction` of {where}", 1)) from error
         self._reports.append(Report(stage, rows, signal, prediction, None))
         self._outputs.append(outputs)
         self.ask = self._waiting(stage + 1)

@@ -68,7 +68,7 @@ class Driver(Generic[Y]):
         number = signal if type(signal) is float else self._number(stage, signal)
         try:
             following = self._run.observe(number, prediction)
-        except Exception as error:
+        except ValidationError as error:
             where = self._identity.where(stage)
             raise ValidationError(f"`prediction` of {where} must return a hashable, got {shown(prediction)}") from error
         self._steps.append((stage, number, prediction))

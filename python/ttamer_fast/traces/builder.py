@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._core import ValidationError
-from .._utils.arrays import Floats, Ints
+from .._utils.arrays import Floats, Ints, Predictions
 from .._utils.atomic import replacing
 from .._utils.checks import check_seed
 from .._utils.splitmix import STEP, Words, mix
@@ -125,7 +125,7 @@ class TraceBuilder:
         self._columns = _Columns.empty(k)
         self._pending: list[_Columns] = []
 
-    def append(self, signal: ArrayLike, loss: ArrayLike, cost: ArrayLike, prediction: ArrayLike | None = None) -> None:
+    def append(self, signal: ArrayLike, loss: ArrayLike, cost: ArrayLike, prediction: Predictions | None = None) -> None:
         """Add m requests.
 
         Parameters
@@ -134,7 +134,7 @@ class TraceBuilder:
             As in :class:`Trace`, all batches in the same scale and unit.
         cost : (k,) or (m, k) array_like of float
             As in :class:`Trace`, all batches in the same unit.
-        prediction : (m, k) array_like of int, optional
+        prediction : (m, k) array_like, table, or sequence of m rows of k hashables, optional
             As in :class:`Trace`; in all batches or in none.
 
         Raises

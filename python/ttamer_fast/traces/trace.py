@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
 from .._core import ValidationError
-from .._utils.arrays import Floats, Ints, float_array, int_array
+from .._utils.arrays import Floats, Ints, Predictions, float_array
 from .._utils.checks import check_seed, shown
 from .formats import write_columns
 from .groups import group_numbers
@@ -35,8 +35,8 @@ class Trace:
         Loss >= 0 if the answer of that stage were returned: 1 - correct, or any other, in any unit.
     cost : (k,) or (n, k) array_like of float
         Incremental cost >= 0 of running a stage, in any unit: milliseconds, FLOPs, money.
-    prediction : (n, k) array_like of int, optional
-        Equal exactly where two stages give the same answer: class numbers, or hashes of normalised answers.
+    prediction : (n, k) array_like, table, or sequence of n rows of k hashables, optional
+        What the stages said: class numbers, text, any hashable. None, NaN and what is masked or missing are none.
     kind : {"exits", "models"}
         ``"exits"``: exits of one network, so reaching a stage costs everything before it. ``"models"``: separate
         models, so a stage that is jumped over costs nothing.
@@ -59,6 +59,13 @@ class Trace:
     The numbers are copied once, O(n k), stage by stage, which is how fits read them. The arrays of the properties are
     read-only and C-contiguous; they are made when first asked for and kept. A cost (n, k) with equal rows is kept as
     (k,). Values of `group` that are not integers are numbered in the order in which they appear.
+
+    *Predictions* are kept as 64-bit codes, equal in a row exactly where ``==`` says so, and the same in every process.
+    An integer from -2**63 + 1 to 2**63 - 1 is its own code, and so are numbers equal to one; an unsigned one up to
+    2**64 - 2**32 keeps its bits, so that it equals the signed integer of these bits. -2**63 means "no prediction". The
+    code of text, bytes, other numbers, tuples and frozensets is a hash of their value: two different ones are taken
+    for equal with probability 2**-64. Other objects are compared within a row. Classes have a calibration of their own
+    only where they are numbered from 0 on, below 1024.
 
     *Units.* What is computed from a trace has its units: losses and costs those of `loss` and `cost`, per request. An
     objective λ · loss + (1 − λ) · cost / cost of running every stage takes the loss in its unit and the cost as a
@@ -84,7 +91,7 @@ class Trace:
         signal: ArrayLike,
         loss: ArrayLike,
         cost: ArrayLike,
-        prediction: ArrayLike | None = None,
+        prediction: Predictions | None = None,
         kind: str = "exits",
         stages: Sequence[str] | None = None,
         weight: ArrayLike | None = None,
@@ -97,7 +104,7 @@ class Trace:
             float_array("signal", signal),
             float_array("loss", loss),
             float_array("cost", cost),
-            None if prediction is None else int_array("prediction", prediction),
+            None if prediction is None else _core.prediction_codes(prediction),
             kind=kind if isinstance(kind, str) else repr(kind),
             stages=None if stages is None else [str(name) for name in stages],
             weight=None if weight is None else float_array("weight", weight),
@@ -126,7 +133,7 @@ class Trace:
 
     @property
     def prediction(self) -> Ints | None:
-        """(n, k) int64, read-only, or None: what each stage said."""
+        """(n, k) int64, read-only, or None: what each stage said, as codes; -2**63 where it said nothing."""
         said = self._core.prediction
         return None if said is None else self._row_by_row("prediction", said)
 

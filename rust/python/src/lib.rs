@@ -8,12 +8,16 @@ mod convert;
 mod errors;
 mod files;
 mod fit;
+mod known;
 mod model;
 mod numbers;
 mod outcome;
 mod policy;
+mod prediction;
+mod predictions;
 mod replay;
 mod run;
+mod signal;
 mod trace;
 mod working;
 
@@ -35,6 +39,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("Run", run::run_type(py)?)?;
     run::add_start(py)?;
     module.add_function(wrap_pyfunction!(policy::mixture, module)?)?;
+    module.add_function(wrap_pyfunction!(predictions::prediction_codes, module)?)?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<replay::Replay>()?;
     module.add_function(wrap_pyfunction!(model::solve, module)?)?;

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 
 use crate::batch::Batch;
-use crate::convert::{arrays, floats, integers};
+use crate::convert::{arrays, floats};
 use crate::errors::{invalid, raise};
 use crate::files;
 use crate::numbers::Numbers;
+use crate::predictions::Predictions;
 use crate::replay::Replay;
 use crate::working::detached;
 
@@ -53,11 +54,18 @@ impl Policy {
 }
 
 /// Checks the shape (n, k) of a replayed array.
-fn check_shape<T: numpy::Element>(name: &str, array: &PyReadonlyArrayDyn<'_, T>, k: usize) -> PyResult<()> {
-    if array.ndim() == 2 && array.shape().last() == Some(&k) {
+fn check_shape(py: Python<'_>, name: &str, shape: &[usize], k: usize) -> PyResult<()> {
+    if shape.len() == 2 && shape.last() == Some(&k) {
         return Ok(());
     }
-    Err(invalid(array.py(), format!("`{name}` must have shape (n, {k}), got {:?}", array.shape())))
+    Err(invalid(py, format!("`{name}` must have shape (n, {k}), got {shape:?}")))
+}
+
+/// Predictions (n, k), a row for each request.
+fn predictions<'py>(given: &Bound<'py, PyAny>, k: usize) -> PyResult<Predictions<'py>> {
+    let prediction = Predictions::of(given, 2)?;
+    check_shape(given.py(), "prediction", prediction.shape(), k)?;
+    prediction.numbered(k)
 }
 
 /// Nanoseconds per observation of one pass.
@@ -129,13 +137,10 @@ impl Policy {
     ) -> PyResult<Replay> {
         let k = self.inner.stages().len();
         let signal = floats("signal", signal)?;
-        check_shape("signal", &signal, k)?;
-        let prediction = prediction.map(|given| integers("prediction", given)).transpose()?;
-        if let Some(prediction) = &prediction {
-            check_shape("prediction", prediction, k)?;
-        }
+        check_shape(py, "signal", signal.shape(), k)?;
+        let prediction = prediction.map(|given| predictions(given, k)).transpose()?;
         let signal = signal.as_slice()?;
-        let prediction = prediction.as_ref().map(|array| array.as_slice()).transpose()?;
+        let prediction = prediction.as_ref().map(Predictions::codes).transpose()?;
         let replay = detached(py, || self.inner.replay(signal, prediction))?;
         Replay::new(py, replay, k)
     }
@@ -151,10 +156,9 @@ impl Policy {
         repeats: usize,
     ) -> PyResult<f64> {
         let k = self.inner.stages().len();
-        let (signal, prediction) = (floats("signal", signal)?, integers("prediction", prediction)?);
-        check_shape("signal", &signal, k)?;
-        check_shape("prediction", &prediction, k)?;
-        let (signal, prediction) = (signal.as_slice()?, prediction.as_slice()?);
+        let (signal, prediction) = (floats("signal", signal)?, predictions(prediction, k)?);
+        check_shape(py, "signal", signal.shape(), k)?;
+        let (signal, prediction) = (signal.as_slice()?, prediction.codes()?);
         Ok(py
             .detach(|| (0..repeats).map(|_| observe_ns(&self.inner, signal, prediction)).fold(f64::INFINITY, f64::min)))
     }

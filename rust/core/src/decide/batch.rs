@@ -92,6 +92,11 @@ impl Batch {
         self.next.iter().map(|stage| signed(*stage)).collect()
     }
 
+    /// The stage that one request waits for; none once it is decided, or where there is no such request.
+    pub fn stage_of(&self, row: usize) -> Option<usize> {
+        self.next.get(row).and_then(|stage| stage_number(*stage))
+    }
+
     /// The stage whose answer each request has in hand, −1 while none (n,).
     pub fn answer(&self) -> Vec<i32> {
         self.map(|progress| signed(progress.answer))

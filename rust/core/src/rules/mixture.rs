@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::component::{Component, ComponentMemory};
 use super::observation::Observation;
+use super::prediction::tossed;
 use super::progress::Progress;
 use super::rule::Rule;
 use crate::error::{Checked, check};
@@ -60,7 +61,7 @@ impl MixtureRule {
         let Observation { signal, prediction } = observation;
         // Zeros of either sign are equal, and so are all missing signals.
         let bits = if signal.is_nan() { f64::NAN.to_bits() } else { (signal + 0.0).to_bits() };
-        let hash = mix64(mix64(mix64(self.seed) ^ bits) ^ prediction as u64);
+        let hash = mix64(mix64(mix64(self.seed) ^ bits) ^ tossed(prediction) as u64);
         ((hash >> 11) as f64) < self.share * (1_u64 << 53) as f64
     }
 

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::describe::numbers;
-use super::observation::{NO_PREDICTION, Observation};
+use super::observation::Observation;
+use super::prediction::NO_PREDICTION;
 use super::progress::Progress;
 use super::rule::Rule;
 use super::walk::Walk;

@@ -1,6 +1,6 @@
 //! What the stages in hand have said.
 
-use super::super::observation::NO_PREDICTION;
+use super::super::prediction::NO_PREDICTION;
 
 /// Answers that are weighed against each other; on a longer path the oldest is let go.
 pub const SLOTS: usize = 8;

@@ -1,6 +1,7 @@
 //! What signals mean, and answers weighed against each other: whose expected loss is the least, all things considered.
 
-use super::super::observation::{NO_PREDICTION, Observation};
+use super::super::observation::Observation;
+use super::super::prediction::NO_PREDICTION;
 use super::calibration::{Calibration, LOGIT_LIMIT};
 use super::node::{Evidence, Node};
 use super::reading::{Reading, SLOTS};
