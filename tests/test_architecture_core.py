@@ -15,6 +15,7 @@ MOST_LINES = 500
 BELOW = {
     "digits": set(),
     "error": set(),
+    "files": {"error"},
     "mean": set(),
     "random": set(),
     "plan": {"error"},
@@ -22,7 +23,7 @@ BELOW = {
     "model": {"error"},
     "solve": {"error", "model", "plan"},
     "rules": {"error", "plan", "price", "random"},
-    "policy": {"digits", "error", "model", "plan", "price", "rules", "solve"},
+    "policy": {"digits", "error", "files", "model", "plan", "price", "rules", "solve"},
     "decide": {"error", "plan", "policy", "price", "rules"},
     "trace": {"digits", "error", "mean", "price"},
     "evaluate": {"error", "mean", "policy", "trace"},

@@ -1,7 +1,6 @@
 //! Compiled policies.
 
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +11,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 use crate::batch::Batch;
 use crate::convert::{arrays, floats, integers};
 use crate::errors::{invalid, raise};
+use crate::files::{path_of, write_file};
 use crate::numbers::Numbers;
 use crate::replay::Replay;
 
@@ -95,16 +95,25 @@ impl Policy {
     }
 
     /// Reads the policy that `save` wrote.
+    ///
+    /// Raises `OSError` where the system refuses to read the file, `PolicyFormatError` where it holds no undamaged policy,
+    /// `ValidationError` for a path that is none, and for a pipe or a device.
     #[staticmethod]
     #[pyo3(signature = (path, /))]
-    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        Self::wrap(py, ttamer::Policy::load(&path))
+    fn load(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let path = path_of("path", path)?;
+        Self::wrap(py, py.detach(|| ttamer::Policy::load(&path)))
     }
 
-    /// Writes the policy, atomically.
+    /// Writes the policy: the file is the old one or the new one, whatever happens.
+    ///
+    /// A file keeps its mode, a new one gets what the umask allows, a link stays and what it points to is replaced, a
+    /// device or a pipe is written to. Raises `OSError` where the system refuses, `ValidationError` for a path that is
+    /// none.
     #[pyo3(signature = (path, /))]
-    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        py.detach(|| self.inner.save(&path)).map_err(|error| raise(py, error))
+    fn save(&self, py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<()> {
+        let bytes = self.inner.to_bytes().map_err(|error| raise(py, error))?;
+        write_file(path, &bytes)
     }
 
     /// `n` requests in step.
