@@ -43,7 +43,7 @@ def float_array(name: str, value: ArrayLike) -> Floats:
     """
     if type(value) is np.ndarray and value.dtype.kind in _NUMBERS:
         return np.require(value, np.float64, ("C", "ALIGNED"))
-    if isinstance(value, list | tuple) and any(map(_is_masked_row, value)):
+    if isinstance(value, list | tuple) and np.ma.MaskedArray in set(map(type, value)):
         value = _asked(name, np.ma.asarray, value)
     array = _asked(name, _read, value)
     if array.dtype.kind == "O":
@@ -175,7 +175,3 @@ def _has_numbers(array: NDArray[Any]) -> bool:
     """Whether they are bools, integers or floats; those of other packages, such as bfloat16, included."""
     dtype = array.dtype
     return dtype.kind in _NUMBERS or (dtype.kind == "V" and dtype.names is None and np.can_cast(dtype, np.float64))
-
-
-def _is_masked_row(row: Any) -> bool:
-    return isinstance(row, np.ma.MaskedArray) and row is not np.ma.masked

@@ -30,7 +30,7 @@ pub fn write_file(path: &Bound<'_, PyAny>, data: &[u8]) -> PyResult<()> {
     let mut raised = None;
     let written = py.detach(|| {
         ttamer::files::write(&path, data, &mut || {
-            raised = Python::attach(|py| py.check_signals()).err();
+            Python::attach(|py| raised = py.check_signals().err());
             raised.is_none()
         })
     });
