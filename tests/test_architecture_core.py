@@ -15,6 +15,7 @@ MOST_LINES = 500
 BELOW = {
     "digits": set(),
     "error": set(),
+    "files": {"error", "parallel"},
     "mean": set(),
     "parallel": {"error"},
     "random": set(),
@@ -23,7 +24,7 @@ BELOW = {
     "model": {"error", "parallel"},
     "solve": {"error", "model", "parallel", "plan"},
     "rules": {"error", "parallel", "plan", "price", "random"},
-    "policy": {"digits", "error", "model", "parallel", "plan", "price", "rules", "solve"},
+    "policy": {"digits", "error", "files", "model", "parallel", "plan", "price", "rules", "solve"},
     "decide": {"error", "parallel", "plan", "policy", "price", "rules"},
     "trace": {"digits", "error", "mean", "parallel", "price"},
     "evaluate": {"error", "mean", "parallel", "policy", "trace"},

@@ -16,6 +16,7 @@ from serving_policies import policy_of
 from ttamer_fast._utils.checks import shown
 from ttamer_fast.serving.request_ids import new_request_id
 
+REAL = "`signal` must be real numbers, got dtype"
 PARTS: dict[str, Any] = {
     "request_id": "7",
     "digest": "abc",
@@ -133,10 +134,10 @@ def test_frozen() -> None:
         ({"consulted": [0.5]}, "`consulted` entry 0 must be another stage from 0 to 2, got 0.5"),
         ({"consulted": [2, "0"]}, "`consulted` entry 1 must be another stage from 0 to 2, got '0'"),
         ({"consulted": [True]}, "`consulted` entry 0 must be another stage from 0 to 2, got True"),
-        ({"signal": None}, "`signal` must be real numbers, got dtype object"),
-        ({"signal": ["0.1", "0.2", "0.3"]}, "`signal` must be real numbers, got dtype <U3"),
-        ({"signal": [0.1, 1j, 0.3]}, "`signal` must be real numbers, got dtype complex128"),
-        ({"signal": [[0.1], 0.2, 0.3]}, "`signal` must be a rectangular array of numbers"),
+        ({"signal": None}, "`signal` must be an array of real numbers, got NoneType"),
+        ({"signal": ["0.1", "0.2", "0.3"]}, f"{REAL} <U3: text is not read as numbers"),
+        ({"signal": [0.1, 1j, 0.3]}, f"{REAL} complex128: complex numbers have no order"),
+        ({"signal": [[0.1], 0.2, 0.3]}, "`signal` row 1 must have 1 entry as row 0 has, got a number"),
         ({"prediction": {1, 2, 3}}, "`prediction` must be a sequence of 3 hashables, got set"),
         ({"prediction": "cat"}, "`prediction` must be a sequence of 3 hashables, got str"),
         ({"prediction": [1, [2], 3]}, "`prediction` entry 1 must be hashable, got list"),

@@ -149,7 +149,7 @@ def test_nothing_yet(tmp_path: Path) -> None:
         ({"stages": "small"}, "`stages` must be a sequence of at least one name, got 'small'"),
         ({"stages": ["a", "a"]}, "`stages` entry 1 must differ from the others, got 'a' again"),
         ({"kind": "line"}, "`kind` must be 'exits' or 'models', got 'line'"),
-        ({"capacity": 0}, "`capacity` must be None or an integer of at least 1, got 0"),
+        ({"capacity": 0}, "`capacity` must be an integer of at least 1, got 0"),
         ({"source": 3}, "`source` must be a string, got int"),
         ({"seed": -1}, "`seed` must be an integer in [0, 2**64), got -1"),
     ],
@@ -222,19 +222,19 @@ def test_merges_that_are_refused_say_in_one_line_what_does_not_fit() -> None:
 
 def test_files_that_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "trace.npz"
-    with pytest.raises(tt.ValidationError, match=r"cannot read .* as a trace builder"):
+    with pytest.raises(FileNotFoundError, match=r"trace\.npz"):
         tt.TraceBuilder.load(path)
     make_trace().save(path)
-    with pytest.raises(tt.ValidationError, match=r"cannot read .* as a trace builder"):
+    with pytest.raises(tt.TraceFormatError, match=r"cannot read .* as a trace builder"):
         tt.TraceBuilder.load(path)
     builder = gathered(make_trace(), 50, "a")
     with pytest.raises(tt.ValidationError, match=r"`path` must end in \.npz"):
         builder.save(tmp_path / "builder.csv")
-    with pytest.raises(tt.ValidationError, match="cannot write"):
+    with pytest.raises(FileNotFoundError, match=r"builder\.npz"):
         builder.save(tmp_path / "absent" / "builder.npz")
     builder.save(path)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(tt.ValidationError, match="cannot read"):
+    with pytest.raises(tt.TraceFormatError, match="cannot read"):
         tt.TraceBuilder.load(path)

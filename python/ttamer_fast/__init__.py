@@ -24,6 +24,7 @@ from . import baselines
 from ._core import (
     Batch,
     Certificate,
+    FormatError,
     Model,
     Policy,
     PolicyFormatError,
@@ -36,7 +37,9 @@ from ._core import (
     solve,
     verify,
 )
+from ._utils.errors import TraceFormatError
 from ._utils.extras import MissingExtraError
+from ._utils.warnings import TTamerWarning, UnknownKindWarning
 from .evaluation.comparison import Compared, Comparison, compare
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.frontier import Frontier, FrontierPoint, frontier
@@ -66,6 +69,7 @@ __all__ = [
     "DriftMonitor",
     "DriftReport",
     "Evaluation",
+    "FormatError",
     "Frontier",
     "FrontierPoint",
     "MissingExtraError",
@@ -81,8 +85,11 @@ __all__ = [
     "ServedBatch",
     "Stage",
     "TTamerError",
+    "TTamerWarning",
     "Trace",
     "TraceBuilder",
+    "TraceFormatError",
+    "UnknownKindWarning",
     "ValidationError",
     "__version__",
     "aggregate",

@@ -12,6 +12,7 @@ __all__ = [
     "Batch",
     "Certificate",
     "Estimate",
+    "FormatError",
     "Learner",
     "Model",
     "Outcome",
@@ -24,12 +25,14 @@ __all__ = [
     "Trace",
     "ValidationError",
     "build_info",
+    "check_writable",
     "estimate",
     "fit",
     "mixture",
     "prediction_codes",
     "solve",
     "verify",
+    "write_file",
 ]
 
 _Predictions: TypeAlias = ArrayLike | Sequence[Hashable] | Sequence[Sequence[Hashable]]
@@ -37,7 +40,8 @@ _Predictions: TypeAlias = ArrayLike | Sequence[Hashable] | Sequence[Sequence[Has
 
 class TTamerError(Exception): ...
 class ValidationError(TTamerError, ValueError): ...
-class PolicyFormatError(TTamerError, ValueError): ...
+class FormatError(TTamerError, ValueError): ...
+class PolicyFormatError(FormatError): ...
 class RunFinishedError(TTamerError, RuntimeError): ...
 
 @final
@@ -271,6 +275,9 @@ class Replay:
     @property
     def cost(self) -> NDArray[np.float64]: ...
     def __len__(self) -> int: ...
+
+def write_file(path: str | bytes | PathLike[Any], data: bytes, /) -> None: ...
+def check_writable(path: str | bytes | PathLike[Any], /) -> None: ...
 
 build_info: dict[str, str]
 """Version, profile and target of the compiled core."""

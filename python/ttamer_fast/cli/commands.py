@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from .._core import Policy, TTamerError, ValidationError
+from .._core import Policy, TTamerError, ValidationError, build_info
 from ..demo import DemoResult, DemoSettings, run_demo
 from ..evaluation.comparison import compare
 from ..evaluation.evaluate import evaluate
@@ -23,20 +26,28 @@ from ..evaluation.overhead import measure_overhead
 from ..fitting.certification import fit_certified
 from ..fitting.fit import fit
 from ..monitoring.drift import DriftMonitor
+from ..plotting.canvas import picture_path
 from ..traces.files import read_trace
+from .gates import Check, at_most, check_limit, check_output, no_drift, no_simple_rule_is_better
+from .order_hint import order_hint
 from .policy_text import policy_summary, policy_text
+from .terminal import terminal, write
 
 __all__ = ["app", "run"]
 
 app = typer.Typer(
     name="ttamer",
     help="Policies with recall for early-exit networks and model cascades.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-OK, CHECK_FAILED, USAGE = 0, 1, 2
+OK, CHECK_FAILED, USAGE, SOFTWARE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 70, 130, 141
+UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
+"""Of the command line itself; its base class, whatever package it is in."""
+
+_debug: ContextVar[bool] = ContextVar("debug", default=False)
 
 
 class Kind(StrEnum):
@@ -86,15 +97,62 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; errors in what the user gave become one line on stderr and exit code 2."""
-    try:
-        app(args=None if arguments is None else list(arguments))
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else USAGE
-    except (TTamerError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USAGE
-    return OK
+    """Run one command and return its exit code.
+
+    0: all went well. 1: a check that was asked for failed. 2: wrong usage, bad input, or the system refused a file; one
+    line on stderr says what. 70: a fault of this program. 130: interrupted. 141: the reader of the output went away.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    _debug.set(bool(os.environ.get("TTAMER_DEBUG")))
+    with terminal():
+        try:
+            command = typer.main.get_command(app)
+            code = command.main(args=given or ["--help"], prog_name="ttamer", standalone_mode=False)
+        except SystemExit as end:  # the reader of a help text went away
+            return PIPE_CLOSED if end.code == CHECK_FAILED else int(end.code or OK)
+        except (KeyboardInterrupt, typer.Abort):
+            return INTERRUPTED
+        except UsageError as error:
+            return _failed(error, _usage_text(error), USAGE)
+        except OSError as error:
+            return _failed(error, f"{error.filename}: {error.strerror}" if error.filename else str(error), USAGE)
+        except TTamerError as error:
+            return _failed(error, str(error), USAGE)
+        except BaseException as error:  # a fault of this program, a panic of its core included
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            return _failed(error, f"{text} (a fault of ttamer; --debug before the command shows where)", SOFTWARE)
+    return (code if isinstance(code, int) else OK) if given else USAGE
+
+
+def _failed(error: BaseException, text: str, code: int) -> int:
+    if _debug.get():
+        traceback.print_exception(error)
+    print(f"error: {text}", file=sys.stderr)
+    return code
+
+
+def _usage_text(error: Any) -> str:
+    """One line for a mistake on the command line."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    path = "ttamer" if error.ctx is None else error.ctx.command_path
+    return f"{text[:1].lower()}{text[1:]} (see {path} --help)"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        raise typer.Exit(OK if write(f"ttamer {build_info['version']}") else PIPE_CLOSED)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from (or TTAMER_DEBUG=1).")] = False,
+) -> None:
+    """Policies with recall for early-exit networks and model cascades."""
+    if debug:
+        _debug.set(True)
 
 
 @app.command("demo")
@@ -110,9 +168,9 @@ def demo_command(
     settings = DemoSettings(images=images, tradeoff=tradeoff)
     with _progress("starting") as bar:
         result = run_demo(output, settings, bar)
-    _show(result.to_dict(), _demo_text(result), as_json)
-    if not result.serving.as_replayed:
-        raise typer.Exit(CHECK_FAILED)
+    same = result.serving.as_replayed
+    check = Check("replay", same, f"requests served one by one get {'the' if same else 'other'} answers of a replay")
+    _show(result.to_dict(), _demo_text(result), as_json, [check])
 
 
 @app.command("fit")
@@ -144,6 +202,7 @@ def fit_command(
     as_json: JsonOption = False,
 ) -> None:
     """Fit a policy to a trace and write it to a file."""
+    check_output("--output", output, trace)
     read = read_trace(trace, loss=loss, kind=kind)
     recalls = "auto" if recall is Recall.AUTO else recall is Recall.YES
     if certify is None:
@@ -190,10 +249,12 @@ def evaluate_command(
     as_json: JsonOption = False,
 ) -> None:
     """Replay a policy on a trace: loss, cost and objective with 95 % intervals."""
+    check_limit("--max-loss", max_loss)
+    check_limit("--max-cost", max_cost)
     result = evaluate(Policy.load(policy), read_trace(trace, loss=loss, kind=kind), tradeoff)
-    _show(result.to_dict(), str(result), as_json)
-    if (max_loss is not None and result.loss > max_loss) or (max_cost is not None and result.cost > max_cost):
-        raise typer.Exit(CHECK_FAILED)
+    checks = at_most("--max-loss", "mean loss", result.loss, max_loss)
+    checks += at_most("--max-cost", "mean cost", result.cost, max_cost)
+    _show(result.to_dict(), str(result), as_json, checks)
 
 
 @app.command("compare")
@@ -211,9 +272,7 @@ def compare_command(
     read = read_trace(trace, loss=loss, kind=kind)
     with _progress("comparing") as bar:
         result = compare(read, tradeoff, folds, seed, progress=lambda share: bar("comparing", share))
-    _show(result.to_dict(), str(result), as_json)
-    if check and result["fit"].difference > 2.0 * result["fit"].difference_se:
-        raise typer.Exit(CHECK_FAILED)
+    _show(result.to_dict(), str(result), as_json, [no_simple_rule_is_better(result)] if check else [])
 
 
 @app.command("frontier")
@@ -227,6 +286,8 @@ def frontier_command(
     as_json: JsonOption = False,
 ) -> None:
     """Mean loss and cost of every rule at ten trade-offs, cross-validated."""
+    if picture is not None:
+        check_output("--picture", picture_path(picture), trace)
     read = read_trace(trace, loss=loss, kind=kind)
     with _progress("tracing") as bar:
         result = frontier(read, folds=folds, seed=seed, progress=lambda share: bar("tracing", share))
@@ -255,9 +316,9 @@ def drift_command(
     replay = loaded.replay(watched.signal, watched.prediction)
     monitor.update_replay(replay, watched.signal, watched.prediction)
     report = monitor.report()
-    _show(report.to_dict(), str(report), as_json)
-    if report.alarm:
-        raise typer.Exit(CHECK_FAILED)
+    hint = order_hint(monitor, loaded, watched, seed) if report.alarm else None
+    text = str(report) if hint is None else f"{report}\n{hint}"
+    _show(report.to_dict() | {"hint": hint}, text, as_json, [no_drift(report)])
 
 
 @app.command("inspect")
@@ -267,6 +328,8 @@ def inspect_command(
     as_json: JsonOption = False,
 ) -> None:
     """What is in a policy file: stages, rule, provenance, size."""
+    if picture is not None:
+        check_output("--picture", picture_path(picture), policy)
     loaded = Policy.load(policy)
     if picture is not None:
         from ..plotting.policy import plot_policy
@@ -285,16 +348,27 @@ def bench_command(
     as_json: JsonOption = False,
 ) -> None:
     """What deciding costs on this machine: call, batch, replay."""
+    check_limit("--max-call-ratio", max_call_ratio)
     result = measure_overhead(
         None if policy is None else Policy.load(policy), None if trace is None else read_trace(trace)
     )
-    _show(result.to_dict(), str(result), as_json)
-    if max_call_ratio is not None and result.call_ratio > max_call_ratio:
+    checks = at_most("--max-call-ratio", "function calls a call takes as long as", result.call_ratio, max_call_ratio)
+    _show(result.to_dict(), str(result), as_json, checks)
+
+
+def _show(content: dict[str, Any], text: str, as_json: bool, checks: Sequence[Check] = ()) -> None:
+    """Print what was found and what the checks say; a failed one ends the command with its exit code."""
+    if checks:
+        content = content | {"checks": [check.to_dict() for check in checks]}
+        text = "\n".join([text, *map(str, checks)])
+    written = write(json.dumps(_finite(content), indent=2) if as_json else text)
+    failed = [check for check in checks if not check.passed]
+    for check in failed:
+        print(f"check failed: {check.text}", file=sys.stderr)
+    if failed:
         raise typer.Exit(CHECK_FAILED)
-
-
-def _show(content: dict[str, Any], text: str, as_json: bool) -> None:
-    print(json.dumps(_finite(content), indent=2) if as_json else text)
+    if not written:
+        raise typer.Exit(PIPE_CLOSED)
 
 
 def _finite(content: Any) -> Any:

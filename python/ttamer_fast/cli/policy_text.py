@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._core import Policy
+from .._utils.checks import listed
 
 __all__ = ["policy_summary", "policy_text"]
 
@@ -30,7 +31,7 @@ def policy_summary(policy: Policy) -> dict[str, Any]:
 def policy_text(policy: Policy) -> str:
     """The same in lines, and what the policy decides."""
     summary = policy_summary(policy)
-    lines = [f"{len(policy.stages)} stages: {', '.join(policy.stages)}"]
+    lines = [f"{len(policy.stages)} stages: {listed(policy.stages)}"]
     facts = {name: summary[name] for name in ("method", "graph", "recall", "value", "bytes", "digest")}
     facts |= policy.provenance
     width = max(map(len, facts)) + 2

@@ -159,7 +159,7 @@ def compare(
     if reference is not None and reference not in rules:
         raise ValidationError(f"`reference` must be one of {', '.join(rules)}, got {reference}")
     (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress)
-    return compared(trace, float(tradeoff), folds, outcomes, reference)
+    return compared(trace, float(tradeoff), int(folds), outcomes, reference)
 
 
 def compared(

@@ -149,7 +149,7 @@ def frontier(
     }
     return Frontier(
         n=trace.n,
-        folds=folds,
+        folds=int(folds),
         points=points,
         stages=trace.stages,
         stage_points=tuple(_point(None, outcome.always(trace, i), trace.weight) for i in range(trace.k)),

@@ -13,7 +13,7 @@ import numpy as np
 from .. import _core
 from .._core import Policy, ValidationError
 from .._utils.arrays import Floats, first_bad
-from .._utils.checks import check_between, check_order, check_recall, check_seed
+from .._utils.checks import check_between, check_flag, check_order, check_recall, check_seed
 from ..traces import outcome
 from ..traces.trace import Trace
 from .learners import learner_of, provenance
@@ -113,7 +113,7 @@ def fit_certified(
     limit = check_between("max_loss", max_loss, scale)
     level = check_between("delta", delta, 1.0)
     recalls = check_recall(recall)
-    check_seed(seed)
+    seed, binary = check_seed(seed), check_flag("binary", binary)
     _check_losses(trace.loss, scale, binary)
     fitting, testing = trace.split(check_between("held_out", held_out, 1.0), seed)
     learner = learner_of(fitting, graph, check_order(order, trace.stages))
@@ -249,8 +249,6 @@ def _least_limit(mean: float, level: float, n: int, binary: bool) -> float:
 
 def _check_losses(loss: Floats, largest: float, binary: bool) -> None:
     """A ValidationError naming the first loss that contradicts what is said about all."""
-    if not isinstance(binary, bool):
-        raise ValidationError(f"`binary` must be True or False, got {binary!r}")
     too_large = loss > largest
     if too_large.any():
         where, given = first_bad(loss, too_large)

@@ -102,7 +102,6 @@ def fit(
     recalls = check_recall(recall)
     check_one_of("graph", graph, GRAPHS)
     stages = check_order(order, trace.stages)
-    check_seed(seed)
     is_markov = check_one_of("estimator", estimator, ESTIMATORS) == "markov"
     if weight is not None:
         trace = trace.weighted(weight)
@@ -115,7 +114,7 @@ def fit(
         graph=graph,
         order=stages,
         recall=recalls,
-        seed=seed,
+        seed=check_seed(seed),
     )
 
 
@@ -133,4 +132,8 @@ def _loss_budget(value: float | str, trace: Trace) -> float:
     start, plus, excess = value.partition("+")
     if start.strip() != "last" or not plus:
         raise ValidationError(f"`max_loss` must be a number or 'last+<number>', got {value!r}")
-    return float(trace.mean_loss[-1]) + check_budget("max_loss", excess)
+    try:
+        more = float(excess)
+    except ValueError:
+        raise ValidationError(f"`max_loss` must be a number after 'last+', got {excess!r}") from None
+    return float(trace.mean_loss[-1]) + check_budget("max_loss", more)

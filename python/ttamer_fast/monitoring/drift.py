@@ -7,17 +7,16 @@ import json
 import math
 from collections.abc import Hashable, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._core import Policy, PolicyFormatError, Replay, ValidationError, prediction_codes
+from .._core import Policy, PolicyFormatError, Replay, ValidationError, prediction_codes, write_file
 from .._utils import arrays
 from .._utils.arrays import Bools, Floats, Ints, Predictions
-from .._utils.atomic import replacing
 from .._utils.checks import check_between, check_seed
+from .._utils.files import open_file, path_of
 from .._utils.splitmix import Words
 from ..traces.record import Record
 from ..traces.trace import Trace
@@ -135,7 +134,7 @@ class DriftMonitor:
             raise ValidationError(f"`trace` must have the {len(policy.stages)} stages of the policy, got {trace.k}")
         if trace.n < FEWEST:
             raise ValidationError(f"`trace` must have at least {FEWEST} rows, got {trace.n}")
-        check_seed(seed, bits=63)
+        seed = check_seed(seed, bits=63)
         level = check_between("alpha", alpha, 1.0)
         replay = policy.replay(trace.signal, trace.prediction)
         entry = policy.start().next
@@ -413,18 +412,14 @@ class DriftMonitor:
         return cls._from_state(whole["monitor"])
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write :meth:`to_bytes` to a file, atomically.
+        """Write :meth:`to_bytes` to a file: the old one or the new one, whatever happens.
 
         Raises
         ------
-        ValidationError
-            If the file cannot be written.
+        OSError
+            If the system refuses; the old file is still there.
         """
-        try:
-            with replacing(Path(path)) as temporary:
-                temporary.write_bytes(self.to_bytes())
-        except OSError as error:
-            raise ValidationError(f"cannot write {path}: {error.strerror}") from error
+        write_file(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> DriftMonitor:
@@ -432,13 +427,13 @@ class DriftMonitor:
 
         Raises
         ------
+        OSError
+            If the system refuses to read the file.
         PolicyFormatError
-            If the file cannot be read or holds no monitor.
+            If it holds no monitor, or is damaged.
         """
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            raise PolicyFormatError(f"cannot read {path}: {error.strerror}") from error
+        with open_file(path_of(path)) as stream:
+            data = stream.read()
         try:
             return cls.from_bytes(data)
         except PolicyFormatError as error:

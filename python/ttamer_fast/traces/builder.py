@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Sequence
 from fractions import Fraction
 from os import PathLike
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .._core import ValidationError
 from .._utils.arrays import Floats, Ints, Predictions
-from .._utils.atomic import replacing
-from .._utils.checks import check_seed
+from .._utils.checks import check_integer, check_seed
+from .._utils.errors import TraceFormatError
+from .._utils.files import decoding, path_of
 from .._utils.splitmix import STEP, Words, mix
+from .archives import read_archive, write_archive
 from .trace import Trace
 
 __all__ = ["TraceBuilder"]
@@ -111,9 +111,7 @@ class TraceBuilder:
         # A trace of one row says what is wrong with names and kind.
         checked = Trace(np.zeros((1, k)), np.zeros((1, k)), np.zeros(k), kind=kind, stages=stages)
         self._stages, self._kind = checked.stages, checked.kind
-        if capacity is not None and (isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1):
-            raise ValidationError(f"`capacity` must be None or an integer of at least 1, got {capacity!r}")
-        self._capacity = capacity
+        self._capacity = None if capacity is None else check_integer("capacity", capacity, 1)
         if not isinstance(source, str):
             raise ValidationError(f"`source` must be a string, got {type(source).__name__}")
         self._source = source
@@ -279,14 +277,16 @@ class TraceBuilder:
         return self._mean(1)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write everything to a .npz file, atomically.
+        """Write everything to a .npz file: the old one or the new one, whatever happens.
 
         Raises
         ------
+        OSError
+            If the system refuses; the old file is still there.
         ValidationError
-            If the file cannot be written or does not end in .npz.
+            If the path does not end in .npz.
         """
-        file = Path(path)
+        file = path_of(path)
         if file.suffix != ".npz":
             raise ValidationError(f"`path` must end in .npz, got {str(file)!r}")
         self._trim()
@@ -303,11 +303,7 @@ class TraceBuilder:
             "total": [[hex(total) for total in totals] for totals in self._total],
         }
         columns = {name: getattr(self._columns, name) for name in _Columns.__slots__}
-        try:
-            with replacing(file) as temporary, temporary.open("wb") as stream:
-                np.savez_compressed(stream, about=np.array(json.dumps(about)), **columns)
-        except OSError as error:
-            raise ValidationError(f"cannot write {file}: {error.strerror}") from error
+        write_archive(file, {"about": np.array(json.dumps(about)), **columns})
 
     @staticmethod
     def load(path: str | PathLike[str]) -> TraceBuilder:
@@ -315,28 +311,35 @@ class TraceBuilder:
 
         Raises
         ------
-        ValidationError
-            If the file cannot be read or holds no builder.
+        OSError
+            If the system refuses to read the file.
+        TraceFormatError
+            If it is damaged or holds no builder.
         """
-        file = Path(path)
-        try:
-            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-                about = json.loads(str(archive["about"]))
-                columns = _Columns(**{name: archive[name] for name in _Columns.__slots__})
+        file = path_of(path)
+        archive = read_archive(file, ("about", *_Columns.__slots__))
+        with decoding(file, "a trace builder", TraceFormatError):
+            about = json.loads(str(archive["about"]))
+            columns = _Columns(**{name: archive[name] for name in _Columns.__slots__})
             if about["format"] != FORMAT:
                 raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}")
-            self = TraceBuilder(
-                about["stages"], about["kind"], capacity=about["capacity"], source=about["source"], seed=about["seed"]
-            )
+            self = TraceBuilder._described(about)
             columns.check(len(self._stages), bool(about["known"]), len(about["names"]))
             self._known, self._columns = about["known"], columns
             self._names = [str(name) for name in about["names"]]
             self._count = {str(source): int(count) for source, count in about["count"].items()}
             self._total = [[int(total, 16) for total in totals] for totals in about["total"]]
-        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            reason = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
-            raise ValidationError(f"cannot read {file} as a trace builder: {reason}") from error
         return self
+
+    @staticmethod
+    def _described(about: dict[str, Any]) -> TraceBuilder:
+        """The empty builder that a file describes; a ValueError where no builder can be so."""
+        try:
+            return TraceBuilder(
+                about["stages"], about["kind"], capacity=about["capacity"], source=about["source"], seed=about["seed"]
+            )
+        except ValidationError as error:
+            raise ValueError(str(error)) from error
 
     def __len__(self) -> int:
         return self.n

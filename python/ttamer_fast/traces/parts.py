@@ -6,6 +6,7 @@ import numpy as np
 
 from .._core import ValidationError
 from .._utils.arrays import Bools, Ints
+from .._utils.checks import check_integer, check_seed, shown
 
 __all__ = ["parts_of_rows", "rows_of_test"]
 
@@ -26,10 +27,12 @@ def rows_of_test(n: int, group: Ints | None, share: float, seed: int) -> Bools:
 def parts_of_rows(n: int, group: Ints | None, folds: int, seed: int) -> Ints:
     """(n,) number of the part that each row is in, below `folds`."""
     count, unit = _units(n, group)
-    if isinstance(folds, bool) or not isinstance(folds, int) or not 2 <= folds <= count:
+    try:
+        parts = check_integer("folds", folds, 2, count)
+    except ValidationError:
         what = "rows" if group is None else "groups"
-        raise ValidationError(f"`folds` must be an integer from 2 to the {count} {what}, got {folds!r}")
-    part: Ints = np.random.default_rng(seed).permutation(count) % folds
+        raise ValidationError(f"`folds` must be an integer from 2 to the {count} {what}, got {shown(folds)}") from None
+    part: Ints = np.random.default_rng(check_seed(seed)).permutation(count) % parts
     return part if unit is None else part[unit]
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Real
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -13,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
 from .._core import ValidationError
-from .._utils.arrays import Floats, Ints, Predictions, float_array
-from .._utils.checks import check_seed, shown
+from .._utils.arrays import Floats, Ints, Predictions, float_array, int_array
+from .._utils.checks import check_number, check_seed, shown
+from .._utils.files import path_of
 from .formats import write_columns
 from .groups import group_numbers
 from .parts import rows_of_test
@@ -266,21 +265,24 @@ class Trace:
         >>> len(train), len(test)
         (3, 1)
         """
-        check_seed(seed)
-        if isinstance(test, bool) or not isinstance(test, Real):
-            raise ValidationError(f"`test` must be a number, got {shown(test)}")
-        if not 0.0 < test < 1.0:
+        share = check_number("test", test)
+        if not 0.0 < share < 1.0:
             raise ValidationError(f"`test` must be between 0 and 1, exclusive, got {test}")
-        in_test = rows_of_test(self.n, self.group, test, seed)
+        in_test = rows_of_test(self.n, self.group, share, check_seed(seed))
         return self.rows(~in_test), self.rows(in_test)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the trace to a .npz, .parquet or .csv file, atomically; see :func:`read_trace` for the layouts.
+        """Write the trace to a .npz, .parquet or .csv file; see :func:`read_trace` for the layouts.
+
+        The file is the old one or the new one, whatever happens. It keeps its mode, a new one gets what the umask
+        allows; a link stays, and what it points to is replaced; a device or a pipe is written to.
 
         Raises
         ------
+        OSError
+            If the system refuses, of the class that goes with its number; the old file is still there.
         ValidationError
-            If the ending is none of the three or the file cannot be written.
+            If the ending is none of the three.
         MissingExtraError
             If .parquet or .csv is asked for and pyarrow is not installed.
         """
@@ -294,7 +296,7 @@ class Trace:
             "weight": self.weight,
             "group": self.group,
         }
-        write_columns(columns, Path(path))
+        write_columns(columns, path_of(path))
 
     def _row_by_row(self, name: str, columns: NDArray[Scalar]) -> NDArray[Scalar]:
         """A C-contiguous array of the same numbers, made once; a view, so that nobody can make it writeable."""

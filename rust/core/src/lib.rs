@@ -8,6 +8,7 @@ pub mod decide;
 mod digits;
 pub mod error;
 pub mod evaluate;
+pub mod files;
 pub mod learn;
 mod mean;
 pub mod model;

@@ -33,6 +33,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("TTamerError", py.get_type::<errors::TTamerError>())?;
     module.add("ValidationError", errors::validation(py)?)?;
     module.add("RunFinishedError", errors::run_finished(py)?)?;
+    module.add("FormatError", errors::format(py)?)?;
     module.add("PolicyFormatError", errors::policy_format(py)?)?;
     module.add_class::<model::Model>()?;
     module.add_class::<policy::Policy>()?;
@@ -51,6 +52,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<outcome::Outcome>()?;
     module.add_class::<fit::Learner>()?;
     module.add_function(wrap_pyfunction!(fit::fit, module)?)?;
+    module.add_function(wrap_pyfunction!(files::write_file, module)?)?;
+    module.add_function(wrap_pyfunction!(files::check_writable, module)?)?;
     let info = PyDict::new(py);
     info.set_item("version", env!("CARGO_PKG_VERSION"))?;
     info.set_item("profile", if cfg!(debug_assertions) { "debug" } else { "release" })?;

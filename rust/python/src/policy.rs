@@ -1,7 +1,6 @@
 //! Compiled policies.
 
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +11,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 use crate::batch::Batch;
 use crate::convert::{arrays, floats};
 use crate::errors::{invalid, raise};
-use crate::files;
+use crate::files::{buffer, path_of, write_file};
 use crate::numbers::Numbers;
 use crate::predictions::Predictions;
 use crate::replay::Replay;
@@ -92,7 +91,7 @@ impl Policy {
     #[staticmethod]
     #[pyo3(signature = (data, /))]
     fn from_bytes(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let data = files::buffer("data", data)?;
+        let data = buffer("data", data)?;
         Self::new(py, detached(py, || ttamer::Policy::from_bytes(&data))?)
     }
 
@@ -103,20 +102,25 @@ impl Policy {
     }
 
     /// Reads the policy that `save` wrote. O(size of the file) time and memory; a file of more than 2³⁰ bytes is none.
+    ///
+    /// Raises `OSError` where the system refuses to read the file, `PolicyFormatError` where it holds no undamaged policy,
+    /// `ValidationError` for a path that is none, and for a pipe or a device.
     #[staticmethod]
     #[pyo3(signature = (path, /))]
     fn load(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let path = files::path(path)?;
-        let content = files::read(&path, ttamer::MAX_BYTES)?;
-        let path: PathBuf = path.extract()?;
-        Self::new(py, detached(py, || ttamer::Policy::from_file(&content, &path))?)
+        let path = path_of("path", path)?;
+        Self::new(py, detached(py, || ttamer::Policy::load(&path))?)
     }
 
-    /// Writes the policy, atomically.
+    /// Writes the policy: the file is the old one or the new one, whatever happens.
+    ///
+    /// A file keeps its mode, a new one gets what the umask allows, a link stays and what it points to is replaced, a
+    /// device or a pipe is written to. Raises `OSError` where the system refuses, `ValidationError` for a path that is
+    /// none.
     #[pyo3(signature = (path, /))]
     fn save(&self, py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<()> {
-        let path: PathBuf = files::path(path)?.extract()?;
-        py.detach(|| self.inner.save(&path)).map_err(|error| raise(py, error))
+        let bytes = self.inner.to_bytes().map_err(|error| raise(py, error))?;
+        write_file(path, &bytes)
     }
 
     /// `n` requests in step.

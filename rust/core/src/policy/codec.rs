@@ -14,8 +14,7 @@
 //! The same policy always gives the same bytes. Bytes are accepted only if the checksum holds, nothing is missing or
 //! left over, and the decoded parts fit each other, so that no accepted policy can fail while deciding.
 
-use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -25,6 +24,7 @@ use super::compiled::Policy;
 use super::wire;
 use crate::digits::hexadecimal;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::parallel;
 
 const MAGIC: &[u8; 8] = b"TTAMER\r\n";
@@ -105,33 +105,22 @@ impl Policy {
         digest.map(String::as_str)
     }
 
-    /// Writes the policy to `path`, atomically: after a crash the file holds the old policy or the new one.
+    /// Writes the policy to `path`: after a crash the file holds the old policy or the new one; see [`files::write`].
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let bytes = self.to_bytes()?;
-        write_atomically(path, &bytes).map_err(|source| Error::Io { action: "write", path: path.into(), source })
+        files::write(path, &self.to_bytes()?, &mut || true)
     }
 
-    /// Reads the policy that [`Policy::save`] wrote.
+    /// Reads the policy that [`Policy::save`] wrote. Of a file that does not begin as a policy no more is read than that.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it holds no undamaged policy.
+    /// [`Error::Io`] if the file cannot be read, [`Error::Invalid`] if it is a pipe or a device, [`Error::Format`] if it
+    /// holds no undamaged policy.
     pub fn load(path: &Path) -> Result<Self> {
-        let mut content = Vec::new();
-        fs::File::open(path)
-            .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut content))
-            .map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
-        Self::from_file(&content, path)
-    }
-
-    /// The policy in the file `path`, of which this is the content.
-    ///
-    /// # Errors
-    /// As [`Policy::from_bytes`], naming the file.
-    pub fn from_file(content: &[u8], path: &Path) -> Result<Self> {
-        Self::from_bytes(content).map_err(|error| Error::Format(format!("{}: {error}", path.display())))
+        let content = files::read(path, MAGIC, MAX_BYTES)?;
+        Self::from_bytes(&content).map_err(|error| Error::Format(format!("{}: {error}", path.display())))
     }
 }
 
@@ -170,21 +159,4 @@ impl Read for Watched<'_> {
         }
         Ok(count)
     }
-}
-
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    let permissions = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o644);
-    #[cfg(unix)]
-    builder.permissions(permissions);
-    let mut file = builder.prefix(".ttamer-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    // The rename itself must reach the disk too.
-    #[cfg(unix)]
-    fs::File::open(folder)?.sync_all()?;
-    Ok(())
 }
