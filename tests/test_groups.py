@@ -178,6 +178,7 @@ def repeated(seed: int, n: int = 60, times: int = 20) -> tuple[tt.Trace, tt.Trac
     return tt.Trace(*arrays, kind="models", group=group), rows
 
 
+@pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 def test_what_is_held_back_is_new() -> None:
     """What a fit and a comparison say of rows held back is no promise where these rows were seen before."""
     fresh = make_trace(n=20_000, seed=99)

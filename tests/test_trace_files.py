@@ -93,7 +93,7 @@ def test_unknown_ending_and_folder(tmp_path: Path) -> None:
 def test_correct_comes_before_loss(tmp_path: Path) -> None:
     path = tmp_path / "trace.npz"
     correct = np.array([[True, False], [False, True]])
-    np.savez(path, signal=np.ones((2, 2)), cost=np.ones(2), correct=correct, loss=np.full((2, 2), 0.25))
+    np.savez(path, signal=np.ones((2, 2)), cost=np.ones(2), correct=correct, loss=np.full((2, 2), 0.25), kind="exits")
     assert tt.read_trace(path).loss.tolist() == [[0.0, 1.0], [1.0, 0.0]]
     assert tt.read_trace(path, loss="loss").loss.tolist() == [[0.25, 0.25]] * 2
     table = tmp_path / "trace.csv"

@@ -37,9 +37,11 @@ from ._core import (
     verify,
 )
 from ._utils.extras import MissingExtraError
+from ._utils.warnings import CalibrationWarning, CensoredTraceWarning, HeavyTailWarning, ServingWarning, TTamerWarning
 from .evaluation.comparison import Compared, Comparison, compare
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.frontier import Frontier, FrontierPoint, frontier
+from .evaluation.summary import Saving, Summary, summarize
 from .fitting.aggregation import Aggregated, aggregate
 from .fitting.certification import fit_certified
 from .fitting.fit import fit
@@ -57,7 +59,9 @@ from .traces.trace import Trace
 __all__ = [
     "Aggregated",
     "Batch",
+    "CalibrationWarning",
     "Cascade",
+    "CensoredTraceWarning",
     "Certificate",
     "Compared",
     "Comparison",
@@ -67,6 +71,7 @@ __all__ = [
     "Evaluation",
     "Frontier",
     "FrontierPoint",
+    "HeavyTailWarning",
     "MissingExtraError",
     "Model",
     "Policy",
@@ -75,10 +80,14 @@ __all__ = [
     "Replay",
     "Run",
     "RunFinishedError",
+    "Saving",
     "Served",
     "ServedBatch",
+    "ServingWarning",
     "Stage",
+    "Summary",
     "TTamerError",
+    "TTamerWarning",
     "Trace",
     "TraceBuilder",
     "ValidationError",
@@ -94,6 +103,7 @@ __all__ = [
     "load",
     "read_trace",
     "solve",
+    "summarize",
     "verify",
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -15,15 +16,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from .._core import Policy, TTamerError, ValidationError
+from .._utils.warnings import TTamerWarning
 from ..demo import DemoResult, DemoSettings, run_demo
 from ..evaluation.comparison import compare
 from ..evaluation.evaluate import evaluate
 from ..evaluation.frontier import frontier
 from ..evaluation.overhead import measure_overhead
+from ..evaluation.summary import summarize
 from ..fitting.certification import fit_certified
 from ..fitting.fit import fit
 from ..monitoring.drift import DriftMonitor
-from ..traces.files import read_trace
+from ..traces.files import read_trace, trace_in
+from ..traces.trace import Trace
 from .policy_text import policy_summary, policy_text
 
 __all__ = ["app", "run"]
@@ -80,7 +84,9 @@ class Recall(StrEnum):
 
 TraceFile = Annotated[Path, typer.Argument(help="Trace: .npz, .parquet or .csv.")]
 PolicyFile = Annotated[Path, typer.Argument(help="Policy file.")]
-KindOption = Annotated[Kind | None, typer.Option(help="Default: what the file says, else exits.")]
+KindOption = Annotated[
+    Kind | None, typer.Option(help="Default: what the file says, else what the policy says, else exits.")
+]
 LossOption = Annotated[Loss, typer.Option(help="Which losses of the file count.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -88,13 +94,21 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors in what the user gave become one line on stderr and exit code 2."""
     try:
-        app(args=None if arguments is None else list(arguments))
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", TTamerWarning)
+            warnings.showwarning = _show_warning
+            app(args=None if arguments is None else list(arguments))
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else USAGE
     except (TTamerError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
     return OK
+
+
+def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
+    """Where in our source a warning was raised means nothing to those who typed a command."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 @app.command("demo")
@@ -139,11 +153,12 @@ def fit_command(
     estimator: Annotated[Estimator, typer.Option(help="How indices are fitted.")] = Estimator.AUTO,
     recall: Annotated[Recall, typer.Option(help="May an earlier answer be returned?")] = Recall.AUTO,
     seed: Annotated[int, typer.Option(help="Same trace, options and seed: same bytes.")] = 0,
+    summary: Annotated[bool, typer.Option(help="Say what the policy is worth on rows held back.")] = True,
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit a policy to a trace and write it to a file."""
+    """Fit a policy to a trace, write it to a file, and say what it is worth on rows held back."""
     read = read_trace(trace, loss=loss, kind=kind)
     recalls = "auto" if recall is Recall.AUTO else recall is Recall.YES
     if certify is None:
@@ -175,7 +190,11 @@ def fit_command(
             seed=seed,
         )
     policy.save(output)
-    _show(policy_summary(policy) | {"file": str(output)}, f"{policy_text(policy)}\nwritten to {output}", as_json)
+    content, text = policy_summary(policy) | {"file": str(output)}, f"{policy_text(policy)}\nwritten to {output}"
+    if summary:
+        held_out, sentence = _held_out(policy, read)
+        content, text = content | {"held_out": held_out}, f"{text}\n{sentence}"
+    _show(content, text, as_json)
 
 
 @app.command("evaluate")
@@ -190,7 +209,8 @@ def evaluate_command(
     as_json: JsonOption = False,
 ) -> None:
     """Replay a policy on a trace: loss, cost and objective with 95 % intervals."""
-    result = evaluate(Policy.load(policy), read_trace(trace, loss=loss, kind=kind), tradeoff)
+    # What a file does not say of its kind, the policy says.
+    result = evaluate(Policy.load(policy), trace_in(trace, loss, kind)[0], tradeoff)
     _show(result.to_dict(), str(result), as_json)
     if (max_loss is not None and result.loss > max_loss) or (max_cost is not None and result.cost > max_cost):
         raise typer.Exit(CHECK_FAILED)
@@ -248,10 +268,8 @@ def drift_command(
 ) -> None:
     """Do the requests of a stream still look like those of a reference? Exits with 1 on an alarm."""
     loaded = Policy.load(policy)
-    monitor = DriftMonitor.fit(loaded, read_trace(reference, loss=loss, kind=kind), alpha=alpha, seed=seed)
-    watched = read_trace(stream, loss=loss, kind=kind)
-    if watched.k != len(loaded.stages):
-        raise ValidationError(f"`stream` must have the {len(loaded.stages)} stages of the policy, got {watched.k}")
+    monitor = DriftMonitor.fit(loaded, trace_in(reference, loss, kind)[0], alpha=alpha, seed=seed)
+    watched = trace_in(stream, loss, kind)[0].matching(loaded, "stream")
     replay = loaded.replay(watched.signal, watched.prediction)
     monitor.update_replay(replay, watched.signal, watched.prediction)
     report = monitor.report()
@@ -286,11 +304,20 @@ def bench_command(
 ) -> None:
     """What deciding costs on this machine: call, batch, replay."""
     result = measure_overhead(
-        None if policy is None else Policy.load(policy), None if trace is None else read_trace(trace)
+        None if policy is None else Policy.load(policy), None if trace is None else trace_in(trace)[0]
     )
     _show(result.to_dict(), str(result), as_json)
     if max_call_ratio is not None and result.call_ratio > max_call_ratio:
         raise typer.Exit(CHECK_FAILED)
+
+
+def _held_out(policy: Policy, trace: Trace) -> tuple[dict[str, Any] | None, str]:
+    """What a policy is worth on rows held back, if there are rows enough to hold any back."""
+    try:
+        found = summarize(policy, trace)
+    except ValidationError as error:
+        return None, f"what it is worth on new requests is not known: {error}"
+    return found.to_dict(), str(found)
 
 
 def _show(content: dict[str, Any], text: str, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from .._core import Outcome, ValidationError, estimate
 from .._utils.arrays import Floats
 from .._utils.extras import require
 from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_NO_RECALL
+from ..fitting.doubts import warn_of_trace
 from ..traces import outcome
 from ..traces.trace import Trace
 from . import cross_validation as cv
@@ -140,6 +141,11 @@ def compare(
     ValidationError
         If `tradeoff` or `folds` is out of range, all weights of a fold are 0, or `reference` is not one of the rules.
 
+    Warns
+    -----
+    CalibrationWarning
+        If the trace says little, as in `fit`: once.
+
     Notes
     -----
     Standard errors take the requests as independent and the tuned rules as given. The two fits of a fold share
@@ -158,6 +164,7 @@ def compare(
     rules = cv.rules(trace)
     if reference is not None and reference not in rules:
         raise ValidationError(f"`reference` must be one of {', '.join(rules)}, got {reference}")
+    warn_of_trace(trace)
     (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress)
     return compared(trace, float(tradeoff), folds, outcomes, reference)
 

@@ -84,9 +84,10 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     Parameters
     ----------
     policy : Policy
-        Any policy with as many stages as the trace.
+        Any policy of the trace's stages.
     trace : Trace
-        Requests that the policy was not fitted on, or the result flatters it. Costs are those of its rows.
+        Requests that the policy was not fitted on, or the result flatters it. Costs are those of its rows. Stages are
+        matched by name, and the kind is the policy's: see :meth:`Trace.matching`.
     tradeoff : float, optional
         λ in [0, 1] of the objective λ · loss + (1 − λ) · cost / cost of running every stage; default: the one that
         the policy was fitted for.
@@ -94,12 +95,13 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     Returns
     -------
     Evaluation
-        Means, confidence intervals, and shares of the requests (k,), all weighted as the trace is.
+        Means, confidence intervals, and shares of the requests (k,), stages in the order of the policy, all weighted
+        as the trace is.
 
     Raises
     ------
     ValidationError
-        If the stages do not match, or no trade-off is known.
+        If the stages or kinds do not match, or no trade-off is known.
 
     Notes
     -----
@@ -117,6 +119,7 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     >>> bool(low <= result.loss <= high)
     True
     """
+    trace = trace.matching(policy)
     if tradeoff is None:
         known = policy.provenance.get("tradeoff")
         if known is None:
@@ -130,7 +133,7 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
         n=trace.n,
         tradeoff=share,
         loss=loss.mean,
-        loss_ci=_loss_interval(loss, trace),
+        loss_ci=loss_interval(loss, trace),
         cost=cost.mean,
         cost_ci=mean_interval(cost),
         objective=objective.mean,
@@ -142,7 +145,8 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     )
 
 
-def _loss_interval(loss: Estimate, trace: Trace) -> tuple[float, float]:
+def loss_interval(loss: Estimate, trace: Trace) -> tuple[float, float]:
+    """95 % interval of a mean of losses of the trace, in their unit."""
     largest = float(trace.loss.max()) or 1.0
     if bool(((trace.loss == 0.0) | (trace.loss == largest)).all()):
         return two_valued_interval(loss, largest)

@@ -10,6 +10,7 @@ from typing import Any
 from .._core import Outcome, estimate
 from .._utils.arrays import Floats
 from .._utils.rule_names import LAST
+from ..fitting.doubts import warn_of_trace
 from ..plotting.frontier import plot_frontier
 from ..traces import outcome
 from ..traces.trace import Trace
@@ -122,6 +123,11 @@ def frontier(
     ValidationError
         If a trade-off or `folds` is out of range, or all weights of a fold are 0.
 
+    Warns
+    -----
+    CalibrationWarning
+        If the trace says little, as in `fit`: once.
+
     Notes
     -----
     Each fold calibrates once: all trade-offs, with recall and without, share calibration and beliefs, so that a further
@@ -137,6 +143,7 @@ def frontier(
     >>> [point.tradeoff for point in result.points["fit"]]
     [0.5, 0.9]
     """
+    warn_of_trace(trace)
     redundant = (LAST, "static")
     chosen = {name: rule for name, rule in cv.rules(trace).items() if name not in redundant}
     ordered = sorted(tradeoffs)

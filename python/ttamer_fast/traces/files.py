@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._core import ValidationError
+from .._utils.warnings import CalibrationWarning
 from .formats import read_columns
 from .trace import Trace
 
@@ -32,7 +34,8 @@ def read_trace(path: str | PathLike[str], loss: str = "auto", kind: str | None =
     loss : {"auto", "correct", "loss"}
         ``"auto"``: 1 - ``correct`` where the file has it, else ``loss``. The others ask for one of the two.
     kind : {"exits", "models"}, optional
-        As in :class:`Trace`. Default: what the file says, else ``"exits"``.
+        As in :class:`Trace`. Default: what the file says; a file that does not say it is taken as ``"exits"`` with a
+        :class:`CalibrationWarning`, or as what a policy that is judged on it says (:meth:`Trace.matching`).
 
     Returns
     -------
@@ -56,7 +59,19 @@ def read_trace(path: str | PathLike[str], loss: str = "auto", kind: str | None =
     'models'
     >>> folder.cleanup()
     """
-    file = Path(path)
+    trace, is_kind_known = trace_in(Path(path), loss, kind)
+    if not is_kind_known and trace.k > 1:
+        warnings.warn(
+            f"`kind` must be given, as {path} does not say it: taken as 'exits' where no policy says otherwise; "
+            "separate models are 'models'",
+            CalibrationWarning,
+            stacklevel=2,
+        )
+    return trace
+
+
+def trace_in(file: Path, loss: str = "auto", kind: str | None = None) -> tuple[Trace, bool]:
+    """The same without a warning, and whether its kind is known: from the file, or given."""
     if loss not in LOSSES:
         raise ValidationError(f"`loss` must be 'auto', 'correct' or 'loss', got {loss!r}")
     columns = read_columns(file)
@@ -65,19 +80,21 @@ def read_trace(path: str | PathLike[str], loss: str = "auto", kind: str | None =
         chosen = "correct" if "correct" in columns else "loss"
     if chosen not in columns:
         raise ValidationError(f"{file}: `{chosen}` is missing" + (", and so is `correct`" if loss == "auto" else ""))
+    said = columns.get("kind") if kind is None else kind
     try:
-        return Trace(
+        trace = Trace(
             columns["signal"],
             _one_minus(columns["correct"]) if chosen == "correct" else columns["loss"],
             columns["cost"],
             columns.get("prediction"),
-            kind=kind or str(columns.get("kind", "exits")),
+            kind=None if said is None else str(said),
             stages=columns.get("stages"),
             weight=columns.get("weight"),
             group=columns.get("group"),
         )
     except ValidationError as error:
         raise ValidationError(f"{file}: {error}") from error
+    return trace, said is not None
 
 
 def _one_minus(correct: Any) -> Any:

@@ -8,6 +8,7 @@ mod convert;
 mod errors;
 mod fit;
 mod model;
+mod names;
 mod numbers;
 mod outcome;
 mod policy;
@@ -40,6 +41,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<trace::Trace>()?;
     module.add_class::<trace::Estimate>()?;
     module.add_function(wrap_pyfunction!(trace::estimate, module)?)?;
+    module.add_function(wrap_pyfunction!(names::in_order, module)?)?;
+    module.add_function(wrap_pyfunction!(names::by_name, module)?)?;
     module.add_class::<outcome::Outcome>()?;
     module.add_class::<fit::Learner>()?;
     module.add_function(wrap_pyfunction!(fit::fit, module)?)?;

@@ -201,6 +201,13 @@ impl Trace {
         Self::wrap(py, self.inner.clone().weighted(weight))
     }
 
+    /// The same requests as seen by a policy of these stages and this kind; `argument` is what errors call the trace.
+    #[pyo3(signature = (argument, names, kind, /))]
+    fn matching(&self, py: Python<'_>, argument: &str, names: Vec<String>, kind: &str) -> PyResult<Self> {
+        let matched = py.detach(|| self.inner.matching(argument, &names, Kind::named(kind)?));
+        Self::wrap(py, matched)
+    }
+
     /// What a policy fitted to this trace says that it was made from.
     #[pyo3(signature = (tradeoff, goal, /))]
     fn provenance(&self, py: Python<'_>, tradeoff: f64, goal: &str) -> Vec<(String, String)> {

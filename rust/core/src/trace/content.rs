@@ -46,24 +46,29 @@ impl Kind {
     }
 }
 
+/// The name of a stage that was given none.
+pub(super) fn default_name(stage: usize) -> String {
+    format!("stage {stage}")
+}
+
 /// Signals, losses and costs of n requests at all k stages.
 ///
 /// A clone shares the numbers: O(k) time and memory.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    signal: Arc<Table<f64>>,
-    loss: Arc<Table<f64>>,
-    prediction: Option<Arc<Table<i64>>>,
-    cost: Arc<Cost>,
+    pub(super) signal: Arc<Table<f64>>,
+    pub(super) loss: Arc<Table<f64>>,
+    pub(super) prediction: Option<Arc<Table<i64>>>,
+    pub(super) cost: Arc<Cost>,
     /// In the unit of the costs (k,).
-    mean_cost: Vec<f64>,
+    pub(super) mean_cost: Vec<f64>,
     /// As given (n,); none: all rows count alike.
-    given_weight: Option<Arc<Vec<f64>>>,
+    pub(super) given_weight: Option<Arc<Vec<f64>>>,
     /// The same, of mean 1 over the rows that it was given for (n,).
-    weight: Arc<Vec<f64>>,
-    group: Option<Arc<Vec<i64>>>,
-    kind: Kind,
-    names: Arc<Vec<String>>,
+    pub(super) weight: Arc<Vec<f64>>,
+    pub(super) group: Option<Arc<Vec<i64>>>,
+    pub(super) kind: Kind,
+    pub(super) names: Arc<Vec<String>>,
     pub(super) digest: OnceLock<String>,
 }
 
@@ -92,7 +97,7 @@ impl Trace {
             weight: Arc::new(weight),
             group: None,
             kind,
-            names: Arc::new((0..stages).map(|stage| format!("stage {stage}")).collect()),
+            names: Arc::new((0..stages).map(default_name).collect()),
             digest: OnceLock::new(),
         })
     }
