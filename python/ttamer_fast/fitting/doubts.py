@@ -70,6 +70,8 @@ def _doubts(trace: Trace) -> list[str]:
             f"by {0.98 / math.sqrt(size):.2g}, and a simple rule may be as good; a few hundred are needed, a few "
             "thousand are better"
         )
+    if trace.n == 1:
+        return found
     # Whether to go on after the last stage is no question.
     for stage, column in enumerate(trace.core.signal.T[:-1]):
         if _never_changes(column[:FEW_ROWS]) and _never_changes(column):
