@@ -37,6 +37,7 @@ from ._core import (
     verify,
 )
 from ._utils.extras import MissingExtraError
+from ._utils.warnings import EvaluationWarning, TTamerWarning
 from .evaluation.comparison import Compared, Comparison, compare
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.frontier import Frontier, FrontierPoint, frontier
@@ -65,6 +66,7 @@ __all__ = [
     "DriftMonitor",
     "DriftReport",
     "Evaluation",
+    "EvaluationWarning",
     "Frontier",
     "FrontierPoint",
     "MissingExtraError",
@@ -79,6 +81,7 @@ __all__ = [
     "ServedBatch",
     "Stage",
     "TTamerError",
+    "TTamerWarning",
     "Trace",
     "TraceBuilder",
     "ValidationError",

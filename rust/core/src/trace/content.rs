@@ -65,6 +65,8 @@ pub struct Trace {
     kind: Kind,
     names: Arc<Vec<String>>,
     pub(super) digest: OnceLock<String>,
+    /// Which rows are one request; none: each by itself.
+    pub(super) units: OnceLock<Option<Vec<u32>>>,
 }
 
 impl Trace {
@@ -94,6 +96,7 @@ impl Trace {
             kind,
             names: Arc::new((0..stages).map(|stage| format!("stage {stage}")).collect()),
             digest: OnceLock::new(),
+            units: OnceLock::new(),
         })
     }
 
@@ -123,7 +126,7 @@ impl Trace {
     /// [`Error::Invalid`] for another shape.
     pub fn predicted(self, prediction: Table<i64>) -> Result<Self> {
         checks::same_shape("prediction", &prediction, self.rows(), self.stages())?;
-        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceLock::new(), ..self })
+        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceLock::new(), units: OnceLock::new(), ..self })
     }
 
     /// The same requests with other names of the stages (k,).
@@ -161,7 +164,7 @@ impl Trace {
         if let Some(group) = &group {
             checks::one_per_row("group", group.len(), self.rows())?;
         }
-        Ok(Self { group: group.map(Arc::new), digest: OnceLock::new(), ..self })
+        Ok(Self { group: group.map(Arc::new), digest: OnceLock::new(), units: OnceLock::new(), ..self })
     }
 
     /// Number of requests n.
@@ -343,6 +346,7 @@ impl Trace {
             kind: self.kind,
             names: Arc::clone(&self.names),
             digest: OnceLock::new(),
+            units: OnceLock::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod content;
 mod cost;
 mod digest;
 mod table;
+mod units;
 mod weights;
 
 pub use content::{Kind, Trace};
