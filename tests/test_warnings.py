@@ -27,7 +27,7 @@ def said(work: Callable[[], object]) -> list[warnings.WarningMessage]:
 
 
 def test_categories() -> None:
-    for one in (tt.CalibrationWarning, tt.CensoredTraceWarning, tt.HeavyTailWarning, tt.ServingWarning):
+    for one in (tt.CalibrationWarning, tt.CensoredTraceWarning, tt.EvaluationWarning, tt.ServingWarning):
         assert issubclass(one, tt.TTamerWarning)
         assert one.__name__ in tt.__all__
     assert issubclass(tt.TTamerWarning, UserWarning)

@@ -37,7 +37,13 @@ from ._core import (
     verify,
 )
 from ._utils.extras import MissingExtraError
-from ._utils.warnings import CalibrationWarning, CensoredTraceWarning, HeavyTailWarning, ServingWarning, TTamerWarning
+from ._utils.warnings import (
+    CalibrationWarning,
+    CensoredTraceWarning,
+    EvaluationWarning,
+    ServingWarning,
+    TTamerWarning,
+)
 from .evaluation.comparison import Compared, Comparison, compare
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.frontier import Frontier, FrontierPoint, frontier
@@ -69,9 +75,9 @@ __all__ = [
     "DriftMonitor",
     "DriftReport",
     "Evaluation",
+    "EvaluationWarning",
     "Frontier",
     "FrontierPoint",
-    "HeavyTailWarning",
     "MissingExtraError",
     "Model",
     "Policy",

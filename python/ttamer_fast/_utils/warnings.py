@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CalibrationWarning", "CensoredTraceWarning", "HeavyTailWarning", "ServingWarning", "TTamerWarning"]
+__all__ = ["CalibrationWarning", "CensoredTraceWarning", "EvaluationWarning", "ServingWarning", "TTamerWarning"]
 
 
 class TTamerWarning(UserWarning):
@@ -17,8 +17,8 @@ class CensoredTraceWarning(CalibrationWarning):
     """A trace that lacks what stages would have said where they were not run."""
 
 
-class HeavyTailWarning(CalibrationWarning):
-    """Losses of which a few requests make up most: means and their intervals are less sure than they look."""
+class EvaluationWarning(TTamerWarning):
+    """A figure whose interval may not hold what it promises."""
 
 
 class ServingWarning(TTamerWarning):

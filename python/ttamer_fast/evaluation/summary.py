@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from .._core import Learner, Outcome, Policy, ValidationError, estimate
-from .._utils.arrays import Floats
+from .._core import Learner, Outcome, Policy, ValidationError
+from .._utils.arrays import Floats, Ints
 from .._utils.rule_names import CLAIRVOYANT, LAST
 from ..traces import outcome
 from ..traces.trace import Trace
 from . import cross_validation as cv
-from .evaluate import loss_interval
-from .intervals import mean_interval
+from .comparison import hindsight_of
+from .intervals import cross_validated_error, student_95
+from .judged import Interval, Judge
 
 __all__ = ["Saving", "Summary", "summarize"]
 
@@ -151,7 +152,8 @@ def summarize(policy: Policy, trace: Trace, *, folds: int = 5, seed: int = 0) ->
     -----
     As long as `folds` fits of at most 20,000 rows; of a longer trace, so many are drawn. Whether recall pays and which
     rule is the policy's was decided on all rows, and is not decided anew. To judge a policy on other requests, there is
-    `evaluate`; to choose between rules, `compare`.
+    `evaluate`; to choose between rules, `compare`. Intervals of savings count, as those of `compare` do, that the rules
+    of all folds learn from mostly the same rows; that of the objective against the best rule, its choice in hindsight.
 
     Examples
     --------
@@ -173,7 +175,9 @@ def summarize(policy: Policy, trace: Trace, *, folds: int = 5, seed: int = 0) ->
     if "held_out_trace" in known:
         fold = cv.Fold(*_certified_parts(known, trace))
         found = {name: rule(fold, tradeoff) for name, rule in rules.items()}
-        return _summary(fold.test, tradeoff, 1, [(1.0, outcome.of_policy(policy, fold.test))], found)
+        return _summary(
+            fold.test, tradeoff, np.zeros(fold.test.n, np.int64), [(1.0, outcome.of_policy(policy, fold.test))], found
+        )
     if trace.digest != known["trace"]:
         raise ValidationError("`trace` must be the one that the policy was fitted to, got another")
     if trace.n > MOST_ROWS:
@@ -182,7 +186,7 @@ def summarize(policy: Policy, trace: Trace, *, folds: int = 5, seed: int = 0) ->
     chosen = {**rules, **{str(i): rule for i, (_, rule) in enumerate(refits)}}
     (outcomes,) = cv.cross_validate(trace, chosen, [tradeoff], folds, seed)
     own = [(share, outcomes[str(i)]) for i, (share, _) in enumerate(refits)]
-    return _summary(trace, tradeoff, folds, own, {name: outcomes[name] for name in rules})
+    return _summary(trace, tradeoff, cv.parts(trace, folds, seed), own, {name: outcomes[name] for name in rules})
 
 
 def _certified_parts(known: Mapping[str, str], trace: Trace) -> tuple[Trace, Trace]:
@@ -218,54 +222,65 @@ def _refits(policy: Policy) -> list[tuple[float, cv.Rule]]:
 
 
 def _summary(
-    trace: Trace, tradeoff: float, folds: int, own: Sequence[tuple[float, Outcome]], rules: Mapping[str, Outcome]
+    trace: Trace, tradeoff: float, part: Ints, own: Sequence[tuple[float, Outcome]], rules: Mapping[str, Outcome]
 ) -> Summary:
-    """`own`: outcomes of the policy's parts, and on which share of the requests each of them decides."""
+    """`own`: outcomes of the policy's parts, and on which share of the requests each decides; `part` (n,): folds."""
+    judge, folds = Judge(trace), int(part.max()) + 1
 
-    def expected(values: Callable[[Outcome], Floats]) -> Floats:
-        return sum((share * values(found) for share, found in own), start=np.zeros(trace.n))
+    def expected(values: Mapping[int, Floats]) -> Floats:
+        return sum((share * values[i] for i, (share, _) in enumerate(own)), start=np.zeros(trace.n))
 
     def objective_of(found: Outcome) -> Floats:
         return outcome.objective(found, tradeoff, trace)
 
-    def saving(rule: str) -> Saving:
+    def saved(values: Floats, hindsight: float = 0.0) -> tuple[float, Interval]:
+        """Mean of paired differences, and its interval."""
+        paired = judge.mean(values)
+        error = paired.standard_error if folds == 1 else cross_validated_error(paired, folds)
+        half = student_95(paired.size - 1.0) * math.hypot(error, hindsight) if paired.size >= 2.0 else math.inf
+        return paired.mean, (paired.mean - half, paired.mean + half)
+
+    def saving(rule: str, hindsight: float = 0.0) -> Saving:
         found = rules[rule]
-        base = estimate(found.cost, trace.weight).mean
-        loss_saved = estimate(found.loss - loss, trace.weight)
-        objective_saved = estimate(objective_of(found) - objective, trace.weight)
-        # The ratio of two means has the interval of its linear part.
-        share = estimate((found.cost - cost) / base, trace.weight).mean if base > 0.0 else math.nan
-        spread = estimate((found.cost - cost - share * found.cost) / base, trace.weight) if base > 0.0 else None
-        around = (math.nan, math.nan) if spread is None else mean_interval(spread)
+        base = judge.mean(found.cost).mean
+        cost_saved, cost_saved_ci = math.nan, (math.nan, math.nan)
+        if base > 0.0:
+            cost_saved = judge.mean((found.cost - cost) / base).mean
+            # A ratio of two means has the interval of its linear part.
+            _, (low, high) = saved((found.cost - cost - cost_saved * found.cost) / base)
+            cost_saved_ci = cost_saved + low, cost_saved + high
+        loss_saved, loss_saved_ci = saved(found.loss - loss)
+        objective_saved, objective_saved_ci = saved(objective_of(found) - objective, hindsight)
         answered = set(found.answer.tolist())
         return Saving(
             rule=rule,
             stage=trace.stages[answered.pop()] if len(answered) == 1 else None,
-            loss=estimate(found.loss, trace.weight).mean,
+            loss=judge.mean(found.loss).mean,
             cost=base,
-            cost_saved=share,
-            cost_saved_ci=(share + around[0], share + around[1]),
-            loss_saved=loss_saved.mean,
-            loss_saved_ci=mean_interval(loss_saved),
-            objective_saved=objective_saved.mean,
-            objective_saved_ci=mean_interval(objective_saved),
+            cost_saved=cost_saved,
+            cost_saved_ci=cost_saved_ci,
+            loss_saved=loss_saved,
+            loss_saved_ci=loss_saved_ci,
+            objective_saved=objective_saved,
+            objective_saved_ci=objective_saved_ci,
         )
 
-    loss, cost = expected(lambda found: found.loss), expected(lambda found: found.cost)
-    objective = expected(objective_of)
-    of_loss, of_cost, of_objective = (estimate(values, trace.weight) for values in (loss, cost, objective))
-    simple = [name for name in rules if name != LAST]
-    best = min(simple, key=lambda name: estimate(objective_of(rules[name]), trace.weight).mean)
+    loss = expected({i: found.loss for i, (_, found) in enumerate(own)})
+    cost = expected({i: found.cost for i, (_, found) in enumerate(own)})
+    objective = expected({i: objective_of(found) for i, (_, found) in enumerate(own)})
+    simple = {name: objective_of(found) for name, found in rules.items() if name != LAST}
+    best = min(simple, key=lambda name: judge.mean(simple[name]).mean)
+    hindsight = hindsight_of(simple, best, part, trace.weight) if folds > 1 else 0.0
     return Summary(
         n=trace.n,
         folds=folds,
         tradeoff=tradeoff,
-        loss=of_loss.mean,
-        loss_ci=loss_interval(of_loss, trace) if len(own) == 1 else mean_interval(of_loss),
-        cost=of_cost.mean,
-        cost_ci=mean_interval(of_cost),
-        objective=of_objective.mean,
-        objective_ci=mean_interval(of_objective),
+        loss=judge.mean(loss).mean,
+        loss_ci=judge.interval(loss, *judge.loss_range),
+        cost=judge.mean(cost).mean,
+        cost_ci=judge.interval(cost, *judge.cost_range),
+        objective=judge.mean(objective).mean,
+        objective_ci=judge.interval(objective, *judge.objective_range(tradeoff)),
         last=saving(LAST),
-        best=saving(best),
+        best=saving(best, hindsight),
     )

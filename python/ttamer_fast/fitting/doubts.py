@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from .._core import Policy
+from .._core import Policy, estimate
 from .._utils.arrays import Floats
 from .._utils.rule_names import DEFAULT, STATIC
 from .._utils.warnings import CalibrationWarning
@@ -20,11 +20,8 @@ FEW_ROWS = 100
 
 
 def effective_rows(trace: Trace) -> float:
-    """(Σ w)² / Σ w² over groups, w the weight of all rows of a group: as many independent requests as the rows are."""
-    weight: Floats = np.ones(trace.n) if trace.weight is None else trace.weight / trace.weight.max()
-    if trace.group is not None:
-        weight = np.bincount(np.unique(trace.group, return_inverse=True)[1], weights=weight).astype(np.float64)
-    return float(weight.sum() ** 2 / (weight**2).sum())
+    """As many independent requests as the rows are: (Σ w)² / Σ w², w summed over rows of one group or equal content."""
+    return estimate(np.zeros(trace.n), trace.weight, trace.core.units).size
 
 
 def warn_of_trace(trace: Trace, stacklevel: int = 2) -> None:

@@ -70,6 +70,8 @@ pub struct Trace {
     pub(super) kind: Kind,
     pub(super) names: Arc<Vec<String>>,
     pub(super) digest: OnceLock<String>,
+    /// Which rows are one request; none: each by itself.
+    pub(super) units: OnceLock<Option<Vec<u32>>>,
 }
 
 impl Trace {
@@ -99,6 +101,7 @@ impl Trace {
             kind,
             names: Arc::new((0..stages).map(default_name).collect()),
             digest: OnceLock::new(),
+            units: OnceLock::new(),
         })
     }
 
@@ -128,7 +131,7 @@ impl Trace {
     /// [`Error::Invalid`] for another shape.
     pub fn predicted(self, prediction: Table<i64>) -> Result<Self> {
         checks::same_shape("prediction", &prediction, self.rows(), self.stages())?;
-        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceLock::new(), ..self })
+        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceLock::new(), units: OnceLock::new(), ..self })
     }
 
     /// The same requests with other names of the stages (k,).
@@ -166,7 +169,7 @@ impl Trace {
         if let Some(group) = &group {
             checks::one_per_row("group", group.len(), self.rows())?;
         }
-        Ok(Self { group: group.map(Arc::new), digest: OnceLock::new(), ..self })
+        Ok(Self { group: group.map(Arc::new), digest: OnceLock::new(), units: OnceLock::new(), ..self })
     }
 
     /// Number of requests n.
@@ -348,6 +351,7 @@ impl Trace {
             kind: self.kind,
             names: Arc::clone(&self.names),
             digest: OnceLock::new(),
+            units: OnceLock::new(),
         }
     }
 }

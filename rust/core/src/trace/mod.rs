@@ -6,6 +6,7 @@ mod cost;
 mod digest;
 mod matching;
 mod table;
+mod units;
 mod weights;
 
 pub use content::{Kind, Trace};
