@@ -194,6 +194,7 @@ def test_what_is_held_back_is_new() -> None:
     assert 0.85 * true < min(held, judged, alike)
 
 
+@pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 def test_rows_of_one_request_count_once() -> None:
     with_groups, without = repeated(0)
     policy = tt.fit(with_groups, tradeoff=0.95)
