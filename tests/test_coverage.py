@@ -15,6 +15,8 @@ from ttamer_fast._core import estimate
 from ttamer_fast.evaluation import cross_validation as cv
 from ttamer_fast.traces import outcome
 
+pytestmark = pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
+
 DRAWS = 400
 PROMISE = 0.92
 SURE = 1e-3
