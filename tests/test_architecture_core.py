@@ -26,7 +26,7 @@ BELOW = {
     "rules": {"error", "parallel", "plan", "price", "random"},
     "policy": {"digits", "error", "files", "model", "parallel", "plan", "price", "rules", "solve"},
     "decide": {"error", "parallel", "plan", "policy", "price", "rules"},
-    "trace": {"digits", "error", "mean", "parallel", "price"},
+    "trace": {"digits", "error", "mean", "parallel", "price", "random"},
     "evaluate": {"error", "mean", "parallel", "policy", "trace"},
     "learn": {"error", "evaluate", "model", "parallel", "plan", "policy", "price", "random", "rules", "solve", "trace"},
 }

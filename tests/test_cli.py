@@ -144,8 +144,16 @@ def test_drift(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFix
     ("arguments", "message"),
     [
         (["{trace}", "{trace}", "{trace}"], "not a policy file"),
-        (["{policy}", "{other}", "{trace}"], "`trace` must have the 4 stages of the policy, got 3"),
-        (["{policy}", "{trace}", "{other}"], "`stream` must have the 4 stages of the policy, got 3"),
+        (
+            ["{policy}", "{other}", "{trace}"],
+            "`trace` must have the stages ['stage 0', 'stage 1', 'stage 2', 'stage 3'], "
+            "got ['stage 0', 'stage 1', 'stage 2']",
+        ),
+        (
+            ["{policy}", "{trace}", "{other}"],
+            "`stream` must have the stages ['stage 0', 'stage 1', 'stage 2', 'stage 3'], "
+            "got ['stage 0', 'stage 1', 'stage 2']",
+        ),
         (["{policy}", "{short}", "{trace}"], "`trace` must have at least 16 rows, got 9"),
         (["{policy}", "{trace}", "{trace}", "--alpha", "0"], "`alpha` must be above 0 and below 1, got 0.0"),
         (["{policy}", "{trace}", "absent.npz"], "absent.npz"),
@@ -166,9 +174,9 @@ def test_drift_that_is_refused(
 
 def test_frontier(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, picture = tmp_path / "trace.npz", tmp_path / "frontier.svg"
-    make_trace(n=60, k=2).save(path)
+    make_trace(n=120, k=2).save(path)
     assert main(["frontier", str(path), "--folds", "2", "--picture", str(picture)]) == 0
-    assert "60 requests, 2-fold cross-validation" in capsys.readouterr().out
+    assert "120 requests, 2-fold cross-validation" in capsys.readouterr().out
     assert picture.read_text().lstrip().startswith("<?xml")
     assert main(["frontier", str(path), "--folds", "2", "--json"]) == 0
     content = json_of(capsys)

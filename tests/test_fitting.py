@@ -102,6 +102,7 @@ def test_fit_beats_the_rules_of_thumb_where_there_is_much_to_gain() -> None:
         assert ours < tt.evaluate(tuned(train, 0.95), test).objective
 
 
+@pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 def test_degenerate_traces() -> None:
     ones = np.ones((20, 3))
     for signal in (ones, ones * math.nan, ones * math.inf, ones * 1e308, np.tile([math.inf, -math.inf, 0.0], (20, 1))):
@@ -115,6 +116,7 @@ def test_degenerate_traces() -> None:
     assert tt.fit(single, tradeoff=0.9).replay([[0.1]]).answer.tolist() == [0]
 
 
+@pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 @pytest.mark.parametrize("kind", ["models", "exits"])
 def test_stages_that_are_never_right_twice_there_or_free(kind: str) -> None:
     plain = make_trace(n=1500, k=3, kind=kind)

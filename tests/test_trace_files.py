@@ -233,7 +233,7 @@ def test_many_columns_make_no_long_message(tmp_path: Path) -> None:
     with pytest.raises(tt.ValidationError, match=r"got column 0, .* column 7, \.\.\. \(200 in all\)$"):
         tt.read_trace(path)
     path.write_text(",".join(f"signal:{i},loss:{i},cost:{i}" for i in range(200)) + "\n" + ",".join(["1"] * 600))
-    with pytest.warns(tt.UnknownKindWarning):
+    with pytest.warns(tt.CalibrationWarning):
         assert tt.read_trace(path).k == 200
 
 
@@ -299,12 +299,12 @@ def test_kinds_that_are_no_text(tmp_path: Path, kind: list[object], message: str
 def test_a_file_that_says_no_kind(tmp_path: Path) -> None:
     columns = {f"{field}_{stage}": [1.0] for stage in "ab" for field in ("signal", "loss", "cost")}
     path = tmp_path / "trace.parquet"
-    with pytest.warns(tt.UnknownKindWarning, match=r"trace\.parquet does not say its kind and is taken as 'exits'"):
+    with pytest.warns(tt.CalibrationWarning, match=r"trace\.parquet does not say its kind and is taken as 'exits'"):
         assert read_table(path, **columns).kind == "exits"
-    with pytest.warns(tt.UnknownKindWarning):
+    with pytest.warns(tt.CalibrationWarning):
         assert read_table(path, **columns, kind=pa.array([None], pa.string())).kind == "exits"
     assert tt.read_trace(path, kind="models").kind == "models"
-    assert issubclass(tt.UnknownKindWarning, tt.TTamerWarning)
+    assert issubclass(tt.CalibrationWarning, tt.TTamerWarning)
     for ending in ENDINGS:
         saved = tmp_path / f"saved{ending}"
         make_trace(n=10, kind="models").save(saved)

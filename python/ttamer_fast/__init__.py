@@ -39,10 +39,17 @@ from ._core import (
 )
 from ._utils.errors import TraceFormatError
 from ._utils.extras import MissingExtraError
-from ._utils.warnings import TTamerWarning, UnknownKindWarning
+from ._utils.warnings import (
+    CalibrationWarning,
+    CensoredTraceWarning,
+    EvaluationWarning,
+    ServingWarning,
+    TTamerWarning,
+)
 from .evaluation.comparison import Compared, Comparison, compare
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.frontier import Frontier, FrontierPoint, frontier
+from .evaluation.summary import Saving, Summary, summarize
 from .fitting.aggregation import Aggregated, aggregate
 from .fitting.certification import fit_certified
 from .fitting.fit import fit
@@ -61,7 +68,9 @@ from .traces.trace import Trace
 __all__ = [
     "Aggregated",
     "Batch",
+    "CalibrationWarning",
     "Cascade",
+    "CensoredTraceWarning",
     "Certificate",
     "Compared",
     "Comparison",
@@ -69,6 +78,7 @@ __all__ = [
     "DriftMonitor",
     "DriftReport",
     "Evaluation",
+    "EvaluationWarning",
     "FormatError",
     "Frontier",
     "FrontierPoint",
@@ -81,15 +91,17 @@ __all__ = [
     "Replay",
     "Run",
     "RunFinishedError",
+    "Saving",
     "Served",
     "ServedBatch",
+    "ServingWarning",
     "Stage",
+    "Summary",
     "TTamerError",
     "TTamerWarning",
     "Trace",
     "TraceBuilder",
     "TraceFormatError",
-    "UnknownKindWarning",
     "ValidationError",
     "__version__",
     "aggregate",
@@ -103,6 +115,7 @@ __all__ = [
     "load",
     "read_trace",
     "solve",
+    "summarize",
     "verify",
 ]
 

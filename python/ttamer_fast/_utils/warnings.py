@@ -1,13 +1,25 @@
-"""Categories of the warnings of this package."""
+"""Categories of warnings, so that each can be silenced, or made an error, by itself."""
 
 from __future__ import annotations
 
-__all__ = ["TTamerWarning", "UnknownKindWarning"]
+__all__ = ["CalibrationWarning", "CensoredTraceWarning", "EvaluationWarning", "ServingWarning", "TTamerWarning"]
 
 
 class TTamerWarning(UserWarning):
-    """Base of all warnings of this package."""
+    """What this package warns of; the others are below it."""
 
 
-class UnknownKindWarning(TTamerWarning):
-    """A trace file does not say whether its stages are exits of one network or separate models."""
+class CalibrationWarning(TTamerWarning):
+    """A trace that a policy can learn little from, or whose kind had to be guessed."""
+
+
+class CensoredTraceWarning(CalibrationWarning):
+    """A trace that lacks what stages would have said where they were not run."""
+
+
+class EvaluationWarning(TTamerWarning):
+    """A figure whose interval may not hold what it promises."""
+
+
+class ServingWarning(TTamerWarning):
+    """Requests that do not look like the trace that a policy was fitted to."""

@@ -23,11 +23,13 @@ from ..evaluation.comparison import compare
 from ..evaluation.evaluate import evaluate
 from ..evaluation.frontier import frontier
 from ..evaluation.overhead import measure_overhead
+from ..evaluation.summary import summarize
 from ..fitting.certification import fit_certified
 from ..fitting.fit import fit
 from ..monitoring.drift import DriftMonitor
 from ..plotting.canvas import picture_path
-from ..traces.files import read_trace
+from ..traces.files import read_trace, trace_in
+from ..traces.trace import Trace
 from .gates import Check, at_most, check_limit, check_output, no_drift, no_simple_rule_is_better
 from .order_hint import order_hint
 from .policy_text import policy_summary, policy_text
@@ -91,7 +93,9 @@ class Recall(StrEnum):
 
 TraceFile = Annotated[Path, typer.Argument(help="Trace: .npz, .parquet or .csv.")]
 PolicyFile = Annotated[Path, typer.Argument(help="Policy file.")]
-KindOption = Annotated[Kind | None, typer.Option(help="Default: what the file says, else exits.")]
+KindOption = Annotated[
+    Kind | None, typer.Option(help="Default: what the file says, else what the policy says, else exits.")
+]
 LossOption = Annotated[Loss, typer.Option(help="Which losses of the file count.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -197,11 +201,12 @@ def fit_command(
     estimator: Annotated[Estimator, typer.Option(help="How indices are fitted.")] = Estimator.AUTO,
     recall: Annotated[Recall, typer.Option(help="May an earlier answer be returned?")] = Recall.AUTO,
     seed: Annotated[int, typer.Option(help="Same trace, options and seed: same bytes.")] = 0,
+    summary: Annotated[bool, typer.Option(help="Say what the policy is worth on rows held back.")] = True,
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit a policy to a trace and write it to a file."""
+    """Fit a policy to a trace, write it to a file, and say what it is worth on rows held back."""
     check_output("--output", output, trace)
     read = read_trace(trace, loss=loss, kind=kind)
     recalls = "auto" if recall is Recall.AUTO else recall is Recall.YES
@@ -234,7 +239,11 @@ def fit_command(
             seed=seed,
         )
     policy.save(output)
-    _show(policy_summary(policy) | {"file": str(output)}, f"{policy_text(policy)}\nwritten to {output}", as_json)
+    content, text = policy_summary(policy) | {"file": str(output)}, f"{policy_text(policy)}\nwritten to {output}"
+    if summary:
+        held_out, sentence = _held_out(policy, read)
+        content, text = content | {"held_out": held_out}, f"{text}\n{sentence}"
+    _show(content, text, as_json)
 
 
 @app.command("evaluate")
@@ -251,7 +260,8 @@ def evaluate_command(
     """Replay a policy on a trace: loss, cost and objective with 95 % intervals."""
     check_limit("--max-loss", max_loss)
     check_limit("--max-cost", max_cost)
-    result = evaluate(Policy.load(policy), read_trace(trace, loss=loss, kind=kind), tradeoff)
+    # What a file does not say of its kind, the policy says.
+    result = evaluate(Policy.load(policy), trace_in(trace, loss, kind)[0], tradeoff)
     checks = at_most("--max-loss", "mean loss", result.loss, max_loss)
     checks += at_most("--max-cost", "mean cost", result.cost, max_cost)
     _show(result.to_dict(), str(result), as_json, checks)
@@ -309,10 +319,8 @@ def drift_command(
 ) -> None:
     """Do the requests of a stream still look like those of a reference? Exits with 1 on an alarm."""
     loaded = Policy.load(policy)
-    monitor = DriftMonitor.fit(loaded, read_trace(reference, loss=loss, kind=kind), alpha=alpha, seed=seed)
-    watched = read_trace(stream, loss=loss, kind=kind)
-    if watched.k != len(loaded.stages):
-        raise ValidationError(f"`stream` must have the {len(loaded.stages)} stages of the policy, got {watched.k}")
+    monitor = DriftMonitor.fit(loaded, trace_in(reference, loss, kind)[0], alpha=alpha, seed=seed)
+    watched = trace_in(stream, loss, kind)[0].matching(loaded, "stream")
     replay = loaded.replay(watched.signal, watched.prediction)
     monitor.update_replay(replay, watched.signal, watched.prediction)
     report = monitor.report()
@@ -350,7 +358,7 @@ def bench_command(
     """What deciding costs on this machine: call, batch, replay."""
     check_limit("--max-call-ratio", max_call_ratio)
     result = measure_overhead(
-        None if policy is None else Policy.load(policy), None if trace is None else read_trace(trace)
+        None if policy is None else Policy.load(policy), None if trace is None else trace_in(trace)[0]
     )
     checks = at_most("--max-call-ratio", "function calls a call takes as long as", result.call_ratio, max_call_ratio)
     _show(result.to_dict(), str(result), as_json, checks)
@@ -369,6 +377,15 @@ def _show(content: dict[str, Any], text: str, as_json: bool, checks: Sequence[Ch
         raise typer.Exit(CHECK_FAILED)
     if not written:
         raise typer.Exit(PIPE_CLOSED)
+
+
+def _held_out(policy: Policy, trace: Trace) -> tuple[dict[str, Any] | None, str]:
+    """What a policy is worth on rows held back, if there are rows enough to hold any back."""
+    try:
+        found = summarize(policy, trace)
+    except ValidationError as error:
+        return None, f"what it is worth on new requests is not known: {error}"
+    return found.to_dict(), str(found)
 
 
 def _finite(content: Any) -> Any:

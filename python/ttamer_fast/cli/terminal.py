@@ -41,13 +41,14 @@ def terminal() -> Iterator[None]:
         else:
             show(message, category, filename, lineno, file, line)
 
-    warnings.showwarning = shown
     for stream in streams:
         stream.reconfigure(errors=ERRORS)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", TTamerWarning)
+            warnings.showwarning = shown
+            yield
     finally:
-        warnings.showwarning = show
         for stream, before in zip(streams, errors, strict=True):
             with suppress(OSError, ValueError):  # closed, or its reader is gone
                 stream.reconfigure(errors=before)

@@ -10,6 +10,7 @@ from .. import _core
 from .._core import Policy, ValidationError
 from .._utils.checks import check_budget, check_one_of, check_order, check_recall, check_seed, check_tradeoff
 from ..traces.trace import Trace
+from .doubts import warn_of_choice, warn_of_trace
 
 __all__ = ["fit"]
 
@@ -66,8 +67,16 @@ def fit(
     Returns
     -------
     Policy
-        Its `value` is the objective on the trace itself. Its provenance names the goal, the trade-off and the trace's
-        digest; its report, where rows were held back to choose between rules, how each of them did.
+        What it is worth on new requests, `tt.summarize` says, and its report, where rows were held back to choose
+        between rules; its `value` is the objective on the trace itself, which flatters. Its provenance names the goal,
+        the trade-off, the trace's digest, and `graph`, `order` and `recall` where they were given.
+
+    Warns
+    -----
+    CalibrationWarning
+        If the trace says little: fewer than 100 independent rows or groups, a signal (but the last stage's) or
+        predictions that never change; or if at this trade-off no rule is better on rows held back than one stage for
+        all requests.
 
     Raises
     ------
@@ -105,7 +114,7 @@ def fit(
     is_markov = check_one_of("estimator", estimator, ESTIMATORS) == "markov"
     if weight is not None:
         trace = trace.weighted(weight)
-    return _core.fit(
+    policy = _core.fit(
         trace.core,
         tradeoff=None if tradeoff is None else check_tradeoff(tradeoff),
         max_cost=None if max_cost is None else check_budget("max_cost", max_cost),
@@ -116,6 +125,9 @@ def fit(
         recall=recalls,
         seed=check_seed(seed),
     )
+    warn_of_trace(trace)
+    warn_of_choice(policy)
+    return policy
 
 
 def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:

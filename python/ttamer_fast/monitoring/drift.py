@@ -16,6 +16,7 @@ from .._core import Policy, PolicyFormatError, Replay, ValidationError, predicti
 from .._utils import arrays
 from .._utils.arrays import Bools, Floats, Ints, Predictions
 from .._utils.checks import check_between, check_seed
+from .._utils.columns import by_name
 from .._utils.files import open_file, path_of
 from .._utils.splitmix import Words
 from ..traces.record import Record
@@ -113,7 +114,7 @@ class DriftMonitor:
             The policy that serves.
         trace : Trace
             Calibration requests that the policy was not fitted on; losses are ignored. Agreement is watched if it has
-            predictions.
+            predictions. Stages are matched by name: see :meth:`Trace.matching`.
         alpha : float
             In (0, 1): the probability of ever raising a false alarm.
         seed : int
@@ -122,7 +123,7 @@ class DriftMonitor:
         Raises
         ------
         ValidationError
-            If the stages do not match, an argument is out of range, or the trace has fewer than 16 rows.
+            If the stages or kinds do not match, an argument is out of range, or the trace has fewer than 16 rows.
 
         Notes
         -----
@@ -130,8 +131,7 @@ class DriftMonitor:
         """
         if not isinstance(trace, Trace):
             raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
-        if len(policy.stages) != trace.k:
-            raise ValidationError(f"`trace` must have the {len(policy.stages)} stages of the policy, got {trace.k}")
+        trace = trace.matching(policy)
         if trace.n < FEWEST:
             raise ValidationError(f"`trace` must have at least {FEWEST} rows, got {trace.n}")
         seed = check_seed(seed, bits=63)
@@ -255,7 +255,7 @@ class DriftMonitor:
             )
         if record.stages != self._stages:
             ours, theirs = list(self._stages), list(record.stages)
-            raise ValidationError(f"`record` must have the stages of the policy that is watched, {ours}, got {theirs}")
+            raise ValidationError(f"`record` must have the stages {ours}, got {theirs}")
         steps = record.steps
         said = {stage: prediction for stage, _, prediction in steps}
         return self.update({stage: signal for stage, signal, _ in steps}, record.answer, said)
@@ -268,7 +268,8 @@ class DriftMonitor:
         Parameters
         ----------
         signal : (n, k) array_like of float
-            Entries of stages that were not run are ignored.
+            Stages in the order of the policy, here and in `consulted` and `prediction`; tables with named columns, such
+            as data frames, are put into that order by name. Entries of stages that were not run are ignored.
         consulted : (n, k) array_like of bool
             Which stages were run.
         answer : (n,) array_like of int
@@ -291,10 +292,10 @@ class DriftMonitor:
         O(n k), a few microseconds a request.
         """
         k = len(self._stages)
-        rows = arrays.float_array("signal", signal)
+        rows = arrays.float_array("signal", by_name("signal", signal, self._stages))
         if rows.ndim != 2 or rows.shape[1] != k:
             raise ValidationError(f"`signal` must have shape (n, {k}), got {rows.shape}")
-        run = np.asarray(consulted)
+        run = np.asarray(by_name("consulted", consulted, self._stages))
         if run.shape != rows.shape or run.dtype.kind != "b":
             raise ValidationError(f"`consulted` must be bool of shape {rows.shape}, got {run.dtype} of {run.shape}")
         answers = arrays.int_array("answer", answer)
@@ -305,7 +306,8 @@ class DriftMonitor:
         if wrong.any():
             where, given = arrays.first_bad(answers, wrong)
             raise ValidationError(f"`answer`{where} must be a stage that was run, or -1, got {given}")
-        predictions = None if prediction is None else prediction_codes(prediction)
+        said = by_name("prediction", prediction, self._stages)
+        predictions = None if said is None else prediction_codes(said)
         if predictions is not None and predictions.shape != rows.shape:
             raise ValidationError(f"`prediction` must have shape {rows.shape}, got {predictions.shape}")
         for start in range(0, len(rows), CHUNK):

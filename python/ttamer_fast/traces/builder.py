@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._core import ValidationError
+from .._core import Policy, ValidationError
 from .._utils.arrays import Floats, Ints, Predictions
 from .._utils.checks import check_integer, check_seed
 from .._utils.errors import TraceFormatError
@@ -34,9 +34,9 @@ class TraceBuilder:
 
     Parameters
     ----------
-    stages : sequence of k str
-        Names of the stages, all different.
-    kind : {"exits", "models"}
+    stages : sequence of k str, or Policy
+        Names of the stages, all different; or a policy that has them, and a kind.
+    kind : {"exits", "models"}, optional
         As in :class:`Trace`.
     capacity : int, optional
         Most requests that are kept, at least 1; None keeps all.
@@ -98,19 +98,24 @@ class TraceBuilder:
 
     def __init__(
         self,
-        stages: Sequence[str],
-        kind: str = "exits",
+        stages: Sequence[str] | Policy,
+        kind: str | None = None,
         *,
         capacity: int | None = None,
         source: str = "",
         seed: int = 0,
     ) -> None:
+        if isinstance(stages, Policy):
+            of_policy = stages.provenance.get("kind", kind)
+            if kind not in (None, of_policy):
+                raise ValidationError(f"`kind` must be {of_policy!r}, as the policy is, got {kind!r}")
+            stages, kind = stages.stages, of_policy
         if isinstance(stages, str) or not len(stages):
             raise ValidationError(f"`stages` must be a sequence of at least one name, got {stages!r}")
         k = len(stages)
         # A trace of one row says what is wrong with names and kind.
         checked = Trace(np.zeros((1, k)), np.zeros((1, k)), np.zeros(k), kind=kind, stages=stages)
-        self._stages, self._kind = checked.stages, checked.kind
+        self._stages, self._kind = checked.stages, None if kind is None else checked.kind
         self._capacity = None if capacity is None else check_integer("capacity", capacity, 1)
         if not isinstance(source, str):
             raise ValidationError(f"`source` must be a string, got {type(source).__name__}")
@@ -129,7 +134,8 @@ class TraceBuilder:
         Parameters
         ----------
         signal, loss : (m, k) array_like of float
-            As in :class:`Trace`, all batches in the same scale and unit.
+            As in :class:`Trace`, all batches in the same scale and unit. Stages in the order of the builder; tables
+            with named columns, such as data frames, are put into that order by name, here and in the next two.
         cost : (k,) or (m, k) array_like of float
             As in :class:`Trace`, all batches in the same unit.
         prediction : (m, k) array_like, table, or sequence of m rows of k hashables, optional
@@ -254,7 +260,7 @@ class TraceBuilder:
     @property
     def kind(self) -> str:
         """``"exits"`` or ``"models"``."""
-        return self._kind
+        return "exits" if self._kind is None else self._kind
 
     @property
     def n(self) -> int:
@@ -347,7 +353,7 @@ class TraceBuilder:
     def __repr__(self) -> str:
         kept = self.n if self._capacity is None else min(self.n, self._capacity)
         return (
-            f"TraceBuilder(n={self.n}, kept={kept}, stages={self._stages}, kind={self._kind!r}, "
+            f"TraceBuilder(n={self.n}, kept={kept}, stages={self._stages}, kind={self.kind!r}, "
             f"sources={len(self._count)})"
         )
 

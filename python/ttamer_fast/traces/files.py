@@ -10,14 +10,13 @@ from .._core import ValidationError
 from .._utils.arrays import Floats, first_bad, float_array
 from .._utils.checks import check_integer, check_one_of
 from .._utils.files import path_of
-from .._utils.warnings import UnknownKindWarning
+from .._utils.warnings import CalibrationWarning
 from .formats import read_columns
 from .trace import Trace
 
 __all__ = ["read_trace"]
 
 LOSSES = ("auto", "correct", "loss")
-DEFAULT_KIND = "exits"
 
 
 def read_trace(
@@ -39,7 +38,8 @@ def read_trace(
     loss : {"auto", "correct", "loss"}
         ``"auto"``: 1 - ``correct`` where the file has it, else ``loss``. The others ask for one of the two.
     kind : {"exits", "models"}, optional
-        As in :class:`Trace`. Default: what the file says, else ``"exits"``, with a warning.
+        As in :class:`Trace`. Default: what the file says; a file that does not say it is taken as ``"exits"`` with a
+        :class:`CalibrationWarning`, or as what a policy that is judged on it says (:meth:`Trace.matching`).
     max_bytes : int, optional
         Most bytes that the arrays of a .npz or .parquet may take in memory; more is refused before it is read.
         Default: 64 MiB, or 250 times the size of the file if that is more, which only what was made to burst exceeds.
@@ -64,7 +64,7 @@ def read_trace(
 
     Warns
     -----
-    UnknownKindWarning
+    CalibrationWarning
         If the file has several stages and says no kind, and `kind` is not given.
 
     Examples
@@ -77,6 +77,21 @@ def read_trace(
     'models'
     >>> folder.cleanup()
     """
+    trace, is_kind_known = trace_in(path, loss, kind, max_bytes)
+    if not is_kind_known and trace.k > 1:
+        warnings.warn(
+            f"{path_of(path)} does not say its kind and is taken as 'exits' where no policy says otherwise: give `kind` "
+            "(--kind) as 'exits', where reaching a stage costs all before it, or as 'models'",
+            CalibrationWarning,
+            stacklevel=2,
+        )
+    return trace
+
+
+def trace_in(
+    path: str | PathLike[str], loss: str = "auto", kind: str | None = None, max_bytes: int | None = None
+) -> tuple[Trace, bool]:
+    """The same without a warning, and whether its kind is known: from the file, or given."""
     file = path_of(path)
     check_one_of("loss", loss, LOSSES)
     most = None if max_bytes is None else check_integer("max_bytes", max_bytes, 0)
@@ -86,27 +101,21 @@ def read_trace(
         chosen = "correct" if "correct" in columns else "loss"
     if chosen not in columns:
         raise ValidationError(f"{file}: `{chosen}` is missing" + (", and so is `correct`" if loss == "auto" else ""))
+    said = columns.get("kind") if kind is None else kind
     try:
         trace = Trace(
             columns["signal"],
             _one_minus(columns["correct"]) if chosen == "correct" else columns["loss"],
             columns["cost"],
             columns.get("prediction"),
-            kind=columns.get("kind", DEFAULT_KIND) if kind is None else kind,
+            kind=None if said is None else str(said),
             stages=columns.get("stages"),
             weight=columns.get("weight"),
             group=columns.get("group"),
         )
     except ValidationError as error:
         raise ValidationError(f"{file}: {error}") from error
-    if kind is None and "kind" not in columns and trace.k > 1:
-        warnings.warn(
-            f"{file} does not say its kind and is taken as {DEFAULT_KIND!r}: give `kind` (--kind) as 'exits', where "
-            "reaching a stage costs all before it, or as 'models'",
-            UnknownKindWarning,
-            stacklevel=2,
-        )
-    return trace
+    return trace, said is not None
 
 
 def _one_minus(correct: Any) -> Floats:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
-from .._core import ValidationError
+from .._core import Policy, ValidationError
 from .._utils.arrays import Floats, Ints, Predictions, float_array, int_array
 from .._utils.checks import check_number, check_seed, shown
+from .._utils.columns import by_name, first_names
 from .._utils.files import path_of
 from .formats import write_columns
 from .groups import group_numbers
@@ -29,18 +30,21 @@ class Trace:
     Parameters
     ----------
     signal : (n, k) array_like of float
-        On any scale, larger means more confident; NaN means unknown.
+        On any scale, larger means more confident; NaN means unknown. Tables with named columns, such as data frames,
+        are put into the order of `stages` by name, here and in the next three.
     loss : (n, k) array_like of float or bool
         Loss >= 0 if the answer of that stage were returned: 1 - correct, or any other, in any unit.
     cost : (k,) or (n, k) array_like of float
         Incremental cost >= 0 of running a stage, in any unit: milliseconds, FLOPs, money.
     prediction : (n, k) array_like, table, or sequence of n rows of k hashables, optional
         What the stages said: class numbers, text, any hashable. None, NaN and what is masked or missing are none.
-    kind : {"exits", "models"}
+    kind : {"exits", "models"}, optional
         ``"exits"``: exits of one network, so reaching a stage costs everything before it. ``"models"``: separate
-        models, so a stage that is jumped over costs nothing.
+        models, so a stage that is jumped over costs nothing. Default: ``"exits"``, unless a policy that is judged on
+        the trace is of the other kind (:meth:`matching`).
     stages : sequence of k str, optional
-        Names of the stages, all different.
+        Names of the stages, all different. Default: the names of the columns of `signal`, `loss` or `prediction`, if
+        there are any, else ``stage 0``, ``stage 1``, …
     weight : (n,) array_like of float, optional
         How much each request counts, in fits and in judging: at least 0, not all 0. Only ratios matter. Default: all
         alike.
@@ -80,8 +84,10 @@ class Trace:
     5.0
     """
 
-    __slots__ = ("__weakref__", "_arrays", "_core")
+    __slots__ = ("__weakref__", "_arrays", "_core", "_is_kind_said")
 
+    _is_kind_said: bool
+    """Whether somebody said what kind it is."""
     _arrays: dict[str, NDArray[Any]]
     """What has been asked for, row by row; the core has the same column by column."""
 
@@ -91,21 +97,22 @@ class Trace:
         loss: ArrayLike,
         cost: ArrayLike,
         prediction: Predictions | None = None,
-        kind: str = "exits",
+        kind: str | None = None,
         stages: Sequence[str] | None = None,
         weight: ArrayLike | None = None,
         group: ArrayLike | Iterable[Any] | None = None,
     ) -> None:
         if isinstance(stages, str):
             raise ValidationError("`stages` must be a sequence of names, got a string")
-        self._arrays = {}
+        names = first_names(signal, loss, prediction) if stages is None else [str(name) for name in stages]
+        self._arrays, self._is_kind_said = {}, kind is not None
         self._core = _core.Trace(
-            float_array("signal", signal),
-            float_array("loss", loss),
-            float_array("cost", cost),
-            None if prediction is None else _core.prediction_codes(prediction),
-            kind=kind if isinstance(kind, str) else repr(kind),
-            stages=None if stages is None else [str(name) for name in stages],
+            float_array("signal", by_name("signal", signal, names)),
+            float_array("loss", by_name("loss", loss, names)),
+            float_array("cost", by_name("cost", cost, names)),
+            None if prediction is None else _core.prediction_codes(by_name("prediction", prediction, names)),
+            kind="exits" if kind is None else kind if isinstance(kind, str) else repr(kind),
+            stages=names,
             weight=None if weight is None else float_array("weight", weight),
             group=None if group is None else group_numbers(group),
         )
@@ -212,7 +219,7 @@ class Trace:
             rows = np.arange(self.n)[chosen]
         except IndexError as error:
             raise ValidationError(f"`index` does not fit {self.n} rows: {error}") from error
-        return _of(self._core.rows(rows), {})
+        return self._with(self._core.rows(rows), {})
 
     def weighted(self, weight: ArrayLike | None) -> Trace:
         """The same requests, counted differently; the arrays are shared.
@@ -234,7 +241,45 @@ class Trace:
         >>> tt.evaluate(tt.baselines.static(trace, 0.9), trace.weighted([3.0, 1.0])).loss
         0.25
         """
-        return _of(self._core.weighted(None if weight is None else float_array("weight", weight)), self._arrays)
+        return self._with(self._core.weighted(None if weight is None else float_array("weight", weight)), self._arrays)
+
+    def matching(self, policy: Policy, name: str = "trace") -> Trace:
+        """The same requests as the policy sees them: its stages in its order, under its names, of its kind.
+
+        `evaluate`, `DriftMonitor` and all else that shows a trace to a policy do this first.
+
+        Parameters
+        ----------
+        policy : Policy
+            Stages are matched by name. Where either side has no names but ``stage 0``, ``stage 1``, …, and there are
+            as many, they are matched by place.
+        name : str
+            What errors call the trace.
+
+        Raises
+        ------
+        ValidationError
+            If the trace lacks a stage or has others, both lists are named; or if it was said to be of another kind.
+
+        Notes
+        -----
+        Numbers are copied only where the order differs, O(n k).
+
+        Examples
+        --------
+        >>> import ttamer_fast as tt
+        >>> signal, loss = [[0.9, 0.8], [0.3, 0.7]], [[0, 0], [1, 0]]
+        >>> policy = tt.baselines.static(tt.Trace(signal, loss, [1.0, 4.0], stages=["small", "large"]), 0.9)
+        >>> sorted_by_name = tt.Trace(signal, loss, [4.0, 1.0], stages=["large", "small"])
+        >>> sorted_by_name.matching(policy).cost.tolist()
+        [1.0, 4.0]
+        """
+        kind = policy.provenance.get("kind", self.kind)
+        if kind != self.kind and self._is_kind_said and self.k > 1:
+            raise ValidationError(f"`{name}` must be of kind {kind!r}, as the policy is, got {self.kind!r}")
+        if kind == self.kind and policy.stages == self.stages:
+            return self
+        return self._with(self._core.matching(name, list(policy.stages), kind), {})
 
     def split(self, test: float = 0.5, seed: int = 0) -> tuple[Trace, Trace]:
         """Two disjoint parts, drawn at random.
@@ -298,6 +343,12 @@ class Trace:
         }
         write_columns(columns, path_of(path))
 
+    def _with(self, core: _core.Trace, arrays: dict[str, NDArray[Any]]) -> Trace:
+        """What the core made of this trace, with the arrays of its numbers that are known."""
+        trace = object.__new__(Trace)
+        trace._core, trace._arrays, trace._is_kind_said = core, arrays, self._is_kind_said
+        return trace
+
     def _row_by_row(self, name: str, columns: NDArray[Scalar]) -> NDArray[Scalar]:
         """A C-contiguous array of the same numbers, made once; a view, so that nobody can make it writeable."""
         known = self._arrays.get(name)
@@ -325,14 +376,8 @@ class Trace:
 
     def __reduce__(self) -> tuple[type[Trace], tuple[Any, ...]]:
         arrays = (self.signal, self.loss, self.cost, self.prediction)
-        return Trace, (*arrays, self.kind, self.stages, self.weight, self.group)
-
-
-def _of(core: _core.Trace, arrays: dict[str, NDArray[Any]]) -> Trace:
-    """The trace of what the core made, with the arrays of its numbers that are known."""
-    trace = object.__new__(Trace)
-    trace._core, trace._arrays = core, arrays
-    return trace
+        kind = self.kind if self._is_kind_said else None
+        return Trace, (*arrays, kind, self.stages, self.weight, self.group)
 
 
 def _short(values: Floats) -> list[float]:

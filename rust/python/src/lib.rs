@@ -10,6 +10,7 @@ mod files;
 mod fit;
 mod known;
 mod model;
+mod names;
 mod numbers;
 mod outcome;
 mod policy;
@@ -49,6 +50,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<trace::Trace>()?;
     module.add_class::<trace::Estimate>()?;
     module.add_function(wrap_pyfunction!(trace::estimate, module)?)?;
+    module.add_function(wrap_pyfunction!(names::in_order, module)?)?;
+    module.add_function(wrap_pyfunction!(names::by_name, module)?)?;
     module.add_class::<outcome::Outcome>()?;
     module.add_class::<fit::Learner>()?;
     module.add_function(wrap_pyfunction!(fit::fit, module)?)?;

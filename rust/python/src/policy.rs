@@ -12,6 +12,7 @@ use crate::batch::Batch;
 use crate::convert::{arrays, floats};
 use crate::errors::{invalid, raise};
 use crate::files::{buffer, path_of, write_file};
+use crate::names::columns_of;
 use crate::numbers::Numbers;
 use crate::predictions::Predictions;
 use crate::replay::Replay;
@@ -131,7 +132,8 @@ impl Policy {
         Ok(Batch::new(batch))
     }
 
-    /// A recorded trace at once, on all cores.
+    /// A recorded trace at once, on all cores: `signal` and `prediction` (n, k), stages in the order of `stages`. Tables
+    /// with names for columns, such as data frames, are put into that order by name, or refused.
     #[pyo3(signature = (signal, prediction = None))]
     fn replay(
         &self,
@@ -139,10 +141,12 @@ impl Policy {
         signal: &Bound<'_, PyAny>,
         prediction: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Replay> {
-        let k = self.inner.stages().len();
-        let signal = floats("signal", signal)?;
+        let stages = self.inner.stages();
+        let k = stages.len();
+        let signal = floats("signal", &columns_of("signal", signal, stages)?)?;
         check_shape(py, "signal", signal.shape(), k)?;
-        let prediction = prediction.map(|given| predictions(given, k)).transpose()?;
+        let prediction = prediction.map(|given| columns_of("prediction", given, stages)).transpose()?;
+        let prediction = prediction.map(|given| predictions(&given, k)).transpose()?;
         let signal = signal.as_slice()?;
         let prediction = prediction.as_ref().map(Predictions::codes).transpose()?;
         let replay = detached(py, || self.inner.replay(signal, prediction))?;
@@ -204,15 +208,16 @@ impl Policy {
         self.inner.recall()
     }
 
-    /// Expected loss + cost. Exact for a solved model, in its unit; for a fitted policy the mean objective on the
-    /// calibration trace itself, λ · loss + (1 − λ) · cost / cost of running every stage, which is too good for new
-    /// requests.
+    /// Expected loss + cost. Exact for a solved model, in its unit. For a fitted policy the mean objective *in sample*, on
+    /// the trace that it was fitted to: λ · loss + (1 − λ) · cost / cost of running every stage, the loss in its unit, the
+    /// cost as a share. New requests do worse, often by 2 to 10 %: `report`, `summarize` and `evaluate` say how they do.
     #[getter]
     fn value(&self) -> f64 {
         self.inner.facts().value
     }
 
-    /// Index of consulting each stage, per state of its parent, in the unit of the losses.
+    /// Index of consulting each stage, per state of its parent. Of a solved model in the unit of its losses; of a fitted
+    /// Markov policy in that of the objective: λ times a loss, so divide by λ for the unit of the trace.
     #[getter]
     fn index(&self, py: Python<'_>) -> PyResult<Py<PyList>> {
         arrays(py, &self.inner.facts().index)
@@ -273,7 +278,14 @@ impl Policy {
     fn __repr__(&self) -> String {
         let facts = self.inner.facts();
         let stages = self.inner.stages().join(", ");
-        format!("Policy(method={}, graph={}, stages=[{stages}], value={:.6})", facts.method, facts.graph, facts.value)
+        let worth = match facts.candidates.iter().find(|candidate| candidate.is_chosen) {
+            Some(chosen) => {
+                format!("held-out objective={:.6}, in-sample objective={:.6}", chosen.objective, facts.value)
+            }
+            None if facts.method == "exact" => format!("value={:.6}", facts.value),
+            None => format!("in-sample objective={:.6}", facts.value),
+        };
+        format!("Policy(method={}, graph={}, stages=[{stages}], {worth})", facts.method, facts.graph)
     }
 }
 

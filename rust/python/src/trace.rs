@@ -162,6 +162,14 @@ impl Trace {
         PyTuple::new(py, self.inner.names())
     }
 
+    /// (n,) which rows are one request, numbered from 0, or None where each is one by itself.
+    #[getter]
+    fn units<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyArray1<u32>>> {
+        let trace = slf.get();
+        let units = slf.py().detach(|| trace.inner.units());
+        units.map(|units| list(slf.clone().into_any(), units))
+    }
+
     /// (k,) weighted mean loss of each stage, in the unit of the loss.
     #[getter]
     fn mean_loss<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
@@ -200,6 +208,12 @@ impl Trace {
         Self::of(py, || self.inner.clone().weighted(weight))
     }
 
+    /// The same requests as seen by a policy of these stages and this kind; `argument` is what errors call the trace.
+    #[pyo3(signature = (argument, names, kind, /))]
+    fn matching(&self, py: Python<'_>, argument: &str, names: Vec<String>, kind: &str) -> PyResult<Self> {
+        Self::of(py, || self.inner.matching(argument, &names, Kind::named(kind)?))
+    }
+
     /// What a policy fitted to this trace says that it was made from.
     #[pyo3(signature = (tradeoff, goal, /))]
     fn provenance(&self, py: Python<'_>, tradeoff: f64, goal: &str) -> PyResult<Vec<(String, String)>> {
@@ -234,13 +248,13 @@ impl Estimate {
         self.inner.mean
     }
 
-    /// Standard error of the mean of independent values, in their unit; infinite for a single one.
+    /// Standard error of the mean, in the unit of the values; infinite where all say no more than one.
     #[getter]
     fn standard_error(&self) -> f64 {
         self.inner.standard_error()
     }
 
-    /// (Σ w)² / Σ w²: how many values that count alike say as much.
+    /// (Σ w)² / Σ w² of values or units: how many that count alike say as much.
     #[getter]
     fn size(&self) -> f64 {
         self.inner.size
@@ -251,16 +265,19 @@ impl Estimate {
     }
 }
 
-/// The mean of (n,) values, contiguous, of which each counts `weight` (n,), on any scale, or all alike.
+/// The mean of (n,) values, contiguous, of which each counts `weight` (n,), on any scale, or all alike, and those of one
+/// `unit` (n,), below n, belong together.
 #[pyfunction]
-#[pyo3(signature = (values, weight = None, /))]
+#[pyo3(signature = (values, weight = None, unit = None, /))]
 pub fn estimate(
     py: Python<'_>,
     values: PyReadonlyArray1<'_, f64>,
     weight: Option<PyReadonlyArray1<'_, f64>>,
+    unit: Option<PyReadonlyArray1<'_, u32>>,
 ) -> PyResult<Estimate> {
     let values = values.as_slice()?;
     let weight = weight.as_ref().map(|weight| weight.as_slice()).transpose()?;
-    let inner = py.detach(|| CoreEstimate::weighted(values, weight));
+    let unit = unit.as_ref().map(|unit| unit.as_slice()).transpose()?;
+    let inner = py.detach(|| CoreEstimate::weighted(values, weight, unit));
     Ok(Estimate { inner: inner.map_err(|error| raise(py, error))? })
 }

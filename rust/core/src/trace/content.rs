@@ -47,26 +47,33 @@ impl Kind {
     }
 }
 
+/// The name of a stage that was given none.
+pub(super) fn default_name(stage: usize) -> String {
+    format!("stage {stage}")
+}
+
 /// Signals, losses and costs of n requests at all k stages.
 ///
 /// A clone shares the numbers: O(k) time and memory.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    signal: Arc<Table<f64>>,
-    loss: Arc<Table<f64>>,
-    prediction: Option<Arc<Table<i64>>>,
-    cost: Arc<Cost>,
+    pub(super) signal: Arc<Table<f64>>,
+    pub(super) loss: Arc<Table<f64>>,
+    pub(super) prediction: Option<Arc<Table<i64>>>,
+    pub(super) cost: Arc<Cost>,
     /// In the unit of the costs (k,).
-    mean_cost: Vec<f64>,
+    pub(super) mean_cost: Vec<f64>,
     /// As given (n,); none: all rows count alike.
-    given_weight: Option<Arc<Vec<f64>>>,
+    pub(super) given_weight: Option<Arc<Vec<f64>>>,
     /// The same, of mean 1 over the rows that it was given for (n,).
-    weight: Arc<Vec<f64>>,
-    group: Option<Arc<Vec<i64>>>,
-    kind: Kind,
-    names: Arc<Vec<String>>,
+    pub(super) weight: Arc<Vec<f64>>,
+    pub(super) group: Option<Arc<Vec<i64>>>,
+    pub(super) kind: Kind,
+    pub(super) names: Arc<Vec<String>>,
     /// Never waited for: a fork may leave it half made by a thread that is no more.
     pub(super) digest: OnceBox<String>,
+    /// Which rows are one request; none: each by itself.
+    pub(super) units: OnceBox<Option<Vec<u32>>>,
 }
 
 impl Trace {
@@ -94,8 +101,9 @@ impl Trace {
             weight: Arc::new(weight),
             group: None,
             kind,
-            names: Arc::new((0..stages).map(|stage| format!("stage {stage}")).collect()),
+            names: Arc::new((0..stages).map(default_name).collect()),
             digest: OnceBox::new(),
+            units: OnceBox::new(),
         })
     }
 
@@ -125,7 +133,7 @@ impl Trace {
     /// [`Error::Invalid`] for another shape.
     pub fn predicted(self, prediction: Table<i64>) -> Result<Self> {
         checks::same_shape("prediction", &prediction, self.rows(), self.stages())?;
-        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceBox::new(), ..self })
+        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceBox::new(), units: OnceBox::new(), ..self })
     }
 
     /// The same requests with other names of the stages (k,).
@@ -163,7 +171,7 @@ impl Trace {
         if let Some(group) = &group {
             checks::one_per_row("group", group.len(), self.rows())?;
         }
-        Ok(Self { group: group.map(Arc::new), digest: OnceBox::new(), ..self })
+        Ok(Self { group: group.map(Arc::new), digest: OnceBox::new(), units: OnceBox::new(), ..self })
     }
 
     /// Number of requests n.
@@ -341,6 +349,7 @@ impl Trace {
             kind: self.kind,
             names: Arc::clone(&self.names),
             digest: OnceBox::new(),
+            units: OnceBox::new(),
         }
     }
 }

@@ -4,10 +4,13 @@ mod checks;
 mod content;
 mod cost;
 mod digest;
+mod matching;
 mod table;
+mod units;
 mod weights;
 
 pub use content::{Kind, Trace};
 pub use cost::{Charge, Cost};
+pub use matching::in_order;
 pub use table::Table;
 pub(crate) use weights::normalised_weights;

@@ -78,6 +78,13 @@ impl<T: Copy + Default + Send + Sync> Table<T> {
         Self::from_fn(rows.len(), self.columns, |row, column| self.column(column)[rows[row] as usize])
     }
 
+    /// The given columns, in that order; each must be below k.
+    #[must_use]
+    pub fn of_columns(&self, columns: &[usize]) -> Self {
+        let cells = columns.iter().flat_map(|column| self.column(*column)).copied().collect();
+        Self { rows: self.rows, columns: columns.len(), cells }
+    }
+
     /// The first entry, row by row, that `is_bad` holds for: its row, its column and itself. O(n k), all cores.
     pub fn first(&self, is_bad: impl Fn(T) -> bool + Sync) -> Option<(usize, usize, T)> {
         let found = parallel::map(0..self.columns, |column| {
