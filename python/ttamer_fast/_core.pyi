@@ -92,7 +92,7 @@ class Trace:
     @property
     def group(self) -> NDArray[np.int64] | None: ...
     @property
-    def units(self) -> NDArray[np.uint32] | None: ...
+    def units(self) -> NDArray[np.int64] | None: ...
     @property
     def kind(self) -> str: ...
     @property
@@ -149,7 +149,7 @@ class Estimate:
 def estimate(
     values: NDArray[np.float64],
     weight: NDArray[np.float64] | None = None,
-    unit: NDArray[np.uint32] | None = None,
+    unit: NDArray[np.int64] | None = None,
     /,
 ) -> Estimate: ...
 def fit(

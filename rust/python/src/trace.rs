@@ -162,9 +162,9 @@ impl Trace {
         PyTuple::new(py, self.inner.names())
     }
 
-    /// (n,) which rows are one request, numbered from 0, or None where each is one by itself.
+    /// (n,) numbers that are equal exactly where rows never stand on both sides of a split, or None.
     #[getter]
-    fn units<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyArray1<u32>>> {
+    fn units<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyArray1<i64>>> {
         let trace = slf.get();
         let units = slf.py().detach(|| trace.inner.units());
         units.map(|units| list(slf.clone().into_any(), units))
@@ -261,14 +261,14 @@ impl Estimate {
 }
 
 /// The mean of (n,) values, contiguous, of which each counts `weight` (n,), on any scale, or all alike, and those of one
-/// `unit` (n,), below n, belong together.
+/// `unit` (n,) belong together.
 #[pyfunction]
 #[pyo3(signature = (values, weight = None, unit = None, /))]
 pub fn estimate(
     py: Python<'_>,
     values: PyReadonlyArray1<'_, f64>,
     weight: Option<PyReadonlyArray1<'_, f64>>,
-    unit: Option<PyReadonlyArray1<'_, u32>>,
+    unit: Option<PyReadonlyArray1<'_, i64>>,
 ) -> PyResult<Estimate> {
     let values = values.as_slice()?;
     let weight = weight.as_ref().map(|weight| weight.as_slice()).transpose()?;

@@ -65,8 +65,8 @@ pub struct Trace {
     kind: Kind,
     names: Arc<Vec<String>>,
     pub(super) digest: OnceLock<String>,
-    /// Which rows are one request; none: each by itself.
-    pub(super) units: OnceLock<Option<Vec<u32>>>,
+    /// Equal for rows that repeat each other (n,), if any do.
+    pub(super) repeats: OnceLock<Option<Vec<i64>>>,
 }
 
 impl Trace {
@@ -96,7 +96,7 @@ impl Trace {
             kind,
             names: Arc::new((0..stages).map(|stage| format!("stage {stage}")).collect()),
             digest: OnceLock::new(),
-            units: OnceLock::new(),
+            repeats: OnceLock::new(),
         })
     }
 
@@ -126,7 +126,7 @@ impl Trace {
     /// [`Error::Invalid`] for another shape.
     pub fn predicted(self, prediction: Table<i64>) -> Result<Self> {
         checks::same_shape("prediction", &prediction, self.rows(), self.stages())?;
-        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceLock::new(), units: OnceLock::new(), ..self })
+        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceLock::new(), repeats: OnceLock::new(), ..self })
     }
 
     /// The same requests with other names of the stages (k,).
@@ -164,7 +164,7 @@ impl Trace {
         if let Some(group) = &group {
             checks::one_per_row("group", group.len(), self.rows())?;
         }
-        Ok(Self { group: group.map(Arc::new), digest: OnceLock::new(), units: OnceLock::new(), ..self })
+        Ok(Self { group: group.map(Arc::new), digest: OnceLock::new(), ..self })
     }
 
     /// Number of requests n.
@@ -346,7 +346,7 @@ impl Trace {
             kind: self.kind,
             names: Arc::clone(&self.names),
             digest: OnceLock::new(),
-            units: OnceLock::new(),
+            repeats: OnceLock::new(),
         }
     }
 }

@@ -11,4 +11,5 @@ mod weights;
 pub use content::{Kind, Trace};
 pub use cost::{Charge, Cost};
 pub use table::Table;
+pub(crate) use units::by_unit;
 pub(crate) use weights::normalised_weights;

@@ -1,50 +1,52 @@
 //! Which rows are one request: what stands on one side of a fold, and what a standard error counts once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::content::Trace;
 use super::cost::Cost;
 use crate::random::mix64;
 
 impl Trace {
-    /// The unit of each row (n,), numbered in the order in which they appear; `None` where every row is one by itself.
+    /// Numbers (n,) that are equal exactly where rows are one unit; `None` where every row is one by itself.
     ///
     /// Units are the groups. Without groups, rows that are equal in signals, predictions, losses and costs are one unit:
     /// a request that was recorded twice says no more than once. Signals that are too coarse to tell requests apart prove
     /// no such thing: where all rows have the same signals, or most of those that share theirs with others differ in the
     /// rest, every row is one by itself. O(n k) the first time.
-    pub fn units(&self) -> Option<&[u32]> {
-        self.units.get_or_init(|| units_of(self)).as_deref()
+    pub fn units(&self) -> Option<&[i64]> {
+        self.group().or_else(|| self.repeats.get_or_init(|| repeats(self)).as_deref())
     }
 }
 
-fn units_of(trace: &Trace) -> Option<Vec<u32>> {
-    let (unit, count) = match trace.group() {
-        Some(group) => numbered(group.iter()),
-        None => of_content(trace),
-    };
-    (count < unit.len()).then_some(unit)
+/// Sums of `value` over the rows of each unit, in the order of the units' numbers. O(n log n).
+pub fn by_unit(unit: &[i64], value: &[f64]) -> impl Iterator<Item = f64> {
+    let mut sums: BTreeMap<i64, f64> = BTreeMap::new();
+    for (unit, value) in unit.iter().zip(value) {
+        *sums.entry(*unit).or_insert(0.0) += value;
+    }
+    sums.into_values()
 }
 
-/// Numbers of equal keys in the order in which they appear, and how many there are.
-fn numbered<K: Eq + std::hash::Hash>(keys: impl Iterator<Item = K>) -> (Vec<u32>, usize) {
+/// Numbers of equal marks in the order in which they appear, and how many there are.
+fn numbered(marks: &[u128]) -> (Vec<i64>, usize) {
     let mut known = HashMap::new();
-    let unit = keys
-        .map(|key| {
-            let next = known.len() as u32;
-            *known.entry(key).or_insert(next)
+    let number = marks
+        .iter()
+        .map(|mark| {
+            let next = known.len() as i64;
+            *known.entry(*mark).or_insert(next)
         })
         .collect();
-    (unit, known.len())
+    (number, known.len())
 }
 
-fn of_content(trace: &Trace) -> (Vec<u32>, usize) {
+fn repeats(trace: &Trace) -> Option<Vec<i64>> {
     let rows = trace.rows();
     let mut mark = vec![0_u128; rows];
     trace.signals().iter_columns().for_each(|column| with_numbers(&mut mark, column));
-    let (seen, classes) = numbered(mark.iter());
+    let (seen, classes) = numbered(&mark);
     if classes == rows {
-        return (seen, rows);
+        return None;
     }
     trace.losses().iter_columns().for_each(|column| with_numbers(&mut mark, column));
     for column in trace.predictions().iter().flat_map(|table| table.iter_columns()) {
@@ -53,18 +55,18 @@ fn of_content(trace: &Trace) -> (Vec<u32>, usize) {
     if let Cost::Rows(table) = trace.cost() {
         table.iter_columns().for_each(|column| with_numbers(&mut mark, column));
     }
-    let (unit, units) = numbered(mark.iter());
-    if are_coarse(&seen, &unit, classes) { ((0..rows as u32).collect(), rows) } else { (unit, units) }
+    let (unit, units) = numbered(&mark);
+    (units < rows && !are_coarse(&seen, &unit, classes)).then_some(unit)
 }
 
 /// Whether signals do not tell requests apart: all are the same, or most of the rows that share theirs with others stand
 /// beside one that is unlike them in the rest.
-fn are_coarse(seen: &[u32], unit: &[u32], classes: usize) -> bool {
-    let (mut count, mut first, mut is_mixed) = (vec![0_usize; classes], vec![u32::MAX; classes], vec![false; classes]);
+fn are_coarse(seen: &[i64], unit: &[i64], classes: usize) -> bool {
+    let (mut count, mut first, mut is_mixed) = (vec![0_usize; classes], vec![-1; classes], vec![false; classes]);
     for (class, unit) in seen.iter().zip(unit) {
         let class = *class as usize;
         count[class] += 1;
-        if first[class] == u32::MAX {
+        if first[class] < 0 {
             first[class] = *unit;
         }
         is_mixed[class] |= first[class] != *unit;
@@ -92,16 +94,16 @@ fn with_word(mark: &mut u128, word: u64) {
 mod tests {
     use crate::trace::{Kind, Trace};
 
-    fn units(signal: &[f64], loss: &[f64], prediction: Option<&[i64]>, group: Option<Vec<i64>>) -> Option<Vec<u32>> {
+    fn units(signal: &[f64], loss: &[f64], prediction: Option<&[i64]>, group: Option<Vec<i64>>) -> Option<Vec<i64>> {
         let trace = Trace::from_rows(signal, loss, prediction, &[1.0], Kind::Models).ok()?;
-        trace.grouped(group).ok()?.units().map(<[u32]>::to_vec)
+        trace.grouped(group).ok()?.units().map(<[i64]>::to_vec)
     }
 
     #[test]
     fn groups_are_units() {
         let given = units(&[0.1, 0.2, 0.3], &[0.0; 3], None, Some(vec![7, -7, 7]));
-        assert_eq!(given, Some(vec![0, 1, 0]));
-        assert_eq!(units(&[0.1, 0.1], &[0.0; 2], None, Some(vec![1, 2])), None);
+        assert_eq!(given, Some(vec![7, -7, 7]));
+        assert_eq!(units(&[0.1, 0.1], &[0.0; 2], None, Some(vec![1, 2])), Some(vec![1, 2]));
     }
 
     #[test]
