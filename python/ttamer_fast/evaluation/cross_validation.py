@@ -60,7 +60,7 @@ def cross_validate(
     progress: Progress | None = None,
 ) -> list[dict[str, Outcome]]:
     """Out-of-sample outcomes of every rule on every row, one dict per trade-off."""
-    part = parts_of_rows(trace.n, trace.group, folds, seed)
+    part = parts_of_rows(trace.n, trace.core.units, folds, seed)
     lambdas = [check_tradeoff(tradeoff) for tradeoff in tradeoffs]
     pieces: list[dict[str, list[Outcome]]] = [{name: [] for name in chosen} for _ in lambdas]
     done, total = 0, len(lambdas) * len(chosen) * folds

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::mean::{mean, sum};
-use crate::trace::normalised_weights;
+use crate::trace::{by_unit, normalised_weights};
 
 /// Weighted mean of independent values, its standard error, and how much they say.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,6 +27,17 @@ impl Estimate {
         let squares = sum(value.len(), |row| (weight[row] * (value[row] - mean)).powi(2));
         let size = mass * mass / sum(weight.len(), |row| weight[row] * weight[row]);
         Self { mean, error: squares.sqrt() / mass, size }
+    }
+
+    /// The same where only values of different units (n,) are independent: `√(Σ (Σ w (x − mean) of a unit)²) / Σ w`, and
+    /// `(Σ w)² / Σ (w of a unit)²`; none: every value by itself. O(n log n).
+    pub fn of_units(value: &[f64], weight: &[f64], unit: Option<&[i64]>) -> Self {
+        let alone = Self::new(value, weight);
+        let Some(unit) = unit.filter(|_| alone.size > 0.0) else { return alone };
+        let mass = sum(weight.len(), |row| weight[row]);
+        let away: Vec<f64> = value.iter().zip(weight).map(|(x, w)| w * (x - alone.mean)).collect();
+        let squares = |value: &[f64]| by_unit(unit, value).map(|sum| sum * sum).sum::<f64>();
+        Self { mean: alone.mean, error: squares(&away).sqrt() / mass, size: mass * mass / squares(weight) }
     }
 
     /// Of `value` (n,), each counting `weight` (n,) times, on any scale as the weights of a trace are; none: all alike.
@@ -58,5 +69,18 @@ mod tests {
         assert!((found.error - 0.5_f64.sqrt()).abs() < 1e-12 && (found.standard_error() - 1.0).abs() < 1e-12);
         assert_eq!(Estimate::new(&[], &[]), Estimate { mean: 0.0, error: 0.0, size: 0.0 });
         assert_eq!(Estimate::new(&[4.0], &[2.0]).standard_error(), f64::INFINITY);
+    }
+
+    #[test]
+    fn values_of_one_unit_are_one_value() {
+        let value = [1.0, 3.0, 3.0, 5.0];
+        let alone = Estimate::of_units(&value, &[1.0; 4], None);
+        assert_eq!(alone, Estimate::new(&value, &[1.0; 4]));
+        assert_eq!(Estimate::of_units(&value, &[1.0; 4], Some(&[0, 1, 2, 3])), alone);
+        let doubled: Vec<f64> = value.iter().flat_map(|x| [*x, *x]).collect();
+        assert_eq!(Estimate::of_units(&doubled, &[1.0; 8], Some(&[4, 4, 1, 1, 7, 7, 0, 0])), alone);
+        // Values of one unit that differ in opposite directions cancel out.
+        assert_eq!(Estimate::of_units(&value, &[1.0; 4], Some(&[0, 1, 1, 0])).error, 0.0);
+        assert_eq!(Estimate::of_units(&[], &[], Some(&[])), Estimate { mean: 0.0, error: 0.0, size: 0.0 });
     }
 }

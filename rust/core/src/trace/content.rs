@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rayon::prelude::*;
-
 use super::checks;
 use super::cost::{Charge, Cost};
 use super::table::Table;
@@ -11,9 +9,6 @@ use super::weights::normalised_weights;
 use crate::error::{Error, Result};
 use crate::mean::{mean, sum};
 use crate::price::Price;
-
-/// Numbers that one task looks at.
-const CHUNK: usize = 65_536;
 
 /// What jumping over a stage costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +60,8 @@ pub struct Trace {
     kind: Kind,
     names: Arc<Vec<String>>,
     pub(super) digest: OnceLock<String>,
+    /// Equal for rows that repeat each other (n,), if any do.
+    pub(super) repeats: OnceLock<Option<Arc<Vec<i64>>>>,
 }
 
 impl Trace {
@@ -94,6 +91,7 @@ impl Trace {
             kind,
             names: Arc::new((0..stages).map(|stage| format!("stage {stage}")).collect()),
             digest: OnceLock::new(),
+            repeats: OnceLock::new(),
         })
     }
 
@@ -123,7 +121,7 @@ impl Trace {
     /// [`Error::Invalid`] for another shape.
     pub fn predicted(self, prediction: Table<i64>) -> Result<Self> {
         checks::same_shape("prediction", &prediction, self.rows(), self.stages())?;
-        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceLock::new(), ..self })
+        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceLock::new(), repeats: OnceLock::new(), ..self })
     }
 
     /// The same requests with other names of the stages (k,).
@@ -234,17 +232,6 @@ impl Trace {
         self.group.as_ref().map(|group| group.as_slice())
     }
 
-    /// Largest loss, 1 if all are 0: the losses divided by it are in [0, 1]. O(n k).
-    pub fn scale(&self) -> f64 {
-        let largest = self
-            .loss
-            .cells()
-            .par_chunks(CHUNK)
-            .map(|part| part.iter().copied().fold(0.0, f64::max))
-            .reduce(|| 0.0, f64::max);
-        if largest > 0.0 { largest } else { 1.0 }
-    }
-
     /// Weighted mean loss of each stage (k,). O(n k).
     pub fn mean_loss(&self) -> Vec<f64> {
         let mass = sum(self.rows(), |row| self.weight[row]);
@@ -343,6 +330,7 @@ impl Trace {
             kind: self.kind,
             names: Arc::clone(&self.names),
             digest: OnceLock::new(),
+            repeats: OnceLock::new(),
         }
     }
 }
