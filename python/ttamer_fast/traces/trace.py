@@ -47,7 +47,8 @@ class Trace:
         alike.
     group : (n,) array_like of int, or sequence of n hashable values, optional
         Equal where requests belong together, such as a session with its retries: they never stand on both sides of a
-        split or a fold. Known for every request: None and NaN are refused. Default: every request by itself.
+        split or a fold. Known for every request: None and NaN are refused. Default: rows that repeat each other belong
+        together, all others are by themselves.
 
     Raises
     ------
@@ -59,6 +60,11 @@ class Trace:
     The numbers are copied once, O(n k), stage by stage, which is how fits read them. The arrays of the properties are
     read-only and C-contiguous; they are made when first asked for and kept. A cost (n, k) with equal rows is kept as
     (k,). Values of `group` that are not integers are numbered in the order in which they appear.
+
+    *Repeated rows.* A row repeats another if both are equal in all their content, weights aside, and some signal tells
+    that content from all others: it is known, and no row of other content has the same at that stage. A fit takes rows
+    that repeat each other as one row that counts as much as all of them. Rows that are equal because signals are coarse
+    are different requests: where they are not, say so with `group`.
 
     *Units.* What is computed from a trace has its units: losses and costs those of `loss` and `cost`, per request. An
     objective λ · loss + (1 − λ) · cost / cost of running every stage takes the loss in its unit and the cost as a
@@ -236,8 +242,8 @@ class Trace:
         Parameters
         ----------
         test : float
-            Share of the rows, in (0, 1), that goes to the second part; both parts get at least one row. Groups are not
-            divided: as many go there as come closest to that share.
+            Share of the rows, in (0, 1), that goes to the second part; both parts get at least one row. Groups, and rows
+            that repeat each other, are not divided: as many go there as come closest to that share.
         seed : int
             Of the random permutation: the same seed gives the same parts.
 
@@ -264,7 +270,7 @@ class Trace:
             raise ValidationError(f"`test` must be a number, got {shown(test)}")
         if not 0.0 < test < 1.0:
             raise ValidationError(f"`test` must be between 0 and 1, exclusive, got {test}")
-        in_test = rows_of_test(self.n, self.group, test, seed)
+        in_test = rows_of_test(self.n, self._core.units, test, seed)
         return self.rows(~in_test), self.rows(in_test)
 
     def save(self, path: str | PathLike[str]) -> None:

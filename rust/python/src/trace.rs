@@ -144,6 +144,21 @@ impl Trace {
         slf.get().inner.given_weight().map(|weight| list(slf.clone().into_any(), weight))
     }
 
+    /// (n,) numbers that are equal exactly where rows never stand on both sides of a split, or None.
+    #[getter]
+    fn units<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyArray1<i64>>> {
+        let trace = &slf.get().inner;
+        let units = slf.py().detach(|| trace.units());
+        units.map(|units| list(slf.clone().into_any(), units))
+    }
+
+    /// The largest loss but for a few rows, how many these are, and their share in all loss.
+    #[getter]
+    fn tail(&self, py: Python<'_>) -> (f64, usize, f64) {
+        let tail = py.detach(|| self.inner.tail());
+        (tail.most, tail.rows, tail.share)
+    }
+
     /// (n,) numbers of groups, or None.
     #[getter]
     fn group<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyArray1<i64>>> {
@@ -160,14 +175,6 @@ impl Trace {
     #[getter]
     fn stages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.inner.names())
-    }
-
-    /// (n,) numbers that are equal exactly where rows never stand on both sides of a split, or None.
-    #[getter]
-    fn units<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyArray1<i64>>> {
-        let trace = slf.get();
-        let units = slf.py().detach(|| trace.inner.units());
-        units.map(|units| list(slf.clone().into_any(), units))
     }
 
     /// (k,) weighted mean loss of each stage, in the unit of the loss.

@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rayon::prelude::*;
-
 use super::checks;
 use super::cost::{Charge, Cost};
 use super::table::Table;
@@ -11,9 +9,6 @@ use super::weights::normalised_weights;
 use crate::error::{Error, Result};
 use crate::mean::{mean, sum};
 use crate::price::Price;
-
-/// Numbers that one task looks at.
-const CHUNK: usize = 65_536;
 
 /// What jumping over a stage costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +61,7 @@ pub struct Trace {
     names: Arc<Vec<String>>,
     pub(super) digest: OnceLock<String>,
     /// Equal for rows that repeat each other (n,), if any do.
-    pub(super) repeats: OnceLock<Option<Vec<i64>>>,
+    pub(super) repeats: OnceLock<Option<Arc<Vec<i64>>>>,
 }
 
 impl Trace {
@@ -235,17 +230,6 @@ impl Trace {
     /// The group of each row (n,), if there are groups.
     pub fn group(&self) -> Option<&[i64]> {
         self.group.as_ref().map(|group| group.as_slice())
-    }
-
-    /// Largest loss, 1 if all are 0: the losses divided by it are in [0, 1]. O(n k).
-    pub fn scale(&self) -> f64 {
-        let largest = self
-            .loss
-            .cells()
-            .par_chunks(CHUNK)
-            .map(|part| part.iter().copied().fold(0.0, f64::max))
-            .reduce(|| 0.0, f64::max);
-        if largest > 0.0 { largest } else { 1.0 }
     }
 
     /// Weighted mean loss of each stage (k,). O(n k).

@@ -5,11 +5,13 @@ mod content;
 mod cost;
 mod digest;
 mod table;
+mod tail;
 mod units;
 mod weights;
 
 pub use content::{Kind, Trace};
 pub use cost::{Charge, Cost};
 pub use table::Table;
+pub use tail::Tail;
 pub(crate) use units::by_unit;
 pub(crate) use weights::normalised_weights;
