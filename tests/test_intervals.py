@@ -79,7 +79,7 @@ def test_intervals_of_next_to_nothing() -> None:
 
 def test_rows_of_one_unit_count_once() -> None:
     values = np.random.default_rng(0).random(50)
-    unit = np.repeat(np.arange(50, dtype=np.uint32), 6)
+    unit = np.repeat(np.arange(50), 6)
     once, often = estimate(values), estimate(np.repeat(values, 6), None, unit)
     assert (often.mean, often.standard_error, often.size) == pytest.approx((once.mean, once.standard_error, once.size))
     weight = np.random.default_rng(1).random(50)

@@ -105,7 +105,9 @@ class Trace:
     @property
     def group(self) -> NDArray[np.int64] | None: ...
     @property
-    def units(self) -> NDArray[np.uint32] | None: ...
+    def tail(self) -> tuple[float, int, float]: ...
+    @property
+    def units(self) -> NDArray[np.int64] | None: ...
     @property
     def kind(self) -> str: ...
     @property
@@ -166,7 +168,7 @@ class Estimate:
 def estimate(
     values: NDArray[np.float64],
     weight: NDArray[np.float64] | None = None,
-    unit: NDArray[np.uint32] | None = None,
+    unit: NDArray[np.int64] | None = None,
     /,
 ) -> Estimate: ...
 def fit(

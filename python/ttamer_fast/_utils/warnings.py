@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["CalibrationWarning", "CensoredTraceWarning", "EvaluationWarning", "ServingWarning", "TTamerWarning"]
+__all__ = [
+    "CalibrationWarning",
+    "CensoredTraceWarning",
+    "EvaluationWarning",
+    "HeavyTailWarning",
+    "ServingWarning",
+    "TTamerWarning",
+]
 
 
 class TTamerWarning(UserWarning):
@@ -19,6 +26,10 @@ class CensoredTraceWarning(CalibrationWarning):
 
 class EvaluationWarning(TTamerWarning):
     """A figure whose interval may not hold what it promises."""
+
+
+class HeavyTailWarning(CalibrationWarning):
+    """Losses of which a few requests make up most: means and their intervals are less sure than they look."""
 
 
 class ServingWarning(TTamerWarning):

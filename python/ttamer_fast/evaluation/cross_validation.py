@@ -54,8 +54,7 @@ def rules(trace: Trace) -> dict[str, Rule]:
 
 def parts(trace: Trace, folds: int, seed: int) -> Ints:
     """(n,) number of the fold that holds each row back; rows that are one request are in one fold."""
-    units = trace.core.units
-    return parts_of_rows(trace.n, None if units is None else units.astype(np.int64), folds, seed)
+    return parts_of_rows(trace.n, trace.core.units, folds, seed)
 
 
 def cross_validate(

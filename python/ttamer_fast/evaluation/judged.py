@@ -35,7 +35,8 @@ class Judge:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.weight = trace.weight
-        self.units = trace.core.units
+        units = trace.core.units
+        self.units = None if units is None or len(np.unique(units)) == trace.n else units
 
     def mean(self, values: Floats) -> Estimate:
         """Of one value per request (n,)."""

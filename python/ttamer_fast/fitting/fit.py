@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 from numpy.typing import ArrayLike
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike
 from .. import _core
 from .._core import Policy, ValidationError
 from .._utils.checks import check_budget, check_one_of, check_order, check_recall, check_seed, check_tradeoff
+from .._utils.warnings import HeavyTailWarning
 from ..traces.trace import Trace
 from .doubts import warn_of_choice, warn_of_trace
 
@@ -16,6 +18,8 @@ __all__ = ["fit"]
 
 GRAPHS = ("auto", "line", "skip")
 ESTIMATORS = ("auto", "pathwise", "markov")
+HEAVY = 0.5
+"""Share of the loss from which on the few rows that lose most are spoken of."""
 
 
 def fit(
@@ -77,6 +81,8 @@ def fit(
         If the trace says little: fewer than 100 independent rows or groups, a signal (but the last stage's) or
         predictions that never change; or if at this trade-off no rule is better on rows held back than one stage for
         all requests.
+    HeavyTailWarning
+        If one row in a hundred of those with a loss, or a single one, makes up more than half of all loss.
 
     Raises
     ------
@@ -114,6 +120,7 @@ def fit(
     is_markov = check_one_of("estimator", estimator, ESTIMATORS) == "markov"
     if weight is not None:
         trace = trace.weighted(weight)
+    _warn_of_tail(trace)
     policy = _core.fit(
         trace.core,
         tradeoff=None if tradeoff is None else check_tradeoff(tradeoff),
@@ -135,6 +142,18 @@ def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
     return _core.fit(trace.core, tradeoff=check_tradeoff(tradeoff), method=method)
+
+
+def _warn_of_tail(trace: Trace) -> None:
+    """Says so where a few requests make up most of the loss."""
+    most, rows, share = trace.core.tail
+    if share > HEAVY:
+        warnings.warn(
+            f"`trace` has {rows} of {trace.n} rows with a loss above {most:.6g} that make up {share:.0%} of all loss: "
+            f"beliefs are fitted to losses up to {most:.6g}, decisions and means to the losses as they are",
+            HeavyTailWarning,
+            stacklevel=3,
+        )
 
 
 def _loss_budget(value: float | str, trace: Trace) -> float:

@@ -50,7 +50,8 @@ class Trace:
         alike.
     group : (n,) array_like of int, or sequence of n hashable values, optional
         Equal where requests belong together, such as a session with its retries: they never stand on both sides of a
-        split or a fold. Known for every request: None and NaN are refused. Default: every request by itself.
+        split or a fold. Known for every request: None and NaN are refused. Default: rows that repeat each other belong
+        together, all others are by themselves.
 
     Raises
     ------
@@ -69,6 +70,11 @@ class Trace:
     code of text, bytes, other numbers, tuples and frozensets is a hash of their value: two different ones are taken
     for equal with probability 2**-64. Other objects are compared within a row. Classes have a calibration of their own
     only where they are numbered from 0 on, below 1024.
+
+    *Repeated rows.* A row repeats another if both are equal in all their content, weights aside, and some signal tells
+    that content from all others: it is known, and no row of other content has the same at that stage. A fit takes rows
+    that repeat each other as one row that counts as much as all of them. Rows that are equal because signals are coarse
+    are different requests: where they are not, say so with `group`.
 
     *Units.* What is computed from a trace has its units: losses and costs those of `loss` and `cost`, per request. An
     objective λ · loss + (1 − λ) · cost / cost of running every stage takes the loss in its unit and the cost as a
@@ -287,8 +293,8 @@ class Trace:
         Parameters
         ----------
         test : float
-            Share of the rows, in (0, 1), that goes to the second part; both parts get at least one row. Groups are not
-            divided: as many go there as come closest to that share.
+            Share of the rows, in (0, 1), that goes to the second part; both parts get at least one row. Groups, and rows
+            that repeat each other, are not divided: as many go there as come closest to that share.
         seed : int
             Of the random permutation: the same seed gives the same parts.
 
@@ -313,7 +319,7 @@ class Trace:
         share = check_number("test", test)
         if not 0.0 < share < 1.0:
             raise ValidationError(f"`test` must be between 0 and 1, exclusive, got {test}")
-        in_test = rows_of_test(self.n, self.group, share, check_seed(seed))
+        in_test = rows_of_test(self.n, self._core.units, share, check_seed(seed))
         return self.rows(~in_test), self.rows(in_test)
 
     def save(self, path: str | PathLike[str]) -> None:

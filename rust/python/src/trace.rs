@@ -144,6 +144,21 @@ impl Trace {
         slf.get().inner.given_weight().map(|weight| list(slf.clone().into_any(), weight))
     }
 
+    /// (n,) numbers that are equal exactly where rows never stand on both sides of a split, or None.
+    #[getter]
+    fn units<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyArray1<i64>>> {
+        let trace = &slf.get().inner;
+        let units = slf.py().detach(|| trace.units());
+        units.map(|units| list(slf.clone().into_any(), units))
+    }
+
+    /// The largest loss but for a few rows, how many these are, and their share in all loss.
+    #[getter]
+    fn tail(&self, py: Python<'_>) -> (f64, usize, f64) {
+        let tail = py.detach(|| self.inner.tail());
+        (tail.most, tail.rows, tail.share)
+    }
+
     /// (n,) numbers of groups, or None.
     #[getter]
     fn group<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyArray1<i64>>> {
@@ -160,14 +175,6 @@ impl Trace {
     #[getter]
     fn stages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.inner.names())
-    }
-
-    /// (n,) which rows are one request, numbered from 0, or None where each is one by itself.
-    #[getter]
-    fn units<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyArray1<u32>>> {
-        let trace = slf.get();
-        let units = slf.py().detach(|| trace.inner.units());
-        units.map(|units| list(slf.clone().into_any(), units))
     }
 
     /// (k,) weighted mean loss of each stage, in the unit of the loss.
@@ -266,14 +273,14 @@ impl Estimate {
 }
 
 /// The mean of (n,) values, contiguous, of which each counts `weight` (n,), on any scale, or all alike, and those of one
-/// `unit` (n,), below n, belong together.
+/// `unit` (n,) belong together.
 #[pyfunction]
 #[pyo3(signature = (values, weight = None, unit = None, /))]
 pub fn estimate(
     py: Python<'_>,
     values: PyReadonlyArray1<'_, f64>,
     weight: Option<PyReadonlyArray1<'_, f64>>,
-    unit: Option<PyReadonlyArray1<'_, u32>>,
+    unit: Option<PyReadonlyArray1<'_, i64>>,
 ) -> PyResult<Estimate> {
     let values = values.as_slice()?;
     let weight = weight.as_ref().map(|weight| weight.as_slice()).transpose()?;

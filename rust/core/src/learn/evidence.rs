@@ -14,6 +14,8 @@ pub struct Sample {
     pub is_known: Vec<Vec<bool>>,
     /// `target[v][row]`: loss in [0, 1].
     pub target: Vec<Vec<f64>>,
+    /// How much each row says (n,).
+    pub weight: Vec<f64>,
     /// The rows themselves.
     pub trace: Trace,
 }
@@ -89,7 +91,7 @@ fn evidence_of(sample: &Sample, members: &[u16], j: usize, ridge: f64, tuning: &
         share[*i] = agreeing as f64 / rows.len().max(1) as f64;
     }
     let target: Vec<f64> = rows.iter().map(|row| sample.target[own][*row]).collect();
-    let counted = sample.trace.weight();
+    let counted = &sample.weight;
     let weight: Vec<f64> = rows.iter().map(|row| counted[*row]).collect();
     let mut centre = vec![0.0; d];
     centre[1] = 1.0;

@@ -41,8 +41,7 @@ pub fn induce(situations: &Situations, recorded: &Recorded) -> Induced {
     let list = &situations.list;
     let weight = recorded.rows.weight();
     let mass: f64 = weight.iter().sum();
-    // Rows that count differently say as much as this many that count alike (Kish 1965).
-    let size = mass * mass / weight.iter().map(|w| w * w).sum::<f64>();
+    let size = recorded.rows.effective_rows();
     let mut decisions: Vec<Decision> = vec![Vec::new(); list.len()];
     let mut ahead: Vec<Vec<f64>> = vec![Vec::new(); list.len()];
     let deepest = list.iter().map(|situation| situation.depth).max().unwrap_or(0);

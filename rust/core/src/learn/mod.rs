@@ -16,6 +16,7 @@ mod nodes;
 mod options;
 mod provenance;
 mod sample;
+mod scale;
 mod select;
 mod situations;
 mod subset;

@@ -72,6 +72,12 @@ fn weights_of(folds: &[Fold]) -> Vec<f64> {
     folds.iter().flat_map(|fold| fold.held.weight().iter().copied()).collect()
 }
 
+/// The groups of the rows held back, if there are groups.
+fn groups_of(folds: &[Fold]) -> Option<Vec<i64>> {
+    let groups: Option<Vec<&[i64]>> = folds.iter().map(|fold| fold.held.group()).collect();
+    groups.filter(|groups| !groups.is_empty()).map(|groups| groups.concat())
+}
+
 /// Means of a selection on rows held back; `None` where the rows are too few to hold any back.
 ///
 /// # Errors
@@ -104,11 +110,12 @@ pub fn select(calibrated: &Calibrated, objective: Objective) -> Result<(Selectio
     let found: Vec<Outcome> =
         selections.iter().map(|selection| held_out(calibrated, *selection, objective)).collect::<Result<_>>()?;
     let totals: Vec<Vec<f64>> = found.iter().map(|found| found.objective(objective)).collect();
+    let group = groups_of(calibrated.folds());
     let mut candidates = Vec::new();
     let mut best = (0.0, default);
     for ((selection, found), total) in selections.iter().zip(&found).zip(&totals) {
         let paired: Vec<f64> = total.iter().zip(&totals[0]).map(|(a, b)| a - b).collect();
-        let difference = Estimate::new(&paired, &weight);
+        let difference = Estimate::of_units(&paired, &weight, group.as_deref());
         if difference.mean < -calibrated.tuning().select_errors * difference.error && difference.mean < best.0 {
             best = (difference.mean, *selection);
         }

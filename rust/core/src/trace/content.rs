@@ -10,11 +10,7 @@ use super::table::Table;
 use super::weights::normalised_weights;
 use crate::error::{Error, Result};
 use crate::mean::{mean, sum};
-use crate::parallel;
 use crate::price::Price;
-
-/// Numbers that one task looks at.
-const CHUNK: usize = 65_536;
 
 /// What jumping over a stage costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +68,8 @@ pub struct Trace {
     pub(super) names: Arc<Vec<String>>,
     /// Never waited for: a fork may leave it half made by a thread that is no more.
     pub(super) digest: OnceBox<String>,
-    /// Which rows are one request; none: each by itself.
-    pub(super) units: OnceBox<Option<Vec<u32>>>,
+    /// Equal for rows that repeat each other (n,), if any do.
+    pub(super) repeats: OnceBox<Option<Arc<Vec<i64>>>>,
 }
 
 impl Trace {
@@ -103,7 +99,7 @@ impl Trace {
             kind,
             names: Arc::new((0..stages).map(default_name).collect()),
             digest: OnceBox::new(),
-            units: OnceBox::new(),
+            repeats: OnceBox::new(),
         })
     }
 
@@ -133,7 +129,7 @@ impl Trace {
     /// [`Error::Invalid`] for another shape.
     pub fn predicted(self, prediction: Table<i64>) -> Result<Self> {
         checks::same_shape("prediction", &prediction, self.rows(), self.stages())?;
-        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceBox::new(), units: OnceBox::new(), ..self })
+        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceBox::new(), repeats: OnceBox::new(), ..self })
     }
 
     /// The same requests with other names of the stages (k,).
@@ -171,7 +167,7 @@ impl Trace {
         if let Some(group) = &group {
             checks::one_per_row("group", group.len(), self.rows())?;
         }
-        Ok(Self { group: group.map(Arc::new), digest: OnceBox::new(), units: OnceBox::new(), ..self })
+        Ok(Self { group: group.map(Arc::new), digest: OnceBox::new(), ..self })
     }
 
     /// Number of requests n.
@@ -242,13 +238,6 @@ impl Trace {
     /// The group of each row (n,), if there are groups.
     pub fn group(&self) -> Option<&[i64]> {
         self.group.as_ref().map(|group| group.as_slice())
-    }
-
-    /// Largest loss, 1 if all are 0: the losses divided by it are in [0, 1]. O(n k).
-    pub fn scale(&self) -> f64 {
-        let largest_of = |part: &[f64]| part.iter().copied().fold(0.0, f64::max);
-        let largest = parallel::map(self.loss.cells().chunks(CHUNK), largest_of).into_iter().fold(0.0, f64::max);
-        if largest > 0.0 { largest } else { 1.0 }
     }
 
     /// Weighted mean loss of each stage (k,). O(n k).
@@ -349,7 +338,7 @@ impl Trace {
             kind: self.kind,
             names: Arc::clone(&self.names),
             digest: OnceBox::new(),
-            units: OnceBox::new(),
+            repeats: OnceBox::new(),
         }
     }
 }

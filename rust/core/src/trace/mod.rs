@@ -6,6 +6,7 @@ mod cost;
 mod digest;
 mod matching;
 mod table;
+mod tail;
 mod units;
 mod weights;
 
@@ -13,4 +14,6 @@ pub use content::{Kind, Trace};
 pub use cost::{Charge, Cost};
 pub use matching::in_order;
 pub use table::Table;
+pub use tail::Tail;
+pub(crate) use units::by_unit;
 pub(crate) use weights::normalised_weights;

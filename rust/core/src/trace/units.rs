@@ -1,124 +1,265 @@
-//! Which rows are one request: what stands on one side of a fold, and what a standard error counts once.
+//! Which rows belong together: those of one group; without groups, rows that repeat each other.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::content::Trace;
 use super::cost::Cost;
+use crate::parallel;
 use crate::random::mix64;
 
+/// Rows that one task reads.
+const CHUNK: usize = 65_536;
+/// Stands for what is not a number: unknown signals are equal to each other.
+const UNKNOWN: u64 = u64::MAX;
+
 impl Trace {
-    /// The unit of each row (n,), numbered in the order in which they appear; `None` where every row is one by itself.
+    /// Numbers (n,) that are equal exactly where rows never stand on both sides of a fold or a split: those of the
+    /// groups; without groups, equal for rows that repeat each other, and none where no row repeats another.
     ///
-    /// Units are the groups. Without groups, rows that are equal in signals, predictions, losses and costs are one unit:
-    /// a request that was recorded twice says no more than once. Signals that are too coarse to tell requests apart prove
-    /// no such thing: where all rows have the same signals, or most of those that share theirs with others differ in the
-    /// rest, every row is one by itself. O(n k) the first time.
-    pub fn units(&self) -> Option<&[u32]> {
-        self.units.get_or_init(|| Box::new(units_of(self))).as_deref()
+    /// A row repeats another if both are equal in all their content, weights aside, and a signal tells their content
+    /// from all others: at some stage it is known, and no row of other content has the same. Rows that are equal because
+    /// signals are coarse are requests of their own; so are all rows where there is one content only.
+    ///
+    /// O(n k log n) the first time.
+    pub fn units(&self) -> Option<&[i64]> {
+        self.group().or_else(|| self.repeats())
     }
-}
 
-fn units_of(trace: &Trace) -> Option<Vec<u32>> {
-    let (unit, count) = match trace.group() {
-        Some(group) => numbered(group.iter()),
-        None => of_content(trace),
-    };
-    (count < unit.len()).then_some(unit)
-}
-
-/// Numbers of equal keys in the order in which they appear, and how many there are.
-fn numbered<K: Eq + std::hash::Hash>(keys: impl Iterator<Item = K>) -> (Vec<u32>, usize) {
-    let mut known = HashMap::new();
-    let unit = keys
-        .map(|key| {
-            let next = known.len() as u32;
-            *known.entry(key).or_insert(next)
-        })
-        .collect();
-    (unit, known.len())
-}
-
-fn of_content(trace: &Trace) -> (Vec<u32>, usize) {
-    let rows = trace.rows();
-    let mut mark = vec![0_u128; rows];
-    trace.signals().iter_columns().for_each(|column| with_numbers(&mut mark, column));
-    let (seen, classes) = numbered(mark.iter());
-    if classes == rows {
-        return (seen, rows);
+    /// The same without regard to groups: numbers (n,) that are equal exactly where rows repeat each other.
+    fn repeats(&self) -> Option<&[i64]> {
+        self.repeats.get_or_init(|| Box::new(repeats(self).map(Arc::new))).as_ref().map(|units| units.as_slice())
     }
-    trace.losses().iter_columns().for_each(|column| with_numbers(&mut mark, column));
-    for column in trace.predictions().iter().flat_map(|table| table.iter_columns()) {
-        mark.iter_mut().zip(column).for_each(|(mark, said)| with_word(mark, *said as u64));
-    }
-    if let Cost::Rows(table) = trace.cost() {
-        table.iter_columns().for_each(|column| with_numbers(&mut mark, column));
-    }
-    let (unit, units) = numbered(mark.iter());
-    if are_coarse(&seen, &unit, classes) { ((0..rows as u32).collect(), rows) } else { (unit, units) }
-}
 
-/// Whether signals do not tell requests apart: all are the same, or most of the rows that share theirs with others stand
-/// beside one that is unlike them in the rest.
-fn are_coarse(seen: &[u32], unit: &[u32], classes: usize) -> bool {
-    let (mut count, mut first, mut is_mixed) = (vec![0_usize; classes], vec![u32::MAX; classes], vec![false; classes]);
-    for (class, unit) in seen.iter().zip(unit) {
-        let class = *class as usize;
-        count[class] += 1;
-        if first[class] == u32::MAX {
-            first[class] = *unit;
+    /// How many rows that are independent and count alike say as much: `(Σ w)² / Σ (weight of a group)²` (Kish 1965).
+    /// O(n log n).
+    pub fn effective_rows(&self) -> f64 {
+        let weight = self.weight();
+        let mass: f64 = weight.iter().sum();
+        let squares = match self.group() {
+            None => weight.iter().map(|w| w * w).sum::<f64>(),
+            Some(group) => by_unit(group, weight).map(|w| w * w).sum(),
+        };
+        mass * mass / squares
+    }
+
+    /// The rows that say something, each once: without those of weight 0, and one for all that repeat each other within
+    /// a group, which counts as much as they do. None where that is every row, and as long as fewer than `least` would
+    /// be left of rows that repeat each other.
+    pub(crate) fn condensed(&self, least: usize) -> Option<Self> {
+        let counted: Vec<u32> = (0..self.rows() as u32).filter(|row| self.weight()[*row as usize] > 0.0).collect();
+        let kept = if counted.len() < self.rows() { Some(self.with_weights_of(&counted)) } else { None };
+        let trace = kept.as_ref().unwrap_or(self);
+        let merged = trace.repeats().and_then(|repeats| trace.merged(repeats, least));
+        merged.or(kept)
+    }
+
+    /// One row for all of one number in `repeats` and one group, the first of them; none where fewer than `least` would
+    /// be left.
+    fn merged(&self, repeats: &[i64], least: usize) -> Option<Self> {
+        let mut place: BTreeMap<(i64, i64), usize> = BTreeMap::new();
+        let (mut first, mut weight) = (Vec::new(), Vec::new());
+        for (row, unit) in repeats.iter().enumerate() {
+            let group = self.group().map_or(0, |group| group[row]);
+            let at = *place.entry((*unit, group)).or_insert(first.len());
+            if at == first.len() {
+                first.push(row as u32);
+                weight.push(0.0);
+            }
+            weight[at] += self.weight()[row];
         }
-        is_mixed[class] |= first[class] != *unit;
+        if first.len() < least || first.len() == self.rows() {
+            return None;
+        }
+        self.select(&first).weighted(Some(weight)).ok()
     }
-    let shared: usize = count.iter().filter(|rows| **rows > 1).sum();
-    let mixed: usize = count.iter().zip(&is_mixed).filter(|(_, is_mixed)| **is_mixed).map(|(rows, _)| rows).sum();
-    classes == 1 || 2 * mixed > shared
+
+    /// The given rows, with weights of mean 1 among themselves.
+    fn with_weights_of(&self, rows: &[u32]) -> Self {
+        let part = self.select(rows);
+        let weight = part.weight().to_vec();
+        part.clone().weighted(Some(weight)).unwrap_or(part)
+    }
 }
 
-/// Fingerprints of rows, going on with a column in which −0 is 0 and every NaN is the same.
-fn with_numbers(mark: &mut [u128], column: &[f64]) {
-    for (mark, x) in mark.iter_mut().zip(column) {
-        with_word(mark, if x.is_nan() { f64::NAN.to_bits() } else { (x + 0.0).to_bits() });
+/// Sums of `value` over the rows of each unit, in the order of the units' numbers. O(n log n).
+pub fn by_unit<'a>(unit: &'a [i64], value: &'a [f64]) -> impl Iterator<Item = f64> {
+    let mut sums: BTreeMap<i64, f64> = BTreeMap::new();
+    for (unit, value) in unit.iter().zip(value) {
+        *sums.entry(*unit).or_insert(0.0) += value;
     }
+    sums.into_values()
 }
 
-/// Two chains of mixed words: different rows have different ones, but for odds of n² in 2¹²⁸.
-fn with_word(mark: &mut u128, word: u64) {
-    let (high, low) = ((*mark >> 64) as u64, *mark as u64);
-    let (high, low) = (mix64(high ^ word), mix64(low.rotate_left(23) ^ !word));
-    *mark = u128::from(high) << 64 | u128::from(low);
+/// The same number for rows that repeat each other, another one for every other row; none where no row does.
+fn repeats(trace: &Trace) -> Option<Vec<i64>> {
+    let content = contents(trace);
+    let twice = repeated(&content);
+    if twice.is_empty() {
+        return None;
+    }
+    let mut is_told = vec![false; twice.len()];
+    for signal in trace.signals().iter_columns() {
+        tell(signal, &content, &twice, &mut is_told);
+    }
+    if !is_told.contains(&true) {
+        return None;
+    }
+    let unit = |(row, content): (usize, &u64)| match twice.binary_search(content) {
+        Ok(at) if !is_told[at] => mix64(content ^ mix64(row as u64)),
+        _ => *content,
+    };
+    Some(content.iter().enumerate().map(unit).map(u64::cast_signed).collect())
+}
+
+/// A number for the content of each row (n,): signals, losses, predictions, and costs where they vary by row. O(n k).
+fn contents(trace: &Trace) -> Vec<u64> {
+    let floats: Vec<&[f64]> = match trace.cost() {
+        Cost::Alike(_) => trace.signals().iter_columns().chain(trace.losses().iter_columns()).collect(),
+        Cost::Rows(cost) => {
+            trace.signals().iter_columns().chain(trace.losses().iter_columns()).chain(cost.iter_columns()).collect()
+        }
+    };
+    let integers: Vec<&[i64]> = trace.predictions().map_or(Vec::new(), |table| table.iter_columns().collect());
+    let mut content = vec![0_u64; trace.rows()];
+    parallel::for_each(content.chunks_mut(CHUNK).enumerate(), |(chunk, content)| {
+        for column in &floats {
+            for (content, x) in content.iter_mut().zip(&column[chunk * CHUNK..]) {
+                *content = mix64(content.rotate_left(1) ^ bits(*x));
+            }
+        }
+        for column in &integers {
+            for (content, x) in content.iter_mut().zip(&column[chunk * CHUNK..]) {
+                *content = mix64(content.rotate_left(1) ^ x.cast_unsigned());
+            }
+        }
+    });
+    content
+}
+
+/// Equal for equal numbers, and for all that are unknown.
+fn bits(x: f64) -> u64 {
+    if x.is_nan() { UNKNOWN } else { (x + 0.0).to_bits() }
+}
+
+/// The contents of more than one row, ascending; none where all rows are of one content. O(n log n).
+fn repeated(content: &[u64]) -> Vec<u64> {
+    let mut sorted = content.to_vec();
+    sorted.sort_unstable();
+    if sorted.first() == sorted.last() {
+        return Vec::new();
+    }
+    let mut twice: Vec<u64> = sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    twice.dedup();
+    twice
+}
+
+/// Marks the contents that a signal of this stage tells from all others. O(n log n).
+fn tell(signal: &[f64], content: &[u64], twice: &[u64], is_told: &mut [bool]) {
+    let known = signal.iter().zip(content).filter(|(x, _)| !x.is_nan());
+    let mut said: Vec<(u64, u64)> = known.map(|(x, content)| (bits(*x), *content)).collect();
+    said.sort_unstable();
+    for alike in said.chunk_by(|one, next| one.0 == next.0) {
+        if let [(_, content), .., (_, last)] = alike
+            && content == last
+            && let Ok(at) = twice.binary_search(content)
+        {
+            is_told[at] = true;
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::trace::{Kind, Trace};
+    use super::*;
+    use crate::trace::Kind;
 
-    fn units(signal: &[f64], loss: &[f64], prediction: Option<&[i64]>, group: Option<Vec<i64>>) -> Option<Vec<u32>> {
-        let trace = Trace::from_rows(signal, loss, prediction, &[1.0], Kind::Models).ok()?;
-        trace.grouped(group).ok()?.units().map(<[u32]>::to_vec)
+    fn trace(signal: &[f64], loss: &[f64], stages: usize) -> Option<Trace> {
+        Trace::from_rows(signal, loss, None, &vec![1.0; stages], Kind::Models).ok()
     }
 
-    #[test]
-    fn groups_are_units() {
-        let given = units(&[0.1, 0.2, 0.3], &[0.0; 3], None, Some(vec![7, -7, 7]));
-        assert_eq!(given, Some(vec![0, 1, 0]));
-        assert_eq!(units(&[0.1, 0.1], &[0.0; 2], None, Some(vec![1, 2])), None);
+    /// Numbers of units in the order in which they appear.
+    fn units(trace: Option<Trace>) -> Option<Vec<usize>> {
+        let trace = trace?;
+        let units = trace.units()?;
+        let mut seen: Vec<i64> = Vec::new();
+        let number = |unit: &i64| {
+            seen.iter().position(|known| known == unit).unwrap_or_else(|| {
+                seen.push(*unit);
+                seen.len() - 1
+            })
+        };
+        Some(units.iter().map(number).collect())
     }
 
     #[test]
     fn equal_rows_are_one_unit() {
-        assert_eq!(units(&[0.1, 0.2, 0.1], &[0.0, 0.0, 0.0], None, None), Some(vec![0, 1, 0]));
-        assert_eq!(units(&[0.0, -0.0, f64::NAN, -f64::NAN], &[0.0; 4], None, None), Some(vec![0, 0, 1, 1]));
-        assert_eq!(units(&[0.1, 0.2, 0.3], &[0.0; 3], None, None), None);
+        assert_eq!(units(trace(&[0.1, 0.2, 0.1, 0.3], &[0.0, 1.0, 0.0, 0.0], 1)), Some(vec![0, 1, 0, 2]));
+        assert_eq!(units(trace(&[0.1, 0.2, 0.3, 0.4], &[0.0; 4], 1)), None);
+        // −0 is 0, and unknown signals are equal: another stage tells the rows apart.
+        let signal = [0.0, f64::NAN, -0.0, f64::NAN, 0.5, f64::NAN];
+        assert_eq!(units(trace(&signal, &[0.0; 6], 2)), Some(vec![0, 0, 1]));
     }
 
     #[test]
-    fn coarse_signals_do_not_tell_requests_apart() {
-        assert_eq!(units(&[0.5; 4], &[0.0, 1.0, 0.0, 1.0], None, None), None);
-        assert_eq!(units(&[0.5; 3], &[0.0; 3], Some(&[1, 2, 1]), None), None);
-        assert_eq!(units(&[0.5; 3], &[0.0; 3], None, None), None);
-        // One pair that differs among many that do not.
-        let (signal, mut loss) = ([0.1, 0.1, 0.2, 0.2, 0.3, 0.3], [0.0; 6]);
-        loss[5] = 1.0;
-        assert_eq!(units(&signal, &loss, None, None), Some(vec![0, 0, 1, 1, 2, 3]));
+    fn equal_rows_of_coarse_signals_are_requests_of_their_own() {
+        // The same signal with another loss, or with another signal of the other stage.
+        assert_eq!(units(trace(&[0.5, 0.5, 0.5, 0.6], &[1.0, 1.0, 0.0, 0.0], 1)), None);
+        let signal = [0.5, 0.5, 0.5, 0.5, 0.5, 0.7, 0.7, 0.5];
+        assert_eq!(units(trace(&signal, &[0.0; 8], 2)), None);
+        // One of two is told apart by its signal.
+        let found = units(trace(&[0.5, 0.5, 0.5, 0.6, 0.6], &[1.0, 1.0, 0.0, 0.0, 0.0], 1));
+        assert_eq!(found, Some(vec![0, 1, 2, 3, 3]));
+        assert_eq!(units(trace(&[0.5; 4], &[0.0; 4], 1)), None);
+        assert_eq!(units(trace(&[f64::NAN; 4], &[0.0, 0.0, 1.0, 1.0], 1)), None);
+    }
+
+    #[test]
+    fn whatever_differs_makes_another_row() {
+        let (signal, loss) = ([0.1, 0.1, 0.9], [0.0; 3]);
+        let made = || trace(&signal, &loss, 1);
+        assert_eq!(units(made()), Some(vec![0, 0, 1]));
+        let predicted =
+            |said: &[i64]| made().and_then(|t| t.predicted(crate::Table::from_rows("p", said, 1).ok()?).ok());
+        assert_eq!(units(predicted(&[3, 3, 3])), Some(vec![0, 0, 1]));
+        assert_eq!(units(predicted(&[3, 4, 3])), None);
+        let costs = |cost: &[f64]| {
+            let table = |name: &str, cells: &[f64]| crate::Table::from_rows(name, cells, 1).ok();
+            let cost = Cost::Rows(table("cost", cost)?);
+            Trace::new(table("signal", &signal)?, table("loss", &loss)?, cost, Kind::Models).ok()
+        };
+        assert_eq!(units(costs(&[1.0, 1.0, 2.0])), Some(vec![0, 0, 1]));
+        assert_eq!(units(costs(&[1.0, 3.0, 2.0])), None);
+        let grouped = made().and_then(|t| t.grouped(Some(vec![5, 6, 6])).ok());
+        assert_eq!(units(grouped), Some(vec![0, 1, 1]));
+    }
+
+    #[test]
+    fn rows_that_repeat_each_other_count_as_one() {
+        let made = |weight: Option<Vec<f64>>| {
+            trace(&[0.1, 0.2, 0.1, 0.3], &[0.0, 1.0, 0.0, 0.0], 1).and_then(|trace| trace.weighted(weight).ok())
+        };
+        let kept = |trace: Option<Trace>, least: usize| {
+            trace?.condensed(least).map(|kept| (kept.signal(0).to_vec(), kept.weight().to_vec()))
+        };
+        assert_eq!(kept(made(None), 3), Some((vec![0.1, 0.2, 0.3], vec![1.5, 0.75, 0.75])));
+        assert_eq!(kept(made(None), 4), None);
+        let weight = vec![3.0, 0.0, 0.0, 1.0];
+        assert_eq!(kept(made(Some(weight)), 2), Some((vec![0.1, 0.3], vec![1.5, 0.5])));
+        let apart = made(None).and_then(|trace| trace.grouped(Some(vec![1, 1, 2, 2])).ok());
+        assert_eq!(kept(apart, 2), None);
+        assert_eq!(kept(trace(&[0.1, 0.2], &[0.0; 2], 1), 1), None);
+    }
+
+    #[test]
+    fn groups_count_once() {
+        let size = |group: Option<Vec<i64>>, weight: Option<Vec<f64>>| {
+            let made = trace(&[0.1, 0.2, 0.3, 0.4], &[0.0; 4], 1);
+            made.and_then(|t| t.grouped(group).ok()?.weighted(weight).ok()).map(|t| t.effective_rows())
+        };
+        assert_eq!(size(None, None), Some(4.0));
+        assert_eq!(size(Some(vec![1, 1, 2, 2]), None), Some(2.0));
+        assert_eq!(size(Some(vec![1, 2, 3, 4]), Some(vec![1.0, 1.0, 0.0, 0.0])), Some(2.0));
+        assert_eq!(by_unit(&[7, -1, 7], &[1.0, 2.0, 4.0]).collect::<Vec<_>>(), [2.0, 5.0]);
     }
 }
