@@ -198,7 +198,11 @@ def test_repeated_rows_are_learned_from_once() -> None:
     once = make_trace(n=80, seed=3)
     fresh = make_trace(n=2000, seed=98)
     wanted = tt.fit(once, tradeoff=0.95, recall=True).replay(fresh.signal, fresh.prediction)
-    for trace in (without, without.weighted(np.full(560, 3.0)), without.rows(np.random.default_rng(0).permutation(560))):
+    for trace in (
+        without,
+        without.weighted(np.full(560, 3.0)),
+        without.rows(np.random.default_rng(0).permutation(560)),
+    ):
         train, test = trace.split(test=0.3, seed=5)
         assert not set(map(tuple, train.signal)) & set(map(tuple, test.signal))
     for trace in (with_groups, without):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def test_the_order_of_the_rows_hardly_matters() -> None:
 
 
 @pytest.mark.parametrize("goal", [{"tradeoff": 0.9}, {"max_cost": 5.0}, {"max_loss": 0.3}])
-def test_rows_of_weight_0_are_not_there(goal: dict[str, float]) -> None:
+def test_rows_of_weight_0_are_not_there(goal: dict[str, Any]) -> None:
     made = make_trace(n=N)
     kept = np.random.default_rng(3).random(N) < 0.5
     weighted = tt.fit(made.weighted(kept.astype(float)), **goal)
@@ -108,7 +109,9 @@ def test_rows_of_weight_0_are_not_there(goal: dict[str, float]) -> None:
 def test_heavy_tails_are_said() -> None:
     loss = wrong()
     loss[3, 1] = 1e6
-    with pytest.warns(HeavyTailWarning, match=r"`trace` has 1 of 1500 rows with a loss above 1 that make up 100% of all"):
+    with pytest.warns(
+        HeavyTailWarning, match=r"`trace` has 1 of 1500 rows with a loss above 1 that make up 100% of all"
+    ):
         tt.fit(with_losses(loss), tradeoff=0.9)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
