@@ -180,16 +180,46 @@ def repeated(seed: int, n: int = 60, times: int = 20) -> tuple[tt.Trace, tt.Trac
 
 @pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 def test_what_is_held_back_is_new() -> None:
-    """What a fit and a comparison say of rows held back does not flatter, where groups or contents show repetitions."""
+    """What a fit and a comparison say of rows held back is true of new rows too, with groups and without."""
     fresh = make_trace(n=20_000, seed=99)
     found = []
     for seed in range(6):
-        traces = repeated(seed)
-        held = [tt.fit(trace, tradeoff=0.95).report[0]["objective"] for trace in traces]
-        judged = [tt.compare(trace, folds=4)["fit"].objective for trace in traces]
-        found.append([*held, *judged, tt.evaluate(tt.fit(traces[1], tradeoff=0.95), fresh).objective])
-    *said, true = np.mean(found, axis=0)
-    assert 0.85 * true < min(said)
+        with_groups, without = repeated(seed)
+        claims = [tt.fit(trace, tradeoff=0.95).report[0]["objective"] for trace in (with_groups, without)]
+        claims += [tt.compare(trace, folds=4)["fit"].objective for trace in (with_groups, without)]
+        found.append((*claims, tt.evaluate(tt.fit(without, tradeoff=0.95), fresh).objective))
+    *claimed, true = np.mean(found, axis=0)
+    assert 0.85 * true < min(claimed)
+    assert max(claimed) < 1.25 * true
+
+
+@pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
+def test_repeated_rows_are_learned_from_once() -> None:
+    """The same decisions as of each row once, and never on both sides of a split."""
+    with_groups, without = repeated(3, n=80, times=7)
+    once = make_trace(n=80, seed=3)
+    fresh = make_trace(n=2000, seed=98)
+    wanted = tt.fit(once, tradeoff=0.95, recall=True).replay(fresh.signal, fresh.prediction)
+    for trace in (
+        without,
+        without.weighted(np.full(560, 3.0)),
+        without.rows(np.random.default_rng(0).permutation(560)),
+    ):
+        train, test = trace.split(test=0.3, seed=5)
+        assert not set(map(tuple, train.signal)) & set(map(tuple, test.signal))
+    for trace in (with_groups, without):
+        found = tt.fit(trace, tradeoff=0.95, recall=True).replay(fresh.signal, fresh.prediction)
+        assert (found.answer == wanted.answer).all()
+        assert (found.consulted == wanted.consulted).all()
+
+
+def test_equal_rows_of_coarse_signals_are_different_requests() -> None:
+    rng = np.random.default_rng(0)
+    signal = rng.integers(0, 5, (4000, 2)) / 4.0
+    trace = tt.Trace(signal, rng.random((4000, 2)) > signal, [1.0, 4.0])
+    train, test = trace.split(seed=1)
+    assert len(train) == len(test) == 2000
+    assert np.abs(train.mean_loss - test.mean_loss).max() < 0.05
 
 
 @pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")

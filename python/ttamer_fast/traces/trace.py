@@ -293,8 +293,8 @@ class Trace:
         Parameters
         ----------
         test : float
-            Share of the rows, in (0, 1), that goes to the second part; both parts get at least one row. Groups, and rows
-            that repeat each other, are not divided: as many go there as come closest to that share.
+            Share of the rows, in (0, 1), that goes to the second part; both parts get at least one row. Groups are not
+            divided, nor rows that repeat each other: as many go there as come closest to that share.
         seed : int
             Of the random permutation: the same seed gives the same parts.
 

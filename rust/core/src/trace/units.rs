@@ -10,6 +10,8 @@ use crate::random::mix64;
 
 /// Rows that one task reads.
 const CHUNK: usize = 65_536;
+/// Signals that tell contents apart for each that is there with several, where a single stage is to do so.
+const TELLING: usize = 10;
 /// Stands for what is not a number: unknown signals are equal to each other.
 const UNKNOWN: u64 = u64::MAX;
 
@@ -19,7 +21,8 @@ impl Trace {
     ///
     /// A row repeats another if both are equal in all their content, weights aside, and a signal tells their content
     /// from all others: at some stage it is known, and no row of other content has the same. Rows that are equal because
-    /// signals are coarse are requests of their own; so are all rows where there is one content only.
+    /// signals are coarse are requests of their own; so are all rows where there is one content only, and those of a
+    /// single stage unless nearly all of its equal signals come with equal content.
     ///
     /// O(n k log n) the first time.
     pub fn units(&self) -> Option<&[i64]> {
@@ -99,10 +102,12 @@ fn repeats(trace: &Trace) -> Option<Vec<i64>> {
         return None;
     }
     let mut is_told = vec![false; twice.len()];
+    let mut is_fine = false;
     for signal in trace.signals().iter_columns() {
-        tell(signal, &content, &twice, &mut is_told);
+        is_fine |= tell(signal, &content, &twice, &mut is_told);
     }
-    if !is_told.contains(&true) {
+    // Several signals are hardly ever all equal by chance; a single one may be.
+    if !is_told.contains(&true) || (trace.stages() == 1 && !is_fine) {
         return None;
     }
     let unit = |(row, content): (usize, &u64)| match twice.binary_search(content) {
@@ -154,19 +159,26 @@ fn repeated(content: &[u64]) -> Vec<u64> {
     twice
 }
 
-/// Marks the contents that a signal of this stage tells from all others. O(n log n).
-fn tell(signal: &[f64], content: &[u64], twice: &[u64], is_told: &mut [bool]) {
+/// Marks the contents that a signal of this stage tells from all others, and whether nearly all signals that are there
+/// more than once do so. O(n log n).
+fn tell(signal: &[f64], content: &[u64], twice: &[u64], is_told: &mut [bool]) -> bool {
     let known = signal.iter().zip(content).filter(|(x, _)| !x.is_nan());
     let mut said: Vec<(u64, u64)> = known.map(|(x, content)| (bits(*x), *content)).collect();
     said.sort_unstable();
+    let (mut telling, mut others) = (0_usize, 0_usize);
     for alike in said.chunk_by(|one, next| one.0 == next.0) {
-        if let [(_, content), .., (_, last)] = alike
-            && content == last
-            && let Ok(at) = twice.binary_search(content)
-        {
-            is_told[at] = true;
+        match alike {
+            [(_, content), .., (_, last)] if content == last => {
+                telling += 1;
+                if let Ok(at) = twice.binary_search(content) {
+                    is_told[at] = true;
+                }
+            }
+            [_, _, ..] => others += 1,
+            _ => {}
         }
     }
+    telling >= TELLING * others
 }
 
 #[cfg(test)]
@@ -208,8 +220,12 @@ mod tests {
         let signal = [0.5, 0.5, 0.5, 0.5, 0.5, 0.7, 0.7, 0.5];
         assert_eq!(units(trace(&signal, &[0.0; 8], 2)), None);
         // One of two is told apart by its signal.
-        let found = units(trace(&[0.5, 0.5, 0.5, 0.6, 0.6], &[1.0, 1.0, 0.0, 0.0, 0.0], 1));
-        assert_eq!(found, Some(vec![0, 1, 2, 3, 3]));
+        let signal = [0.5, 0.1, 0.5, 0.1, 0.5, 0.1, 0.6, 0.1, 0.6, 0.1];
+        let loss = [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        assert_eq!(units(trace(&signal, &loss, 2)), Some(vec![0, 1, 2, 3, 3]));
+        // A single signal that is there with several losses is coarse.
+        let coarse = [0.5, 0.5, 0.7, 0.7, 0.6, 0.6];
+        assert_eq!(units(trace(&coarse, &[1.0, 0.0, 0.0, 1.0, 0.0, 0.0], 1)), None);
         assert_eq!(units(trace(&[0.5; 4], &[0.0; 4], 1)), None);
         assert_eq!(units(trace(&[f64::NAN; 4], &[0.0, 0.0, 1.0, 1.0], 1)), None);
     }
