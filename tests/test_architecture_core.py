@@ -24,8 +24,9 @@ BELOW = {
     "rules": {"error", "plan", "price", "random"},
     "policy": {"digits", "error", "model", "plan", "price", "rules", "solve"},
     "decide": {"error", "plan", "policy", "price", "rules"},
-    "trace": {"digits", "error", "mean", "price"},
+    "trace": {"digits", "error", "mean", "price", "random"},
     "evaluate": {"error", "mean", "policy", "trace"},
+    "monitor": {"decide", "error", "plan", "policy", "random", "rules", "trace"},
     "learn": {"error", "evaluate", "model", "plan", "policy", "price", "random", "rules", "solve", "trace"},
 }
 """What each room of rust/core/src may import."""

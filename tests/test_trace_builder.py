@@ -167,7 +167,7 @@ def test_batches_that_are_refused_leave_no_trace() -> None:
         builder.append(trace.signal, trace.loss - 1.0, trace.cost, trace.prediction)
     with pytest.raises(tt.ValidationError, match="`prediction` must be in all batches or in none"):
         builder.append(trace.signal, trace.loss, trace.cost)
-    with pytest.raises(tt.ValidationError, match="`stages` must have 3 names, got 4"):
+    with pytest.raises(tt.ValidationError, match=r"`signal` must have shape \(m, 4\), got \(2000, 3\)"):
         builder.append(trace.signal[:, :3], trace.loss[:, :3], trace.cost[:3])
     assert builder.build().digest == trace.digest
 

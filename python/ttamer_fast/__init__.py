@@ -37,6 +37,7 @@ from ._core import (
     verify,
 )
 from ._utils.extras import MissingExtraError
+from ._utils.warnings import TTamerWarning
 from .evaluation.comparison import Compared, Comparison, compare
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.frontier import Frontier, FrontierPoint, frontier
@@ -44,6 +45,7 @@ from .fitting.aggregation import Aggregated, aggregate
 from .fitting.certification import fit_certified
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
+from .monitoring.order import OrderFinding, OrderWarning, order_findings
 from .monitoring.report import Drift, DriftReport
 from .serving.cascade import Cascade
 from .serving.served import Served
@@ -69,6 +71,8 @@ __all__ = [
     "FrontierPoint",
     "MissingExtraError",
     "Model",
+    "OrderFinding",
+    "OrderWarning",
     "Policy",
     "PolicyFormatError",
     "Record",
@@ -79,6 +83,7 @@ __all__ = [
     "ServedBatch",
     "Stage",
     "TTamerError",
+    "TTamerWarning",
     "Trace",
     "TraceBuilder",
     "ValidationError",
@@ -92,6 +97,7 @@ __all__ = [
     "fit_certified",
     "frontier",
     "load",
+    "order_findings",
     "read_trace",
     "solve",
     "verify",

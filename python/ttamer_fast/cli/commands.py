@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -23,6 +24,7 @@ from ..evaluation.overhead import measure_overhead
 from ..fitting.certification import fit_certified
 from ..fitting.fit import fit
 from ..monitoring.drift import DriftMonitor
+from ..monitoring.order import OrderWarning, order_findings
 from ..traces.files import read_trace
 from .policy_text import policy_summary, policy_text
 
@@ -248,14 +250,25 @@ def drift_command(
 ) -> None:
     """Do the requests of a stream still look like those of a reference? Exits with 1 on an alarm."""
     loaded = Policy.load(policy)
-    monitor = DriftMonitor.fit(loaded, read_trace(reference, loss=loss, kind=kind), alpha=alpha, seed=seed)
-    watched = read_trace(stream, loss=loss, kind=kind)
+    before, watched = (read_trace(file, loss=loss, kind=kind) for file in (reference, stream))
     if watched.k != len(loaded.stages):
         raise ValidationError(f"`stream` must have the {len(loaded.stages)} stages of the policy, got {watched.k}")
-    replay = loaded.replay(watched.signal, watched.prediction)
-    monitor.update_replay(replay, watched.signal, watched.prediction)
+    with warnings.catch_warnings():
+        # What is said of the order of rows stands below the report.
+        warnings.simplefilter("ignore", OrderWarning)
+        monitor = DriftMonitor.fit(loaded, before, alpha=alpha, seed=seed)
+        replay = loaded.replay(watched.signal, watched.prediction)
+        monitor.update_replay(replay, watched.signal, watched.prediction)
     report = monitor.report()
-    _show(report.to_dict(), str(report), as_json)
+    hints = [
+        f"{file}: {finding.text}"
+        for file, trace, is_stream in ((reference, before, False), (stream, watched, True))
+        for finding in order_findings(
+            trace.signal, trace.prediction, trace.group, stages=trace.stages, is_stream=is_stream
+        )
+    ]
+    text = "\n".join([str(report), *(f"hint: rows are not in a random order: {hint}" for hint in hints)])
+    _show(report.to_dict() | {"hints": hints}, text, as_json)
     if report.alarm:
         raise typer.Exit(CHECK_FAILED)
 

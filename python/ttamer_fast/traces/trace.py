@@ -104,6 +104,11 @@ class Trace:
             group=None if group is None else group_numbers(group),
         )
 
+    @classmethod
+    def of_core(cls, core: _core.Trace) -> Trace:
+        """The trace that the Rust core made."""
+        return _of(core, {})
+
     @property
     def core(self) -> _core.Trace:
         """The same as the Rust core holds it."""

@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod learn;
 mod mean;
 pub mod model;
+pub mod monitor;
 pub mod plan;
 pub mod policy;
 mod price;

@@ -327,7 +327,7 @@ unsafe fn refuse(run: &Run, count: ffi::Py_ssize_t, keywords: *mut ffi::PyObject
 }
 
 /// A signal as a float: `None`, or a number beyond all floats, is "no information".
-fn signal_of(signal: &Bound<'_, PyAny>) -> PyResult<f64> {
+pub fn signal_of(signal: &Bound<'_, PyAny>) -> PyResult<f64> {
     if signal.is_none() {
         return Ok(f64::NAN);
     }
@@ -338,7 +338,7 @@ fn signal_of(signal: &Bound<'_, PyAny>) -> PyResult<f64> {
 }
 
 /// A prediction as an integer: `None` is "no prediction", anything that is not an integer that fits becomes its hash.
-fn prediction_of(prediction: &Bound<'_, PyAny>) -> PyResult<i64> {
+pub fn prediction_of(prediction: &Bound<'_, PyAny>) -> PyResult<i64> {
     if prediction.is_none() {
         return Ok(NO_PREDICTION);
     }

@@ -21,13 +21,13 @@ impl Trace {
     }
 
     /// Wraps what the engine returned, or raises its error.
-    fn wrap(py: Python<'_>, trace: ttamer::Result<ttamer::Trace>) -> PyResult<Self> {
+    pub fn wrap(py: Python<'_>, trace: ttamer::Result<ttamer::Trace>) -> PyResult<Self> {
         Ok(Self { inner: trace.map_err(|error| raise(py, error))? })
     }
 }
 
 /// A shape as Python writes it.
-fn shape(lengths: &[usize]) -> String {
+pub fn shape(lengths: &[usize]) -> String {
     match lengths {
         [one] => format!("({one},)"),
         several => format!("({})", several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),

@@ -1,13 +1,19 @@
 //! Calibration traces: what every stage said about every request, what its answer would have lost, what it costs.
 
+mod builder;
 mod checks;
 mod content;
 mod cost;
 mod digest;
+mod sample;
 mod table;
+mod total;
 mod weights;
 
+pub use builder::{Added, Builder, Columns, Source, Totals, group_of_text};
 pub use content::{Kind, Trace};
 pub use cost::{Charge, Cost};
+pub use sample::{Place, Rows};
 pub use table::Table;
+pub use total::{Total, WORDS};
 pub(crate) use weights::normalised_weights;
