@@ -19,6 +19,8 @@ __all__ = ["OrderFinding", "OrderWarning", "order_findings", "warn_of_order"]
 
 FEWEST = 64
 """Rows below which an order cannot be told from chance."""
+MOST, WINDOWS = 4096, 16
+"""Of longer files, so many rows are looked at: windows of neighbours, evenly spread."""
 CLEAR = 6.0
 """Standard errors from which on a finding is not chance: about one in 10**9 for each column."""
 BLOCKS = 20
@@ -95,7 +97,7 @@ def order_findings(
 
     Notes
     -----
-    O(n k log n). Signals are compared by rank. Each finding is 6 standard errors from chance, and large enough to
+    O(k) for more than 4,096 rows, of which 16 windows are looked at. Signals are compared by rank. Each finding is 6 standard errors from chance, and large enough to
     matter.
 
     Examples
@@ -113,6 +115,9 @@ def order_findings(
     if len(rows) < FEWEST:
         return ()
     said = None if prediction is None else int_array("prediction", prediction)
+    if len(rows) > MOST:
+        looked_at = _windows(len(rows))
+        rows, said = rows[looked_at], None if said is None else said[looked_at]
     names = [str(stage) for stage in range(rows.shape[1])] if stages is None else [repr(name) for name in stages]
     ranks = _ranks(rows)
     found = [_strongest("neighbours", ranks, names)]
@@ -161,6 +166,14 @@ def _strongest(kind: str, columns: Floats | Ints, names: list[str]) -> OrderFind
         return None
     text = WORDS[kind].format(stage=names[column], effect=effect)
     return OrderFinding(kind, column, effect, f"{text}: {ADVICE[kind]}")
+
+
+def _windows(n: int) -> Ints:
+    """(MOST,) numbers of rows: windows of neighbours, evenly spread over n rows."""
+    length = MOST // WINDOWS
+    starts = np.arange(WINDOWS) * (n - length) // (WINDOWS - 1)
+    rows: Ints = (starts[:, None] + np.arange(length)).ravel()
+    return rows
 
 
 def _parts(n: int) -> Ints:

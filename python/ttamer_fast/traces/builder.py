@@ -337,11 +337,11 @@ class TraceBuilder:
         optional = [columns.get(name) for name in ("prediction", "weight", "group")]
         required = [columns[name] for name in ("source", "number", "signal", "loss", "cost")]
         sources = [(str(name), int(count)) for name, count in about["sources"]]
-        totals = [int(total, 16).to_bytes(TOTAL_BYTES, "little") for total in about["total"]]
         try:
+            totals = [int(total, 16).to_bytes(TOTAL_BYTES, "little") for total in about["total"]]
             return empty._with(empty._core.restored(sources, totals, *map(np.ascontiguousarray, required), *optional))
         except OverflowError as error:
-            raise ValueError(f"a total does not fit: {error}") from error
+            raise ValueError(f"a number does not fit: {error}") from error
 
     def _means(self, which: int) -> Floats:
         k = len(self._stages)

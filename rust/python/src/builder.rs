@@ -11,7 +11,7 @@ use ttamer::Kind;
 use ttamer::trace::{Added, Builder as Engine, Source, Total, Totals, WORDS, group_of_text};
 
 use crate::errors::{invalid, raise};
-use crate::trace::Trace;
+use crate::trace::{Trace, shape};
 
 /// Collects requests and keeps a uniform sample of them.
 #[pyclass(frozen, module = "ttamer_fast._core")]
@@ -23,7 +23,7 @@ pub struct Builder {
 /// Numbers row by row: of an array as they lie there, or of lists.
 enum Numbers<'py, T: numpy::Element> {
     Array(PyReadonlyArrayDyn<'py, T>),
-    Listed { cells: Vec<T>, rows: Option<usize> },
+    Listed { cells: Vec<T>, shape: [usize; 2], dimensions: usize },
 }
 
 impl<'py, T: numpy::Element> Numbers<'py, T> {
@@ -39,7 +39,8 @@ impl<'py, T: numpy::Element> Numbers<'py, T> {
             for item in list.iter() {
                 cells.push(number(&item)?);
             }
-            return Some(Self::Listed { cells, rows: None });
+            let shape = [list.len(), 0];
+            return Some(Self::Listed { cells, shape, dimensions: 1 });
         }
         for row in list.iter() {
             let row = row.cast_into_exact::<PyList>().ok().filter(|row| row.len() == k)?;
@@ -47,7 +48,7 @@ impl<'py, T: numpy::Element> Numbers<'py, T> {
                 cells.push(number(&item)?);
             }
         }
-        Some(Self::Listed { cells, rows: Some(list.len()) })
+        Some(Self::Listed { cells, shape: [list.len(), k], dimensions: 2 })
     }
 
     fn cells(&self) -> PyResult<&[T]> {
@@ -58,11 +59,10 @@ impl<'py, T: numpy::Element> Numbers<'py, T> {
     }
 
     /// The shape as numpy has it.
-    fn shape(&self, k: usize) -> Vec<usize> {
+    fn shape(&self) -> &[usize] {
         match self {
-            Self::Array(array) => array.shape().to_vec(),
-            Self::Listed { rows: Some(rows), .. } => vec![*rows, k],
-            Self::Listed { cells, rows: None } => vec![cells.len()],
+            Self::Array(array) => array.shape(),
+            Self::Listed { shape, dimensions, .. } => shape.get(..*dimensions).unwrap_or_default(),
         }
     }
 }
@@ -89,12 +89,12 @@ fn group(item: &Bound<'_, PyAny>) -> Option<i64> {
     }
 }
 
-/// A ValidationError unless an argument has the shape that is allowed.
-fn check_shape(py: Python<'_>, name: &str, given: &[usize], allowed: &[&[usize]], words: &str) -> PyResult<()> {
-    if allowed.contains(&given) {
+/// A ValidationError unless the shape of an argument is as `words` say.
+fn check(py: Python<'_>, holds: bool, name: &str, given: &[usize], words: impl Fn() -> String) -> PyResult<()> {
+    if holds {
         return Ok(());
     }
-    Err(invalid(py, format!("`{name}` must have shape {words}, got {}", crate::trace::shape(given))))
+    Err(invalid(py, format!("`{name}` must have shape {}, got {}", words(), shape(given))))
 }
 
 impl Builder {
@@ -138,25 +138,23 @@ impl Builder {
             return Ok(false);
         }
         let (said, weight, belongs) = (said.flatten(), weight.flatten(), belongs.flatten());
-        let shape = signal.shape(k);
         // An empty list is a batch of no requests.
-        let m = shape[0];
-        if shape != [0] {
-            check_shape(py, "signal", &shape, &[&[m, k]], &format!("(m, {k})"))?;
-        }
-        let (rows, words) = ([m, k], format!("({m}, {k})"));
-        let empty = [0];
-        let tables: &[&[usize]] = if m == 0 { &[&rows, &empty] } else { &[&rows] };
-        check_shape(py, "loss", &loss.shape(k), tables, &words)?;
-        check_shape(py, "cost", &cost.shape(k), &[&[k], &rows], &format!("({k},) or {words}"))?;
+        let m = signal.shape().first().copied().unwrap_or(0);
+        let is_table = |given: &[usize]| *given == [m, k] || *given == [0] && m == 0;
+        check(py, is_table(signal.shape()), "signal", signal.shape(), || format!("(m, {k})"))?;
+        let (table, list) = (|| shape(&[m, k]), || shape(&[m]));
+        check(py, is_table(loss.shape()), "loss", loss.shape(), table)?;
+        let is_cost = *cost.shape() == [k] || *cost.shape() == [m, k];
+        check(py, is_cost, "cost", cost.shape(), || format!("({k},) or {}", table()))?;
         if let Some(said) = &said {
-            check_shape(py, "prediction", &said.shape(k), tables, &words)?;
+            check(py, is_table(said.shape()), "prediction", said.shape(), table)?;
         }
-        if let Some(weight) = &weight {
-            check_shape(py, "weight", &weight.shape(k), &[&[m]], &format!("({m},)"))?;
-        }
-        if let Some(belongs) = &belongs {
-            check_shape(py, "group", &belongs.shape(1), &[&[m]], &format!("({m},)"))?;
+        for (name, given) in
+            [("weight", weight.as_ref().map(Numbers::shape)), ("group", belongs.as_ref().map(Numbers::shape))]
+        {
+            if let Some(given) = given {
+                check(py, *given == [m], name, given, list)?;
+            }
         }
         let added = Added {
             signal: signal.cells()?,

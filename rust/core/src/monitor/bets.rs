@@ -77,7 +77,7 @@ impl Book {
         }
         let (curves, ends) = rest.split_at_mut(2);
         for (cells, rise) in curves.iter_mut().zip([1.0, 2.0]) {
-            *cells = shape(|x| 1.0 + rise * (((1.0 + x) / 2.0).powi(3) - 0.25));
+            *cells = shape(|x| 1.0 + rise * ((0.5 + 0.5 * x).powi(3) - 0.25));
         }
         for (cells, high) in ends.iter_mut().zip([1.4, 1.8, 2.5]) {
             *cells = at_ends(1.0, high);

@@ -202,13 +202,14 @@ impl Capital {
     /// How far the mean cell of what was drawn, in all or of late, is above that of the reference `gap`: the clearest, in
     /// standard errors.
     pub fn shift(&self, gap: &Cells) -> f64 {
-        let (before, _, m) = moments(gap);
-        let clearest = |clearest: f64, learned: &Cells| {
-            let (now, spread, n) = moments(&std::array::from_fn(|cell| learned[cell] + self.draws.fresh[cell]));
-            let shift = (now - before) / (spread.max(1e-9) * (1.0 / n.max(1.0) + 1.0 / m)).sqrt();
+        let (before, spread, m) = moments(gap);
+        let Draws { learned, fresh, .. } = &self.draws;
+        let late = learned.iter().map(|learned| std::array::from_fn(|cell| learned[cell] + fresh[cell]));
+        late.chain([*fresh]).fold(0.0, |clearest: f64, count| {
+            let (now, _, n) = moments(&count);
+            let shift = (now - before) / (spread * (1.0 / n.max(1.0) + 1.0 / m)).sqrt();
             if n > 0.0 && shift.abs() > clearest.abs() { shift } else { clearest }
-        };
-        self.draws.learned.iter().fold(0.0, clearest)
+        })
     }
 }
 
@@ -274,6 +275,10 @@ mod tests {
         let capital = after(&gap, &book, 400);
         assert!(capital.peak() > 20.0);
         assert!(capital.shift(&gap) > 5.0);
+        let mut late = Capital::new(Draws::new(&gap, &book), &book, f64::INFINITY);
+        (0..3200).for_each(|i| assert!(!late.draw((mix64(i) % 8) as usize, &book, i)));
+        (3200..3212).for_each(|i| assert!(!late.draw(0, &book, i)));
+        assert!(late.shift(&gap) < -2.0);
         assert_eq!(capital.draws().urn.iter().sum::<f64>(), 560.0);
         assert!(capital.draws().is_sound());
     }
