@@ -9,10 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "Batch",
+    "Builder",
     "Certificate",
     "Estimate",
     "Learner",
     "Model",
+    "Monitor",
     "Outcome",
     "Policy",
     "PolicyFormatError",

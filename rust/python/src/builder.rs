@@ -116,6 +116,7 @@ impl Builder {
     /// Adds requests given as C-contiguous arrays of float64 and int64, or as lists of numbers; False, and nothing is
     /// added, where an argument is anything else.
     #[pyo3(signature = (signal, loss, cost, prediction, weight, group_, /))]
+    #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see TraceBuilder.append")]
     fn append<'py>(
         &self,
         py: Python<'py>,

@@ -103,7 +103,7 @@ impl Monitor {
                 py.check_signals()?;
             }
             let mut drift = self.lock();
-            for row in first..n.min(first + PIECE) {
+            for (row, answer) in answer.iter().enumerate().skip(first).take(PIECE) {
                 said.clear();
                 for stage in 0..k {
                     let at = row * k + stage;
@@ -112,7 +112,7 @@ impl Monitor {
                         said.push(Said { stage, observation: Observation::new(signal[at], prediction) });
                     }
                 }
-                is_alarmed = drift.observe(&said, usize::try_from(answer[row]).ok());
+                is_alarmed = drift.observe(&said, usize::try_from(*answer).ok());
             }
         }
         Ok(is_alarmed)

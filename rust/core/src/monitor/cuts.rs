@@ -58,7 +58,7 @@ mod tests {
         for distinct in [1, 2, 7, 1000] {
             let values: Vec<_> =
                 (0..103).map(|i| Ranked { value: (mix64(i) % distinct) as f64, word: mix64(1000 + i) }).collect();
-            let cuts = Cuts::of(values.clone()).unwrap_or_else(|| unreachable!());
+            let Some(cuts) = Cuts::of(values.clone()) else { panic!("enough values") };
             assert_eq!(cuts.gap.iter().sum::<f64>(), 104.0);
             let mut count = [0.0; CELLS];
             for value in values {
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn zeros_of_both_signs_are_equal() {
         let cuts = Cuts::of((0..16).map(|i| Ranked { value: if i % 2 == 0 { 0.0 } else { -0.0 }, word: i }).collect());
-        let cuts = cuts.unwrap_or_else(|| unreachable!());
+        let Some(cuts) = cuts else { panic!("enough values") };
         let cell = |value| cuts.cell(Ranked { value, word: 8 });
         assert_eq!(cell(0.0), cell(-0.0));
     }
