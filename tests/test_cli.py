@@ -147,7 +147,7 @@ def test_drift(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFix
     assert f"hint: rows are not in a random order: {hint}" in captured.out
     assert captured.err == ""
     assert main([*command, str(sorted_file), "--json"]) == 1
-    assert json_of(capsys)["hints"][0].startswith(hint)
+    assert hint in json.dumps(json_of(capsys)["hints"])
     assert len(content["components"]) == len(monitor.report().components)
 
 

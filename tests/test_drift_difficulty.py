@@ -196,6 +196,9 @@ def test_predictions_and_keys_of_any_kind_are_taken(parts: Parts) -> None:
         with pytest.raises(tt.ValidationError) as raised:
             plain.update(signal_of, None)  # type: ignore[arg-type]
         assert str(raised.value) == message
+    for other in (-1, 7, "0"):
+        with pytest.raises(tt.ValidationError, match=f"`answer` must be a stage that was run, got {other!r}"):
+            plain.update({0: 0.5}, other)  # type: ignore[arg-type]
     assert plain.requests == 200
 
 

@@ -97,8 +97,8 @@ def order_findings(
 
     Notes
     -----
-    O(k) for more than 4,096 rows, of which 16 windows are looked at. Signals are compared by rank. Each finding is 6 standard errors from chance, and large enough to
-    matter.
+    O(n k log n) up to 4,096 rows; of more, 16 windows of neighbours are looked at. Signals are compared by rank. Each
+    finding is 6 standard errors from chance, and large enough to matter.
 
     Examples
     --------

@@ -53,7 +53,7 @@ impl Monitor {
         &self,
         py: Python<'_>,
         signal: &Bound<'_, PyDict>,
-        answer: Option<usize>,
+        answer: Option<&Bound<'_, PyAny>>,
         prediction: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
         let k = self.lock().policy().stages().len();
@@ -72,9 +72,12 @@ impl Monitor {
             said.push(Said { stage, observation: Observation::new(signal, prediction) });
         }
         said.sort_unstable_by_key(|said| said.stage);
-        if let Some(answer) = answer.filter(|answer| !said.iter().any(|said| said.stage == *answer)) {
-            return Err(invalid(py, format!("`answer` must be a stage that was run, got {answer}")));
-        }
+        let is_run = |answer: &usize| said.iter().any(|said| said.stage == *answer);
+        let number = answer.map(|answer| {
+            let stage = answer.extract::<usize>().ok().filter(is_run);
+            stage.ok_or_else(|| invalid(py, format!("`answer` must be a stage that was run, got {}", shown(answer))))
+        });
+        let answer = number.transpose()?;
         // True and 1 are one key, 1 and numpy's 1 too: no stage is there twice, but in dictionaries of odd keys.
         said.dedup_by_key(|said| said.stage);
         Ok(self.lock().observe(&said, answer))

@@ -10,10 +10,10 @@ mod table;
 mod total;
 mod weights;
 
-pub use builder::{Added, Builder, Columns, Source, Totals, group_of_text};
+pub use builder::{Added, Builder, Columns, Source, group_of_text};
 pub use content::{Kind, Trace};
 pub use cost::{Charge, Cost};
 pub use sample::{Place, Rows};
 pub use table::Table;
-pub use total::{Total, WORDS};
+pub use total::{Total, Totals, WORDS};
 pub(crate) use weights::normalised_weights;

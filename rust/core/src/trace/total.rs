@@ -68,6 +68,46 @@ impl Total {
     }
 }
 
+/// Sums over all requests, kept or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Losses by stage (k,), each as often as its request counts.
+    pub loss: Vec<Total>,
+    /// Costs by stage (k,), likewise.
+    pub cost: Vec<Total>,
+    /// How much the requests count together.
+    pub weight: Total,
+}
+
+impl Totals {
+    /// Nothing yet.
+    pub(super) fn zero(stages: usize) -> Self {
+        Self { loss: vec![Total::ZERO; stages], cost: vec![Total::ZERO; stages], weight: Total::ZERO }
+    }
+
+    /// Adds a request that counts `weight` times, or once.
+    #[inline]
+    pub(super) fn add(&mut self, loss: &[f64], cost: &[f64], weight: Option<f64>) {
+        let w = weight.unwrap_or(1.0);
+        self.weight.add(w, 1);
+        for (total, loss) in self.loss.iter_mut().zip(loss) {
+            total.add((loss * w).min(f64::MAX), 1);
+        }
+        for (total, cost) in self.cost.iter_mut().zip(cost) {
+            total.add((cost * w).min(f64::MAX), 1);
+        }
+    }
+
+    /// Adds those of other requests.
+    pub(super) fn add_all(&mut self, other: &Self) {
+        let columns = self.loss.iter_mut().zip(&other.loss).chain(self.cost.iter_mut().zip(&other.cost));
+        for (own, other) in columns {
+            own.add_total(other);
+        }
+        self.weight.add_total(&other.weight);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
