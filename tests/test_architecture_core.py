@@ -28,6 +28,7 @@ BELOW = {
     "decide": {"error", "parallel", "plan", "policy", "price", "rules"},
     "trace": {"digits", "error", "mean", "parallel", "price", "random"},
     "evaluate": {"error", "mean", "parallel", "policy", "trace"},
+    "monitor": {"decide", "error", "plan", "policy", "random", "rules", "trace"},
     "learn": {"error", "evaluate", "model", "parallel", "plan", "policy", "price", "random", "rules", "solve", "trace"},
 }
 """What each room of rust/core/src may import."""

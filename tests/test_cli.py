@@ -137,6 +137,17 @@ def test_drift(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFix
     assert content["stage"] == "stage 0"
     assert content["watched"] == "signal"
     assert isinstance(content["components"], list)
+    assert content["hints"] == []
+    # A file that is sorted raises an alarm against its own like: it is told why, beside the alarm.
+    sorted_file = tmp_path / "sorted.npz"
+    like.rows(like.signal[:, 0].argsort()).save(sorted_file)
+    assert main([*command, str(sorted_file)]) == 1
+    captured = capsys.readouterr()
+    hint = f"{sorted_file}: neighbouring rows have alike signals of stage 'stage 0'"
+    assert f"hint: rows are not in a random order: {hint}" in captured.out
+    assert captured.err == ""
+    assert main([*command, str(sorted_file), "--json"]) == 1
+    assert hint in json.dumps(json_of(capsys)["hints"])
     assert len(content["components"]) == len(monitor.report().components)
 
 

@@ -43,6 +43,7 @@ from ._utils.warnings import (
     CalibrationWarning,
     CensoredTraceWarning,
     EvaluationWarning,
+    HeavyTailWarning,
     ServingWarning,
     TTamerWarning,
 )
@@ -54,6 +55,7 @@ from .fitting.aggregation import Aggregated, aggregate
 from .fitting.certification import fit_certified
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
+from .monitoring.order import OrderFinding, OrderWarning, order_findings
 from .monitoring.report import Drift, DriftReport
 from .serving.cascade import Cascade
 from .serving.failures import NoAnswerError
@@ -82,9 +84,12 @@ __all__ = [
     "FormatError",
     "Frontier",
     "FrontierPoint",
+    "HeavyTailWarning",
     "MissingExtraError",
     "Model",
     "NoAnswerError",
+    "OrderFinding",
+    "OrderWarning",
     "Policy",
     "PolicyFormatError",
     "Record",
@@ -113,6 +118,7 @@ __all__ = [
     "fit_certified",
     "frontier",
     "load",
+    "order_findings",
     "read_trace",
     "solve",
     "summarize",

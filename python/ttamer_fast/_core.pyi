@@ -10,11 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "Batch",
+    "Builder",
     "Certificate",
     "Estimate",
     "FormatError",
     "Learner",
     "Model",
+    "Monitor",
     "Outcome",
     "Policy",
     "PolicyFormatError",
@@ -128,6 +130,75 @@ class Trace:
 
 def in_order(argument: str, wanted: list[str], given: list[str], /) -> list[int]: ...
 def by_name(argument: str, value: Any, stages: list[str], /) -> Any: ...
+
+@final
+class Builder:
+    def __new__(cls, stages: int, capacity: int | None, source: str, seed: int, /) -> Builder: ...
+    def append(
+        self,
+        signal: Any,
+        loss: Any,
+        cost: Any,
+        prediction: Any,
+        weight: Any,
+        group_: Any,
+        /,
+    ) -> bool: ...
+    def merged(self, others: list[Builder], /) -> Builder: ...
+    def build(self, kind: str, names: list[str], /) -> Trace: ...
+    @property
+    def requests(self) -> int: ...
+    @property
+    def sources(self) -> list[tuple[str, int]]: ...
+    @property
+    def totals(self) -> list[bytes]: ...
+    def state(self) -> tuple[list[tuple[str, int]], list[bytes], dict[str, NDArray[Any]]]: ...
+    def restored(
+        self,
+        sources: list[tuple[str, int]],
+        totals: list[bytes],
+        source: NDArray[np.int64],
+        number: NDArray[np.int64],
+        signal: NDArray[np.float64],
+        loss: NDArray[np.float64],
+        cost: NDArray[np.float64],
+        prediction: NDArray[np.int64] | None,
+        weight: NDArray[np.float64] | None,
+        group_: NDArray[np.int64] | None,
+        /,
+    ) -> Builder: ...
+    def __len__(self) -> int: ...
+
+@final
+class Monitor:
+    @staticmethod
+    def fit(policy: Policy, trace: Trace, alpha: float, seed: int, /) -> Monitor: ...
+    def update(
+        self, signal: dict[Any, Any], answer: int | None, prediction: dict[Any, Any] | None = None, /
+    ) -> bool: ...
+    def update_batch(
+        self,
+        signal: NDArray[np.float64],
+        consulted: NDArray[np.bool_],
+        answer: NDArray[np.int64],
+        prediction: NDArray[np.int64] | None,
+        /,
+    ) -> bool: ...
+    def reset(self) -> None: ...
+    @property
+    def requests(self) -> int: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def stages(self) -> tuple[str, ...]: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def alarm(self) -> tuple[int, int, int, str] | None: ...
+    def report(self) -> dict[str, Any]: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(data: bytes, /) -> Monitor: ...
 
 @final
 class Outcome:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,11 +28,11 @@ from ..evaluation.summary import summarize
 from ..fitting.certification import fit_certified
 from ..fitting.fit import fit
 from ..monitoring.drift import DriftMonitor
+from ..monitoring.order import OrderWarning, order_findings
 from ..plotting.canvas import picture_path
 from ..traces.files import read_trace, trace_in
 from ..traces.trace import Trace
 from .gates import Check, at_most, check_limit, check_output, no_drift, no_simple_rule_is_better
-from .order_hint import order_hint
 from .policy_text import policy_summary, policy_text
 from .terminal import terminal, write
 
@@ -319,14 +320,25 @@ def drift_command(
 ) -> None:
     """Do the requests of a stream still look like those of a reference? Exits with 1 on an alarm."""
     loaded = Policy.load(policy)
-    monitor = DriftMonitor.fit(loaded, trace_in(reference, loss, kind)[0], alpha=alpha, seed=seed)
+    # What files do not say of their kind, the policy says.
+    before = trace_in(reference, loss, kind)[0].matching(loaded, "reference")
     watched = trace_in(stream, loss, kind)[0].matching(loaded, "stream")
-    replay = loaded.replay(watched.signal, watched.prediction)
-    monitor.update_replay(replay, watched.signal, watched.prediction)
+    with warnings.catch_warnings():
+        # What is said of the order of rows stands below the report.
+        warnings.simplefilter("ignore", OrderWarning)
+        monitor = DriftMonitor.fit(loaded, before, alpha=alpha, seed=seed)
+        replay = loaded.replay(watched.signal, watched.prediction)
+        monitor.update_replay(replay, watched.signal, watched.prediction)
     report = monitor.report()
-    hint = order_hint(monitor, loaded, watched, seed) if report.alarm else None
-    text = str(report) if hint is None else f"{report}\n{hint}"
-    _show(report.to_dict() | {"hint": hint}, text, as_json, [no_drift(report)])
+    hints = [
+        f"{file}: {finding.text}"
+        for file, trace, is_stream in ((reference, before, False), (stream, watched, True))
+        for finding in order_findings(
+            trace.signal, trace.prediction, trace.group, stages=trace.stages, is_stream=is_stream
+        )
+    ]
+    text = "\n".join([str(report), *(f"hint: rows are not in a random order: {hint}" for hint in hints)])
+    _show(report.to_dict() | {"hints": hints}, text, as_json, [no_drift(report)])
 
 
 @app.command("inspect")

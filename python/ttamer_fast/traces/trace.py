@@ -123,6 +123,13 @@ class Trace:
             group=None if group is None else group_numbers(group),
         )
 
+    @classmethod
+    def of_core(cls, core: _core.Trace, *, is_kind_said: bool) -> Trace:
+        """The trace that the Rust core made, and whether somebody said of what kind it is."""
+        trace = object.__new__(cls)
+        trace._core, trace._arrays, trace._is_kind_said = core, {}, is_kind_said
+        return trace
+
     @property
     def core(self) -> _core.Trace:
         """The same as the Rust core holds it."""

@@ -12,6 +12,7 @@ pub mod files;
 pub mod learn;
 mod mean;
 pub mod model;
+pub mod monitor;
 mod parallel;
 pub mod plan;
 pub mod policy;

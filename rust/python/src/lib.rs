@@ -4,7 +4,9 @@
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
 mod batch;
+mod builder;
 mod convert;
+mod drift;
 mod errors;
 mod files;
 mod fit;
@@ -52,6 +54,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(trace::estimate, module)?)?;
     module.add_function(wrap_pyfunction!(names::in_order, module)?)?;
     module.add_function(wrap_pyfunction!(names::by_name, module)?)?;
+    module.add_class::<builder::Builder>()?;
+    module.add_class::<drift::Monitor>()?;
     module.add_class::<outcome::Outcome>()?;
     module.add_class::<fit::Learner>()?;
     module.add_function(wrap_pyfunction!(fit::fit, module)?)?;

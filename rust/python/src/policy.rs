@@ -46,6 +46,11 @@ impl Policy {
         &self.inner
     }
 
+    /// The same, to be kept.
+    pub fn shared(&self) -> &Arc<ttamer::Policy> {
+        &self.inner
+    }
+
     /// The Python object for a stage number or none, borrowed from this policy.
     #[inline]
     pub fn number(&self, stage: u16) -> *mut pyo3::ffi::PyObject {

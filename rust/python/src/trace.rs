@@ -22,13 +22,13 @@ impl Trace {
     }
 
     /// What `work` of the engine gives.
-    fn of(py: Python<'_>, work: impl FnOnce() -> ttamer::Result<ttamer::Trace> + Send) -> PyResult<Self> {
+    pub fn of(py: Python<'_>, work: impl FnOnce() -> ttamer::Result<ttamer::Trace> + Send) -> PyResult<Self> {
         Ok(Self { inner: detached(py, work)? })
     }
 }
 
 /// A shape as Python writes it.
-fn shape(lengths: &[usize]) -> String {
+pub fn shape(lengths: &[usize]) -> String {
     match lengths {
         [one] => format!("({one},)"),
         several => format!("({})", several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),

@@ -70,6 +70,14 @@ pub fn costs(cost: &Cost, rows: usize, columns: usize) -> Result<()> {
     Err(Error::invalid(format!("`cost` must have shape ({columns},) or ({rows}, {columns}), got {shape}")))
 }
 
+/// So many entries in all.
+pub fn entries(argument: &str, given: usize, allowed: usize) -> Result<()> {
+    if given == allowed {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("`{argument}` must have {allowed} entries in all, got {given}")))
+}
+
 /// One entry per row.
 pub fn one_per_row(argument: &str, given: usize, rows: usize) -> Result<()> {
     if given == rows {
