@@ -84,7 +84,10 @@ ARRAYS: dict[str, tuple[Any, list[list[Any]]]] = {
     "masked": (np.ma.array(NUMBERS, mask=np.eye(3, dtype=bool)), [[None, 0, 2], [3, None, 1], [0, 7, None]]),
     "masked text": (np.ma.array(WORDS[:1], mask=[[0, 1, 0]]), [["yes", None, "yes"]]),
     "frame": (pd.DataFrame(WORDS), WORDS),
-    "frame of several types": (pd.DataFrame({"a": [2**62 + 1, 2], "b": [1.5, math.nan]}), [[2**62 + 1, 1.5], [2, None]]),
+    "frame of several types": (
+        pd.DataFrame({"a": [2**62 + 1, 2], "b": [1.5, math.nan]}),
+        [[2**62 + 1, 1.5], [2, None]],
+    ),
     "frame of categories": (pd.DataFrame(WORDS).astype("category"), WORDS),
     "frame with gaps": (pd.DataFrame({"a": pd.array([1, None], "Int64"), "b": [3, 4]}), [[1, 3], [None, 4]]),
     "frame of text with gaps": (pd.DataFrame({"a": pd.array(["x", None], "string")}), [["x"], [None]]),
