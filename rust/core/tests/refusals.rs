@@ -6,7 +6,7 @@ mod stored;
 
 use ndarray::array;
 use rmpv::Value;
-use stored::{at, fields, file, list};
+use stored::{CHECKSUM, at, fields, file, list};
 use ttamer::learn::{Heuristic, Method};
 use ttamer::plan::Intervals;
 use ttamer::rules::{BeliefRule, Beliefs, Calibration, Component, Curve, Line, Node};

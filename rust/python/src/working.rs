@@ -13,14 +13,14 @@ use crate::errors::raise;
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> ttamer::Result<T> + Send) -> PyResult<T> {
     let raised: Arc<Mutex<Option<PyErr>>> = Arc::default();
     let found = Arc::clone(&raised);
-    let is_over = move || match Python::try_attach(|py| py.check_signals()) {
-        Some(Err(error)) => {
+    let is_over = move || match Python::try_attach(|py| py.check_signals().err()).flatten() {
+        Some(error) => {
             *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             true
         }
-        _ => false,
+        None => false,
     };
-    let done = py.detach(|| ttamer::interruptible(is_over, work).flatten());
+    let done = py.detach(|| ttamer::interruptible(is_over, work).and_then(|done| done));
     match raised.lock().unwrap_or_else(PoisonError::into_inner).take() {
         Some(error) => Err(error),
         None => done.map_err(|error| raise(py, error)),

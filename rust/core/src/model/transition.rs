@@ -263,7 +263,9 @@ fn normalise_row(values: &mut [f64], name: &str, row: usize, column: impl Fn(usi
         return Ok(());
     }
     if (sum - 1.0).abs() <= ROW_SUM_TOLERANCE {
-        values.iter_mut().for_each(|p| *p /= sum);
+        for p in values {
+            *p /= sum;
+        }
         return Ok(());
     }
     Err(Error::invalid(format!("{name} row {row} must sum to 1, got {}", short(sum))))
