@@ -223,8 +223,8 @@ class Policy:
 def mixture(
     first: Policy, second: Policy, share: float, seed: int, value: float, provenance: list[tuple[str, str]]
 ) -> Policy: ...
-
 def prediction_codes(prediction: _Predictions, /, axes: int = 2) -> NDArray[np.int64]: ...
+
 @final
 class Run:
     @property

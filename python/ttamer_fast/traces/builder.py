@@ -125,7 +125,9 @@ class TraceBuilder:
         self._columns = _Columns.empty(k)
         self._pending: list[_Columns] = []
 
-    def append(self, signal: ArrayLike, loss: ArrayLike, cost: ArrayLike, prediction: Predictions | None = None) -> None:
+    def append(
+        self, signal: ArrayLike, loss: ArrayLike, cost: ArrayLike, prediction: Predictions | None = None
+    ) -> None:
         """Add m requests.
 
         Parameters
