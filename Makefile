@@ -90,6 +90,7 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/speed.py
 	$(PYTHON) benches/fit.py
 	$(PYTHON) benches/serving.py
+	$(PYTHON) benches/leaks.py
 	$(PYTHON) benches/solve.py --output benches/solve.md
 	$(PYTHON) benches/quality/table.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/small.py $(TTAMER_TRACES)
@@ -102,6 +103,7 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/speed.py call batch replay --rounds 1
 	$(PYTHON) benches/fit.py --rows 20000
 	$(PYTHON) benches/serving.py --repeats 2
+	$(PYTHON) benches/leaks.py --calls 2000
 	$(PYTHON) benches/quality/table.py --folds 2
 	$(PYTHON) benches/quality/small.py --draws 1
 	$(PYTHON) benches/quality/selection.py --seeds 1
