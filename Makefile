@@ -91,6 +91,7 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/fit.py
 	$(PYTHON) benches/serving.py
 	$(PYTHON) benches/watching.py
+	$(PYTHON) benches/leaks.py
 	$(PYTHON) benches/solve.py --output benches/solve.md
 	$(PYTHON) benches/quality/table.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/small.py $(TTAMER_TRACES)
@@ -105,6 +106,7 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/fit.py --rows 20000
 	$(PYTHON) benches/serving.py --repeats 2
 	$(PYTHON) benches/watching.py --rounds 1
+	$(PYTHON) benches/leaks.py --calls 2000
 	$(PYTHON) benches/quality/table.py --folds 2
 	$(PYTHON) benches/quality/small.py --draws 1
 	$(PYTHON) benches/quality/selection.py --seeds 1

@@ -68,7 +68,7 @@ def test_every_door_decides_alike(kind: str, data: st.DataObject) -> None:
     trace = tt.Trace(signals, np.zeros((n, k)), TRACE.cost, rows, kind=TRACE.kind)
     assert trace.prediction is not None
     assert by_replay(policy, signals, trace.prediction) == alone
-    stages = [lambda row, v=v: (signals[row][v], rows[row][v]) for v in range(k)]  # type: ignore[misc]
+    stages = [lambda row, v=v: (signals[row][v], rows[row][v]) for v in range(k)]
     cascade: tt.Cascade[int, Any] = tt.Cascade(policy, stages, signal=lambda y: y[0], prediction=lambda y: y[1])
     assert [(served.stage, served.cost) for served in map(cascade, range(n))] == alone
     assert [(served.stage, served.cost) for served in cascade.batch(range(n))] == alone
@@ -135,7 +135,7 @@ def test_what_the_methods_of_predictions_raise_passes() -> None:
             with pytest.raises(error):
                 call()
     with pytest.raises(KeyboardInterrupt):
-        policy.start().observe(0.5, BrokenIndex())  # type: ignore[arg-type]
+        policy.start().observe(0.5, BrokenIndex())
 
 
 def test_a_batch_lets_go_of_objects_when_their_request_is_decided() -> None:
@@ -162,8 +162,7 @@ def test_a_batch_lets_go_of_objects_when_their_request_is_decided() -> None:
 
 def test_a_batch_is_not_observed_by_what_it_compares() -> None:
     policy = POLICIES["pathwise"]
-    entry = policy.start().next
-    assert entry is not None
+    entry = int(policy.start_batch(1).next[0])
     batch = policy.start_batch(1)
 
     class Meddler:

@@ -7,14 +7,15 @@ from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pytest
 from hypothesis import given
 
 import ttamer_fast as tt
 from prediction_values import EQUAL, MISSING, NOTHING, VALUES, Colour
 from ttamer_fast._core import prediction_codes
+
+pd: Any = pytest.importorskip("pandas")
+pa: Any = pytest.importorskip("pyarrow")
 
 
 def test_codes_are_equal_exactly_where_predictions_are() -> None:
@@ -82,7 +83,7 @@ ARRAYS: dict[str, tuple[Any, list[list[Any]]]] = {
     "objects": (np.array(MIXED, object), MIXED),
     "times": (np.array([["2020-01-01", "NaT", "2020-01-01"]], "M8[D]"), [["x", None, "x"]]),
     "masked": (np.ma.array(NUMBERS, mask=np.eye(3, dtype=bool)), [[None, 0, 2], [3, None, 1], [0, 7, None]]),
-    "masked text": (np.ma.array(WORDS[:1], mask=[[0, 1, 0]]), [["yes", None, "yes"]]),
+    "masked text": (np.ma.array(np.array(WORDS[:1]), mask=np.array([[False, True, False]])), [["yes", None, "yes"]]),
     "frame": (pd.DataFrame(WORDS), WORDS),
     "frame of several types": (
         pd.DataFrame({"a": [2**62 + 1, 2], "b": [1.5, math.nan]}),

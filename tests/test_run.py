@@ -16,11 +16,12 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import ttamer_fast as tt
 from conftest import make_trace
+
+pd: Any = pytest.importorskip("pandas")
 
 TRACE = make_trace(n=600, k=4, seed=5, kind="exits")
 POLICY = tt.fit(TRACE, tradeoff=0.97, graph="line")
@@ -110,7 +111,7 @@ def test_a_report_never_reaches_another_stage_or_request(meddle: str) -> None:
 def test_an_argument_may_look_at_the_run_and_at_others() -> None:
     run, other = started(), started()
     alone = started()
-    assert run.observe(Calling(lambda: (run.next, repr(run), run.cost, finish(other))), 1) == alone.observe(0.5, 1)
+    assert run.observe(Calling(lambda: [run.next, repr(run), run.cost, other.observe(0.5)]), 1) == alone.observe(0.5, 1)
     assert state(run) == state(alone)
 
 
@@ -185,7 +186,7 @@ def test_what_conversions_raise_passes(error: type[BaseException]) -> None:
         run = started()
         before = state(run)
         with pytest.raises(error, match="mine"):
-            run.observe(*report)  # type: ignore[arg-type]
+            run.observe(*report)
         assert state(run) == before
 
 
@@ -242,7 +243,7 @@ WRONG: list[Any] = [
 def test_what_is_no_number_is_no_signal(signal: Any) -> None:
     run = started()
     before = state(run)
-    with pytest.raises(tt.ValidationError, match="^`signal` must be a real number or None, got "):
+    with pytest.raises(tt.ValidationError, match=r"^`signal` must be a real number or None, got "):
         run.observe(signal, 1)
     assert state(run) == before
 
@@ -250,20 +251,23 @@ def test_what_is_no_number_is_no_signal(signal: Any) -> None:
 def test_what_is_not_hashable_is_no_prediction() -> None:
     run = started()
     before = state(run)
-    for said in ([1], {}, {1}, bytearray(), (1, [2]), np.zeros(2)):
-        with pytest.raises(tt.ValidationError, match="^`prediction` must be "):
-            run.observe(0.5, said)  # type: ignore[arg-type]
+    refused: list[Any] = [[1], {}, {1}, bytearray(), (1, [2]), np.zeros(2)]
+    for said in refused:
+        with pytest.raises(tt.ValidationError, match=r"^`prediction` must be "):
+            run.observe(0.5, said)
     assert state(run) == before
 
 
 def test_how_it_is_called() -> None:
     run = started()
-    for call in (
-        lambda: run.observe(),  # type: ignore[call-arg]
-        lambda: run.observe(0.5, 1, 2),  # type: ignore[call-arg]
-        lambda: run.observe(signal=0.5),  # type: ignore[call-arg]
-        lambda: run.observe(0.5, prediction=1),  # type: ignore[call-arg]
-    ):
+    observe: Any = run.observe
+    calls: list[Callable[[], Any]] = [
+        lambda: observe(),
+        lambda: observe(0.5, 1, 2),
+        lambda: observe(signal=0.5),
+        lambda: observe(0.5, prediction=1),
+    ]
+    for call in calls:
         with pytest.raises(TypeError, match="takes a signal and an optional prediction, by position, got"):
             call()
     assert run.next == 0

@@ -103,8 +103,8 @@ MASKED: Any = np.ma.array([0.5, 0.9], mask=[True, True])
         (
             [1, 2],
             [0.5, 0.5],
-            np.zeros(2, "i8,i8"),
-            "`prediction` of {} must return a list or an array of 2 predictions, got an array of [('f0', '<i8'), ('f1', '<i8')]",
+            np.zeros(2, "V8"),
+            "`prediction` of {} must return a list or an array of 2 predictions, got an array of |V8",
         ),
         ([1, 2], [0.5, 0.5], [0, [1]], "`prediction` of {} row 1 must be hashable, got list"),
     ],

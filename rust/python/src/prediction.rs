@@ -131,10 +131,7 @@ fn builtin<'py>(given: &Bound<'py, PyAny>) -> PyResult<Option<Said<'py>>> {
 }
 
 /// `given` as a `T`, unless its class says for itself what it is equal to.
-fn derived<'a, 'py, T: PyTypeInfo>(given: &'a Bound<'py, PyAny>) -> PyResult<Option<&'a Bound<'py, T>>>
-where
-    T: pyo3::PyTypeCheck,
-{
+fn derived<'a, 'py, T: PyTypeInfo>(given: &'a Bound<'py, PyAny>) -> PyResult<Option<&'a Bound<'py, T>>> {
     let Ok(value) = given.cast::<T>() else { return Ok(None) };
     let name = intern!(given.py(), "__eq__");
     let (class, plain) = (given.get_type(), given.py().get_type::<T>());

@@ -107,6 +107,15 @@ impl<'py> Predictions<'py> {
         Ok(self)
     }
 
+    fn append(&mut self, more: Self) -> PyResult<()> {
+        if let Codes::Made(codes) = &mut self.codes {
+            let before = codes.len();
+            codes.extend(more.codes()?);
+            self.objects.extend(more.objects.into_iter().map(|(place, object)| (before + place, object)));
+        }
+        Ok(())
+    }
+
     fn made(codes: Vec<i64>, shape: Vec<usize>) -> Self {
         Self { codes: Codes::Made(codes), shape, objects: Vec::new() }
     }
@@ -184,17 +193,6 @@ fn of_list(values: Bound<'_, PyList>, axes: usize) -> PyResult<Predictions<'_>> 
         all.append(of_row)?;
     }
     Ok(all)
-}
-
-impl<'py> Predictions<'py> {
-    fn append(&mut self, more: Self) -> PyResult<()> {
-        if let Codes::Made(codes) = &mut self.codes {
-            let before = codes.len();
-            codes.extend(more.codes()?);
-            self.objects.extend(more.objects.into_iter().map(|(place, object)| (before + place, object)));
-        }
-        Ok(())
-    }
 }
 
 /// An array of numpy, of any type.
