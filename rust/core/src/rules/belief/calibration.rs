@@ -28,10 +28,15 @@ impl Calibration {
         if signal.is_nan() {
             return f64::INFINITY;
         }
+        self.line(signal, prediction).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+    }
+
+    /// The same, linear between the points of the curve because it has no limits; `signal` must not be NaN.
+    #[inline]
+    pub(super) fn line(&self, signal: f64, prediction: i64) -> f64 {
         let logit = self.curve.at(signal);
         let class = usize::try_from(prediction).ok().and_then(|prediction| self.class.get(prediction));
-        let logit = class.map_or(logit, |[offset, slope]| offset + slope * logit);
-        logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        class.map_or(logit, |[offset, slope]| offset + slope * logit)
     }
 
     /// Checks that every number is usable.
