@@ -142,6 +142,7 @@ fn stages_and_prices() {
             ("price.jump.jump", Shorter, "the prices of jumps are not one per pair of stages"),
             ("price.jump.jump.4", nan(), "a price of a jump is not at least 0"),
             ("price.jump.stages", To(4.into()), "the prices do not fit the stages"),
+            ("price.jump.jump.4", To((-0.5).into()), "a price of a jump is not at least 0"),
         ],
     );
 }
@@ -194,6 +195,92 @@ fn beliefs() {
     );
     let path = "rule.component.belief.beliefs.calibration.0.signal";
     assert!(refusal(&belief(), path, twice()).contains("ascending signals"));
+}
+
+/// The situations 0, (0, 1), (0, 1, 2) of a line, with one part of the third changed.
+#[test]
+fn members_and_slots_of_situations() {
+    let numbers = |numbers: &[i64]| To(Value::Array(numbers.iter().map(|number| (*number).into()).collect()));
+    let line = of_method(Method::Pathwise);
+    refused(
+        &line,
+        vec![
+            (
+                "rule.component.belief.beliefs.sets.2.members",
+                numbers(&[1, 0, 2]),
+                "the members of a situation do not ascend",
+            ),
+            (
+                "rule.component.belief.beliefs.sets.2.members",
+                numbers(&[0, 0, 2]),
+                "the members of a situation do not ascend",
+            ),
+            ("rule.component.belief.situations.2.places", numbers(&[0, 1]), "the slots of a situation do not fit"),
+            ("rule.component.belief.situations.2.places", numbers(&[0, 1, 2, 3]), "the slots of a situation do not fit"),
+            ("rule.component.belief.situations.2.places", numbers(&[8, 1, 2]), "the slots of a situation do not fit"),
+            ("rule.component.belief.situations.2.slot", To(1.into()), "another slot than it is read from"),
+            ("rule.component.belief.beliefs.sets.2.evidence", Longer, "one entry per pair of members"),
+            ("rule.component.belief.beliefs.sets.2.evidence.3.2.0", nan(), "a weight of the evidence is not finite"),
+            ("rule.component.belief.beliefs.calibration", Longer, "the calibrations do not fit the stages"),
+            (
+                "rule.component.belief.beliefs.calibration.2.class",
+                To(Value::Array(vec![Value::Array(vec![f64::INFINITY.into(), 1.0.into()])])),
+                "a number of a calibration is not finite",
+            ),
+        ],
+    );
+}
+
+/// No situation at all, too many of them, and a first one that is in the middle of a request.
+#[test]
+fn where_situations_begin() {
+    let line = of_method(Method::Pathwise);
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut fields = fields(&line);
+        change(at(&mut fields, "rule.component.belief"));
+        Policy::from_bytes(&file(&fields)).unwrap_err().to_string()
+    };
+    let without = with(&|rule| {
+        list(at(rule, "situations")).clear();
+        for part in ["stop", "last", "steps", "limit", "next"] {
+            list(at(rule, &format!("decisions.{part}"))).clear();
+        }
+    });
+    assert!(without.contains("there must be 1 to 65535 situations"), "{without}");
+    let many = with(&|rule| {
+        let one = list(at(rule, "situations"))[0].clone();
+        *list(at(rule, "situations")) = vec![one; usize::from(u16::MAX) + 1];
+    });
+    assert!(many.contains("there must be 1 to 65535 situations"), "{many}");
+    let later = with(&|rule| *at(rule, "situations.0.set") = 1.into());
+    assert!(later.contains("the first situation does not begin"), "{later}");
+    let elsewhere = with(&|rule| {
+        *at(rule, "situations.0.slot") = 1.into();
+        *at(rule, "situations.0.places") = Value::Array(vec![1.into()]);
+    });
+    assert!(elsewhere.contains("the first situation does not begin"), "{elsewhere}");
+}
+
+/// A row with two limits, which have to ascend.
+#[test]
+fn limits_ascend() {
+    let with = |limits: [f64; 2]| {
+        let mut fields = fields(&solved("skip"));
+        let rule = at(&mut fields, "rule.component.chain.decisions");
+        list(at(rule, "steps")).iter_mut().for_each(|steps| *steps = 0.into());
+        *at(rule, "steps.0") = 2.into();
+        *at(rule, "limit") = Value::Array(limits.map(Value::from).to_vec());
+        *at(rule, "next") = Value::Array(vec![1.into(), 2.into()]);
+        Policy::from_bytes(&file(&fields))
+    };
+    assert!(with([0.25, 0.5]).is_ok());
+    assert!(with([0.25, 0.25]).is_ok());
+    for (limits, expected) in
+        [([0.5, 0.25], "the limits of a decision do not ascend"), ([f64::NAN, 0.5], "a limit of a decision is not a number")]
+    {
+        let message = with(limits).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
 }
 
 #[test]
@@ -283,6 +370,14 @@ fn solved_chains() {
         vec![
             ("rule.component.chain.offset", Shorter, "the rows of the table do not fit the stages"),
             ("rule.component.chain.offset.1", To(0.into()), "a stage has no row in the table"),
+            ("rule.component.chain.offset.0", To(1.into()), "the rows of the table do not fit the stages"),
+            ("rule.component.chain.offset.3", To(8.into()), "the rows of the table do not fit the stages"),
+            ("rule.component.chain.start", To((-2).into()), "the first stage is not one of the stages"),
+            ("rule.component.chain.loss", Longer, "the losses do not fit the rows of the table"),
+            ("rule.component.chain.decisions.last.0", To(3.into()), "a decision does not lead forward"),
+            ("rule.component.chain.decisions.steps", Shorter, "the limits to stop at do not fit the rows"),
+            ("rule.component.chain.decisions.limit", To(Value::Array(vec![0.5.into()])), "the limits of the decisions do not fit"),
+            ("rule.component.chain.decisions.next", To(Value::Array(vec![1.into()])), "the limits of the decisions do not fit"),
             ("rule.component.chain.loss", Shorter, "the losses do not fit the rows of the table"),
             ("rule.component.chain.loss.0", nan(), "a loss is not a number"),
             ("rule.component.chain.mean_loss", Shorter, "the mean losses do not fit the stages"),
@@ -312,6 +407,9 @@ fn solved_trees_and_graphs() {
         vec![
             ("rule.tree.parent", Shorter, "the parents do not fit the stages"),
             ("rule.tree.parent.1", To(1.into()), "a parent is not an earlier stage"),
+            ("rule.tree.parent.1", To((-2).into()), "a parent is not an earlier stage"),
+            ("rule.tree.index", Longer, "the indices are not one per state of the parent"),
+            ("rule.tree.loss", Longer, "the losses do not fit the stages"),
             ("rule.tree.loss", Shorter, "the losses do not fit the stages"),
             ("rule.tree.loss.0.0", nan(), "a loss is not finite"),
             ("rule.tree.mean_loss", Shorter, "the mean losses do not fit the stages"),
@@ -326,6 +424,10 @@ fn solved_trees_and_graphs() {
         &solved("dag"),
         vec![
             ("rule.dag.loss", Shorter, "the losses do not fit the stages"),
+            ("rule.dag.stride", Shorter, "the losses do not fit the stages"),
+            ("rule.dag.mean_loss", Shorter, "the mean losses do not fit the stages"),
+            ("rule.dag.action", Longer, "the actions are not one per situation"),
+            ("rule.dag.action.0", To((-2).into()), "an action runs a stage twice, or none that there is"),
             ("rule.dag.stride.1", To(3.into()), "the situations do not fit the states"),
             ("rule.dag.action", Shorter, "the actions are not one per situation"),
             ("rule.dag.action.0", To(3.into()), "an action runs a stage twice, or none that there is"),
@@ -348,6 +450,9 @@ fn heuristics_and_mixtures() {
             ("rule.component.threshold.walk.entry", To((-1).into()), "the first stage is not one of the stages"),
             ("rule.component.threshold.walk.successor", Shorter, "the order of stages does not fit the stages"),
             ("rule.component.threshold.walk.successor.1", To(0.into()), "the order of stages does not lead forward"),
+            ("rule.component.threshold.walk.successor.1", To(1.into()), "the order of stages does not lead forward"),
+            ("rule.component.threshold.walk.successor.1", To(3.into()), "the order of stages does not lead forward"),
+            ("rule.component.threshold.walk.successor.1", To((-2).into()), "the order of stages does not lead forward"),
             ("rule.component.threshold.walk.mean_loss", Shorter, "the mean losses do not fit the stages"),
         ],
     );
@@ -364,6 +469,7 @@ fn heuristics_and_mixtures() {
         vec![
             ("rule.mixture.share", To(1.5.into()), "the share of a mixture is not in [0, 1]"),
             ("rule.mixture.share", nan(), "the share of a mixture is not in [0, 1]"),
+            ("rule.mixture.share", To((-0.25).into()), "the share of a mixture is not in [0, 1]"),
             ("rule.mixture.components.0.threshold.walk.entry", To(1.into()), "do not begin with the same stage"),
             ("rule.mixture.components.1.belief.beliefs.scale", nan(), "the scale of the losses is not finite"),
             ("rule.mixture.components", Shorter, "damaged policy file"),
