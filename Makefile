@@ -10,7 +10,7 @@
 #   make test-lowest    the Python tests with the lowest versions of the packages that pyproject.toml allows
 #   make test-outside   tests on data outside the repository: TTAMER_TRACES, TTAMER_ACCEPTANCE
 #   make fuzz           both fuzz targets from their corpus, FUZZ_SECONDS each; needs cargo-fuzz
-#   make mutants        every small change of the rules must fail a test; needs cargo-mutants, takes most of an hour
+#   make mutants        every small change of the rules must fail a test; installs cargo-mutants, takes minutes
 #   make bench-smoke    every bench once, on little
 #
 # `make test` is the first three; `make test-all` adds outside data and the benches; `.ci/run` is all of them.
@@ -69,6 +69,13 @@ fuzz:
 	for target in policy_bytes decide; do \
 	RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none --target-dir "$${CARGO_TARGET_DIR:-$(abspath target)}/fuzz" $$target \
 	build/fuzz/$$target fuzz/seeds/$$target -- $(FUZZ_LIMITS) || exit 1; done
+
+# One build that holds every mutant; each is turned on for one run of the tests of the core.
+TOOLS := $(abspath target/tools)
+mutants: $(PYTHON)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check tree-sitter==0.26.1 tree-sitter-rust==0.24.2
+	test -x $(TOOLS)/bin/cargo-mutants || cargo install --quiet --locked --debug --root $(TOOLS) cargo-mutants@27.1.0
+	PATH=$(TOOLS)/bin:$$PATH PYTHONPATH=tests $(PYTHON) -m mutants
 
 # The library beside the sources of the package, in a folder that goes before the installed one.
 DEBUG := build/debug

@@ -12,10 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from mutants.listed import PARSER, ROOT, Mutant
 from tree_sitter import Node
 
-SWITCH = '''//! Which mutant is on.
+from mutants.listed import PARSER, ROOT, Mutant
+
+SWITCH = """//! Which mutant is on.
 use std::sync::OnceLock;
 
 static ID: OnceLock<u32> = OnceLock::new();
@@ -23,7 +24,7 @@ static ID: OnceLock<u32> = OnceLock::new();
 pub(crate) fn id() -> u32 {
     *ID.get_or_init(|| std::env::var("MUTANT").ok().and_then(|id| id.parse().ok()).unwrap_or(0))
 }
-'''
+"""
 
 
 class File:
@@ -51,7 +52,8 @@ class File:
         body = node and node.child_by_field_name("body")
         if node is None or body is None or re.search(rb"\bconst fn\b", self.text[node.start_byte : body.start_byte]):
             return None
-        return body.start_byte + 1
+        start: int = body.start_byte
+        return start + 1
 
     def written(self) -> str:
         """The file with a switch at every place."""

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from reference.rule import NO_PREDICTION
+from reference.mixture import Mixture
+from reference.rule import NO_PREDICTION, Report
 
 Fields: TypeAlias = dict[str, Any]
 Rng: TypeAlias = np.random.Generator
@@ -148,8 +149,12 @@ def calibration(rng: Rng) -> Fields:
     }
 
 
-def evidence(rng: Rng) -> list[list[float]]:
-    return [[eighths(rng, -1, 1), picked(rng, [0.0, 0.25, 0.5, 1.0, -0.25])] for _ in range(3)]
+def evidence(rng: Rng, count: int, is_plain: bool) -> list[list[list[float]]]:
+    """What each of so many members says about each; plain: itself alone, so that limited beliefs are often equal."""
+    if is_plain:
+        return [[[0.0, float(i == j)]] * 3 for j in range(count) for i in range(count)]
+    factors = [0.0, 0.25, 0.5, 1.0, -0.25]
+    return [[[eighths(rng, -1, 1), picked(rng, factors)] for _ in range(3)] for _ in range(count**2)]
 
 
 def situations(rng: Rng, k: int, entry: int, line: bool) -> Iterator[tuple[tuple[int, ...], int, list[int]]]:
@@ -165,7 +170,7 @@ def situations(rng: Rng, k: int, entry: int, line: bool) -> Iterator[tuple[tuple
     while at < len(found):
         members, stage = found[at]
         others = [v for v in rng.permutation(k).tolist() if v not in members]
-        room = 40 - len(found)
+        room = 24 - len(found)
         following = [(tuple(sorted((*members, v))), v) for v in others[: min(3, room)]]
         found += [one for one in following if one not in found]
         yield members, stage, [found.index(one) for one in following] or [-1]
@@ -175,6 +180,7 @@ def situations(rng: Rng, k: int, entry: int, line: bool) -> Iterator[tuple[tuple
 def belief(rng: Rng, k: int, entry: int | None = None) -> Fields:
     entry = int(rng.integers(k)) if entry is None else entry
     line = bool(rng.random() < 0.4) or k > MEMBERS
+    is_plain = bool(rng.random() < 0.3)
     nodes = list(situations(rng, k, entry, line))
     # Where each stage's report is kept: on a line longer than there is room for, in the place of the one let go.
     order = (
@@ -188,12 +194,12 @@ def belief(rng: Rng, k: int, entry: int | None = None) -> Fields:
         favoured = int(picked(rng, list(members)))
         if (members, favoured) not in numbers:
             numbers[members, favoured] = len(sets)
-            weights = [evidence(rng) for _ in range(len(members) ** 2)]
+            weights = evidence(rng, len(members), is_plain)
             sets.append({"members": list(members), "favoured": favoured, "evidence": weights})
         places = [slot[member] for member in members]
         places = [] if places == list(range(len(places))) else places
         stored.append({"set": numbers[members, favoured], "stage": stage, "slot": slot[stage], "places": places})
-    rows = decisions(rng, [after for _, _, after in nodes], *picked(rng, [(-4, 4), (-9, 9)]))
+    rows = decisions(rng, [after for _, _, after in nodes], *picked(rng, [(-4, 4), (-9, 9), (-9, -5)]))
     # Every situation has to be led to: the last way out of a row is one that no earlier row has.
     led = set()
     for at, (_, _, after) in enumerate(nodes):
@@ -211,7 +217,7 @@ def belief(rng: Rng, k: int, entry: int | None = None) -> Fields:
         "belief": {
             "recall": bool(rng.random() < 0.7),
             "beliefs": {
-                "margin": eighths(rng, 0, 1),
+                "margin": picked(rng, [0.0, eighths(rng, 0, 1), eighths(rng, 0, 1)]),
                 "scale": picked(rng, [1.0, 5.0]),
                 "calibration": [calibration(rng) for _ in range(k)],
                 "sets": sets,
@@ -243,8 +249,11 @@ def policy(kind: str, rng: Rng) -> Fields:
     elif kind == "mixture":
         entry = int(rng.integers(k))
         components = [picked(rng, list(COMPONENTS.values()))(rng, k, entry) for _ in range(2)]
-        share = picked(rng, [0.0, 0.25, 0.5, 0.75, 1.0])
-        rule = {"mixture": {"seed": int(rng.integers(2**63)), "share": share, "components": components}}
+        seed = int(rng.integers(2**63))
+        # Sometimes just the share that a usual report falls on.
+        on_edge = Mixture.toss(seed, Report(entry, 0.5, 1))
+        share = picked(rng, [0.0, 0.25, 0.5, 0.75, 1.0, on_edge, on_edge])
+        rule = {"mixture": {"seed": seed, "share": share, "components": components}}
     else:
         component = COMPONENTS[kind](rng, k, None)
         rule = {"component": component}
@@ -255,15 +264,25 @@ def policy(kind: str, rng: Rng) -> Fields:
         "stages": [f"stage {v}" for v in range(k)],
         "price": jump_prices(rng, k) if jumps and rng.random() < 0.5 else stage_prices(rng, k),
         "rule": rule,
-        "facts": {
-            "method": "crafted",
-            "graph": "any",
-            "value": 0.0,
-            "index": [],
-            "index_error": 0.0,
-            "provenance": [],
-            "candidates": [],
-        },
+        "facts": facts(rng, k),
+    }
+
+
+def facts(rng: Rng, k: int) -> Fields:
+    """What is known about a policy besides its decisions, which nothing depends on."""
+    numbers = ("loss", "cost", "objective", "difference", "error")
+    candidates = [
+        {"name": f"rule {at}", **{name: eighths(rng, -1, 1) for name in numbers}, "is_chosen": at == 1}
+        for at in range(int(rng.integers(3)))
+    ]
+    return {
+        "method": "crafted",
+        "graph": picked(rng, ["line", "any"]),
+        "value": eighths(rng, 0, 1),
+        "index": [[eighths(rng, 0, 1)] * at for at in range(k)],
+        "index_error": eighths(rng, 0, 1),
+        "provenance": [["from", "nothing"]],
+        "candidates": candidates,
     }
 
 
@@ -284,9 +303,13 @@ def requests(rng: Rng, k: int, rows: int) -> tuple[NDArray[np.float64], NDArray[
     signal = np.where(kind < 0.5, fine, np.where(kind < 0.85, whole, special))
     prediction = rng.integers(-1, 4, size=(rows, k))
     prediction[rng.random((rows, k)) < 0.12] = NO_PREDICTION
+    prediction[rng.random(rows) < 0.15] = NO_PREDICTION
     prediction[rng.random((rows, k)) < 0.03] = 2**63 - 1
-    # Most requests are complete.
-    whole_row = rng.random(rows) < 0.6
+    # Most requests are complete, and some say hardly anything.
+    fate = rng.random(rows)
+    whole_row, dark_row = fate < 0.5, fate > 0.85
     prediction[whole_row] = np.where(prediction[whole_row] == NO_PREDICTION, 1, prediction[whole_row])
     signal[whole_row] = np.where(np.isnan(signal[whole_row]), 0.5, signal[whole_row])
+    signal[:2], prediction[:2] = 0.5, 1
+    signal[dark_row] = np.where(rng.random((int(dark_row.sum()), k)) < 0.6, math.nan, signal[dark_row])
     return signal, prediction

@@ -31,11 +31,15 @@ class Mixture(Rule):
         first, second = self.components
         if not reports:
             return first
+        return first if self.toss(self.seed, reports[0]) < self.share else second
+
+    @staticmethod
+    def toss(seed: int, report: Report) -> float:
+        """A number in [0, 1) that seed, signal and prediction decide."""
         # Zeros of both signs are one signal, and so are all that say nothing.
-        signal = (0.0 if reports[0].signal == 0.0 else reports[0].signal) if reports[0].is_known else float("nan")
+        signal = (0.0 if report.signal == 0.0 else report.signal) if report.is_known else float("nan")
         (bits,) = struct.unpack("<Q", struct.pack("<d", signal))
-        toss = mixed(mixed(mixed(self.seed) ^ bits) ^ reports[0].prediction % WORD)
-        return first if (toss >> 11) / 2**53 < self.share else second
+        return float(mixed(mixed(mixed(seed) ^ bits) ^ report.prediction % WORD) >> 11) / 2**53
 
     def begin(self) -> int | None:
         return self.components[0].begin()

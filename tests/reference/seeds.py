@@ -1,6 +1,6 @@
 """What the fuzz targets begin with: small policies of every kind, and reports.
 
-    python tests/reference/seeds.py     # writes fuzz/seeds anew
+python tests/reference/seeds.py     # writes fuzz/seeds anew
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from reference.stored import read, sealed, written
 
 FILE = Path(__file__).parent.parent / "data" / "reference.msgpack"
 MOST_BYTES = 300_000
-ROWS = 14
+ROWS = 15
 
 
 def steps(policy: Policy, signal: list[float], prediction: list[int]) -> list[list[Any]]:
@@ -38,7 +38,7 @@ def steps(policy: Policy, signal: list[float], prediction: list[int]) -> list[li
 
 
 def case(kind: str, seed: int) -> dict[str, Any]:
-    """One policy, requests for it, and what is decided; requests of most stages first, no two of them alike."""
+    """One policy, requests for it, and what is decided: long ones that are complete, long ones that are not, any."""
     rng = np.random.default_rng(seed)
     fields = crafted.policy(kind, rng)
     policy = Policy(fields)
@@ -48,8 +48,14 @@ def case(kind: str, seed: int) -> dict[str, Any]:
         {"signal": one, "prediction": said, "steps": steps(policy, one, said)}
         for one, said in zip(signal.tolist(), prediction.tolist(), strict=True)
     ]
-    longest = sorted(range(len(rows)), key=lambda row: -len(rows[row]["steps"]))[: ROWS // 2]
-    chosen = sorted({*longest, *range(len(rows))}, key=lambda row: (row not in longest, row))[:ROWS]
+
+    def missing(row: int) -> bool:
+        ran = [next_ for next_, *_ in rows[row]["steps"] if next_ >= 0]
+        return any(np.isnan(signal[row, v]) or prediction[row, v] == NO_PREDICTION for v in ran)
+
+    longest = sorted(range(len(rows)), key=lambda row: -len(rows[row]["steps"]))
+    some, whole = ([row for row in longest if missing(row) == wanted][: ROWS // 3] for wanted in (True, False))
+    chosen = [*some, *whole, *(row for row in range(len(rows)) if row not in (*some, *whole))][:ROWS]
     return {"kind": kind, "policy": sealed(fields), "rows": [rows[row] for row in chosen]}
 
 

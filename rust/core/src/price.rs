@@ -3,6 +3,9 @@
 use crate::error::{Checked, check};
 use crate::plan::stage_number;
 
+/// A sum of so many prices as there may be stages is finite.
+const MOST_PRICE: f64 = 1e300;
+
 /// Prices of stages, in the unit of the trace (or as weighted in an exact model).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -39,16 +42,27 @@ impl Price {
         }
     }
 
+    /// Whether `next` may run after `last`: with prices of jumps later stages alone, where the jump has a finite price.
+    pub(crate) fn allows(&self, last: u16, next: usize) -> bool {
+        match self {
+            Self::Stage(_) => true,
+            Self::Jump { .. } => {
+                stage_number(last).is_none_or(|last| last < next) && self.of(last, next) < f64::INFINITY
+            }
+        }
+    }
+
     /// Checks the prices; infinite ones are allowed for jumps alone.
     pub(crate) fn check(&self, stages: usize) -> Checked {
         check(self.stages() == stages, "the prices do not fit the stages")?;
         match self {
             Self::Stage(price) => {
-                check(price.iter().all(|c| c.is_finite() && *c >= 0.0), "a price is not finite and at least 0")
+                check(price.iter().all(|c| (0.0..=MOST_PRICE).contains(c)), "a price is not between 0 and 1e300")
             }
             Self::Jump { stages, jump } => {
                 check(jump.len() == stages * stages, "the prices of jumps are not one per pair of stages")?;
-                check(jump.iter().all(|c| *c >= 0.0), "a price of a jump is not at least 0")
+                let is_price = |c: &f64| (0.0..=MOST_PRICE).contains(c) || *c == f64::INFINITY;
+                check(jump.iter().all(is_price), "a price of a jump is not between 0 and 1e300, or infinite")
             }
         }
     }

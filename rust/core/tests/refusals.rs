@@ -2,17 +2,14 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 mod recorded;
+mod stored;
 
 use ndarray::array;
 use rmpv::Value;
-use sha2::{Digest, Sha256};
+use stored::{at, fields, file, list};
 use ttamer::learn::{Heuristic, Method};
-use ttamer::plan::Intervals;
-use ttamer::rules::{BeliefRule, Beliefs, Calibration, Component, Curve, Line, Node};
-use ttamer::{Facts, Kind, Model, Policy, Price, SolveOptions, Trace, Transition, compile, mixture};
+use ttamer::{Kind, Model, Policy, SolveOptions, Trace, Transition, compile, mixture};
 
-const HEADER: usize = 20;
-const CHECKSUM: usize = 32;
 const ROWS: usize = 400;
 
 fn learned(kind: Kind, method: Method, tradeoff: f64) -> Policy {
@@ -46,42 +43,6 @@ fn solved(graph: &str) -> Policy {
         _ => Model::dag(vec![vec![], vec![0], vec![0]], loss(), vec![0.01; 3], transition()),
     };
     compile(&model.unwrap(), &SolveOptions::default()).unwrap()
-}
-
-/// The stored fields of a policy.
-fn fields(policy: &Policy) -> Value {
-    let bytes = policy.to_bytes().unwrap();
-    rmpv::decode::read_value(&mut &bytes[HEADER..bytes.len() - CHECKSUM]).unwrap()
-}
-
-/// A file of these fields, with the header and checksum that belong to them.
-fn file(fields: &Value) -> Vec<u8> {
-    let mut body = Vec::new();
-    rmpv::encode::write_value(&mut body, fields).unwrap();
-    let mut bytes = b"TTAMER\r\n".to_vec();
-    bytes.extend(ttamer::SCHEMA.to_le_bytes());
-    bytes.extend((body.len() as u64).to_le_bytes());
-    bytes.extend(body);
-    let checksum = Sha256::digest(&bytes);
-    bytes.extend(checksum);
-    bytes
-}
-
-/// The field at a path of names and numbers with dots in between.
-fn at<'a>(value: &'a mut Value, path: &str) -> &'a mut Value {
-    path.split('.').fold(value, |value, key| match value {
-        Value::Map(entries) => {
-            let entry = entries.iter_mut().find(|(name, _)| name.as_str() == Some(key));
-            &mut entry.unwrap_or_else(|| panic!("no field {key} of {path}")).1
-        }
-        Value::Array(items) => &mut items[key.parse::<usize>().unwrap()],
-        other => panic!("{path} leads into {other}"),
-    })
-}
-
-fn list(value: &mut Value) -> &mut Vec<Value> {
-    let Value::Array(items) = value else { panic!("{value} is no list") };
-    items
 }
 
 /// What is changed in one part of a policy.
@@ -124,6 +85,10 @@ fn nan() -> Change {
 
 #[test]
 fn stages_and_prices() {
+    let jumps = |k: usize| {
+        let costs = Value::Array(vec![1.0.into(); k * k]);
+        Value::Map(vec![("jump".into(), Value::Array(vec![k.into(), costs]))])
+    };
     let stage = |k: usize| Value::Map(vec![("stage".into(), Value::Array(vec![1.0.into(); k]))]);
     refused(
         &belief(),
@@ -131,8 +96,11 @@ fn stages_and_prices() {
             ("stages", To(Value::Array(Vec::new())), "the number of stages is not in 1..=32767"),
             ("stages", Shorter, "the prices do not fit the stages"),
             ("price", To(stage(2)), "the prices do not fit the stages"),
-            ("price.stage.1", To((-1.0).into()), "a price is not finite and at least 0"),
-            ("price.stage.1", To(f64::INFINITY.into()), "a price is not finite and at least 0"),
+            ("price.stage.1", To((-1.0).into()), "a price is not between 0 and 1e300"),
+            ("price.stage.1", To(f64::INFINITY.into()), "a price is not between 0 and 1e300"),
+            ("price.stage.1", To(1e301.into()), "a price is not between 0 and 1e300"),
+            // Models in any order are priced one by one: some order leads back.
+            ("price", To(jumps(3)), "a decision leads where there is no price"),
             ("price", To(Value::Map(vec![("coin".into(), 1.into())])), "unknown variant `coin`"),
         ],
     );
@@ -140,9 +108,12 @@ fn stages_and_prices() {
         &of_method(Method::Pathwise),
         vec![
             ("price.jump.jump", Shorter, "the prices of jumps are not one per pair of stages"),
-            ("price.jump.jump.4", nan(), "a price of a jump is not at least 0"),
+            ("price.jump.jump.4", nan(), "a price of a jump is not between 0 and 1e300"),
             ("price.jump.stages", To(4.into()), "the prices do not fit the stages"),
-            ("price.jump.jump.4", To((-0.5).into()), "a price of a jump is not at least 0"),
+            ("price.jump.jump.4", To((-0.5).into()), "a price of a jump is not between 0 and 1e300"),
+            ("price.jump.jump.4", To(1e301.into()), "a price of a jump is not between 0 and 1e300"),
+            ("price.jump.jump.0", To(f64::INFINITY.into()), "a decision leads where there is no price"),
+            ("price.jump.jump.4", To(f64::INFINITY.into()), "a decision leads where there is no price"),
         ],
     );
 }
@@ -156,11 +127,15 @@ fn beliefs() {
             ("rule.component.belief.beliefs.calibration", Shorter, "the calibrations do not fit the stages"),
             ("rule.component.belief.beliefs.scale", nan(), "the scale of the losses is not finite"),
             ("rule.component.belief.beliefs.margin", nan(), "the margin of the favoured answer is not finite"),
-            ("rule.component.belief.beliefs.calibration.0.mean_loss", nan(), "a number of a calibration is not finite"),
+            (
+                "rule.component.belief.beliefs.calibration.0.mean_loss",
+                nan(),
+                "a number of a calibration is not within 1e100 of 0",
+            ),
             (
                 "rule.component.belief.beliefs.calibration.1.missing_logit",
                 nan(),
-                "a number of a calibration is not finite",
+                "a number of a calibration is not within 1e100 of 0",
             ),
             ("rule.component.belief.beliefs.calibration.0.signal", Shorter, "ascending signals"),
             ("rule.component.belief.beliefs.calibration.0.signal.0", To(1e9.into()), "ascending signals"),
@@ -177,7 +152,11 @@ fn beliefs() {
                 "the favoured stage of a situation is not a member",
             ),
             ("rule.component.belief.beliefs.sets.1.evidence", Shorter, "one entry per pair of members"),
-            ("rule.component.belief.beliefs.sets.1.evidence.0.0.1", nan(), "a weight of the evidence is not finite"),
+            (
+                "rule.component.belief.beliefs.sets.1.evidence.0.0.1",
+                nan(),
+                "a weight of the evidence is not within 1e100 of 0",
+            ),
             ("rule.component.belief.situations.0.set", To(99.into()), "a situation has no set of stages"),
             ("rule.component.belief.situations.0.slot", To(1.into()), "another slot than it is read from"),
             ("rule.component.belief.situations", Shorter, "the decisions do not fit the situations"),
@@ -216,16 +195,31 @@ fn members_and_slots_of_situations() {
                 "the members of a situation do not ascend",
             ),
             ("rule.component.belief.situations.2.places", numbers(&[0, 1]), "the slots of a situation do not fit"),
-            ("rule.component.belief.situations.2.places", numbers(&[0, 1, 2, 3]), "the slots of a situation do not fit"),
+            (
+                "rule.component.belief.situations.2.places",
+                numbers(&[0, 1, 2, 3]),
+                "the slots of a situation do not fit",
+            ),
             ("rule.component.belief.situations.2.places", numbers(&[8, 1, 2]), "the slots of a situation do not fit"),
             ("rule.component.belief.situations.2.slot", To(1.into()), "another slot than it is read from"),
             ("rule.component.belief.beliefs.sets.2.evidence", Longer, "one entry per pair of members"),
-            ("rule.component.belief.beliefs.sets.2.evidence.3.2.0", nan(), "a weight of the evidence is not finite"),
+            (
+                "rule.component.belief.beliefs.sets.2.evidence.3.2.1",
+                To((-1e101).into()),
+                "a weight of the evidence is not within 1e100 of 0",
+            ),
+            ("rule.component.belief.beliefs.calibration.1.missing_logit", To(1e101.into()), "within 1e100 of 0"),
+            ("rule.component.belief.beliefs.calibration.1.logit.0", To(1e101.into()), "ascending signals"),
+            (
+                "rule.component.belief.beliefs.sets.2.evidence.3.2.0",
+                nan(),
+                "a weight of the evidence is not within 1e100 of 0",
+            ),
             ("rule.component.belief.beliefs.calibration", Longer, "the calibrations do not fit the stages"),
             (
                 "rule.component.belief.beliefs.calibration.2.class",
                 To(Value::Array(vec![Value::Array(vec![f64::INFINITY.into(), 1.0.into()])])),
-                "a number of a calibration is not finite",
+                "a number of a calibration is not within 1e100 of 0",
             ),
         ],
     );
@@ -275,12 +269,18 @@ fn limits_ascend() {
     };
     assert!(with([0.25, 0.5]).is_ok());
     assert!(with([0.25, 0.25]).is_ok());
-    for (limits, expected) in
-        [([0.5, 0.25], "the limits of a decision do not ascend"), ([f64::NAN, 0.5], "a limit of a decision is not a number")]
-    {
+    for (limits, expected) in [
+        ([0.5, 0.25], "the limits of a decision do not ascend"),
+        ([f64::NAN, 0.5], "a limit of a decision is not a number"),
+    ] {
         let message = with(limits).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
+    let mut fields = fields(&of_method(Method::Markov));
+    let second = at(&mut fields, "rule.component.chain.bins.0.1").clone();
+    *at(&mut fields, "rule.component.chain.bins.0.0") = second;
+    let message = Policy::from_bytes(&file(&fields)).unwrap_err().to_string();
+    assert!(message.contains("the edges of a bin do not ascend"), "{message}");
 }
 
 #[test]
@@ -306,39 +306,6 @@ fn readings_stay_in_their_slots() {
         let message = Policy::from_bytes(&file(&fields)).unwrap_err().to_string();
         assert!(message.contains("what a member of a situation said is not where it was written"), "{message}");
     }
-}
-
-/// Four models, the last of which may follow the second as well as the third.
-#[test]
-fn ways_into_a_situation_cost_the_same() {
-    let calibration =
-        || Calibration { curve: Curve::constant(0.0), class: Vec::new(), mean_loss: 0.5, missing_logit: 0.0 };
-    let beliefs =
-        Beliefs { recall: true, margin: 0.0, scale: 1.0, calibration: (0..4).map(|_| calibration()).collect() };
-    let sets: [(&[u16], u16); 6] =
-        [(&[0], 0), (&[0, 1], 1), (&[0, 2], 2), (&[0, 1, 2], 2), (&[0, 1, 2], 1), (&[0, 1, 2, 3], 3)];
-    let node = |(members, stage): (&[u16], u16)| {
-        Node::new(members, stage, stage, &vec![[Line::default(); 3]; members.len().pow(2)], &[0, 1, 2, 3])
-    };
-    let mut decisions = Intervals::new();
-    decisions.push(-1.0, [(0.0, 1), (f64::INFINITY, 2)]);
-    for next in [3, 4, 5, 5, -1] {
-        decisions.push(if next < 0 { f64::INFINITY } else { -1.0 }, (next >= 0).then_some((f64::INFINITY, next)));
-    }
-    let policy = |price: Price| {
-        let rule = BeliefRule::new(beliefs.clone(), sets.map(node).to_vec(), decisions.clone());
-        Policy::new((0..4).map(|v| v.to_string()).collect(), price, Component::from(rule), Facts::default())
-    };
-    let jump = |surcharge: f64| {
-        let mut jump = vec![1.0; 16];
-        // Running the last model after the third: row 3, column 3.
-        jump[3 * 4 + 3] += surcharge;
-        Price::Jump { stages: 4, jump }
-    };
-    assert!(policy(Price::Stage(vec![1.0; 4])).is_ok());
-    assert!(policy(jump(0.0)).is_ok());
-    let message = policy(jump(0.5)).unwrap_err().to_string();
-    assert_eq!(message, "policy: two ways into a situation cost differently");
 }
 
 /// A situation must grow by the stage that enters it.
@@ -376,10 +343,21 @@ fn solved_chains() {
             ("rule.component.chain.loss", Longer, "the losses do not fit the rows of the table"),
             ("rule.component.chain.decisions.last.0", To(3.into()), "a decision does not lead forward"),
             ("rule.component.chain.decisions.steps", Shorter, "the limits to stop at do not fit the rows"),
-            ("rule.component.chain.decisions.limit", To(Value::Array(vec![0.5.into()])), "the limits of the decisions do not fit"),
-            ("rule.component.chain.decisions.next", To(Value::Array(vec![1.into()])), "the limits of the decisions do not fit"),
+            (
+                "rule.component.chain.decisions.limit",
+                To(Value::Array(vec![0.5.into()])),
+                "the limits of the decisions do not fit",
+            ),
+            (
+                "rule.component.chain.decisions.next",
+                To(Value::Array(vec![1.into()])),
+                "the limits of the decisions do not fit",
+            ),
             ("rule.component.chain.loss", Shorter, "the losses do not fit the rows of the table"),
             ("rule.component.chain.loss.0", nan(), "a loss is not a number"),
+            ("rule.component.chain.loss.0", To(f64::NEG_INFINITY.into()), "a loss is not a number"),
+            ("price.jump.jump.0", To(f64::INFINITY.into()), "a decision leads where there is no price"),
+            ("price.jump.jump.4", To(f64::INFINITY.into()), "a decision leads where there is no price"),
             ("rule.component.chain.mean_loss", Shorter, "the mean losses do not fit the stages"),
             ("rule.component.chain.mean_loss.0", nan(), "a mean loss is not finite"),
             ("rule.component.chain.default_loss", nan(), "the default loss is not a number"),
@@ -402,9 +380,15 @@ fn solved_chains() {
 
 #[test]
 fn solved_trees_and_graphs() {
+    let jumps = || {
+        let costs = Value::Array(vec![1.0.into(); 9]);
+        To(Value::Map(vec![("jump".into(), Value::Array(vec![3.into(), costs]))]))
+    };
     refused(
         &solved("tree"),
         vec![
+            ("price", jumps(), "prices of jumps are for stages that run in their order"),
+            ("rule.tree.default_loss", To(f64::NEG_INFINITY.into()), "the default loss is not a number"),
             ("rule.tree.parent", Shorter, "the parents do not fit the stages"),
             ("rule.tree.parent.1", To(1.into()), "a parent is not an earlier stage"),
             ("rule.tree.parent.1", To((-2).into()), "a parent is not an earlier stage"),
@@ -423,6 +407,7 @@ fn solved_trees_and_graphs() {
     refused(
         &solved("dag"),
         vec![
+            ("price", jumps(), "prices of jumps are for stages that run in their order"),
             ("rule.dag.loss", Shorter, "the losses do not fit the stages"),
             ("rule.dag.stride", Shorter, "the losses do not fit the stages"),
             ("rule.dag.mean_loss", Shorter, "the mean losses do not fit the stages"),
@@ -454,6 +439,8 @@ fn heuristics_and_mixtures() {
             ("rule.component.threshold.walk.successor.1", To(3.into()), "the order of stages does not lead forward"),
             ("rule.component.threshold.walk.successor.1", To((-2).into()), "the order of stages does not lead forward"),
             ("rule.component.threshold.walk.mean_loss", Shorter, "the mean losses do not fit the stages"),
+            ("price.jump.jump.0", To(f64::INFINITY.into()), "a decision leads where there is no price"),
+            ("price.jump.jump.4", To(f64::INFINITY.into()), "a decision leads where there is no price"),
         ],
     );
     refused(
@@ -496,7 +483,7 @@ fn digests_are_those_of_the_bytes() {
     for policy in [belief(), solved("tree"), of_heuristic(Heuristic::Patience)] {
         let bytes = policy.to_bytes().unwrap();
         let read = Policy::from_bytes(&bytes).unwrap();
-        let written: Vec<String> = bytes[bytes.len() - CHECKSUM..].iter().map(|byte| format!("{byte:02x}")).collect();
+        let written: Vec<String> = bytes[bytes.len() - 32..].iter().map(|byte| format!("{byte:02x}")).collect();
         let written = written.concat();
         assert_eq!((policy.digest().unwrap(), read.digest().unwrap()), (written.as_str(), written.as_str()));
         assert_eq!(read.to_bytes().unwrap(), bytes);

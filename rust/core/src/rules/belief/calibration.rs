@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::checks;
 use super::curve::Curve;
 use crate::error::{Checked, check};
 
@@ -42,7 +43,7 @@ impl Calibration {
     /// Checks that every number is usable.
     pub(crate) fn check(&self) -> Checked {
         let mut numbers = self.class.iter().flatten().chain([&self.mean_loss, &self.missing_logit]);
-        check(numbers.all(|v| v.is_finite()), "a number of a calibration is not finite")
+        check(numbers.all(|v| checks::is_summable(*v)), "a number of a calibration is not within 1e100 of 0")
     }
 
     /// The curve as pairs of a signal and the `expected` loss of its logit, and what else there is to know.

@@ -202,6 +202,17 @@ mod tests {
     }
 
     #[test]
+    fn a_valley_of_belief_gives_no_threshold() {
+        let valley = calibration(&[0.0, 1.0, 2.0, 3.0], &[2.0, -2.0, 2.0, -2.0], vec![[0.0, 1.0], [4.0, 0.0]]);
+        let decide = intervals(0.0, &[(3.0, 1), (f64::INFINITY, 2)]);
+        let cuts = EntryCuts::new(&valley, &decide);
+        assert!(cuts.thresholds().is_none());
+        for (x, action) in [(0.25, 1), (0.75, STOP), (1.25, STOP), (1.75, 1), (2.25, 1), (2.75, STOP)] {
+            assert_eq!((cuts.action(x, -1), cuts.action(x, 0), cuts.action(x, 1)), (action, action, 2), "at {x}");
+        }
+    }
+
+    #[test]
     fn a_falling_curve_gives_one_threshold() {
         let falling = calibration(&[0.0, 0.5, 1.0], &[2.0, 0.0, -2.0], Vec::new());
         let cuts = EntryCuts::new(&falling, &intervals(-1.0, &[(f64::INFINITY, 1)]));
