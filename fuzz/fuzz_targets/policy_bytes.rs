@@ -6,9 +6,11 @@ use ttamer::Policy;
 use ttamer_fuzz::allocations::most_bytes;
 use ttamer_fuzz::{Dice, decide, file, mutate};
 
-/// Bytes of memory that loading may take for each byte of the file, and besides.
-const BYTES_PER_BYTE: usize = 128;
-const BYTES_BESIDES: usize = 1 << 16;
+/// Bytes of memory that loading may take for each byte of the file: situations that share a set have a copy each.
+const BYTES_PER_BYTE: usize = 256;
+
+/// And besides: serde reserves up to 1 MiB for a list that says how long it is, and lists stand in lists.
+const BYTES_BESIDES: usize = 1 << 23;
 
 fuzz_target!(|body: &[u8]| {
     let bytes = file(body);

@@ -127,11 +127,7 @@ fn beliefs() {
             ("rule.component.belief.beliefs.calibration", Shorter, "the calibrations do not fit the stages"),
             ("rule.component.belief.beliefs.scale", nan(), "the scale of the losses is not finite"),
             ("rule.component.belief.beliefs.margin", nan(), "the margin of the favoured answer is not finite"),
-            (
-                "rule.component.belief.beliefs.calibration.0.mean_loss",
-                nan(),
-                "a number of a calibration is not within 1e100 of 0",
-            ),
+            ("rule.component.belief.beliefs.calibration.0.mean_loss", nan(), "a mean loss is not finite"),
             (
                 "rule.component.belief.beliefs.calibration.1.missing_logit",
                 nan(),

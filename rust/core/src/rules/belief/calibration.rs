@@ -42,7 +42,8 @@ impl Calibration {
 
     /// Checks that every number is usable.
     pub(crate) fn check(&self) -> Checked {
-        let mut numbers = self.class.iter().flatten().chain([&self.mean_loss, &self.missing_logit]);
+        check(self.mean_loss.is_finite(), "a mean loss is not finite")?;
+        let mut numbers = self.class.iter().flatten().chain([&self.missing_logit]);
         check(numbers.all(|v| checks::is_summable(*v)), "a number of a calibration is not within 1e100 of 0")
     }
 
