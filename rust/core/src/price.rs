@@ -42,12 +42,13 @@ impl Price {
         }
     }
 
-    /// Whether `next` may run after `last`: with prices of jumps later stages alone, where the jump has a finite price.
+    /// Whether there is a finite price of running `next` after `last`: none after the last stage, where jumps have prices.
     pub(crate) fn allows(&self, last: u16, next: usize) -> bool {
         match self {
-            Self::Stage(_) => true,
-            Self::Jump { .. } => {
-                stage_number(last).is_none_or(|last| last < next) && self.of(last, next) < f64::INFINITY
+            Self::Stage(price) => next < price.len(),
+            Self::Jump { stages, jump } => {
+                let row = stage_number(last).map_or(0, |last| last + 1);
+                jump.get(row * stages + next).is_some_and(|price| *price < f64::INFINITY)
             }
         }
     }
