@@ -9,6 +9,8 @@
 #   make test-debug     the Python tests against a build with debug assertions and overflow checks
 #   make test-lowest    the Python tests with the lowest versions of the packages that pyproject.toml allows
 #   make test-outside   tests on data outside the repository: TTAMER_TRACES, TTAMER_ACCEPTANCE
+#   make fuzz           both fuzz targets from their corpus, FUZZ_SECONDS each; needs cargo-fuzz
+#   make mutants        every small change of the rules must fail a test; installs cargo-mutants, takes minutes
 #   make bench-smoke    every bench once, on little
 #
 # `make test` is the first three; `make test-all` adds outside data and the benches; `.ci/run` is all of them.
@@ -20,8 +22,8 @@ SOURCES := $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi
 	Cargo.toml Cargo.lock pyproject.toml
 WITHOUT_OUTSIDE := env -u TTAMER_TRACES -u TTAMER_ACCEPTANCE
 
-.PHONY: demo test test-all lint test-rust test-python doc instructions deny test-debug test-lowest test-outside bench \
-	bench-smoke clean
+.PHONY: demo test test-all lint test-rust test-python doc instructions deny fuzz mutants test-debug test-lowest \
+	test-outside bench bench-smoke clean
 
 demo: $(VENV)/demo
 	$(VENV)/bin/ttamer demo
@@ -58,6 +60,22 @@ deny:
 	cargo deny --locked check licenses bans sources
 	@if cargo deny --locked fetch db; then cargo deny --locked check --disable-fetch advisories; \
 	else echo "no database of advisories can be had here: advisories are NOT checked"; fi
+
+# Coverage is a pass of the stable compiler that asks for a switch; the core has no unsafe code for a sanitizer to watch.
+FUZZ_SECONDS ?= 30
+FUZZ_LIMITS := -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
+fuzz:
+	mkdir -p build/fuzz/policy_bytes build/fuzz/decide
+	for target in policy_bytes decide; do \
+	RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none --target-dir "$${CARGO_TARGET_DIR:-$(abspath target)}/fuzz" $$target \
+	build/fuzz/$$target fuzz/seeds/$$target -- $(FUZZ_LIMITS) || exit 1; done
+
+# One build that holds every mutant; each is turned on for one run of the tests of the core.
+TOOLS := $(abspath target/tools)
+mutants: $(PYTHON)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check tree-sitter==0.26.1 tree-sitter-rust==0.24.2
+	test -x $(TOOLS)/bin/cargo-mutants || cargo install --quiet --locked --debug --root $(TOOLS) cargo-mutants@27.1.0
+	PATH=$(TOOLS)/bin:$$PATH PYTHONPATH=tests $(PYTHON) -m mutants
 
 # The library beside the sources of the package, in a folder that goes before the installed one.
 DEBUG := build/debug

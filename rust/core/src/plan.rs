@@ -113,6 +113,13 @@ impl Intervals {
         next.unwrap_or_default().get(at).copied().unwrap_or(found.last)
     }
 
+    /// Where a row leads but for [`STOP`].
+    pub(crate) fn targets(&self, row: usize) -> impl Iterator<Item = usize> + '_ {
+        let row = self.rows.get(row);
+        let next = row.into_iter().flat_map(|row| self.steps(row).map(|(_, next)| next).chain([row.last]));
+        next.filter_map(|next| usize::try_from(next).ok())
+    }
+
     /// Checks that these intervals can be executed over `targets` stages or situations; `place_of(row)` is the one that
     /// a row belongs to: every row must lead beyond it, so that each request ends.
     pub(crate) fn check(&self, targets: usize, place_of: impl Fn(usize) -> i32) -> Checked {

@@ -3,6 +3,9 @@
 use crate::error::{Checked, check};
 use crate::plan::{NO_STAGE, stage_number};
 
+/// A sum of so many prices as there may be stages is finite.
+const MOST_PRICE: f64 = 1e300;
+
 /// Prices of stages, in the unit of the trace (or as weighted in an exact model).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -39,12 +42,20 @@ impl Price {
         }
     }
 
-    /// Whether `next` may run after `last`: any other stage where prices are by stage, a later one where they are of jumps.
-    pub(crate) fn allows(&self, last: u16, next: u16) -> bool {
+    /// Whether `next` may run out of its turn after `last`: any other stage where prices are by stage, a later one where
+    /// they are of jumps.
+    pub(crate) fn may_follow(&self, last: u16, next: u16) -> bool {
+        let is_forward = last == NO_STAGE || next > last;
+        next != last && (is_forward || matches!(self, Self::Stage(_))) && self.allows(last, usize::from(next))
+    }
+
+    /// Whether there is a finite price of running `next` after `last`: none after the last stage, where jumps have prices.
+    pub(crate) fn allows(&self, last: u16, next: usize) -> bool {
         match self {
-            Self::Stage(_) => next != last,
-            Self::Jump { .. } => {
-                (last == NO_STAGE || next > last) && self.of(last, usize::from(next)).is_finite()
+            Self::Stage(price) => next < price.len(),
+            Self::Jump { stages, jump } => {
+                let row = stage_number(last).map_or(0, |last| last + 1);
+                jump.get(row * stages + next).is_some_and(|price| *price < f64::INFINITY)
             }
         }
     }
@@ -54,11 +65,12 @@ impl Price {
         check(self.stages() == stages, "the prices do not fit the stages")?;
         match self {
             Self::Stage(price) => {
-                check(price.iter().all(|c| c.is_finite() && *c >= 0.0), "a price is not finite and at least 0")
+                check(price.iter().all(|c| (0.0..=MOST_PRICE).contains(c)), "a price is not between 0 and 1e300")
             }
             Self::Jump { stages, jump } => {
                 check(jump.len() == stages * stages, "the prices of jumps are not one per pair of stages")?;
-                check(jump.iter().all(|c| *c >= 0.0), "a price of a jump is not at least 0")
+                let is_price = |c: &f64| (0.0..=MOST_PRICE).contains(c) || *c == f64::INFINITY;
+                check(jump.iter().all(is_price), "a price of a jump is not between 0 and 1e300, or infinite")
             }
         }
     }

@@ -8,9 +8,7 @@ use ndarray::array;
 use rmpv::Value;
 use stored::{CHECKSUM, at, fields, file, list};
 use ttamer::learn::{Heuristic, Method};
-use ttamer::plan::Intervals;
-use ttamer::rules::{BeliefRule, Beliefs, Calibration, Component, Curve, Line, Node};
-use ttamer::{Facts, Kind, Model, Policy, Price, SolveOptions, Trace, Transition, compile, mixture};
+use ttamer::{Kind, Model, Policy, SolveOptions, Trace, Transition, compile, mixture};
 
 const ROWS: usize = 400;
 
@@ -87,6 +85,10 @@ fn nan() -> Change {
 
 #[test]
 fn stages_and_prices() {
+    let jumps = |k: usize| {
+        let costs = Value::Array(vec![1.0.into(); k * k]);
+        Value::Map(vec![("jump".into(), Value::Array(vec![k.into(), costs]))])
+    };
     let stage = |k: usize| Value::Map(vec![("stage".into(), Value::Array(vec![1.0.into(); k]))]);
     refused(
         &belief(),
@@ -94,8 +96,11 @@ fn stages_and_prices() {
             ("stages", To(Value::Array(Vec::new())), "the number of stages is not in 1..=32767"),
             ("stages", Shorter, "the prices do not fit the stages"),
             ("price", To(stage(2)), "the prices do not fit the stages"),
-            ("price.stage.1", To((-1.0).into()), "a price is not finite and at least 0"),
-            ("price.stage.1", To(f64::INFINITY.into()), "a price is not finite and at least 0"),
+            ("price.stage.1", To((-1.0).into()), "a price is not between 0 and 1e300"),
+            ("price.stage.1", To(f64::INFINITY.into()), "a price is not between 0 and 1e300"),
+            ("price.stage.1", To(1e301.into()), "a price is not between 0 and 1e300"),
+            // Models in any order are priced one by one: some order leads back.
+            ("price", To(jumps(3)), "a decision leads where there is no price"),
             ("price", To(Value::Map(vec![("coin".into(), 1.into())])), "unknown variant `coin`"),
         ],
     );
@@ -103,8 +108,12 @@ fn stages_and_prices() {
         &of_method(Method::Pathwise),
         vec![
             ("price.jump.jump", Shorter, "the prices of jumps are not one per pair of stages"),
-            ("price.jump.jump.4", nan(), "a price of a jump is not at least 0"),
+            ("price.jump.jump.4", nan(), "a price of a jump is not between 0 and 1e300"),
             ("price.jump.stages", To(4.into()), "the prices do not fit the stages"),
+            ("price.jump.jump.4", To((-0.5).into()), "a price of a jump is not between 0 and 1e300"),
+            ("price.jump.jump.4", To(1e301.into()), "a price of a jump is not between 0 and 1e300"),
+            ("price.jump.jump.0", To(f64::INFINITY.into()), "a decision leads where there is no price"),
+            ("price.jump.jump.4", To(f64::INFINITY.into()), "a decision leads where there is no price"),
         ],
     );
 }
@@ -118,11 +127,11 @@ fn beliefs() {
             ("rule.component.belief.beliefs.calibration", Shorter, "the calibrations do not fit the stages"),
             ("rule.component.belief.beliefs.scale", nan(), "the scale of the losses is not finite"),
             ("rule.component.belief.beliefs.margin", nan(), "the margin of the favoured answer is not finite"),
-            ("rule.component.belief.beliefs.calibration.0.mean_loss", nan(), "a number of a calibration is not finite"),
+            ("rule.component.belief.beliefs.calibration.0.mean_loss", nan(), "a mean loss is not finite"),
             (
                 "rule.component.belief.beliefs.calibration.1.missing_logit",
                 nan(),
-                "a number of a calibration is not finite",
+                "a number of a calibration is not within 1e100 of 0",
             ),
             ("rule.component.belief.beliefs.calibration.0.signal", Shorter, "ascending signals"),
             ("rule.component.belief.beliefs.calibration.0.signal.0", To(1e9.into()), "ascending signals"),
@@ -139,7 +148,11 @@ fn beliefs() {
                 "the favoured stage of a situation is not a member",
             ),
             ("rule.component.belief.beliefs.sets.1.evidence", Shorter, "one entry per pair of members"),
-            ("rule.component.belief.beliefs.sets.1.evidence.0.0.1", nan(), "a weight of the evidence is not finite"),
+            (
+                "rule.component.belief.beliefs.sets.1.evidence.0.0.1",
+                nan(),
+                "a weight of the evidence is not within 1e100 of 0",
+            ),
             ("rule.component.belief.situations.0.set", To(99.into()), "a situation has no set of stages"),
             ("rule.component.belief.situations.0.slot", To(1.into()), "another slot than it is read from"),
             ("rule.component.belief.situations", Shorter, "the decisions do not fit the situations"),
@@ -157,6 +170,113 @@ fn beliefs() {
     );
     let path = "rule.component.belief.beliefs.calibration.0.signal";
     assert!(refusal(&belief(), path, twice()).contains("ascending signals"));
+}
+
+/// The situations 0, (0, 1), (0, 1, 2) of a line, with one part of the third changed.
+#[test]
+fn members_and_slots_of_situations() {
+    let numbers = |numbers: &[i64]| To(Value::Array(numbers.iter().map(|number| (*number).into()).collect()));
+    let line = of_method(Method::Pathwise);
+    refused(
+        &line,
+        vec![
+            (
+                "rule.component.belief.beliefs.sets.2.members",
+                numbers(&[1, 0, 2]),
+                "the members of a situation do not ascend",
+            ),
+            (
+                "rule.component.belief.beliefs.sets.2.members",
+                numbers(&[0, 0, 2]),
+                "the members of a situation do not ascend",
+            ),
+            ("rule.component.belief.situations.2.places", numbers(&[0, 1]), "the slots of a situation do not fit"),
+            (
+                "rule.component.belief.situations.2.places",
+                numbers(&[0, 1, 2, 3]),
+                "the slots of a situation do not fit",
+            ),
+            ("rule.component.belief.situations.2.places", numbers(&[8, 1, 2]), "the slots of a situation do not fit"),
+            ("rule.component.belief.situations.2.slot", To(1.into()), "another slot than it is read from"),
+            ("rule.component.belief.beliefs.sets.2.evidence", Longer, "one entry per pair of members"),
+            (
+                "rule.component.belief.beliefs.sets.2.evidence.3.2.1",
+                To((-1e101).into()),
+                "a weight of the evidence is not within 1e100 of 0",
+            ),
+            ("rule.component.belief.beliefs.calibration.1.missing_logit", To(1e101.into()), "within 1e100 of 0"),
+            ("rule.component.belief.beliefs.calibration.1.logit.0", To(1e101.into()), "ascending signals"),
+            (
+                "rule.component.belief.beliefs.sets.2.evidence.3.2.0",
+                nan(),
+                "a weight of the evidence is not within 1e100 of 0",
+            ),
+            ("rule.component.belief.beliefs.calibration", Longer, "the calibrations do not fit the stages"),
+            (
+                "rule.component.belief.beliefs.calibration.2.class",
+                To(Value::Array(vec![Value::Array(vec![f64::INFINITY.into(), 1.0.into()])])),
+                "a number of a calibration is not within 1e100 of 0",
+            ),
+        ],
+    );
+}
+
+/// No situation at all, too many of them, and a first one that is in the middle of a request.
+#[test]
+fn where_situations_begin() {
+    let line = of_method(Method::Pathwise);
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut fields = fields(&line);
+        change(at(&mut fields, "rule.component.belief"));
+        Policy::from_bytes(&file(&fields)).unwrap_err().to_string()
+    };
+    let without = with(&|rule| {
+        list(at(rule, "situations")).clear();
+        for part in ["stop", "last", "steps", "limit", "next"] {
+            list(at(rule, &format!("decisions.{part}"))).clear();
+        }
+    });
+    assert!(without.contains("there must be 1 to 65535 situations"), "{without}");
+    let many = with(&|rule| {
+        let one = list(at(rule, "situations"))[0].clone();
+        *list(at(rule, "situations")) = vec![one; usize::from(u16::MAX) + 1];
+    });
+    assert!(many.contains("there must be 1 to 65535 situations"), "{many}");
+    let later = with(&|rule| *at(rule, "situations.0.set") = 1.into());
+    assert!(later.contains("the first situation does not begin"), "{later}");
+    let elsewhere = with(&|rule| {
+        *at(rule, "situations.0.slot") = 1.into();
+        *at(rule, "situations.0.places") = Value::Array(vec![1.into()]);
+    });
+    assert!(elsewhere.contains("the first situation does not begin"), "{elsewhere}");
+}
+
+/// A row with two limits, which have to ascend.
+#[test]
+fn limits_ascend() {
+    let with = |limits: [f64; 2]| {
+        let mut fields = fields(&solved("skip"));
+        let rule = at(&mut fields, "rule.component.chain.decisions");
+        list(at(rule, "steps")).iter_mut().for_each(|steps| *steps = 0.into());
+        *at(rule, "steps.0") = 2.into();
+        *at(rule, "limit") = Value::Array(limits.map(Value::from).to_vec());
+        *at(rule, "next") = Value::Array(vec![1.into(), 2.into()]);
+        Policy::from_bytes(&file(&fields))
+    };
+    assert!(with([0.25, 0.5]).is_ok());
+    assert!(with([0.25, 0.25]).is_ok());
+    for (limits, expected) in [
+        ([0.5, 0.25], "the limits of a decision do not ascend"),
+        ([f64::NAN, 0.5], "a limit of a decision is not a number"),
+    ] {
+        let message = with(limits).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    let mut fields = fields(&of_method(Method::Markov));
+    let second = at(&mut fields, "rule.component.chain.bins.0.1").clone();
+    *at(&mut fields, "rule.component.chain.bins.0.0") = second;
+    let message = Policy::from_bytes(&file(&fields)).unwrap_err().to_string();
+    assert!(message.contains("the edges of a bin do not ascend"), "{message}");
 }
 
 #[test]
@@ -182,39 +302,6 @@ fn readings_stay_in_their_slots() {
         let message = Policy::from_bytes(&file(&fields)).unwrap_err().to_string();
         assert!(message.contains("what a member of a situation said is not where it was written"), "{message}");
     }
-}
-
-/// Four models, the last of which may follow the second as well as the third.
-#[test]
-fn ways_into_a_situation_cost_the_same() {
-    let calibration =
-        || Calibration { curve: Curve::constant(0.0), class: Vec::new(), mean_loss: 0.5, missing_logit: 0.0 };
-    let beliefs =
-        Beliefs { recall: true, margin: 0.0, scale: 1.0, calibration: (0..4).map(|_| calibration()).collect() };
-    let sets: [(&[u16], u16); 6] =
-        [(&[0], 0), (&[0, 1], 1), (&[0, 2], 2), (&[0, 1, 2], 2), (&[0, 1, 2], 1), (&[0, 1, 2, 3], 3)];
-    let node = |(members, stage): (&[u16], u16)| {
-        Node::new(members, stage, stage, &vec![[Line::default(); 3]; members.len().pow(2)], &[0, 1, 2, 3])
-    };
-    let mut decisions = Intervals::new();
-    decisions.push(-1.0, [(0.0, 1), (f64::INFINITY, 2)]);
-    for next in [3, 4, 5, 5, -1] {
-        decisions.push(if next < 0 { f64::INFINITY } else { -1.0 }, (next >= 0).then_some((f64::INFINITY, next)));
-    }
-    let policy = |price: Price| {
-        let rule = BeliefRule::new(beliefs.clone(), sets.map(node).to_vec(), decisions.clone());
-        Policy::new((0..4).map(|v| v.to_string()).collect(), price, Component::from(rule), Facts::default())
-    };
-    let jump = |surcharge: f64| {
-        let mut jump = vec![1.0; 16];
-        // Running the last model after the third: row 3, column 3.
-        jump[3 * 4 + 3] += surcharge;
-        Price::Jump { stages: 4, jump }
-    };
-    assert!(policy(Price::Stage(vec![1.0; 4])).is_ok());
-    assert!(policy(jump(0.0)).is_ok());
-    let message = policy(jump(0.5)).unwrap_err().to_string();
-    assert_eq!(message, "policy: two ways into a situation cost differently");
 }
 
 /// A situation must grow by the stage that enters it.
@@ -246,8 +333,27 @@ fn solved_chains() {
         vec![
             ("rule.component.chain.offset", Shorter, "the rows of the table do not fit the stages"),
             ("rule.component.chain.offset.1", To(0.into()), "a stage has no row in the table"),
+            ("rule.component.chain.offset.0", To(1.into()), "the rows of the table do not fit the stages"),
+            ("rule.component.chain.offset.3", To(8.into()), "the rows of the table do not fit the stages"),
+            ("rule.component.chain.start", To((-2).into()), "the first stage is not one of the stages"),
+            ("rule.component.chain.loss", Longer, "the losses do not fit the rows of the table"),
+            ("rule.component.chain.decisions.last.0", To(3.into()), "a decision does not lead forward"),
+            ("rule.component.chain.decisions.steps", Shorter, "the limits to stop at do not fit the rows"),
+            (
+                "rule.component.chain.decisions.limit",
+                To(Value::Array(vec![0.5.into()])),
+                "the limits of the decisions do not fit",
+            ),
+            (
+                "rule.component.chain.decisions.next",
+                To(Value::Array(vec![1.into()])),
+                "the limits of the decisions do not fit",
+            ),
             ("rule.component.chain.loss", Shorter, "the losses do not fit the rows of the table"),
             ("rule.component.chain.loss.0", nan(), "a loss is not a number"),
+            ("rule.component.chain.loss.0", To(f64::NEG_INFINITY.into()), "a loss is not a number"),
+            ("price.jump.jump.0", To(f64::INFINITY.into()), "a decision leads where there is no price"),
+            ("price.jump.jump.4", To(f64::INFINITY.into()), "a decision leads where there is no price"),
             ("rule.component.chain.mean_loss", Shorter, "the mean losses do not fit the stages"),
             ("rule.component.chain.mean_loss.0", nan(), "a mean loss is not finite"),
             ("rule.component.chain.default_loss", nan(), "the default loss is not a number"),
@@ -270,11 +376,20 @@ fn solved_chains() {
 
 #[test]
 fn solved_trees_and_graphs() {
+    let jumps = || {
+        let costs = Value::Array(vec![1.0.into(); 9]);
+        To(Value::Map(vec![("jump".into(), Value::Array(vec![3.into(), costs]))]))
+    };
     refused(
         &solved("tree"),
         vec![
+            ("price", jumps(), "prices of jumps are for stages that run in their order"),
+            ("rule.tree.default_loss", To(f64::NEG_INFINITY.into()), "the default loss is not a number"),
             ("rule.tree.parent", Shorter, "the parents do not fit the stages"),
             ("rule.tree.parent.1", To(1.into()), "a parent is not an earlier stage"),
+            ("rule.tree.parent.1", To((-2).into()), "a parent is not an earlier stage"),
+            ("rule.tree.index", Longer, "the indices are not one per state of the parent"),
+            ("rule.tree.loss", Longer, "the losses do not fit the stages"),
             ("rule.tree.loss", Shorter, "the losses do not fit the stages"),
             ("rule.tree.loss.0.0", nan(), "a loss is not finite"),
             ("rule.tree.mean_loss", Shorter, "the mean losses do not fit the stages"),
@@ -288,7 +403,12 @@ fn solved_trees_and_graphs() {
     refused(
         &solved("dag"),
         vec![
+            ("price", jumps(), "prices of jumps are for stages that run in their order"),
             ("rule.dag.loss", Shorter, "the losses do not fit the stages"),
+            ("rule.dag.stride", Shorter, "the losses do not fit the stages"),
+            ("rule.dag.mean_loss", Shorter, "the mean losses do not fit the stages"),
+            ("rule.dag.action", Longer, "the actions are not one per situation"),
+            ("rule.dag.action.0", To((-2).into()), "an action runs a stage twice, or none that there is"),
             ("rule.dag.stride.1", To(3.into()), "the situations do not fit the states"),
             ("rule.dag.action", Shorter, "the actions are not one per situation"),
             ("rule.dag.action.0", To(3.into()), "an action runs a stage twice, or none that there is"),
@@ -311,7 +431,12 @@ fn heuristics_and_mixtures() {
             ("rule.component.threshold.walk.entry", To((-1).into()), "the first stage is not one of the stages"),
             ("rule.component.threshold.walk.successor", Shorter, "the order of stages does not fit the stages"),
             ("rule.component.threshold.walk.successor.1", To(0.into()), "the order of stages does not lead forward"),
+            ("rule.component.threshold.walk.successor.1", To(1.into()), "the order of stages does not lead forward"),
+            ("rule.component.threshold.walk.successor.1", To(3.into()), "the order of stages does not lead forward"),
+            ("rule.component.threshold.walk.successor.1", To((-2).into()), "the order of stages does not lead forward"),
             ("rule.component.threshold.walk.mean_loss", Shorter, "the mean losses do not fit the stages"),
+            ("price.jump.jump.0", To(f64::INFINITY.into()), "a decision leads where there is no price"),
+            ("price.jump.jump.4", To(f64::INFINITY.into()), "a decision leads where there is no price"),
         ],
     );
     refused(
@@ -327,6 +452,7 @@ fn heuristics_and_mixtures() {
         vec![
             ("rule.mixture.share", To(1.5.into()), "the share of a mixture is not in [0, 1]"),
             ("rule.mixture.share", nan(), "the share of a mixture is not in [0, 1]"),
+            ("rule.mixture.share", To((-0.25).into()), "the share of a mixture is not in [0, 1]"),
             ("rule.mixture.components.0.threshold.walk.entry", To(1.into()), "do not begin with the same stage"),
             ("rule.mixture.components.1.belief.beliefs.scale", nan(), "the scale of the losses is not finite"),
             ("rule.mixture.components", Shorter, "damaged policy file"),
@@ -353,7 +479,7 @@ fn digests_are_those_of_the_bytes() {
     for policy in [belief(), solved("tree"), of_heuristic(Heuristic::Patience)] {
         let bytes = policy.to_bytes().unwrap();
         let read = Policy::from_bytes(&bytes).unwrap();
-        let written: Vec<String> = bytes[bytes.len() - CHECKSUM..].iter().map(|byte| format!("{byte:02x}")).collect();
+        let written: Vec<String> = bytes[bytes.len() - 32..].iter().map(|byte| format!("{byte:02x}")).collect();
         let written = written.concat();
         assert_eq!((policy.digest().unwrap(), read.digest().unwrap()), (written.as_str(), written.as_str()));
         assert_eq!(read.to_bytes().unwrap(), bytes);

@@ -57,7 +57,7 @@ impl Failures {
 
     /// The stage with the least expected loss that has not failed and may run after `last`.
     fn untried<R: Rule>(&self, rule: &R, price: &Price, last: u16) -> u16 {
-        let may_run = |stage: &u16| !self.stages.contains(stage) && price.allows(last, *stage);
+        let may_run = |stage: &u16| !self.stages.contains(stage) && price.may_follow(last, *stage);
         let open = (0..price.stages() as u16).filter(may_run);
         let known = open.filter_map(|stage| Some((rule.alone(stage, Observation::EMPTY)?, stage)));
         known.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(NO_STAGE, |(_, stage)| stage)

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::reader::StateReader;
 use super::rule::Rule;
 use crate::error::{Checked, check};
-use crate::plan::{ChainPlan, unsigned};
+use crate::plan::{ChainPlan, NO_STAGE, unsigned};
 use crate::price::Price;
 
 /// The compiled plan of a solved chain.
@@ -42,6 +42,14 @@ impl ChainRule {
         from + self.reader.read(stage, to.saturating_sub(from).saturating_sub(1), signal)
     }
 
+    /// Every step that a request can take, from a stage (the first one: from none) to the next.
+    fn steps(&self) -> impl Iterator<Item = (u16, usize)> {
+        let first = usize::try_from(self.plan.start).ok().map(|start| (NO_STAGE, start));
+        let rows = self.ranges().enumerate().flat_map(|(stage, rows)| rows.map(move |row| (stage as u16, row)));
+        let onward = rows.flat_map(|(stage, row)| self.plan.intervals.targets(row).map(move |next| (stage, next)));
+        onward.chain(first)
+    }
+
     /// The rows of each stage.
     fn ranges(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
         let offset = &self.plan.offset;
@@ -52,13 +60,13 @@ impl ChainRule {
 impl Rule for ChainRule {
     type Memory = Hand;
 
-    fn complete(&mut self, stages: usize, _price: &Price) -> Checked {
+    fn complete(&mut self, stages: usize, price: &Price) -> Checked {
         let (offset, rows) = (&self.plan.offset, self.plan.intervals.rows());
         let ends = offset.first() == Some(&0) && offset.last().map(|last| *last as usize) == Some(rows);
         check(offset.len() == stages + 1 && ends, "the rows of the table do not fit the stages")?;
         check(self.ranges().all(|rows| !rows.is_empty()), "a stage has no row in the table")?;
         check(self.loss.len() == rows, "the losses do not fit the rows of the table")?;
-        check(!self.loss.iter().any(|r| r.is_nan()), "a loss is not a number")?;
+        check(self.loss.iter().all(|r| *r > f64::NEG_INFINITY), "a loss is not a number")?;
         checks::mean_losses(&self.prior, stages)?;
         checks::default_loss(self.default_loss)?;
         check(self.unit.is_finite(), "the unit of the losses is not finite")?;
@@ -66,7 +74,8 @@ impl Rule for ChainRule {
         let states: Vec<usize> = self.ranges().map(|rows| rows.len() - 1).collect();
         self.reader.check(&states)?;
         let stage_of = |row: usize| offset.partition_point(|from| *from as usize <= row) as i32 - 1;
-        self.plan.intervals.check(stages, stage_of)
+        self.plan.intervals.check(stages, stage_of)?;
+        checks::priced(price, self.steps())
     }
 
     fn recall(&self) -> bool {

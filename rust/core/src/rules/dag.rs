@@ -58,7 +58,8 @@ impl DagRule {
 impl Rule for DagRule {
     type Memory = DagMemory;
 
-    fn complete(&mut self, stages: usize, _price: &Price) -> Checked {
+    fn complete(&mut self, stages: usize, price: &Price) -> Checked {
+        checks::priced_in_any_order(price)?;
         let fits = self.loss.len() == stages && self.plan.stride.len() == stages;
         check(fits, "the losses do not fit the stages")?;
         let mut count = 1_usize;

@@ -40,8 +40,8 @@ impl PatienceRule {
 impl Rule for PatienceRule {
     type Memory = Streak;
 
-    fn complete(&mut self, stages: usize, _price: &Price) -> Checked {
-        self.walk.check(stages)
+    fn complete(&mut self, stages: usize, price: &Price) -> Checked {
+        self.walk.check(stages, price)
     }
 
     fn recall(&self) -> bool {

@@ -32,10 +32,10 @@ impl Rule for ThresholdRule {
     /// Whether the signal of the answer in hand could be read.
     type Memory = bool;
 
-    fn complete(&mut self, stages: usize, _price: &Price) -> Checked {
+    fn complete(&mut self, stages: usize, price: &Price) -> Checked {
         check(self.threshold.len() == stages, "the thresholds do not fit the stages")?;
         check(!self.threshold.iter().any(|t| t.is_nan()), "a threshold is not a number")?;
-        self.walk.check(stages)
+        self.walk.check(stages, price)
     }
 
     fn recall(&self) -> bool {

@@ -116,7 +116,8 @@ impl TreeRule {
 impl Rule for TreeRule {
     type Memory = TreeMemory;
 
-    fn complete(&mut self, stages: usize, _price: &Price) -> Checked {
+    fn complete(&mut self, stages: usize, price: &Price) -> Checked {
+        checks::priced_in_any_order(price)?;
         let plan = &self.plan;
         check(plan.parent.len() == stages, "the parents do not fit the stages")?;
         let is_earlier = |(v, parent): (usize, &i32)| *parent >= STOP && *parent < v as i32;

@@ -3,7 +3,8 @@
 use super::checks;
 use super::progress::Progress;
 use crate::error::{Checked, check};
-use crate::plan::STOP;
+use crate::plan::{NO_STAGE, STOP};
+use crate::price::Price;
 
 /// A walk over the stages, and the mean loss of each on the calibration trace.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,11 +40,14 @@ impl Walk {
     }
 
     /// Checks that the walk goes forward over `stages` stages, and therefore ends.
-    pub(super) fn check(&self, stages: usize) -> Checked {
+    pub(super) fn check(&self, stages: usize, price: &Price) -> Checked {
         check((0..stages as i32).contains(&self.entry), "the first stage is not one of the stages")?;
         check(self.successor.len() == stages, "the order of stages does not fit the stages")?;
         let is_forward = |(v, next): (usize, &i32)| *next == STOP || (*next > v as i32 && *next < stages as i32);
         check(self.successor.iter().enumerate().all(is_forward), "the order of stages does not lead forward")?;
+        let onward = self.successor.iter().enumerate().filter(|(_, next)| **next != STOP);
+        let steps = onward.map(|(v, next)| (v as u16, *next as usize));
+        checks::priced(price, steps.chain([(NO_STAGE, self.entry as usize)]))?;
         checks::mean_losses(&self.mean_loss, stages)
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::checks;
 use super::curve::Curve;
 use crate::error::{Checked, check};
 
@@ -28,16 +29,22 @@ impl Calibration {
         if signal.is_nan() {
             return f64::INFINITY;
         }
+        self.line(signal, prediction).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+    }
+
+    /// The same, linear between the points of the curve because it has no limits; `signal` must not be NaN.
+    #[inline]
+    pub(super) fn line(&self, signal: f64, prediction: i64) -> f64 {
         let logit = self.curve.at(signal);
         let class = usize::try_from(prediction).ok().and_then(|prediction| self.class.get(prediction));
-        let logit = class.map_or(logit, |[offset, slope]| offset + slope * logit);
-        logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        class.map_or(logit, |[offset, slope]| offset + slope * logit)
     }
 
     /// Checks that every number is usable.
     pub(crate) fn check(&self) -> Checked {
-        let mut numbers = self.class.iter().flatten().chain([&self.mean_loss, &self.missing_logit]);
-        check(numbers.all(|v| v.is_finite()), "a number of a calibration is not finite")
+        check(self.mean_loss.is_finite(), "a mean loss is not finite")?;
+        let mut numbers = self.class.iter().flatten().chain([&self.missing_logit]);
+        check(numbers.all(|v| checks::is_summable(*v)), "a number of a calibration is not within 1e100 of 0")
     }
 
     /// The curve as pairs of a signal and the `expected` loss of its logit, and what else there is to know.

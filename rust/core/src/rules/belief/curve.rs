@@ -1,5 +1,7 @@
 //! A piecewise-linear calibration curve from a signal to the logit of the expected loss.
 
+use super::super::checks;
+
 /// Knots in every curve; unused ones are padded with infinity.
 pub const KNOTS: usize = 16;
 
@@ -17,11 +19,13 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// Through the points `(x[i], y[i])`, `x` strictly ascending and finite, `1 <= len <= KNOTS`; `None` otherwise.
+    /// Through the points `(x[i], y[i])`, `x` strictly ascending, finite and of finite span, `y` within 1e100 of 0,
+    /// `1 <= len <= KNOTS`; `None` otherwise.
     pub fn through(x: &[f64], y: &[f64]) -> Option<Self> {
         let ascending = x.iter().zip(x.iter().skip(1)).all(|(a, b)| a < b);
-        let finite = x.iter().chain(y).all(|v| v.is_finite());
-        if x.is_empty() || x.len() > KNOTS || x.len() != y.len() || !ascending || !finite {
+        let usable = x.iter().all(|v| v.is_finite()) && y.iter().all(|v| checks::is_summable(*v));
+        let span = x.last()? - x.first()?;
+        if x.len() > KNOTS || x.len() != y.len() || !ascending || !usable || !span.is_finite() {
             return None;
         }
         let mut curve =
@@ -87,6 +91,22 @@ mod tests {
     }
 
     #[test]
+    fn every_number_of_knots_is_searched() {
+        for knots in 1..=KNOTS {
+            let x: Vec<f64> = (0..knots).map(|k| (k * k) as f64).collect();
+            let y: Vec<f64> = (0..knots).map(|k| (k * 7 % 5) as f64).collect();
+            let Some(curve) = Curve::through(&x, &y) else { panic!("valid points were refused") };
+            for (k, (x0, y0)) in x.iter().zip(&y).enumerate() {
+                assert_eq!(curve.at(*x0), *y0, "knot {k} of {knots}");
+                if let (Some(x1), Some(y1)) = (x.get(k + 1), y.get(k + 1)) {
+                    let middle = curve.at(f64::midpoint(*x0, *x1));
+                    assert!((middle - f64::midpoint(*y0, *y1)).abs() < 1e-12, "after knot {k} of {knots}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_constant_is_constant_everywhere() {
         let curve = Curve::constant(-2.5);
         for x in [f64::NEG_INFINITY, -1e308, -0.0, 5e-324, 7.0, f64::INFINITY] {
@@ -99,6 +119,11 @@ mod tests {
         assert!(Curve::through(&[], &[]).is_none());
         assert!(Curve::through(&[0.0, 0.0], &[1.0, 2.0]).is_none());
         assert!(Curve::through(&[0.0, f64::NAN], &[1.0, 2.0]).is_none());
-        assert!(Curve::through(&[0.0; KNOTS + 1], &[0.0; KNOTS + 1]).is_none());
+        let many: Vec<f64> = (0..=KNOTS).map(|k| k as f64).collect();
+        assert!(Curve::through(&many, &many).is_none());
+        assert!(Curve::through(&many[..2], &many[..1]).is_none());
+        assert!(Curve::through(&[0.0, 1.0], &[f64::INFINITY, 0.0]).is_none());
+        assert!(Curve::through(&[f64::MIN, f64::MAX], &[1.0, 2.0]).is_none());
+        assert!(Curve::through(&[0.0, 1.0], &[1e101, 2.0]).is_none());
     }
 }

@@ -103,8 +103,8 @@ fn thresholds_of(intervals: &Intervals) -> Option<Thresholds> {
 
 /// The step function for one class: limit up to which the negated signal stops, and `(limit, action)` beyond it.
 fn steps_of(calibration: &Calibration, class: i64, decide: &Intervals) -> (f64, Vec<(f64, i32)>) {
-    let logit = |x: f64| calibration.read(x, class);
-    let action = |x: f64| decide.action_sought(0, logit(x));
+    let logit = |x: f64| calibration.line(x, class);
+    let action = |x: f64| decide.action_sought(0, calibration.read(x, class));
     let knots: Vec<f64> = calibration.curve.points().map(|(x, _)| x).collect();
     let limits = decide.table().first().map_or_else(Vec::new, |row| {
         decide.steps(row).map(|(limit, _)| limit).chain([row.stop]).filter(|limit| limit.is_finite()).collect()
@@ -122,7 +122,7 @@ fn steps_of(calibration: &Calibration, class: i64, decide: &Intervals) -> (f64, 
     }
     cuts.sort_unstable_by(|a, b| b.total_cmp(a));
     cuts.dedup();
-    // From the most confident signal down; each interval is closed at its lower end, where the negated signal ends.
+    // From the most confident signal down: between two cuts, and on each of them, which may belong to either side.
     let mut pieces: Vec<(f64, i32)> = Vec::new();
     let mut push = |limit: f64, action: i32| match pieces.last_mut() {
         Some(last) if last.1 == action => last.0 = limit,
@@ -131,7 +131,8 @@ fn steps_of(calibration: &Calibration, class: i64, decide: &Intervals) -> (f64, 
     for (at, cut) in cuts.iter().enumerate() {
         let inside =
             at.checked_sub(1).and_then(|above| cuts.get(above)).map_or(*cut, |above| cut + 0.5 * (above - cut));
-        push(-cut, action(inside));
+        push(-cut.next_up(), action(inside));
+        push(-cut, action(*cut));
     }
     push(f64::INFINITY, cuts.last().map_or(STOP, |lowest| action(*lowest)));
     match pieces.split_first() {
@@ -201,6 +202,43 @@ mod tests {
         for i in 0..2000 {
             let (x, class) = (f64::from(i) / 1000.0 - 0.5, i64::from(i % 700));
             assert_eq!(cuts.action(x, class), decide.action(0, calibration.read(x, class)));
+        }
+    }
+
+    #[test]
+    fn a_cut_is_on_the_side_of_its_own_belief() {
+        let rising_then_falling = calibration(&[0.0, 1.0, 2.0, 4.0], &[0.0, 2.0, 2.0, -2.0], Vec::new());
+        let decide = intervals(1.0, &[(1.5, 1), (f64::INFINITY, 2)]);
+        let cuts = EntryCuts::new(&rising_then_falling, &decide);
+        let expected =
+            [(0.5, STOP), (0.75, 1), (0.5_f64.next_up(), 1), (0.75_f64.next_up(), 2), (2.25, 1), (2.5, STOP)];
+        for (x, action) in expected {
+            assert_eq!(
+                (cuts.action(x, 0), decide.action(0, rising_then_falling.read(x, 0))),
+                (action, action),
+                "at {x}"
+            );
+        }
+    }
+
+    #[test]
+    fn limits_are_crossed_where_the_curve_crosses_them_though_it_leaves_the_limits_of_belief() {
+        let steep = calibration(&[0.0, 1.0], &[16.0, -16.0], vec![[0.0, 2.0]]);
+        let cuts = EntryCuts::new(&steep, &intervals(4.0, &[(f64::INFINITY, 1)]));
+        for (prediction, least) in [(-1, 0.375), (0, 0.4375)] {
+            assert_eq!(cuts.action(least, prediction), STOP);
+            assert_eq!(cuts.action(least - 1e-9, prediction), 1);
+        }
+    }
+
+    #[test]
+    fn a_valley_of_belief_gives_no_threshold() {
+        let valley = calibration(&[0.0, 1.0, 2.0, 3.0], &[2.0, -2.0, 2.0, -2.0], vec![[0.0, 1.0], [4.0, 0.0]]);
+        let decide = intervals(0.0, &[(3.0, 1), (f64::INFINITY, 2)]);
+        let cuts = EntryCuts::new(&valley, &decide);
+        assert!(cuts.thresholds().is_none());
+        for (x, action) in [(0.25, 1), (0.75, STOP), (1.25, STOP), (1.75, 1), (2.25, 1), (2.75, STOP)] {
+            assert_eq!((cuts.action(x, -1), cuts.action(x, 0), cuts.action(x, 1)), (action, action, 2), "at {x}");
         }
     }
 

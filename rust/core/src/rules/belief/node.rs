@@ -1,5 +1,6 @@
 //! The situations that a request can pass through: which stages have run, and how to weigh their answers.
 
+use super::super::checks;
 use super::reading::{Reading, SLOTS};
 use crate::error::{Checked, check};
 
@@ -81,7 +82,7 @@ impl Node {
         let is_read = self.place_of(self.stage) == Some(usize::from(self.slot));
         check(is_read, "a report goes to another slot than it is read from")?;
         check(self.evidence.len() == m * m, "the evidence is not one entry per pair of members")?;
-        let is_finite = |line: &Line| line.offset.is_finite() && line.slope.is_finite();
-        check(self.evidence.iter().flatten().all(is_finite), "a weight of the evidence is not finite")
+        let is_summable = |line: &Line| checks::is_summable(line.offset) && checks::is_summable(line.slope);
+        check(self.evidence.iter().flatten().all(is_summable), "a weight of the evidence is not within 1e100 of 0")
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::checks;
 use super::super::describe::decision;
 use super::super::observation::{Observation, Observations};
 use super::super::progress::Progress;
@@ -171,16 +172,32 @@ impl BeliefRule {
         Ok(())
     }
 
+    /// No request runs a stage twice. A node has all that have run among its members, so that growing is enough, until
+    /// all slots are taken; where requests go on from there, every stage is run by one node alone.
+    fn check_stages(&self) -> Checked {
+        let rows = self.nodes.iter().zip(self.decisions.table());
+        if rows.into_iter().any(|(node, row)| node.members.len() == SLOTS && self.children(row).next().is_some()) {
+            let mut stages: Vec<u16> = self.nodes.iter().map(|node| node.stage).collect();
+            stages.sort_unstable();
+            let is_once = stages.iter().zip(stages.iter().skip(1)).all(|(one, next)| one != next);
+            check(is_once, "a stage may run twice")?;
+        }
+        Ok(())
+    }
+
     /// What entering each node costs follows from the stage run before it: the same on every way into the node.
     fn price_nodes(&mut self, price: &Price) -> Checked {
         let mut prices: Vec<Option<f64>> = vec![None; self.nodes.len()];
         if let (Some(entry), Some(first)) = (prices.first_mut(), self.nodes.first()) {
+            checks::priced(price, [(NO_STAGE, usize::from(first.stage))].into_iter())?;
             *entry = Some(price.of(NO_STAGE, usize::from(first.stage)));
         }
         for (node, row) in self.nodes.iter().zip(self.decisions.table()) {
             for child in self.children(row) {
                 let (Some(known), Some(child)) = (prices.get_mut(child), self.nodes.get(child)) else { continue };
-                let paid = price.of(node.stage, usize::from(child.stage));
+                let stage = usize::from(child.stage);
+                checks::priced(price, [(node.stage, stage)].into_iter())?;
+                let paid = price.of(node.stage, stage);
                 check(known.is_none_or(|known| known == paid), "two ways into a situation cost differently")?;
                 *known = Some(paid);
             }
@@ -209,6 +226,7 @@ impl Rule for BeliefRule {
         // Children come after their parents.
         self.decisions.check(self.nodes.len(), |row| row as i32)?;
         self.check_growth()?;
+        self.check_stages()?;
         self.price_nodes(price)?;
         let calibration = self.nodes.first().and_then(|node| self.beliefs.calibration.get(usize::from(node.stage)));
         self.entry = calibration.map_or_else(EntryCuts::default, |first| EntryCuts::new(first, &self.decisions));

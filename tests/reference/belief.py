@@ -1,0 +1,151 @@
+"""Beliefs: what each signal means, what all answers in hand say about each other, and the limits of each situation."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from reference.rule import NO_PREDICTION, Choice, Decisions, Fields, Report, Rule
+
+LIMIT = 9.0
+"""Beliefs stay within so many logits."""
+
+CLOSE = 1e-9
+"""Logits, and shares of a signal, that rounding may be worth."""
+
+
+def limited(logit: float) -> float:
+    return max(-LIMIT, min(LIMIT, logit))
+
+
+class Calibration:
+    """From the signal of one stage to the logit of its expected loss."""
+
+    def __init__(self, stored: Fields) -> None:
+        self.signal: list[float] = stored["signal"]
+        self.logit: list[float] = stored["logit"]
+        self.classes: list[tuple[float, float]] = stored["class"]
+        self.missing_logit: float = stored["missing_logit"]
+
+    def curve(self, signal: float) -> float:
+        """Straight between the points, constant beyond them; a step where they are too close for a finite slope."""
+        left = bisect_right(self.signal, signal) - 1
+        if left < 0:
+            return self.logit[0]
+        if left == len(self.signal) - 1:
+            return self.logit[-1]
+        slope = (self.logit[left + 1] - self.logit[left]) / (self.signal[left + 1] - self.signal[left])
+        return self.logit[left] + (slope * (signal - self.signal[left]) if math.isfinite(slope) else 0.0)
+
+    def read(self, report: Report) -> float | None:
+        """None where the signal says nothing; classes are numbered by predictions from 0 on."""
+        if not report.is_known:
+            return None
+        logit = self.curve(report.signal)
+        if 0 <= report.prediction < len(self.classes):
+            offset, slope = self.classes[report.prediction]
+            logit = offset + slope * logit
+        return limited(logit)
+
+
+class Best(NamedTuple):
+    """The best answer in hand: the logit of its expected loss, and whose it is."""
+
+    logit: float
+    stage: int
+    is_close: bool
+
+
+class Belief(Rule):
+    """A request moves from situation to situation: which stages are weighed, and which of them ran last."""
+
+    def __init__(self, stored: Fields) -> None:
+        self.recall: bool = stored["recall"]
+        beliefs = stored["beliefs"]
+        self.margin: float = beliefs["margin"]
+        self.scale: float = beliefs["scale"]
+        self.calibrations = [Calibration(one) for one in beliefs["calibration"]]
+        self.sets: list[Fields] = beliefs["sets"]
+        self.situations: list[Fields] = stored["situations"]
+        self.decisions = Decisions(stored["decisions"])
+
+    def begin(self) -> int | None:
+        stage: int = self.situations[0]["stage"]
+        return stage
+
+    def observe(self, reports: Sequence[Report]) -> Choice:
+        best, target, is_close = self._walked(reports)
+        stage = None if target is None else self.situations[target]["stage"]
+        return Choice(stage, best.stage, is_close)
+
+    def expected_loss(self, reports: Sequence[Report]) -> float:
+        if not reports:
+            return math.inf
+        best, _, _ = self._walked(reports)
+        return self.scale / (1.0 + math.exp(-best.logit))
+
+    def _walked(self, reports: Sequence[Report]) -> tuple[Best, int | None, bool]:
+        """The best answer in hand, the situation that follows, and whether a decision on the way was close."""
+        situation, is_close = 0, False
+        for count in range(1, len(reports) + 1):
+            best = self._best(situation, reports[:count])
+            target = self.decisions.action(situation, best.logit)
+            is_close = is_close or best.is_close or self._is_close(situation, best, reports[:count])
+            if count < len(reports):
+                assert target is not None
+                situation = target
+        return best, target, is_close
+
+    def _is_close(self, situation: int, best: Best, reports: Sequence[Report]) -> bool:
+        """Whether a decision changes within the rounding of a belief, or of the only signal."""
+        near = [best.logit - CLOSE, best.logit + CLOSE]
+        if len(reports) == 1 and reports[0].is_known and math.isfinite(reports[0].signal):
+            (only,) = reports
+            width = CLOSE * max(1.0, abs(only.signal))
+            moved = [only._replace(signal=only.signal + step) for step in (-width, width)]
+            near += [self._best(situation, [one]).logit for one in moved]
+        return len({self.decisions.action(situation, logit) for logit in [best.logit, *near]}) > 1
+
+    def _best(self, situation: int, reports: Sequence[Report]) -> Best:
+        """The answer of least expected loss, the favoured one by a margin; of equals the stage of lowest number.
+
+        A stage without a signal answers only where no member has one. Without recall the last stage answers, or, if it
+        is one without a signal, the one of highest number that has one.
+        """
+        last = reports[-1]
+        weighed = self.sets[self.situations[situation]["set"]]
+        members: list[int] = weighed["members"]
+        said = {report.stage: report for report in reports}
+        if len(reports) == 1:
+            logit = self.calibrations[last.stage].read(last)
+            return Best(self.calibrations[last.stage].missing_logit if logit is None else logit, last.stage, False)
+        known = [member for member in members if said[member].is_known]
+        candidates = known or members
+        if not self.recall:
+            candidates = [last.stage if last.stage in candidates else candidates[-1]]
+        logits = {member: self._posterior(weighed, member, said) for member in candidates}
+        favour = {weighed["favoured"]: self.margin}
+        ranks = {member: logit - favour.get(member, 0.0) for member, logit in logits.items()}
+        best = min(candidates, key=lambda member: (ranks[member], member))
+        is_close = any(abs(ranks[member] - ranks[best]) < CLOSE for member in candidates if member != best)
+        return Best(limited(logits[best]), best, is_close)
+
+    def _posterior(self, weighed: Fields, member: int, said: dict[int, Report]) -> float:
+        """The sum of what all members, itself among them, say about a member."""
+        members: list[int] = weighed["members"]
+        total = 0.0
+        for at, other in enumerate(members):
+            differ, equal, unknown = weighed["evidence"][members.index(member) * len(members) + at]
+            mine, theirs = said[member], said[other]
+            if not (mine.is_known and theirs.is_known):
+                offset, slope = differ
+            elif NO_PREDICTION in (mine.prediction, theirs.prediction):
+                offset, slope = unknown
+            else:
+                offset, slope = equal if mine.agrees(theirs) else differ
+            calibration = self.calibrations[other]
+            logit = calibration.read(theirs)
+            total += offset + slope * (calibration.missing_logit if logit is None else logit)
+        return total
