@@ -24,7 +24,7 @@ BELOW = {
     "rules": {"error", "plan", "price", "random"},
     "policy": {"digits", "error", "model", "plan", "price", "rules", "solve"},
     "decide": {"error", "plan", "policy", "price", "rules"},
-    "trace": {"digits", "error", "mean", "price"},
+    "trace": {"digits", "error", "mean", "price", "random"},
     "evaluate": {"error", "mean", "policy", "trace"},
     "learn": {"error", "evaluate", "model", "plan", "policy", "price", "random", "rules", "solve", "trace"},
 }
