@@ -10,14 +10,14 @@ import pytest
 
 import ttamer_fast as tt
 from conftest import make_trace
-from ttamer_fast._utils.arrays import Floats
+from ttamer_fast._utils.arrays import Floats, Ints
 from ttamer_fast._utils.warnings import HeavyTailWarning
 
 FRESH = make_trace(n=4000, seed=77)
 N = 1500
 
 
-def with_losses(loss: Floats, seed: int = 0, rows: slice | Floats = slice(None)) -> tt.Trace:
+def with_losses(loss: Floats, seed: int = 0, rows: slice | Ints = slice(None)) -> tt.Trace:
     made = make_trace(n=len(loss), seed=seed)
     trace = tt.Trace(made.signal, loss, made.cost, prediction=made.prediction, kind=made.kind)
     return trace.rows(rows)
