@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,10 +143,11 @@ def test_children_forked_in_the_middle_of_the_work_of_other_threads(busy_threads
         assert told_by_child(work) == want
 
 
-def run(code: str) -> str:
+def run(code: str, **variables: str) -> str:
     """What a program says in a process of its own."""
-    code = textwrap.dedent(code)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -224,3 +226,27 @@ def test_small_work_starts_no_threads() -> None:
         """
     )
     assert said == "0\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="this system does not list threads")
+def test_as_many_threads_as_asked_for_and_as_many_in_a_child() -> None:
+    said = run(
+        """
+        import os
+        import numpy as np
+        import ttamer_fast as tt
+        policy = tt.solve(tt.Model.line([[0.1, 0.9]], [0.05], [[[0.5, 0.5]]]))
+        def ours():
+            policy.replay(np.zeros((20_000, 1)))
+            names = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
+            return sum(name.startswith("ttamer") for name in names)
+        print(ours(), flush=True)
+        if os.fork() == 0:
+            print(ours(), flush=True)
+            os._exit(0)
+        os.wait()
+        """,
+        RAYON_NUM_THREADS="3",
+        PYTHONWARNINGS="ignore",
+    )
+    assert said == "3\n3\n"

@@ -6,6 +6,9 @@ use crate::parallel;
 /// Rows that are filled in at a time: of as many as fit in a cache next to where they come from.
 const BLOCK: usize = 1024;
 
+/// Numbers that are looked through at a time, if they are not one column.
+const FEW: usize = 65_536;
+
 /// A table (n, k) whose columns lie one after the other: learning reads one stage at a time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table<T> {
@@ -87,9 +90,13 @@ impl<T: Copy + Default + Send + Sync> Table<T> {
 
     /// The first entry, row by row, that `is_bad` holds for: its row, its column and itself. O(n k), all cores.
     pub fn first(&self, is_bad: impl Fn(T) -> bool + Sync) -> Option<(usize, usize, T)> {
-        let found = parallel::map(0..self.columns, |column| {
+        let first_of = |column: usize| {
             let cells = self.column(column);
             cells.iter().position(|cell| is_bad(*cell)).map(|row| (row, column, cells[row]))
+        };
+        let together = (FEW / self.rows.max(1)).max(1);
+        let found = parallel::map(parallel::ranges(self.columns, together), |columns| {
+            columns.filter_map(first_of).min_by_key(|(row, column, _)| (*row, *column))
         });
         found.into_iter().flatten().min_by_key(|(row, column, _)| (*row, *column))
     }
