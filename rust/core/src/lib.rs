@@ -27,9 +27,7 @@ pub use error::{Error, Result};
 pub use evaluate::{Estimate, Objective, Outcome};
 pub use model::{Csr, Graph, Model, Transition};
 pub use parallel::{interruptible, prepare};
-pub use policy::{
-    Candidate, Facts, MAX_BYTES, MAX_STAGES, Oddity, Policy, SCHEMA, Usual, compile, mixture, verify,
-};
+pub use policy::{Candidate, Facts, MAX_BYTES, MAX_STAGES, Oddity, Policy, SCHEMA, Usual, compile, mixture, verify};
 pub use price::Price;
 pub use solve::{Solution, SolveOptions, solve};
 pub use trace::{Charge, Cost, Kind, Table, Trace};

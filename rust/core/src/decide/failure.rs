@@ -43,13 +43,7 @@ impl Failures {
     }
 
     /// The stage that runs out of its turn reports: nothing else can answer.
-    pub fn resort_to<R: Rule>(
-        &mut self,
-        rule: &R,
-        price: &Price,
-        progress: &mut Progress,
-        observation: Observation,
-    ) {
+    pub fn resort_to<R: Rule>(&mut self, rule: &R, price: &Price, progress: &mut Progress, observation: Observation) {
         progress.answer = progress.pay_from(price);
         progress.next = NO_STAGE;
         self.resort = rule.alone(progress.answer, observation);

@@ -124,7 +124,8 @@ impl Rule for ChainRule {
     }
 
     fn alone(&self, stage: u16, observation: Observation) -> Option<f64> {
-        let known = self.loss.get(self.row(usize::from(stage), observation.signal)).filter(|loss| **loss < f64::INFINITY);
+        let known =
+            self.loss.get(self.row(usize::from(stage), observation.signal)).filter(|loss| **loss < f64::INFINITY);
         known.or(self.prior.get(usize::from(stage))).map(|loss| loss * self.unit)
     }
 
