@@ -18,8 +18,15 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def test_frontier_picture(tmp_path: Path) -> None:
     path = tmp_path / "frontier.png"
-    tt.frontier(make_trace(n=300), folds=2, tradeoffs=[0.5, 0.9]).plot(path)
+    found = tt.frontier(make_trace(n=300), folds=2, tradeoffs=[0.5, 0.9])
+    found.plot(path)
     assert path.read_bytes().startswith(PNG)
+    found.plot(tmp_path / "frontier.svg", chosen=0.9, loss_unit="share wrong", cost_unit="ms")
+    text = (tmp_path / "frontier.svg").read_text()
+    for said in ("mean loss (share wrong)", "mean cost per request (ms)", "chosen: trade-off 0.9", "one stage for all"):
+        assert said in text
+    with pytest.raises(tt.ValidationError, match=r"`chosen` must be one of the trade-offs, \[0\.5, 0\.9\], got 0\.7"):
+        found.plot(path, chosen=0.7)
 
 
 @pytest.mark.parametrize("method", ["fit", *tt.baselines.ALL])

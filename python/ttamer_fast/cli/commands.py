@@ -292,6 +292,9 @@ def frontier_command(
     folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
     picture: Annotated[Path | None, typer.Option(help="Draw loss against cost: .png, .svg or .pdf.")] = None,
+    chosen: Annotated[float | None, typer.Option(help="Trade-off whose fit is ringed in the picture.")] = None,
+    loss_unit: Annotated[str, typer.Option(help="Of the loss in the picture.")] = "unit of the trace",
+    cost_unit: Annotated[str, typer.Option(help="Of the cost in the picture.")] = "unit of the trace",
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
     as_json: JsonOption = False,
@@ -303,7 +306,7 @@ def frontier_command(
     with _progress("tracing") as bar:
         result = frontier(read, folds=folds, seed=seed, progress=lambda share: bar("tracing", share))
     if picture is not None:
-        result.plot(picture)
+        result.plot(picture, chosen=chosen, loss_unit=loss_unit, cost_unit=cost_unit)
     _show(result.to_dict(), str(result), as_json)
 
 
@@ -344,17 +347,18 @@ def drift_command(
 @app.command("inspect")
 def inspect_command(
     policy: PolicyFile,
-    picture: Annotated[Path | None, typer.Option(help="Draw where the policy stops: .png, .svg or .pdf.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw what the policy does: .png, .svg or .pdf.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="Trace whose requests are counted in the picture.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """What is in a policy file: stages, rule, provenance, size."""
     if picture is not None:
-        check_output("--picture", picture_path(picture), policy)
+        check_output("--picture", picture_path(picture), policy, trace)
     loaded = Policy.load(policy)
     if picture is not None:
         from ..plotting.policy import plot_policy
 
-        plot_policy(loaded, picture)
+        plot_policy(loaded, picture, None if trace is None else trace_in(trace)[0])
     _show(policy_summary(loaded) | {"describe": loaded.describe()}, policy_text(loaded), as_json)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
 
-from .._core import Outcome
+from .._core import Outcome, ValidationError
 from .._utils.rule_names import FIT, LAST
 from ..fitting.doubts import warn_of_trace
 from ..plotting.frontier import plot_frontier
@@ -69,19 +69,45 @@ class Frontier:
         """The same as plain Python values."""
         return asdict(self)
 
-    def plot(self, path: str | PathLike[str]) -> None:
+    def plot(
+        self,
+        path: str | PathLike[str],
+        *,
+        chosen: float | None = None,
+        loss_unit: str = "unit of the trace",
+        cost_unit: str = "unit of the trace",
+    ) -> None:
         """Draw loss against cost of every rule into a .png, .svg or .pdf file.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+        chosen : float, optional
+            One of the trade-offs: the fit with it is ringed.
+        loss_unit, cost_unit : str
+            What the axes say: "share of wrong answers", "ms".
 
         Raises
         ------
         MissingExtraError
             If matplotlib is not installed.
+        OSError
+            If the system refuses the file.
+        ValidationError
+            If `chosen` is none of the trade-offs, or the path has another ending.
         """
+        tradeoffs = [point.tradeoff for point in self.points[FIT]]
+        if chosen is not None and chosen not in tradeoffs:
+            raise ValidationError(f"`chosen` must be one of the trade-offs, {tradeoffs}, got {chosen!r}")
         plot_frontier(
-            {name: [(point.loss, point.cost) for point in points] for name, points in self.points.items()},
-            {name: (p.loss, p.cost) for name, p in zip(self.stages, self.stage_points, strict=True)},
+            self.points,
+            dict(zip(self.stages, self.stage_points, strict=True)),
             f"Loss against cost, {self.folds}-fold cross-validation on {self.n:,} requests",
             path,
+            chosen=chosen,
+            loss_unit=loss_unit,
+            cost_unit=cost_unit,
         )
 
     def __str__(self) -> str:

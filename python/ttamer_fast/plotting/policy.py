@@ -32,19 +32,19 @@ def plot_policy(policy: Policy, path: str | PathLike[str], trace: Trace | None =
     path : path-like
         A .png, .svg or .pdf file, written atomically.
     trace : Trace, optional
-        Requests: the situations of a fitted policy are then in the order of how many of its first 2,000 rows get there,
-        and say it.
+        Requests, matched with the policy by names: the situations of a fitted policy are then in the order of how many
+        of its first 2,000 rows get there, and say it.
 
     Raises
     ------
     MissingExtraError
         If matplotlib is not installed.
     ValidationError
-        If the policy is of a general graph or a large tree, or the file cannot be written.
+        If the policy is of a general graph or a large tree, or the trace has other stages.
     """
     facts = policy.describe()
     rule, stages = facts["rule"], facts["stages"]
-    found = None if trace is None else reached(policy, trace)
+    found = None if trace is None else reached(policy, trace.matching(policy))
     parts = rule["components"] if rule["type"] == "mixture" else [rule]
     drawings = [_drawing(part, stages, found) for part in parts]
     figure = new_figure(max(one.width for one in drawings), sum(one.height for one in drawings))

@@ -80,8 +80,8 @@ def read_trace(
     trace, is_kind_known = trace_in(path, loss, kind, max_bytes)
     if not is_kind_known and trace.k > 1:
         warnings.warn(
-            f"{path_of(path)} does not say its kind and is taken as 'exits' where no policy says otherwise: give `kind` "
-            "(--kind) as 'exits', where reaching a stage costs all before it, or as 'models'",
+            f"{path_of(path)} does not say its kind and is taken as 'exits' where no policy says otherwise: give "
+            "`kind` (--kind) as 'exits', where reaching a stage costs all before it, or as 'models'",
             CalibrationWarning,
             stacklevel=2,
         )

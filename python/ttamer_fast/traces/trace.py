@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
 from .._core import Policy, ValidationError
-from .._utils.arrays import Floats, Ints, Predictions, float_array, int_array
-from .._utils.checks import check_number, check_seed, shown
+from .._utils.arrays import Floats, Ints, Predictions, float_array
+from .._utils.checks import check_number, check_seed
 from .._utils.columns import by_name, first_names
 from .._utils.files import path_of
 from .formats import write_columns

@@ -1,16 +1,18 @@
 //! Many requests in step.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use numpy::PyArray1;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use ttamer::rules::Observations;
 
 use crate::convert::{floats, integers};
 use crate::errors::raise;
 use crate::prediction::among;
 use crate::predictions::Predictions;
+use crate::watch::Watch;
 
 /// Predictions that can only be compared, of requests that are not decided.
 type Objects = HashMap<usize, Vec<Py<PyAny>>>;
@@ -21,6 +23,8 @@ pub struct Batch {
     inner: Mutex<ttamer::Batch>,
     /// Empty but where such a prediction has been seen. No Python code runs while it is locked.
     objects: Mutex<Objects>,
+    /// Of the policy.
+    watch: Arc<Watch>,
 }
 
 /// Objects of the rows that wait for a stage.
@@ -38,8 +42,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Batch {
     /// Wraps a batch of the engine.
-    pub fn new(batch: ttamer::Batch) -> Self {
-        Self { inner: Mutex::new(batch), objects: Mutex::default() }
+    pub fn new(batch: ttamer::Batch, watch: Arc<Watch>) -> Self {
+        Self { inner: Mutex::new(batch), objects: Mutex::default(), watch }
     }
 
     fn lock(&self) -> MutexGuard<'_, ttamer::Batch> {
@@ -145,6 +149,12 @@ impl Batch {
             let signal = signal.as_slice()?;
             let prediction = prediction.as_ref().map(Predictions::codes).transpose()?;
             let rows = numbered.as_ref().map(|numbered| numbered.rows.as_slice());
+            if self.watch.is_on() {
+                let policy = Arc::clone(self.lock().policy());
+                let reports = Observations::new(signal, prediction);
+                let reports = (0..signal.len()).map(|at| reports.at(at));
+                self.watch.look_at_many(py, &policy, stage, reports)?;
+            }
             let taken_in = py.detach(|| {
                 let mut batch = self.lock();
                 if let Some(rows) = rows

@@ -56,6 +56,11 @@ pub fn run_finished(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
     subclass(py, &CELL, "RunFinishedError", doc, &[py.get_type::<TTamerError>(), py.get_type::<PyRuntimeError>()])
 }
 
+/// The category of what is said of requests that do not look like the trace of their policy.
+pub fn serving_warning(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    py.import("ttamer_fast._utils.warnings")?.getattr("ServingWarning")
+}
+
 /// The exception for an engine error.
 pub fn raise(py: Python<'_>, error: ttamer::Error) -> PyErr {
     let message = error.to_string();

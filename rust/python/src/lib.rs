@@ -22,6 +22,7 @@ mod replay;
 mod run;
 mod signal;
 mod trace;
+mod watch;
 mod working;
 
 use pyo3::prelude::*;

@@ -8,6 +8,8 @@ use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 
+use ttamer::rules::{NO_PREDICTION, Observation};
+
 use crate::batch::Batch;
 use crate::convert::{arrays, floats};
 use crate::errors::{invalid, raise};
@@ -16,6 +18,7 @@ use crate::names::columns_of;
 use crate::numbers::Numbers;
 use crate::predictions::Predictions;
 use crate::replay::Replay;
+use crate::watch::Watch;
 use crate::working::detached;
 
 /// A compiled policy: immutable, safe to share between threads, picklable.
@@ -23,6 +26,7 @@ use crate::working::detached;
 pub struct Policy {
     inner: Arc<ttamer::Policy>,
     numbers: Numbers,
+    watch: Arc<Watch>,
 }
 
 impl PartialEq for Policy {
@@ -37,13 +41,20 @@ impl Policy {
     /// Wraps a policy of the engine.
     pub fn new(py: Python<'_>, policy: ttamer::Policy) -> PyResult<Self> {
         let numbers = Numbers::new(py, policy.stages().len())?;
-        Ok(Self { inner: Arc::new(policy), numbers })
+        let watch = Arc::new(Watch::new(&policy));
+        Ok(Self { inner: Arc::new(policy), numbers, watch })
     }
 
     /// The policy of the engine.
     #[inline]
     pub fn inner(&self) -> &ttamer::Policy {
         &self.inner
+    }
+
+    /// What looks at its first requests.
+    #[inline]
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// The same, to be kept.
@@ -134,7 +145,7 @@ impl Policy {
     fn start_batch(&self, py: Python<'_>, n: i64) -> PyResult<Batch> {
         let count = usize::try_from(n).map_err(|_| invalid(py, format!("`n` must be at least 0, got {n}")))?;
         let batch = ttamer::Batch::new(Arc::clone(&self.inner), count).map_err(|error| raise(py, error))?;
-        Ok(Batch::new(batch))
+        Ok(Batch::new(batch, Arc::clone(&self.watch)))
     }
 
     /// A recorded trace at once, on all cores: `signal` and `prediction` (n, k), stages in the order of `stages`. Tables
@@ -154,6 +165,14 @@ impl Policy {
         let prediction = prediction.map(|given| predictions(&given, k)).transpose()?;
         let signal = signal.as_slice()?;
         let prediction = prediction.as_ref().map(Predictions::codes).transpose()?;
+        if self.watch.is_on() {
+            let rows = self.watch.take(signal.len() / k);
+            for (at, signal) in signal.iter().enumerate().take(rows * k) {
+                let said = prediction.and_then(|prediction| prediction.get(at).copied());
+                let report = Observation::new(*signal, said.unwrap_or(NO_PREDICTION));
+                self.watch.look(py, &self.inner, at % k, report)?;
+            }
+        }
         let replay = detached(py, || self.inner.replay(signal, prediction))?;
         Replay::new(py, replay, k)
     }

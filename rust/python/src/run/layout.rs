@@ -32,6 +32,8 @@ pub(super) struct Run {
     pub(super) objects: Vec<Py<PyAny>>,
     /// Calls that are converting their arguments.
     pub(super) converting: u32,
+    /// Whether it is one of the first requests of its policy, which are looked at.
+    pub(super) watched: bool,
     /// Restarts, and reports taken in while somebody watched.
     pub(super) changes: u32,
 }

@@ -8,7 +8,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::layout::{Run, TYPE};
-use super::observe::{let_go, observe, release};
+use super::observe::{let_go, observe, observe_watched, release};
 use crate::policy::Policy;
 
 /// Runs that ended, kept for the next ones: up to [`KEPT`] blocks in which `state` is still alive.
@@ -46,7 +46,9 @@ pub(super) unsafe extern "C" fn start(policy: *mut ffi::PyObject, _: *mut ffi::P
             run
         };
         let object = run.cast::<ffi::PyObject>();
-        (&raw mut (*run).vectorcall).write(observe);
+        let watched = inside.watch().is_on() && inside.watch().take(1) > 0;
+        (&raw mut (*run).watched).write(watched);
+        (&raw mut (*run).vectorcall).write(if watched { observe_watched } else { observe });
         (&raw mut (*run).observe).write(object);
         (&raw mut (*run).next).write(ffi::Py_NewRef(inside.number((*run).state.progress().next)));
         (&raw mut (*run).owner).write(ffi::Py_NewRef(policy));

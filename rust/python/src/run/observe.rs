@@ -134,7 +134,7 @@ unsafe fn take_in(
 }
 
 /// One report of whatever arguments.
-unsafe extern "C" fn observe_watched(
+pub(super) unsafe extern "C" fn observe_watched(
     object: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     nargsf: usize,
@@ -176,7 +176,13 @@ unsafe fn convert<'py>(
             (code, is_new.then_some(object))
         }
     };
-    Ok(Report { observation: Observation::new(signal, prediction), new })
+    let observation = Observation::new(signal, prediction);
+    // SAFETY: `policy` points into the policy object, which the run keeps alive.
+    let watched = unsafe { (*run).watched.then(|| (&*(*run).policy, (*run).state.progress().next_stage())) };
+    if let Some((policy, Some(stage))) = watched {
+        policy.watch().look(py, policy.inner(), stage, observation)?;
+    }
+    Ok(Report { observation, new })
 }
 
 /// What to do with a report that is converted, but whose stage has reported already.
@@ -232,7 +238,7 @@ pub(super) unsafe fn let_go(objects: Vec<Py<PyAny>>) {
 unsafe fn settle(run: *mut Run) {
     // SAFETY: `run` is alive.
     unsafe {
-        if (*run).converting == 0 && (*run).objects.is_empty() {
+        if (*run).converting == 0 && (*run).objects.is_empty() && !(*run).watched {
             (*run).vectorcall = observe;
         }
     }
