@@ -181,6 +181,7 @@ def test_scores_from_the_middle_of_a_message() -> None:
     assert batches[0].next.tolist() == batches[1].next.tolist() == batches[2].next.tolist()
 
 
+@pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 def test_scalars_of_numpy_are_numbers() -> None:
     trace = make_trace(n=60, k=2)
     plain = tt.fit(trace, tradeoff=0.5, seed=3, recall=True)

@@ -145,7 +145,7 @@ def test_drift(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFix
     captured = capsys.readouterr()
     hint = f"{sorted_file}: neighbouring rows have alike signals of stage 'stage 0'"
     assert f"hint: rows are not in a random order: {hint}" in captured.out
-    assert captured.err == ""
+    assert captured.err.startswith("check failed: drift of ")
     assert main([*command, str(sorted_file), "--json"]) == 1
     assert hint in json.dumps(json_of(capsys)["hints"])
     assert len(content["components"]) == len(monitor.report().components)
@@ -157,7 +157,7 @@ def test_drift(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFix
         (["{trace}", "{trace}", "{trace}"], "not a policy file"),
         (
             ["{policy}", "{other}", "{trace}"],
-            "`trace` must have the stages ['stage 0', 'stage 1', 'stage 2', 'stage 3'], "
+            "`reference` must have the stages ['stage 0', 'stage 1', 'stage 2', 'stage 3'], "
             "got ['stage 0', 'stage 1', 'stage 2']",
         ),
         (

@@ -249,7 +249,9 @@ def test_records_of_another_policy_are_refused(trace: tt.Trace, policy: tt.Polic
     )
     with pytest.raises(tt.ValidationError) as caught:
         monitor.update_record(renamed)
-    assert str(caught.value) == (f"`record` must have the stages {list(policy.stages)}, got ['a', 'b']")
+    assert str(caught.value) == (
+        f"`record` must have the stages of the policy that is watched, {list(policy.stages)}, got ['a', 'b']"
+    )
     assert monitor.requests == 0
 
 

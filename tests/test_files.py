@@ -21,7 +21,7 @@ from conftest import make_trace
 from ttamer_fast.plotting.policy import plot_policy
 
 TRACE = make_trace(n=40, k=2, kind="models")
-POLICY = tt.fit(TRACE, tradeoff=0.9)
+POLICY = tt.fit(make_trace(n=400, k=2, kind="models"), tradeoff=0.9)
 MONITOR = tt.DriftMonitor.fit(POLICY, TRACE)
 
 

@@ -117,7 +117,7 @@ def test_paths_of_any_kind_are_read(policy: tt.Policy, tmp_path: Path) -> None:
     for form in (path, str(path), os.fsencode(path)):
         policy.save(form)
         assert tt.load(form) == policy
-    with pytest.raises(tt.ValidationError, match=r"^`path`: embedded null byte$"):
+    with pytest.raises(tt.ValidationError, match=r"^`path` must be a path, got 'a.x00b'$"):
         tt.load("a\0b")
 
 
@@ -133,7 +133,7 @@ def test_a_file_without_an_end_is_no_policy(tmp_path: Path) -> None:
     hole = tmp_path / "hole"
     with hole.open("wb") as file:
         file.truncate(2**30 + 1)
-    with pytest.raises(tt.PolicyFormatError, match=r"hole: too large .* at most 1073741824 bytes$"):
+    with pytest.raises(tt.PolicyFormatError, match="hole: not a policy file"):
         tt.load(hole)
 
 

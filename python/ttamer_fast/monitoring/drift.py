@@ -265,7 +265,7 @@ class DriftMonitor:
         rows = arrays.float_array("signal", by_name("signal", signal, stages))
         if rows.ndim != 2 or rows.shape[1] != k:
             raise ValidationError(f"`signal` must have shape (n, {k}), got {rows.shape}")
-        run = np.asarray(consulted)
+        run = np.asarray(by_name("consulted", consulted, stages))
         if run.shape != rows.shape or run.dtype.kind != "b":
             raise ValidationError(f"`consulted` must be bool of shape {rows.shape}, got {run.dtype} of {run.shape}")
         answers = arrays.int_array("answer", answer)
