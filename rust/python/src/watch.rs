@@ -44,9 +44,8 @@ impl Watch {
     #[cold]
     pub fn take(&self, count: usize) -> usize {
         let wanted = u32::try_from(count).unwrap_or(u32::MAX);
-        let before = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            Some(left.saturating_sub(wanted))
-        });
+        let before =
+            self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(wanted)));
         before.unwrap_or(0).min(wanted) as usize
     }
 
@@ -98,7 +97,8 @@ impl Watch {
         let name = policy.stages().get(stage).map_or("", String::as_str);
         let what = match oddity {
             Oddity::NoPrediction => {
-                "reports no prediction, where those of the calibration trace did: decisions are worse without".to_owned()
+                "reports no prediction, where those of the calibration trace did: decisions are worse without"
+                    .to_owned()
             }
             Oddity::OtherPrediction => {
                 let (least, most) = usual.predictions.unwrap_or_default();

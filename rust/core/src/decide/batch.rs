@@ -330,12 +330,11 @@ fn last_resorts<R: Rule>(
     let waiting = progress.iter_mut().enumerate().filter(|(_, progress)| progress.next == stage);
     for (report, (at, progress)) in waiting.enumerate() {
         let observation = observations.at(report);
-        match failures.get_mut(&at).filter(|failures| failures.is_last_resort()) {
-            Some(failures) => failures.resort_to(rule, price, progress, observation),
-            None => {
-                others.0.push(observation.signal);
-                others.1.push(observation.prediction);
-            }
+        if let Some(failures) = failures.get_mut(&at).filter(|failures| failures.is_last_resort()) {
+            failures.resort_to(rule, price, progress, observation);
+        } else {
+            others.0.push(observation.signal);
+            others.1.push(observation.prediction);
         }
     }
     others
