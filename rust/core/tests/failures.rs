@@ -30,14 +30,12 @@ fn run(policy: &Policy, signals: &[Option<f64>]) -> (Option<usize>, Vec<usize>, 
     while let Some(stage) = run.next() {
         asked.push(stage);
         let held = (run.answer(), run.expected_loss());
-        match signals[stage] {
-            Some(signal) => run.observe(signal, None).unwrap(),
-            None => {
-                let next = run.fail().unwrap();
-                assert_eq!((run.answer(), run.expected_loss()), held, "a failure changes what is in hand");
-                next
-            }
-        };
+        if let Some(signal) = signals[stage] {
+            run.observe(signal, None).unwrap();
+        } else {
+            run.fail().unwrap();
+            assert_eq!((run.answer(), run.expected_loss()), held, "a failure changes what is in hand");
+        }
     }
     assert!(run.fail().is_err());
     (run.answer(), asked, run.cost())
