@@ -56,8 +56,11 @@ def check(data: bytes, signal: NDArray[np.float64], prediction: NDArray[np.int64
     for steps, one, said in zip(rows, signal.tolist(), prediction.tolist(), strict=True):
         check_run(policy, steps, one, said)
     is_close = np.array([steps[-1].next == -1 for steps in rows])
-    check_batch(policy, [rows[row] for row in np.flatnonzero(~is_close)], signal[~is_close], prediction[~is_close])
-    check_replay(policy, [rows[row] for row in np.flatnonzero(~is_close)], signal[~is_close], prediction[~is_close])
+    is_silent = (prediction == NO_PREDICTION).all(axis=1)
+    for chosen, said in ((~is_close, prediction), (~is_close & is_silent, None)):
+        followed = [rows[row] for row in np.flatnonzero(chosen)]
+        check_batch(policy, followed, signal[chosen], None if said is None else said[chosen])
+        check_replay(policy, followed, signal[chosen], None if said is None else said[chosen])
     return int(is_close.sum())
 
 
@@ -75,7 +78,7 @@ def check_run(policy: tt.Policy, steps: list[Seen], signal: list[float], predict
 
 
 def check_batch(
-    policy: tt.Policy, rows: list[list[Seen]], signal: NDArray[np.float64], prediction: NDArray[np.int64]
+    policy: tt.Policy, rows: list[list[Seen]], signal: NDArray[np.float64], prediction: NDArray[np.int64] | None
 ) -> None:
     """After every report of a stage, every request is where the reference has it."""
     batch, at = policy.start_batch(len(rows)), np.zeros(len(rows), int)
@@ -90,12 +93,12 @@ def check_batch(
         stage = waiting[len(waiting) // 2]
         reporting = batch.rows(stage)
         assert reporting.tolist() == [row for row, one in enumerate(seen) if one.next == stage]
-        batch.observe(stage, signal[reporting, stage], prediction[reporting, stage])
+        batch.observe(stage, signal[reporting, stage], None if prediction is None else prediction[reporting, stage])
         at[reporting] += 1
 
 
 def check_replay(
-    policy: tt.Policy, rows: list[list[Seen]], signal: NDArray[np.float64], prediction: NDArray[np.int64]
+    policy: tt.Policy, rows: list[list[Seen]], signal: NDArray[np.float64], prediction: NDArray[np.int64] | None
 ) -> None:
     replay = policy.replay(signal, prediction)
     ran = [[step.next for step in steps if step.next is not None] for steps in rows]

@@ -219,7 +219,8 @@ def belief(rng: Rng, k: int, entry: int | None = None) -> Fields:
             "beliefs": {
                 "margin": picked(rng, [0.0, eighths(rng, 0, 1), eighths(rng, 0, 1)]),
                 "scale": picked(rng, [1.0, 5.0]),
-                "calibration": [calibration(rng) for _ in range(k)],
+                # Plain evidence and equal calibrations: stages that say the same are tied.
+                "calibration": [calibration(rng)] * k if is_plain else [calibration(rng) for _ in range(k)],
                 "sets": sets,
             },
             "situations": stored,
@@ -310,6 +311,7 @@ def requests(rng: Rng, k: int, rows: int) -> tuple[NDArray[np.float64], NDArray[
     whole_row, dark_row = fate < 0.5, fate > 0.85
     prediction[whole_row] = np.where(prediction[whole_row] == NO_PREDICTION, 1, prediction[whole_row])
     signal[whole_row] = np.where(np.isnan(signal[whole_row]), 0.5, signal[whole_row])
-    signal[:2], prediction[:2] = 0.5, 1
+    # All stages say the same: with a prediction, and with none.
+    signal[:2], prediction[0], prediction[1] = 0.5, 1, NO_PREDICTION
     signal[dark_row] = np.where(rng.random((int(dark_row.sum()), k)) < 0.6, math.nan, signal[dark_row])
     return signal, prediction

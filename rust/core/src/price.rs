@@ -52,7 +52,7 @@ impl Price {
     /// Whether there is a finite price of running `next` after `last`: none after the last stage, where jumps have prices.
     pub(crate) fn allows(&self, last: u16, next: usize) -> bool {
         match self {
-            Self::Stage(price) => next < price.len(),
+            Self::Stage(_) => true,
             Self::Jump { stages, jump } => {
                 let row = stage_number(last).map_or(0, |last| last + 1);
                 jump.get(row * stages + next).is_some_and(|price| *price < f64::INFINITY)

@@ -60,6 +60,22 @@ fn wrong_frames() {
 }
 
 #[test]
+fn files_are_replaced_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.ttamer");
+    std::fs::write(&path, b"something else, and longer than any policy".repeat(100)).unwrap();
+    policy().save(&path).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), policy().to_bytes().unwrap());
+    assert_eq!(Policy::load(&path).unwrap(), policy());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert!(policy().save(&folder.path().join("no folder").join("policy.ttamer")).is_err());
+    // A name alone is a file in the folder where the program is.
+    std::env::set_current_dir(folder.path()).unwrap();
+    policy().save(std::path::Path::new("alone.ttamer")).unwrap();
+    assert_eq!(Policy::load(&folder.path().join("alone.ttamer")).unwrap(), policy());
+}
+
+#[test]
 fn files_too_short_for_a_frame() {
     let bytes = policy().to_bytes().unwrap();
     for length in [8, 20, HEADER + CHECKSUM - 1] {

@@ -20,6 +20,9 @@ fn each_request_follows_one_of_the_two() {
         for share in [0.0, 0.4, 1.0] {
             let mixed = mixture(&dear, &cheap, share, 5, 0.125, vec![]).unwrap();
             assert_eq!(mixed.facts().value, 0.125);
+            let method = &cheap.facts().method;
+            let joined = if method == "pathwise" { "pathwise".into() } else { format!("pathwise + {method}") };
+            assert_eq!(mixed.facts().method, joined);
             assert_eq!(Policy::from_bytes(&mixed.to_bytes().unwrap()).unwrap(), mixed);
             assert!(mixed.describe().unwrap().contains("\"mixture\""));
             let [whole, first, second] =

@@ -129,6 +129,35 @@ fn batches() {
     }
 }
 
+/// Without a column of predictions, as if each of them were missing.
+#[test]
+fn without_predictions() {
+    let mut compared = 0;
+    for case in cases() {
+        let policy = Arc::new(Policy::from_bytes(&case.bytes).unwrap());
+        let is_silent = |row: &&Row| {
+            let mut ran = row.steps.iter().filter(|seen| seen.0 >= 0).map(|seen| seen.0 as usize);
+            ran.all(|stage| row.prediction[stage] == NO_PREDICTION)
+        };
+        let rows: Vec<&Row> = case.rows.iter().filter(is_silent).collect();
+        let ends: Vec<(i32, f64)> =
+            rows.iter().map(|row| row.steps.last().map(|seen| (seen.1, seen.2)).unwrap()).collect();
+        let signal: Vec<f64> = rows.iter().flat_map(|row| row.signal.clone()).collect();
+        let replay = policy.replay(&signal, None).unwrap();
+        assert_eq!(replay.answer.into_iter().zip(replay.cost).collect::<Vec<_>>(), ends, "{}", case.kind);
+        let k = policy.stages().len();
+        let mut batch = Batch::new(policy, rows.len()).unwrap();
+        while let Some(stage) = batch.next().into_iter().find(|next| *next >= 0).map(|next| next as usize) {
+            let waiting = batch.rows(stage).unwrap();
+            let signals: Vec<f64> = waiting.iter().map(|row| signal[*row as usize * k + stage]).collect();
+            batch.observe(stage, &signals, None).unwrap();
+        }
+        assert_eq!(batch.answer().into_iter().zip(batch.cost()).collect::<Vec<_>>(), ends, "{}", case.kind);
+        compared += rows.len();
+    }
+    assert!(compared > 50, "{compared} requests have no prediction");
+}
+
 #[test]
 fn replays() {
     for (at, case) in cases().iter().enumerate() {

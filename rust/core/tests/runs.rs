@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use support::{Dice, Parts, chances};
 use ttamer::rules::{NO_PREDICTION, Observation};
 use ttamer::solve::SolveOptions;
-use ttamer::{Model, Policy, compile};
+use ttamer::{Model, Policy, compile, verify};
 
 /// Expected total over what the run sees.
 fn paid(model: &Model, policy: &Policy, seen: &mut Vec<Option<usize>>, signals: &mut Vec<(usize, f64)>) -> f64 {
@@ -50,6 +50,8 @@ proptest! {
             let policy = compile(&model, &SolveOptions { default_loss, ..SolveOptions::default() }).unwrap();
             let total = paid(&model, &policy, &mut vec![None; stages], &mut Vec::new());
             prop_assert!((total - policy.facts().value).abs() < 1e-9, "{} {}", total, policy.facts().value);
+            let certificate = verify(&model, &policy).unwrap();
+            prop_assert!((certificate.value - total).abs() < 1e-9 && certificate.bound < 1e-9, "{certificate:?}");
         }
     }
 }

@@ -243,6 +243,18 @@ mod tests {
     }
 
     #[test]
+    fn a_flat_piece_crosses_nothing() {
+        let flat = calibration(&[0.0, 1.0, 2.0], &[-1.0, -1.0, -2.0], Vec::new());
+        for limit in [-3.0, -1.0, 3.0] {
+            let decide = intervals(limit, &[(0.0, 1), (f64::INFINITY, 2)]);
+            let cuts = EntryCuts::new(&flat, &decide);
+            for x in [f64::NEG_INFINITY, -5.0, 0.0, 0.5, 1.0, 1.5, 2.0, 7.0, f64::INFINITY] {
+                assert_eq!(cuts.action(x, 0), decide.action(0, flat.read(x, 0)), "at {x}, limit {limit}");
+            }
+        }
+    }
+
+    #[test]
     fn a_falling_curve_gives_one_threshold() {
         let falling = calibration(&[0.0, 0.5, 1.0], &[2.0, 0.0, -2.0], Vec::new());
         let cuts = EntryCuts::new(&falling, &intervals(-1.0, &[(f64::INFINITY, 1)]));
