@@ -6,7 +6,7 @@ mod stored;
 
 use ndarray::array;
 use rmpv::Value;
-use stored::{CHECKSUM, at, fields, file, list};
+use stored::{at, fields, file, list};
 use ttamer::learn::{Heuristic, Method};
 use ttamer::{Kind, Model, Policy, SolveOptions, Trace, Transition, compile, mixture};
 
@@ -257,7 +257,9 @@ fn limits_ascend() {
     let with = |limits: [f64; 2]| {
         let mut fields = fields(&solved("skip"));
         let rule = at(&mut fields, "rule.component.chain.decisions");
-        list(at(rule, "steps")).iter_mut().for_each(|steps| *steps = 0.into());
+        for steps in list(at(rule, "steps")) {
+            *steps = 0.into();
+        }
         *at(rule, "steps.0") = 2.into();
         *at(rule, "limit") = Value::Array(limits.map(Value::from).to_vec());
         *at(rule, "next") = Value::Array(vec![1.into(), 2.into()]);
