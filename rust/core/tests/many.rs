@@ -13,10 +13,10 @@ use ttamer::{Batch, Facts, Kind, Policy, Price, Trace};
 /// More than two pieces of a batch, and of a replay.
 const ROWS: usize = 40_000;
 
-/// How each request ends, alone: answer, stages run, cost.
-type Ends = Vec<(i32, Vec<bool>, f64)>;
+/// How a request ends, alone: answer, stages run, cost.
+type End = (i32, Vec<bool>, f64);
 
-fn alone(policy: &Policy, signal: &[f64], prediction: &[i64]) -> Ends {
+fn alone(policy: &Policy, signal: &[f64], prediction: &[i64]) -> Vec<End> {
     let k = policy.stages().len();
     let rows = signal.chunks_exact(k).zip(prediction.chunks_exact(k));
     let end = |(signal, prediction): (&[f64], &[i64])| {
@@ -45,7 +45,7 @@ fn check(policy: Policy, signal: &[f64], prediction: &[i64]) {
         let predictions: Vec<i64> = at.iter().map(|at| prediction[*at]).collect();
         batch.observe(stage, &signals, Some(&predictions)).unwrap();
     }
-    let of_expected = |of: &dyn Fn(&(i32, Vec<bool>, f64)) -> f64| expected.iter().map(of).collect::<Vec<f64>>();
+    let of_expected = |of: &dyn Fn(&End) -> f64| expected.iter().map(of).collect::<Vec<f64>>();
     let (answers, costs) = (of_expected(&|end| f64::from(end.0)), of_expected(&|end| end.2));
     assert!(batch.next().iter().all(|next| *next == -1));
     assert_eq!(batch.answer().into_iter().map(f64::from).collect::<Vec<_>>(), answers);
