@@ -34,6 +34,7 @@ test-all: test test-outside bench-smoke
 
 lint: $(VENV)/test
 	cargo fmt --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check

@@ -2,8 +2,7 @@
 
 use rmpv::Value;
 
-const NUMBERS: [f64; 10] =
-    [0.0, -0.0, 1.0, -1.0, 0.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, 5e-324];
+const NUMBERS: [f64; 10] = [0.0, -0.0, 1.0, -1.0, 0.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, 5e-324];
 const WHOLE: [i64; 12] = [0, 1, 2, 3, 7, 8, -1, -2, 255, 65_535, 1 << 31, i64::MAX];
 
 /// Well mixed numbers from a seed.

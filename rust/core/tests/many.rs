@@ -13,10 +13,10 @@ use ttamer::{Batch, Facts, Kind, Policy, Price, Trace};
 /// More than two pieces of a batch, and of a replay.
 const ROWS: usize = 40_000;
 
-/// How each request ends, alone: answer, stages run, cost.
-type Ends = Vec<(i32, Vec<bool>, f64)>;
+/// How a request ends, alone: answer, stages run, cost.
+type End = (i32, Vec<bool>, f64);
 
-fn alone(policy: &Policy, signal: &[f64], prediction: &[i64]) -> Ends {
+fn alone(policy: &Policy, signal: &[f64], prediction: &[i64]) -> Vec<End> {
     let k = policy.stages().len();
     let rows = signal.chunks_exact(k).zip(prediction.chunks_exact(k));
     let end = |(signal, prediction): (&[f64], &[i64])| {

@@ -124,8 +124,8 @@ fn batches() {
             let signal: Vec<f64> = reporting.iter().map(|row| case.rows[*row].signal[stage]).collect();
             let prediction: Vec<i64> = reporting.iter().map(|row| case.rows[*row].prediction[stage]).collect();
             batch.observe(stage, &signal, Some(&prediction)).unwrap();
-            for row in &reporting {
-                step[*row] += 1;
+            for row in reporting {
+                step[row] += 1;
             }
         }
     }
@@ -171,7 +171,7 @@ fn replays() {
         for (number_of_row, row) in case.rows.iter().enumerate() {
             let told = format!("case {at}, {}, row {number_of_row}", case.kind);
             let ran: Vec<i32> = row.steps.iter().map(|seen| seen.0).filter(|next| *next >= 0).collect();
-            let Some((_, answer, cost, _)) = row.steps.last() else { panic!("no steps") };
+            let (_, answer, cost, _) = row.steps.last().unwrap();
             assert_eq!((replay.answer[number_of_row], replay.cost[number_of_row]), (*answer, *cost), "{told}");
             assert_eq!(replay.last[number_of_row], ran.last().copied().unwrap_or(-1), "{told}");
             let consulted = &replay.consulted[number_of_row * k..(number_of_row + 1) * k];

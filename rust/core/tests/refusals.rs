@@ -257,9 +257,7 @@ fn limits_ascend() {
     let with = |limits: [f64; 2]| {
         let mut fields = fields(&solved("skip"));
         let rule = at(&mut fields, "rule.component.chain.decisions");
-        for steps in list(at(rule, "steps")) {
-            *steps = 0.into();
-        }
+        list(at(rule, "steps")).fill(0.into());
         *at(rule, "steps.0") = 2.into();
         *at(rule, "limit") = Value::Array(limits.map(Value::from).to_vec());
         *at(rule, "next") = Value::Array(vec![1.into(), 2.into()]);
