@@ -90,7 +90,7 @@ class File:
     def _variants(self, node: Node) -> list[tuple[Mutant, str]]:
         """What the expression becomes under each of its own mutants."""
         start, end = node.start_byte, node.end_byte
-        whole = [*self.places[("MatchArmGuard", start)], *self.places[("Check", start)]]
+        whole = [*self.places[("MatchArmGuard", start)], *self.places[("Whole", start)]]
         found = [(one, one.replacement) for one in whole if one.end == end and one.number not in self.placed]
         if node.type in ("binary_expression", "compound_assignment_expr"):
             operator = node.child_by_field_name("operator")

@@ -1,5 +1,5 @@
 //! A small recorded trace, and policies learned from a trace.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, dead_code, reason = "tests")]
 
 use ttamer::learn::{Approach, Learner, Method, Recall, Tuning};
 use ttamer::{Policy, Trace};

@@ -1,0 +1,60 @@
+//! Which rule is taken follows from what all of them did on rows held back.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod recorded;
+
+use recorded::data;
+use ttamer::learn::{Approach, Learner, Recall, Tuning};
+use ttamer::{Candidate, Kind, Trace};
+
+fn learner(rows: usize, select_errors: f64) -> Learner {
+    let (signal, loss, prediction) = data(rows);
+    let trace = Trace::from_rows(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], Kind::Models).unwrap();
+    Learner::new(trace, &Approach::default(), Tuning { select_errors, ..Tuning::default() }).unwrap()
+}
+
+/// The first candidate, unless another is better by so many errors: then the best of those.
+fn expected(candidates: &[Candidate], select_errors: f64) -> usize {
+    let clearly = |found: &&(usize, &Candidate)| found.1.difference < -select_errors * found.1.error;
+    let better = candidates.iter().enumerate();
+    let best = better
+        .collect::<Vec<_>>()
+        .iter()
+        .filter(clearly)
+        .copied()
+        .min_by(|a, b| a.1.difference.total_cmp(&b.1.difference).then(a.0.cmp(&b.0)));
+    best.map_or(0, |(at, _)| at)
+}
+
+#[test]
+fn the_best_of_those_clearly_better_is_taken() {
+    let (mut taken, mut hesitations) = (Vec::new(), 0);
+    for select_errors in [0.0, 0.5, 2.0] {
+        let learned = learner(300, select_errors);
+        for tradeoff in [0.2, 0.5, 0.7, 0.9, 0.97] {
+            let policy = learned.policy(tradeoff, Recall::Auto, vec![]).unwrap();
+            let candidates = &policy.facts().candidates;
+            let chosen = expected(candidates, select_errors);
+            assert!(
+                candidates.iter().enumerate().all(|(at, found)| found.is_chosen == (at == chosen)),
+                "{candidates:?}"
+            );
+            assert!(candidates[chosen].name.starts_with(&policy.facts().method));
+            assert!(candidates.iter().any(|found| found.loss > 0.0 && found.loss < 1.0));
+            hesitations += usize::from(chosen == 0 && candidates.iter().any(|found| found.difference < 0.0));
+            taken.push(chosen);
+        }
+    }
+    assert!(taken.contains(&0) && taken.contains(&1) && hesitations > 0, "{taken:?}, {hesitations}");
+}
+
+#[test]
+fn estimates_do_not_need_a_choice() {
+    let learned = learner(300, 2.0);
+    let candidates = learned.policy(0.9, Recall::Auto, vec![]).unwrap().facts().candidates.clone();
+    for (recall, at) in [(Recall::Always, 0), (Recall::Never, 1)] {
+        let (policy, held) = learned.judged_policy(0.9, recall, vec![]).unwrap();
+        assert_eq!(held.map(|held| (held.loss, held.cost)), Some((candidates[at].loss, candidates[at].cost)));
+        assert!(policy.facts().candidates.is_empty());
+    }
+}
