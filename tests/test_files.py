@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -201,15 +202,22 @@ def test_a_pipe_that_nobody_empties_can_be_interrupted(tmp_path: Path) -> None:
         "try: trace.save(sys.argv[1])\n"
         "except KeyboardInterrupt: sys.exit(7)\n"
     )
-    child = subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    assert child.stdout.readline() == b"ready\n"
-    while not os.read(reader, 1):
-        pass
-    child.send_signal(signal.SIGINT)
-    assert child.wait(60) == 7
+    with subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        while not first_byte(reader):
+            time.sleep(0.01)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(60) == 7
     os.close(reader)
-    child.stdout.close()
+
+
+def first_byte(reader: int) -> bytes:
+    """Of a pipe, if something has been written to it."""
+    try:
+        return os.read(reader, 1)
+    except BlockingIOError:
+        return b""
 
 
 def test_devices_stay_what_they_are() -> None:
