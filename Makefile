@@ -109,23 +109,29 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/speed.py
 	$(PYTHON) benches/fit.py
 	$(PYTHON) benches/serving.py
+	$(PYTHON) benches/watching.py
+	$(PYTHON) benches/leaks.py
 	$(PYTHON) benches/solve.py --output benches/solve.md
 	$(PYTHON) benches/quality/table.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/small.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/selection.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/variants.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/production.py $(TTAMER_TRACES)
+	$(PYTHON) benches/quality/intervals.py $(TTAMER_TRACES)
 
 bench-smoke: $(VENV)/test
 	$(PYTHON) -m pytest benches --benchmark-disable
 	$(PYTHON) benches/speed.py call batch replay --rounds 1
 	$(PYTHON) benches/fit.py --rows 20000
 	$(PYTHON) benches/serving.py --repeats 2
+	$(PYTHON) benches/watching.py --rounds 1
+	$(PYTHON) benches/leaks.py --calls 2000
 	$(PYTHON) benches/quality/table.py --folds 2
 	$(PYTHON) benches/quality/small.py --draws 1
 	$(PYTHON) benches/quality/selection.py --seeds 1
 	$(PYTHON) benches/quality/variants.py --sizes 300 --draws 1
 	$(PYTHON) benches/quality/production.py
+	$(PYTHON) benches/quality/intervals.py --draws 20 --repeats 1
 	@echo "not run here, they take minutes: cargo bench, benches/solve.py, speed.py solve and fit; make bench does"
 
 $(PYTHON):

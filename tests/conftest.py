@@ -68,6 +68,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Most tests serve what no trace looks like, on purpose; `test_serving_warnings` is about what is said of it.
+    config.addinivalue_line("filterwarnings", "ignore::ttamer_fast.ServingWarning")
     for name in OUTSIDE:
         folder = config.getoption(f"--{name}")
         if folder is not None and not Path(folder).is_dir():

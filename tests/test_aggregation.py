@@ -68,9 +68,9 @@ def test_sparse_transitions_and_skip_graphs() -> None:
 def test_bad_input_and_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     loss, cost, transition = parts()
     for bad in (0, True, 2.5):
-        with pytest.raises(tt.ValidationError, match="`meta_states` must be an integer, at least 1"):
+        with pytest.raises(tt.ValidationError, match="`meta_states` must be an integer of at least 1"):
             tt.aggregate(loss, cost, transition, bad)  # type: ignore[arg-type]
-    with pytest.raises(tt.ValidationError, match="`iterations` must be an integer, at least 1"):
+    with pytest.raises(tt.ValidationError, match="`iterations` must be an integer of at least 1"):
         tt.aggregate(loss, cost, transition, 3, iterations=0)
     with pytest.raises(tt.ValidationError, match="`graph` must be"):
         tt.aggregate(loss, cost, transition, 3, graph="tree")

@@ -20,7 +20,7 @@ BELOW = {
     "_core": set[str](),
     "_utils": {"_core"},
     "traces": {"_core", "_utils"},
-    "plotting": {"_core", "_utils"},
+    "plotting": {"_core", "_utils", "traces"},
     "serving": {"_core", "_utils", "traces"},
     "monitoring": {"_core", "_utils", "traces"},
     "fitting": {"_core", "_utils", "traces"},

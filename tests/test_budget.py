@@ -6,6 +6,9 @@ import pytest
 import ttamer_fast as tt
 from conftest import make_trace
 
+# Coins are tossed where the first signal never changes.
+pytestmark = pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
+
 
 def coarse_trace(n: int = 4000, seed: int = 0) -> tt.Trace:
     """Two exits with one signal between them: without a coin a policy costs 1 or 4, and nothing in between."""

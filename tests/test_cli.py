@@ -137,6 +137,17 @@ def test_drift(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFix
     assert content["stage"] == "stage 0"
     assert content["watched"] == "signal"
     assert isinstance(content["components"], list)
+    assert content["hints"] == []
+    # A file that is sorted raises an alarm against its own like: it is told why, beside the alarm.
+    sorted_file = tmp_path / "sorted.npz"
+    like.rows(like.signal[:, 0].argsort()).save(sorted_file)
+    assert main([*command, str(sorted_file)]) == 1
+    captured = capsys.readouterr()
+    hint = f"{sorted_file}: neighbouring rows have alike signals of stage 'stage 0'"
+    assert f"hint: rows are not in a random order: {hint}" in captured.out
+    assert captured.err.startswith("check failed: drift of ")
+    assert main([*command, str(sorted_file), "--json"]) == 1
+    assert hint in json.dumps(json_of(capsys)["hints"])
     assert len(content["components"]) == len(monitor.report().components)
 
 
@@ -144,8 +155,16 @@ def test_drift(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFix
     ("arguments", "message"),
     [
         (["{trace}", "{trace}", "{trace}"], "not a policy file"),
-        (["{policy}", "{other}", "{trace}"], "`trace` must have the 4 stages of the policy, got 3"),
-        (["{policy}", "{trace}", "{other}"], "`stream` must have the 4 stages of the policy, got 3"),
+        (
+            ["{policy}", "{other}", "{trace}"],
+            "`reference` must have the stages ['stage 0', 'stage 1', 'stage 2', 'stage 3'], "
+            "got ['stage 0', 'stage 1', 'stage 2']",
+        ),
+        (
+            ["{policy}", "{trace}", "{other}"],
+            "`stream` must have the stages ['stage 0', 'stage 1', 'stage 2', 'stage 3'], "
+            "got ['stage 0', 'stage 1', 'stage 2']",
+        ),
         (["{policy}", "{short}", "{trace}"], "`trace` must have at least 16 rows, got 9"),
         (["{policy}", "{trace}", "{trace}", "--alpha", "0"], "`alpha` must be above 0 and below 1, got 0.0"),
         (["{policy}", "{trace}", "absent.npz"], "absent.npz"),
@@ -166,9 +185,9 @@ def test_drift_that_is_refused(
 
 def test_frontier(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, picture = tmp_path / "trace.npz", tmp_path / "frontier.svg"
-    make_trace(n=60, k=2).save(path)
+    make_trace(n=120, k=2).save(path)
     assert main(["frontier", str(path), "--folds", "2", "--picture", str(picture)]) == 0
-    assert "60 requests, 2-fold cross-validation" in capsys.readouterr().out
+    assert "120 requests, 2-fold cross-validation" in capsys.readouterr().out
     assert picture.read_text().lstrip().startswith("<?xml")
     assert main(["frontier", str(path), "--folds", "2", "--json"]) == 0
     content = json_of(capsys)

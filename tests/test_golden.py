@@ -15,6 +15,9 @@ import ttamer_fast as tt
 from golden_policies import CERTIFIED, POLICIES
 from golden_traces import ROW_COSTS, SYNTHETIC, Floats, Ints, row_cost_traces, synthetic_traces
 
+# Some of the recorded traces say little: that is what they are there for.
+pytestmark = pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
+
 
 @cache
 def recorded(section: str) -> dict[str, golden.Group]:

@@ -178,18 +178,75 @@ def repeated(seed: int, n: int = 60, times: int = 20) -> tuple[tt.Trace, tt.Trac
     return tt.Trace(*arrays, kind="models", group=group), rows
 
 
+@pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 def test_what_is_held_back_is_new() -> None:
-    """What a fit and a comparison say of rows held back is no promise where these rows were seen before."""
+    """What a fit and a comparison say of rows held back is true of new rows too, with groups and without."""
     fresh = make_trace(n=20_000, seed=99)
     found = []
     for seed in range(6):
         with_groups, without = repeated(seed)
-        held, flattered = (tt.fit(trace, tradeoff=0.95).report[0]["objective"] for trace in (with_groups, without))
-        judged, too_well = (tt.compare(trace, folds=4)["fit"].objective for trace in (with_groups, without))
-        found.append((held, judged, flattered, too_well, tt.evaluate(tt.fit(without, tradeoff=0.95), fresh).objective))
-    held, judged, flattered, too_well, true = np.mean(found, axis=0)
-    assert max(flattered, too_well) < 0.75 * true
-    assert 0.85 * true < min(held, judged)
+        claims = [tt.fit(trace, tradeoff=0.95).report[0]["objective"] for trace in (with_groups, without)]
+        claims += [tt.compare(trace, folds=4)["fit"].objective for trace in (with_groups, without)]
+        found.append((*claims, tt.evaluate(tt.fit(without, tradeoff=0.95), fresh).objective))
+    *claimed, true = np.mean(found, axis=0)
+    assert 0.85 * true < min(claimed)
+    assert max(claimed) < 1.25 * true
+
+
+@pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
+def test_repeated_rows_are_learned_from_once() -> None:
+    """The same decisions as of each row once, and never on both sides of a split."""
+    with_groups, without = repeated(3, n=80, times=7)
+    once = make_trace(n=80, seed=3)
+    fresh = make_trace(n=2000, seed=98)
+    wanted = tt.fit(once, tradeoff=0.95, recall=True).replay(fresh.signal, fresh.prediction)
+    for trace in (
+        without,
+        without.weighted(np.full(560, 3.0)),
+        without.rows(np.random.default_rng(0).permutation(560)),
+    ):
+        train, test = trace.split(test=0.3, seed=5)
+        assert not set(map(tuple, train.signal)) & set(map(tuple, test.signal))
+    for trace in (with_groups, without):
+        found = tt.fit(trace, tradeoff=0.95, recall=True).replay(fresh.signal, fresh.prediction)
+        assert (found.answer == wanted.answer).all()
+        assert (found.consulted == wanted.consulted).all()
+
+
+def test_equal_rows_of_coarse_signals_are_different_requests() -> None:
+    rng = np.random.default_rng(0)
+    signal = rng.integers(0, 5, (4000, 2)) / 4.0
+    trace = tt.Trace(signal, rng.random((4000, 2)) > signal, [1.0, 4.0])
+    train, test = trace.split(seed=1)
+    assert len(train) == len(test) == 2000
+    assert np.abs(train.mean_loss - test.mean_loss).max() < 0.05
+
+
+@pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
+def test_rows_of_one_request_count_once() -> None:
+    with_groups, without = repeated(0)
+    policy = tt.fit(with_groups, tradeoff=0.95)
+    once = tt.evaluate(policy, make_trace(n=60, seed=0))
+    for trace in (with_groups, without):
+        often = tt.evaluate(policy, trace)
+        assert often.n == 1200
+        assert often.independent == pytest.approx(60.0)
+        for name in ("loss_ci", "cost_ci", "objective_ci", "recalled_share_ci"):
+            assert getattr(often, name) == pytest.approx(getattr(once, name), rel=0.05, abs=0.01)
+        assert "1200 requests that say as much as 60" in str(often)
+    by_group, by_content = (tt.compare(trace, 0.95, folds=3, reference="threshold") for trace in (with_groups, without))
+    assert by_content["fit"].difference_se == pytest.approx(by_group["fit"].difference_se, rel=0.5)
+    narrow = tt.compare(make_trace(n=1200, seed=1), 0.95, folds=3, reference="threshold")["fit"].difference_se
+    assert min(by_group["fit"].difference_se, by_content["fit"].difference_se) > 2.0 * narrow
+
+
+def test_signals_that_do_not_tell_requests_apart() -> None:
+    """Rows that happen to be equal are no repetition where rows of the same signals differ in the rest as often."""
+    rng = np.random.default_rng(0)
+    coarse = tt.Trace(rng.integers(0, 3, (400, 2)), rng.random((400, 2)) < 0.3, [1.0, 1.0], kind="models")
+    assert tt.evaluate(tt.baselines.static(coarse, 0.9), coarse).independent == 400.0
+    fine = tt.Trace(np.repeat(rng.random((40, 2)), 10, axis=0), np.zeros((400, 2)), [1.0, 1.0], kind="models")
+    assert tt.evaluate(tt.baselines.static(fine, 0.9), fine).independent == pytest.approx(40.0)
 
 
 def test_folds_hold_whole_groups_back() -> None:

@@ -141,6 +141,7 @@ def traces() -> Iterator[tuple[str, tt.Trace]]:
 TRACES = dict(traces())
 
 
+@pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 def test_fitted() -> None:
     """Every way to fit, on traces of every shape, and the same with its numbers changed."""
     compared = close = 0

@@ -169,7 +169,7 @@ def test_out_of_turn() -> None:
         batch.answered(np.ones(2), None, ["output"])
     with pytest.raises(tt.ValidationError, match="`signal` must have 2 entries"):
         batch.answered(np.ones(3), None, ["output", "output"])
-    with pytest.raises(tt.ValidationError, match="`prediction` must have 2 entries"):
+    with pytest.raises(tt.ValidationError, match=r"`prediction` of stage 0 .* must have 2 entries"):
         batch.answered(np.ones(2), [0], ["output", "output"])
     assert batch.ask is not None
     assert batch.ask[1].tolist() == [0, 1]

@@ -16,6 +16,7 @@ from serving_policies import policy_of
 from ttamer_fast._utils.checks import shown
 from ttamer_fast.serving.request_ids import new_request_id
 
+REAL = "`signal` must be real numbers, got dtype"
 PARTS: dict[str, Any] = {
     "request_id": "7",
     "digest": "abc",
@@ -133,15 +134,15 @@ def test_frozen() -> None:
         ({"consulted": [0.5]}, "`consulted` entry 0 must be another stage from 0 to 2, got 0.5"),
         ({"consulted": [2, "0"]}, "`consulted` entry 1 must be another stage from 0 to 2, got '0'"),
         ({"consulted": [True]}, "`consulted` entry 0 must be another stage from 0 to 2, got True"),
-        ({"signal": None}, "`signal` must be real numbers, got dtype object"),
-        ({"signal": ["0.1", "0.2", "0.3"]}, "`signal` must be real numbers, got dtype <U3"),
-        ({"signal": [0.1, 1j, 0.3]}, "`signal` must be real numbers, got dtype complex128"),
-        ({"signal": [[0.1], 0.2, 0.3]}, "`signal` must be a rectangular array of numbers"),
+        ({"signal": None}, "`signal` must be an array of real numbers, got NoneType"),
+        ({"signal": ["0.1", "0.2", "0.3"]}, f"{REAL} <U3: text is not read as numbers"),
+        ({"signal": [0.1, 1j, 0.3]}, f"{REAL} complex128: complex numbers have no order"),
+        ({"signal": [[0.1], 0.2, 0.3]}, "`signal` row 1 must have 1 entry as row 0 has, got a number"),
         ({"prediction": {1, 2, 3}}, "`prediction` must be a sequence of 3 hashables, got set"),
         ({"prediction": "cat"}, "`prediction` must be a sequence of 3 hashables, got str"),
         ({"prediction": [1, [2], 3]}, "`prediction` entry 1 must be hashable, got list"),
-        ({"answer": 0.5}, "`answer` must be None or one of the stages run, [2, 0], got 0.5"),
-        ({"answer": False}, "`answer` must be None or one of the stages run, [2, 0], got False"),
+        ({"answer": 0.5}, "`answer` must be None or one of the stages that answered, [2, 0], got 0.5"),
+        ({"answer": False}, "`answer` must be None or one of the stages that answered, [2, 0], got False"),
         ({"cost": "5"}, "`cost` must be a number, got '5'"),
         ({"cost": None}, "`cost` must be a number, got None"),
         ({"cost": 10**400}, f"`cost` must be a number that a float can hold, got {shown(10**400)}"),
@@ -149,7 +150,7 @@ def test_frozen() -> None:
         ({"expected_loss": "low"}, "`expected_loss` must be a number, got 'low'"),
         ({"expected_loss": -0.1}, "`expected_loss` must be at least 0, got -0.1"),
         ({"expected_loss": math.nan}, "`expected_loss` must be at least 0, got nan"),
-        ({"answer": 1}, "`answer` must be None or one of the stages run, [2, 0], got 1"),
+        ({"answer": 1}, "`answer` must be None or one of the stages that answered, [2, 0], got 1"),
         ({"cost": -1.0}, "`cost` must be finite and at least 0, got -1.0"),
         ({"cost": math.nan}, "`cost` must be finite and at least 0, got nan"),
     ],

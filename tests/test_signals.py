@@ -31,6 +31,7 @@ SIGNALS: dict[str, Callable[[Floats], Floats]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 @pytest.mark.parametrize("kind", ["models", "exits"])
 @pytest.mark.parametrize("name", SIGNALS)
 def test_no_signal_makes_the_default_worse_than_a_simple_rule(name: str, kind: str) -> None:
@@ -49,6 +50,7 @@ def test_no_signal_makes_the_default_worse_than_a_simple_rule(name: str, kind: s
         assert excess.mean() <= 2.0 * estimate(excess).standard_error + 0.01 * best.mean()
 
 
+@pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 @pytest.mark.parametrize("kind", ["models", "exits"])
 def test_equal_signals_are_decided_by_all_that_share_them(kind: str) -> None:
     plain = make_trace(n=600, seed=12, kind=kind)

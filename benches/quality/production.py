@@ -9,12 +9,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from recorded import parser_of, traces_of
 
 import ttamer_fast as tt
 
 TRADEOFF = 0.95
 ROWS = 20_000
+HARDER = (1.5, 2)
+"""How many times as often the first stage is wrong."""
+REFERENCE, STREAM = 1500, 4000
+"""Rows where requests become harder."""
 
 
 Traces = Mapping[str, tt.Trace]
@@ -67,6 +72,17 @@ def drift(traces: Traces, draws: int = 40) -> Iterator[str]:
             half = both.n // 2
             alarms += alarm(policy, both[:half], both[half:], 0.05, seed).alarm
         yield f"| {name} | its other half | {alarms} of {draws} | |"
+        for more in HARDER if rest.n >= REFERENCE + STREAM else ():
+            monitors = []
+            for seed in range(draws):
+                order = np.random.default_rng(seed).permutation(rest.n)
+                stream = harder(rest, policy.start().next or 0, order[REFERENCE:], more, seed)
+                monitors.append(alarm(policy, rest.rows(order[:REFERENCE]), stream, 0.05, seed))
+            raised = [at for one in monitors if (at := one.alarmed_at) is not None]
+            named = sum(one.report().watched == "difficulty" for one in monitors)
+            median = f"{np.median(raised):.0f}" if raised else ""
+            alarms_of = f"{len(raised)} of {draws}, {named} by difficulty"
+            yield f"| {name} | first stage wrong {more} × as often | {alarms_of} | {median} |"
     if {"sst2_minilm", "tweets_minilm"} <= traces.keys():
         train, reference = traces["sst2_minilm"].split(0.5, 0)
         policy = tt.fit(train, tradeoff=TRADEOFF)
@@ -80,6 +96,12 @@ def drift(traces: Traces, draws: int = 40) -> Iterator[str]:
         stages = [stage for one in monitors if (stage := one.report().stage) is not None]
         counts = ", ".join(f"{name} {stages.count(name)}" for name in sorted(set(stages)))
         yield f"\nstages named: {counts}; {cost(policy, reference)}"
+
+
+def harder(trace: tt.Trace, stage: int, rows: NDArray[np.int64], more: float, seed: int) -> tt.Trace:
+    """Some of the rows, those that a stage gets wrong so many times as frequent."""
+    kept = (trace.loss[rows, stage] > 0.0) | (np.random.default_rng(seed).random(len(rows)) < 1.0 / more)
+    return trace.rows(rows[kept][:STREAM])
 
 
 def alarm(policy: tt.Policy, reference: tt.Trace, stream: tt.Trace, alpha: float, seed: int) -> tt.DriftMonitor:

@@ -43,10 +43,11 @@ class Judged:
 def judge(name: str, trace: tt.Trace, folds: int) -> Judged:
     """Cross-validates every rule on the first rows of a trace."""
     trace = trace.rows(slice(ROWS))
+    part = cv.parts(trace, folds, seed=0)
     outcomes = cv.cross_validate(trace, cv.rules(trace), TRADEOFFS, folds, seed=0)
     by_reference = [
         tuple(
-            compared(trace, tradeoff, folds, found, reference)
+            compared(trace, tradeoff, part, found, reference)
             for tradeoff, found in zip(TRADEOFFS, outcomes, strict=True)
         )
         for reference in (REFERENCE, None)

@@ -24,6 +24,7 @@ from . import baselines
 from ._core import (
     Batch,
     Certificate,
+    FormatError,
     Model,
     Policy,
     PolicyFormatError,
@@ -36,16 +37,28 @@ from ._core import (
     solve,
     verify,
 )
+from ._utils.errors import TraceFormatError
 from ._utils.extras import MissingExtraError
+from ._utils.warnings import (
+    CalibrationWarning,
+    CensoredTraceWarning,
+    EvaluationWarning,
+    HeavyTailWarning,
+    ServingWarning,
+    TTamerWarning,
+)
 from .evaluation.comparison import Compared, Comparison, compare
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.frontier import Frontier, FrontierPoint, frontier
+from .evaluation.summary import Saving, Summary, summarize
 from .fitting.aggregation import Aggregated, aggregate
 from .fitting.certification import fit_certified
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
+from .monitoring.order import OrderFinding, OrderWarning, order_findings
 from .monitoring.report import Drift, DriftReport
 from .serving.cascade import Cascade
+from .serving.failures import NoAnswerError
 from .serving.served import Served
 from .serving.served_batch import ServedBatch
 from .serving.stage import Stage
@@ -57,7 +70,9 @@ from .traces.trace import Trace
 __all__ = [
     "Aggregated",
     "Batch",
+    "CalibrationWarning",
     "Cascade",
+    "CensoredTraceWarning",
     "Certificate",
     "Compared",
     "Comparison",
@@ -65,22 +80,33 @@ __all__ = [
     "DriftMonitor",
     "DriftReport",
     "Evaluation",
+    "EvaluationWarning",
+    "FormatError",
     "Frontier",
     "FrontierPoint",
+    "HeavyTailWarning",
     "MissingExtraError",
     "Model",
+    "NoAnswerError",
+    "OrderFinding",
+    "OrderWarning",
     "Policy",
     "PolicyFormatError",
     "Record",
     "Replay",
     "Run",
     "RunFinishedError",
+    "Saving",
     "Served",
     "ServedBatch",
+    "ServingWarning",
     "Stage",
+    "Summary",
     "TTamerError",
+    "TTamerWarning",
     "Trace",
     "TraceBuilder",
+    "TraceFormatError",
     "ValidationError",
     "__version__",
     "aggregate",
@@ -92,8 +118,10 @@ __all__ = [
     "fit_certified",
     "frontier",
     "load",
+    "order_findings",
     "read_trace",
     "solve",
+    "summarize",
     "verify",
 ]
 

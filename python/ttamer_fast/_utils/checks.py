@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 import operator
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
 
 from .._core import ValidationError
 
 ORDERS = ("auto", "given")
+_MOST_LISTED = 8
 
 
 def shown(value: object) -> str:
@@ -17,43 +22,87 @@ def shown(value: object) -> str:
     return " ".join(reprlib.repr(value).split())
 
 
+def listed(names: Iterable[str]) -> str:
+    """Names in a message: the first few of many, and how many there are."""
+    every = list(names)
+    shown_names = ", ".join(every[:_MOST_LISTED])
+    return shown_names if len(every) <= _MOST_LISTED else f"{shown_names}, ... ({len(every)} in all)"
+
+
+def check_number(name: str, value: Any) -> float:
+    """`value` as a float, or a ValidationError.
+
+    Numbers are what has ``__float__`` or ``__index__``: those of Python, numpy and its likes, arrays of no dimension
+    too. Text is none, nor is True: where a number is asked for, it is more likely a mistake than a 1.
+    """
+    scalar = _scalar(value)
+    if isinstance(scalar, str | bytes | bytearray | bool):
+        raise ValidationError(f"`{name}` must be a number, got {shown(value)}")
+    try:
+        return float(scalar)
+    except (TypeError, ValueError):
+        raise ValidationError(f"`{name}` must be a number, got {shown(value)}") from None
+    except OverflowError:
+        raise ValidationError(f"`{name}` must be a number that a float can hold, got {shown(value)}") from None
+
+
+def check_integer(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """`value` as an int from `least` to `most`, or a ValidationError; True and floats are no integers."""
+    number = None
+    scalar = _scalar(value)
+    if not isinstance(scalar, bool):
+        with suppress(TypeError):
+            number = operator.index(scalar)
+    if number is None or number < least or (most is not None and number > most):
+        allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValidationError(f"`{name}` must be an integer {allowed}, got {shown(value)}")
+    return number
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """`value` as True or False, or a ValidationError: 0, 1 and text are neither."""
+    scalar = _scalar(value)
+    if not isinstance(scalar, bool):
+        raise ValidationError(f"`{name}` must be True or False, got {shown(value)}")
+    return scalar
+
+
 def check_tradeoff(tradeoff: float) -> float:
     """`tradeoff` as a float in [0, 1], or a ValidationError."""
-    try:
-        value = float(tradeoff)
-    except (TypeError, ValueError):
-        raise ValidationError(f"`tradeoff` must be a number between 0 and 1, got {tradeoff!r}") from None
+    value = check_number("tradeoff", tradeoff)
     if not 0.0 <= value <= 1.0:
-        raise ValidationError(f"`tradeoff` must be between 0 and 1, got {tradeoff}")
+        raise ValidationError(f"`tradeoff` must be between 0 and 1, got {value}")
     return value
 
 
 def check_seed(value: int, bits: int = 64) -> int:
-    """A ValidationError unless `seed` fits in so many bits without a sign."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**bits:
-        raise ValidationError(f"`seed` must be an integer in [0, 2**{bits}), got {value!r}")
-    return value
+    """`seed` as an int that fits in so many bits without a sign, or a ValidationError."""
+    try:
+        return check_integer("seed", value, 0, 2**bits - 1)
+    except ValidationError:
+        raise ValidationError(f"`seed` must be an integer in [0, 2**{bits}), got {shown(value)}") from None
 
 
 def check_recall(value: bool | str) -> bool | None:
     """`recall` as the core takes it, None for "auto", or a ValidationError."""
-    if value is True or value is False:
-        return value
-    if value == "auto":
+    scalar = _scalar(value)
+    if isinstance(scalar, bool):
+        return scalar
+    if isinstance(scalar, str) and scalar == "auto":
         return None
-    raise ValidationError(f"`recall` must be True, False or 'auto', got {value!r}")
+    raise ValidationError(f"`recall` must be True, False or 'auto', got {shown(value)}")
 
 
 def check_one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     """`value` if it is one of the allowed words, or a ValidationError."""
-    if value not in allowed:
-        raise ValidationError(f"`{name}` must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    if not isinstance(value, str) or value not in allowed:
+        raise ValidationError(f"`{name}` must be one of {', '.join(map(repr, allowed))}, got {shown(value)}")
     return value
 
 
 def check_budget(name: str, value: float | str | None) -> float:
     """A largest mean as a finite float of at least 0, or a ValidationError."""
-    budget = _number(name, value)
+    budget = check_number(name, value)
     if not 0.0 <= budget < math.inf:
         raise ValidationError(f"`{name}` must be finite and at least 0, got {value}")
     return budget
@@ -61,7 +110,7 @@ def check_budget(name: str, value: float | str | None) -> float:
 
 def check_between(name: str, value: float, most: float) -> float:
     """`value` as a float in (0, most), or a ValidationError."""
-    number = _number(name, value)
+    number = check_number(name, value)
     if not 0.0 < number < most:
         top = "finite" if most == math.inf else f"below {most:g}"
         raise ValidationError(f"`{name}` must be above 0 and {top}, got {value}")
@@ -87,12 +136,12 @@ def _stage_number(at: int, stage: int | str, stages: tuple[str, ...]) -> int:
             raise ValidationError(f"`order[{at}]` must be in 0..{len(stages)}, got {number}")
         return number
     if stage not in stages:
-        raise ValidationError(f"`order[{at}]` must be one of {', '.join(stages)}, got {stage!r}")
+        raise ValidationError(f"`order[{at}]` must be one of {listed(stages)}, got {stage!r}")
     return stages.index(stage)
 
 
-def _number(name: str, value: float | str | None) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise ValidationError(f"`{name}` must be a number, got {value!r}") from None
+def _scalar(value: Any) -> Any:
+    """The Python value in a scalar of numpy, or in an array of no dimension; anything else as it is."""
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return value.item()
+    return value

@@ -1,5 +1,9 @@
 """Names of the rules that are compared, beside the baselines'."""
 
+DEFAULT = "pathwise"
+"""The default fit, in the report of a policy."""
+STATIC = "static"
+"""The best single stage."""
 FIT = "fit"
 """The default fit."""
 FIT_NO_RECALL = "fit, no recall"

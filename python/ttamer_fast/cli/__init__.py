@@ -9,17 +9,24 @@ from .._utils.extras import MissingExtraError, require
 
 __all__ = ["main"]
 
-USAGE = 2
+USAGE, INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `ttamer`; returns 0 if all went well, 1 if a check failed, 2 for wrong usage or bad input."""
+    """Run `ttamer`.
+
+    Returns 0 if all went well, 1 if a check failed, and only then, 2 for wrong usage, bad input and files that the
+    system refuses, 70 for a fault of the program itself, 130 if interrupted, 141 if nobody reads the output any more.
+    """
     try:
         require("typer", "cli")
         require("rich", "cli")
     except MissingExtraError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
-    from .commands import run
+    try:
+        from .commands import run
 
-    return run(arguments)
+        return run(arguments)
+    except KeyboardInterrupt:  # while modules are loaded
+        return INTERRUPTED

@@ -3,40 +3,54 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from .._core import Policy, TTamerError, ValidationError
+from .._core import Policy, TTamerError, ValidationError, build_info
 from ..demo import DemoResult, DemoSettings, run_demo
 from ..evaluation.comparison import compare
 from ..evaluation.evaluate import evaluate
 from ..evaluation.frontier import frontier
 from ..evaluation.overhead import measure_overhead
+from ..evaluation.summary import summarize
 from ..fitting.certification import fit_certified
 from ..fitting.fit import fit
 from ..monitoring.drift import DriftMonitor
-from ..traces.files import read_trace
+from ..monitoring.order import OrderWarning, order_findings
+from ..plotting.canvas import picture_path
+from ..traces.files import read_trace, trace_in
+from ..traces.trace import Trace
+from .gates import Check, at_most, check_limit, check_output, no_drift, no_simple_rule_is_better
 from .policy_text import policy_summary, policy_text
+from .terminal import terminal, write
 
 __all__ = ["app", "run"]
 
 app = typer.Typer(
     name="ttamer",
     help="Policies with recall for early-exit networks and model cascades.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-OK, CHECK_FAILED, USAGE = 0, 1, 2
+OK, CHECK_FAILED, USAGE, SOFTWARE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 70, 130, 141
+UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
+"""Of the command line itself; its base class, whatever package it is in."""
+
+_debug: ContextVar[bool] = ContextVar("debug", default=False)
 
 
 class Kind(StrEnum):
@@ -80,21 +94,70 @@ class Recall(StrEnum):
 
 TraceFile = Annotated[Path, typer.Argument(help="Trace: .npz, .parquet or .csv.")]
 PolicyFile = Annotated[Path, typer.Argument(help="Policy file.")]
-KindOption = Annotated[Kind | None, typer.Option(help="Default: what the file says, else exits.")]
+KindOption = Annotated[
+    Kind | None, typer.Option(help="Default: what the file says, else what the policy says, else exits.")
+]
 LossOption = Annotated[Loss, typer.Option(help="Which losses of the file count.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; errors in what the user gave become one line on stderr and exit code 2."""
-    try:
-        app(args=None if arguments is None else list(arguments))
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else USAGE
-    except (TTamerError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USAGE
-    return OK
+    """Run one command and return its exit code.
+
+    0: all went well. 1: a check that was asked for failed. 2: wrong usage, bad input, or the system refused a file; one
+    line on stderr says what. 70: a fault of this program. 130: interrupted. 141: the reader of the output went away.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    _debug.set(bool(os.environ.get("TTAMER_DEBUG")))
+    with terminal():
+        try:
+            command = typer.main.get_command(app)
+            code = command.main(args=given or ["--help"], prog_name="ttamer", standalone_mode=False)
+        except SystemExit as end:  # the reader of a help text went away
+            return PIPE_CLOSED if end.code == CHECK_FAILED else int(end.code or OK)
+        except (KeyboardInterrupt, typer.Abort):
+            return INTERRUPTED
+        except UsageError as error:
+            return _failed(error, _usage_text(error), USAGE)
+        except OSError as error:
+            return _failed(error, f"{error.filename}: {error.strerror}" if error.filename else str(error), USAGE)
+        except TTamerError as error:
+            return _failed(error, str(error), USAGE)
+        except BaseException as error:  # a fault of this program, a panic of its core included
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            return _failed(error, f"{text} (a fault of ttamer; --debug before the command shows where)", SOFTWARE)
+    return (code if isinstance(code, int) else OK) if given else USAGE
+
+
+def _failed(error: BaseException, text: str, code: int) -> int:
+    if _debug.get():
+        traceback.print_exception(error)
+    print(f"error: {text}", file=sys.stderr)
+    return code
+
+
+def _usage_text(error: Any) -> str:
+    """One line for a mistake on the command line."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    path = "ttamer" if error.ctx is None else error.ctx.command_path
+    return f"{text[:1].lower()}{text[1:]} (see {path} --help)"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        raise typer.Exit(OK if write(f"ttamer {build_info['version']}") else PIPE_CLOSED)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from (or TTAMER_DEBUG=1).")] = False,
+) -> None:
+    """Policies with recall for early-exit networks and model cascades."""
+    if debug:
+        _debug.set(True)
 
 
 @app.command("demo")
@@ -110,9 +173,9 @@ def demo_command(
     settings = DemoSettings(images=images, tradeoff=tradeoff)
     with _progress("starting") as bar:
         result = run_demo(output, settings, bar)
-    _show(result.to_dict(), _demo_text(result), as_json)
-    if not result.serving.as_replayed:
-        raise typer.Exit(CHECK_FAILED)
+    same = result.serving.as_replayed
+    check = Check("replay", same, f"requests served one by one get {'the' if same else 'other'} answers of a replay")
+    _show(result.to_dict(), _demo_text(result), as_json, [check])
 
 
 @app.command("fit")
@@ -139,11 +202,13 @@ def fit_command(
     estimator: Annotated[Estimator, typer.Option(help="How indices are fitted.")] = Estimator.AUTO,
     recall: Annotated[Recall, typer.Option(help="May an earlier answer be returned?")] = Recall.AUTO,
     seed: Annotated[int, typer.Option(help="Same trace, options and seed: same bytes.")] = 0,
+    summary: Annotated[bool, typer.Option(help="Say what the policy is worth on rows held back.")] = True,
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit a policy to a trace and write it to a file."""
+    """Fit a policy to a trace, write it to a file, and say what it is worth on rows held back."""
+    check_output("--output", output, trace)
     read = read_trace(trace, loss=loss, kind=kind)
     recalls = "auto" if recall is Recall.AUTO else recall is Recall.YES
     if certify is None:
@@ -175,7 +240,11 @@ def fit_command(
             seed=seed,
         )
     policy.save(output)
-    _show(policy_summary(policy) | {"file": str(output)}, f"{policy_text(policy)}\nwritten to {output}", as_json)
+    content, text = policy_summary(policy) | {"file": str(output)}, f"{policy_text(policy)}\nwritten to {output}"
+    if summary:
+        held_out, sentence = _held_out(policy, read)
+        content, text = content | {"held_out": held_out}, f"{text}\n{sentence}"
+    _show(content, text, as_json)
 
 
 @app.command("evaluate")
@@ -190,10 +259,13 @@ def evaluate_command(
     as_json: JsonOption = False,
 ) -> None:
     """Replay a policy on a trace: loss, cost and objective with 95 % intervals."""
-    result = evaluate(Policy.load(policy), read_trace(trace, loss=loss, kind=kind), tradeoff)
-    _show(result.to_dict(), str(result), as_json)
-    if (max_loss is not None and result.loss > max_loss) or (max_cost is not None and result.cost > max_cost):
-        raise typer.Exit(CHECK_FAILED)
+    check_limit("--max-loss", max_loss)
+    check_limit("--max-cost", max_cost)
+    # What a file does not say of its kind, the policy says.
+    result = evaluate(Policy.load(policy), trace_in(trace, loss, kind)[0], tradeoff)
+    checks = at_most("--max-loss", "mean loss", result.loss, max_loss)
+    checks += at_most("--max-cost", "mean cost", result.cost, max_cost)
+    _show(result.to_dict(), str(result), as_json, checks)
 
 
 @app.command("compare")
@@ -211,9 +283,7 @@ def compare_command(
     read = read_trace(trace, loss=loss, kind=kind)
     with _progress("comparing") as bar:
         result = compare(read, tradeoff, folds, seed, progress=lambda share: bar("comparing", share))
-    _show(result.to_dict(), str(result), as_json)
-    if check and result["fit"].difference > 2.0 * result["fit"].difference_se:
-        raise typer.Exit(CHECK_FAILED)
+    _show(result.to_dict(), str(result), as_json, [no_simple_rule_is_better(result)] if check else [])
 
 
 @app.command("frontier")
@@ -222,16 +292,21 @@ def frontier_command(
     folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
     picture: Annotated[Path | None, typer.Option(help="Draw loss against cost: .png, .svg or .pdf.")] = None,
+    chosen: Annotated[float | None, typer.Option(help="Trade-off whose fit is ringed in the picture.")] = None,
+    loss_unit: Annotated[str, typer.Option(help="Of the loss in the picture.")] = "unit of the trace",
+    cost_unit: Annotated[str, typer.Option(help="Of the cost in the picture.")] = "unit of the trace",
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
     as_json: JsonOption = False,
 ) -> None:
     """Mean loss and cost of every rule at ten trade-offs, cross-validated."""
+    if picture is not None:
+        check_output("--picture", picture_path(picture), trace)
     read = read_trace(trace, loss=loss, kind=kind)
     with _progress("tracing") as bar:
         result = frontier(read, folds=folds, seed=seed, progress=lambda share: bar("tracing", share))
     if picture is not None:
-        result.plot(picture)
+        result.plot(picture, chosen=chosen, loss_unit=loss_unit, cost_unit=cost_unit)
     _show(result.to_dict(), str(result), as_json)
 
 
@@ -248,30 +323,42 @@ def drift_command(
 ) -> None:
     """Do the requests of a stream still look like those of a reference? Exits with 1 on an alarm."""
     loaded = Policy.load(policy)
-    monitor = DriftMonitor.fit(loaded, read_trace(reference, loss=loss, kind=kind), alpha=alpha, seed=seed)
-    watched = read_trace(stream, loss=loss, kind=kind)
-    if watched.k != len(loaded.stages):
-        raise ValidationError(f"`stream` must have the {len(loaded.stages)} stages of the policy, got {watched.k}")
-    replay = loaded.replay(watched.signal, watched.prediction)
-    monitor.update_replay(replay, watched.signal, watched.prediction)
+    # What files do not say of their kind, the policy says.
+    before = trace_in(reference, loss, kind)[0].matching(loaded, "reference")
+    watched = trace_in(stream, loss, kind)[0].matching(loaded, "stream")
+    with warnings.catch_warnings():
+        # What is said of the order of rows stands below the report.
+        warnings.simplefilter("ignore", OrderWarning)
+        monitor = DriftMonitor.fit(loaded, before, alpha=alpha, seed=seed)
+        replay = loaded.replay(watched.signal, watched.prediction)
+        monitor.update_replay(replay, watched.signal, watched.prediction)
     report = monitor.report()
-    _show(report.to_dict(), str(report), as_json)
-    if report.alarm:
-        raise typer.Exit(CHECK_FAILED)
+    hints = [
+        f"{file}: {finding.text}"
+        for file, trace, is_stream in ((reference, before, False), (stream, watched, True))
+        for finding in order_findings(
+            trace.signal, trace.prediction, trace.group, stages=trace.stages, is_stream=is_stream
+        )
+    ]
+    text = "\n".join([str(report), *(f"hint: rows are not in a random order: {hint}" for hint in hints)])
+    _show(report.to_dict() | {"hints": hints}, text, as_json, [no_drift(report)])
 
 
 @app.command("inspect")
 def inspect_command(
     policy: PolicyFile,
-    picture: Annotated[Path | None, typer.Option(help="Draw where the policy stops: .png, .svg or .pdf.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw what the policy does: .png, .svg or .pdf.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="Trace whose requests are counted in the picture.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """What is in a policy file: stages, rule, provenance, size."""
+    if picture is not None:
+        check_output("--picture", picture_path(picture), policy, trace)
     loaded = Policy.load(policy)
     if picture is not None:
         from ..plotting.policy import plot_policy
 
-        plot_policy(loaded, picture)
+        plot_policy(loaded, picture, None if trace is None else trace_in(trace)[0])
     _show(policy_summary(loaded) | {"describe": loaded.describe()}, policy_text(loaded), as_json)
 
 
@@ -285,16 +372,36 @@ def bench_command(
     as_json: JsonOption = False,
 ) -> None:
     """What deciding costs on this machine: call, batch, replay."""
+    check_limit("--max-call-ratio", max_call_ratio)
     result = measure_overhead(
-        None if policy is None else Policy.load(policy), None if trace is None else read_trace(trace)
+        None if policy is None else Policy.load(policy), None if trace is None else trace_in(trace)[0]
     )
-    _show(result.to_dict(), str(result), as_json)
-    if max_call_ratio is not None and result.call_ratio > max_call_ratio:
+    checks = at_most("--max-call-ratio", "function calls a call takes as long as", result.call_ratio, max_call_ratio)
+    _show(result.to_dict(), str(result), as_json, checks)
+
+
+def _show(content: dict[str, Any], text: str, as_json: bool, checks: Sequence[Check] = ()) -> None:
+    """Print what was found and what the checks say; a failed one ends the command with its exit code."""
+    if checks:
+        content = content | {"checks": [check.to_dict() for check in checks]}
+        text = "\n".join([text, *map(str, checks)])
+    written = write(json.dumps(_finite(content), indent=2) if as_json else text)
+    failed = [check for check in checks if not check.passed]
+    for check in failed:
+        print(f"check failed: {check.text}", file=sys.stderr)
+    if failed:
         raise typer.Exit(CHECK_FAILED)
+    if not written:
+        raise typer.Exit(PIPE_CLOSED)
 
 
-def _show(content: dict[str, Any], text: str, as_json: bool) -> None:
-    print(json.dumps(_finite(content), indent=2) if as_json else text)
+def _held_out(policy: Policy, trace: Trace) -> tuple[dict[str, Any] | None, str]:
+    """What a policy is worth on rows held back, if there are rows enough to hold any back."""
+    try:
+        found = summarize(policy, trace)
+    except ValidationError as error:
+        return None, f"what it is worth on new requests is not known: {error}"
+    return found.to_dict(), str(found)
 
 
 def _finite(content: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._core import Policy
+from .._utils.checks import listed
 
 __all__ = ["policy_summary", "policy_text"]
 
@@ -13,13 +14,20 @@ MOST_INDICES = 8
 
 
 def policy_summary(policy: Policy) -> dict[str, Any]:
-    """What a policy is, as plain Python values."""
+    """What a policy is, as plain Python values; of a fitted one the objective on rows held back, where it is known, and
+    on the trace that it was fitted to, of a solved one its value.
+    """
+    worth: dict[str, float] = {}
+    if "tradeoff" in policy.provenance:
+        held_out = [candidate["objective"] for candidate in policy.report if candidate["chosen"]]
+        worth = {"held_out_objective": held_out[0]} if held_out else {}
+        worth["in_sample_objective"] = policy.value
     return {
         "stages": list(policy.stages),
         "method": policy.method,
         "graph": policy.graph,
         "recall": policy.recall,
-        "value": policy.value,
+        **(worth or {"value": policy.value}),
         "bytes": len(policy.to_bytes()),
         "digest": policy.digest,
         "provenance": policy.provenance,
@@ -30,8 +38,8 @@ def policy_summary(policy: Policy) -> dict[str, Any]:
 def policy_text(policy: Policy) -> str:
     """The same in lines, and what the policy decides."""
     summary = policy_summary(policy)
-    lines = [f"{len(policy.stages)} stages: {', '.join(policy.stages)}"]
-    facts = {name: summary[name] for name in ("method", "graph", "recall", "value", "bytes", "digest")}
+    lines = [f"{len(policy.stages)} stages: {listed(policy.stages)}"]
+    facts = {name.replace("_", " "): value for name, value in summary.items() if not isinstance(value, dict | list)}
     facts |= policy.provenance
     width = max(map(len, facts)) + 2
     lines += [f"{name:<{width}}{value}" for name, value in facts.items()]

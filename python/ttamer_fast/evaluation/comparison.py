@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .._core import Outcome, ValidationError, estimate
-from .._utils.arrays import Floats
+import numpy as np
+
+from .._core import Outcome, ValidationError
+from .._utils.arrays import Floats, Ints
 from .._utils.extras import require
 from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_NO_RECALL
+from ..fitting.doubts import warn_of_trace
 from ..traces import outcome
 from ..traces.trace import Trace
 from . import cross_validation as cv
+from .intervals import cross_validated_error
+from .judged import Judge
 
 __all__ = ["Compared", "Comparison", "compare"]
 
@@ -33,7 +39,8 @@ class Compared:
     objective : float
         Mean of λ · loss + (1 − λ) · cost / cost of running every stage.
     difference, difference_se : float
-        Mean difference of the objective to the reference, and its standard error.
+        Mean difference of the objective to the reference, and its standard error, which counts the chance in the rows
+        that rules are judged on, that in the rows they are tuned on, and the choice of the reference.
     """
 
     name: str
@@ -56,6 +63,12 @@ class Comparison:
         λ of the objective.
     reference : str
         The rule that differences are to.
+    hindsight : float
+        By how much the objective of the reference is estimated to be too low because it was chosen for it; 0 where the
+        caller chose it. Part of every `difference_se`.
+    heavy_tailed : bool
+        Whether one more request with the largest loss, or cost, could move a mean as far as all others do: standard
+        errors may then be too small.
     rows : tuple of Compared
         One for each rule; ``comparison[name]`` finds one.
     verdict : tuple of str
@@ -66,6 +79,8 @@ class Comparison:
     folds: int
     tradeoff: float
     reference: str
+    hindsight: float
+    heavy_tailed: bool
     rows: tuple[Compared, ...]
     verdict: tuple[str, ...]
 
@@ -140,10 +155,24 @@ def compare(
     ValidationError
         If `tradeoff` or `folds` is out of range, all weights of a fold are 0, or `reference` is not one of the rules.
 
+    Warns
+    -----
+    CalibrationWarning
+        If the trace says little, as in `fit`: once.
+    EvaluationWarning
+        If losses or costs have a heavy tail.
+
     Notes
     -----
-    Standard errors take the requests as independent and the tuned rules as given. The two fits of a fold share
-    calibration and beliefs.
+    A difference estimates that of rules tuned on the whole trace, on new requests. Its standard error is that of the
+    paired differences, times √(1 + k / (k − 1)) for k folds, whose rules are tuned on mostly the same rows (Nadeau and
+    Bengio 2003). A reference that was chosen on the same rows looks better than it is: `hindsight` estimates by how
+    much, from the choice that all but one fold would make, judged on that fold; it is added in quadrature, and the
+    difference is left as it is. So is what the fit would gain from the rows of the fold held back. Requests are units:
+    rows of one group, or rows equal in everything. Intervals are not meant for requests that follow one another in time
+    and depend on each other.
+
+    The two fits of a fold share calibration and beliefs.
 
     Examples
     --------
@@ -158,44 +187,85 @@ def compare(
     rules = cv.rules(trace)
     if reference is not None and reference not in rules:
         raise ValidationError(f"`reference` must be one of {', '.join(rules)}, got {reference}")
+    warn_of_trace(trace)
     (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress)
-    return compared(trace, float(tradeoff), folds, outcomes, reference)
+    return compared(trace, float(tradeoff), cv.parts(trace, int(folds), seed), outcomes, reference)
 
 
 def compared(
-    trace: Trace, tradeoff: float, folds: int, outcomes: Mapping[str, Outcome], reference: str | None = None
+    trace: Trace, tradeoff: float, part: Ints, outcomes: Mapping[str, Outcome], reference: str | None = None
 ) -> Comparison:
-    """The comparison of cross-validated outcomes; `reference` as in :func:`compare`."""
-    weight = trace.weight
+    """The comparison of outcomes cross-validated over the folds `part` (n,); `reference` as in :func:`compare`."""
+    judge, folds = Judge(trace), int(part.max()) + 1
     objective = {name: outcome.objective(found, tradeoff, trace) for name, found in outcomes.items()}
-    mean = {name: estimate(values, weight).mean for name, values in objective.items()}
+    mean = {name: judge.mean(values).mean for name, values in objective.items()}
+    hindsight = 0.0
     if reference is None:
-        simple = [name for name in objective if name not in (*cv.FITS, CLAIRVOYANT)]
+        simple = {name: values for name, values in objective.items() if name not in (*cv.FITS, CLAIRVOYANT)}
         reference = min(simple, key=mean.__getitem__)
+        hindsight = hindsight_of(simple, reference, part, trace.weight)
     rows = []
     for name, found in outcomes.items():
-        paired = estimate(objective[name] - objective[reference], weight)
+        paired = judge.mean(objective[name] - objective[reference])
+        error = math.hypot(cross_validated_error(paired, folds), hindsight)
         rows.append(
             Compared(
                 name=name,
-                loss=estimate(found.loss, weight).mean,
-                cost=estimate(found.cost, weight).mean,
+                loss=judge.mean(found.loss).mean,
+                cost=judge.mean(found.cost).mean,
                 objective=mean[name],
                 difference=paired.mean,
-                difference_se=paired.standard_error,
+                difference_se=0.0 if name == reference else error,
             )
         )
-    alone = min(cv.WITHOUT_CASCADE, key=mean.__getitem__)
+    alone = {name: objective[name] for name in cv.WITHOUT_CASCADE}
+    best = min(alone, key=mean.__getitem__)
+    chosen = hindsight_of(alone, best, part, trace.weight)
+    with_it, no_recall = objective[FIT], objective[FIT_NO_RECALL]
+
+    def sentence(what: str, without: Floats, flattered: float, against: str) -> str:
+        paired = judge.mean(with_it - without)
+        error = math.hypot(cross_validated_error(paired, folds), flattered)
+        return _sentence(what, paired.mean, error, judge.mean(without).mean, against)
+
     verdict = (
-        _sentence("a cascade", objective[FIT], objective[alone], weight, f"the best without one ({alone})"),
-        _sentence("recall", objective[FIT], objective[FIT_NO_RECALL], weight, "the fit without it"),
+        sentence("a cascade", alone[best], chosen, f"the best without one ({best})"),
+        sentence("recall", no_recall, 0.0, "the fit without it"),
     )
-    return Comparison(trace.n, folds, tradeoff, reference, tuple(rows), verdict)
+    heavy_tailed = judge.warn_of_heavy_tails(outcomes[FIT], level=4)
+    return Comparison(trace.n, folds, tradeoff, reference, hindsight, heavy_tailed, tuple(rows), verdict)
 
 
-def _sentence(what: str, with_it: Floats, without: Floats, weight: Floats | None, reference: str) -> str:
-    paired = estimate(with_it - without, weight)
-    mean, error, base = paired.mean, paired.standard_error, estimate(without, weight).mean
+def hindsight_of(values: Mapping[str, Floats], best: str, part: Ints, weight: Floats | None) -> float:
+    """How much lower the mean of the rule that is best on all rows is than that of a rule chosen without a look.
+
+    Parameters
+    ----------
+    values : mapping of rule name to (n,) float64
+        One objective per request, out of sample.
+    best : str
+        The rule of the least mean.
+    part : (n,) int
+        Number of the fold of each row.
+    weight : (n,) float64, optional
+        How much each request counts.
+
+    Returns
+    -------
+    float
+        For each fold the rule is chosen that has the least mean on all others, and judged on that fold; at least 0.
+    """
+    weight = np.ones(len(part)) if weight is None else weight / weight.max()
+    mass = np.bincount(part, weight)
+    total = {name: np.bincount(part, weight * one) for name, one in values.items()}
+    chosen = 0.0
+    for fold in range(len(mass)):
+        name = min(total, key=lambda name: float(total[name].sum() - total[name][fold]))
+        chosen += float(total[name][fold])
+    return max(0.0, (chosen - float(total[best].sum())) / float(mass.sum()))
+
+
+def _sentence(what: str, mean: float, error: float, base: float, reference: str) -> str:
     relative = f"{mean / base:+.1%} ± {error / base:.1%}" if base > 0.0 else f"{mean:+.4g} ± {error:.2g}"
     if mean < -CLEAR * error:
         judgement = "is worth it here"

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import baselines
 from .._core import Learner, Outcome, Policy
+from .._utils.arrays import Ints
 from .._utils.checks import check_tradeoff
 from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_NO_RECALL, LAST
 from ..fitting.learners import learner_of
@@ -51,6 +52,11 @@ def rules(trace: Trace) -> dict[str, Rule]:
     return found
 
 
+def parts(trace: Trace, folds: int, seed: int) -> Ints:
+    """(n,) number of the fold that holds each row back; rows that are one request are in one fold."""
+    return parts_of_rows(trace.n, trace.core.units, folds, seed)
+
+
 def cross_validate(
     trace: Trace,
     chosen: Mapping[str, Rule],
@@ -60,7 +66,7 @@ def cross_validate(
     progress: Progress | None = None,
 ) -> list[dict[str, Outcome]]:
     """Out-of-sample outcomes of every rule on every row, one dict per trade-off."""
-    part = parts_of_rows(trace.n, trace.group, folds, seed)
+    part = parts(trace, folds, seed)
     lambdas = [check_tradeoff(tradeoff) for tradeoff in tradeoffs]
     pieces: list[dict[str, list[Outcome]]] = [{name: [] for name in chosen} for _ in lambdas]
     done, total = 0, len(lambdas) * len(chosen) * folds

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .._core import Estimate, Policy, ValidationError, estimate
+from .._core import Policy, ValidationError
 from .._utils.arrays import Floats
 from .._utils.checks import check_tradeoff
 from ..traces import outcome
 from ..traces.trace import Trace
-from .intervals import mean_interval, two_valued_interval
+from .judged import Judge
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -21,11 +21,14 @@ __all__ = ["Evaluation", "evaluate"]
 class Evaluation:
     """Means over the requests of a trace, each counting as its weight says, with 95 % confidence intervals.
 
-    Where all losses of the trace are 0 or one other value, `loss_ci` is Wilson's interval: 0 errors in 300 requests
-    give 0 to 0.0126, not 0 to 0. If all are 0, the other value is taken to be 1. All other intervals are Student's t on
-    the values of single requests, infinite for fewer than 2 of them. Under weights w, (Σ w)² / Σ w² takes the place of
-    n. Both are approximate; t wants values that are not very skewed, and values that are all equal have an interval of
-    width 0. The requests are taken as independent, the policy as given.
+    Intervals are about requests like those of the trace, drawn independently, under this one policy. Each is Wilson's
+    where values are 0 or one other value: 0 errors in 300 requests give 0 to 0.0126, not 0 to 0. For other values it is
+    Wilson's idea with their own variance and Student's quantile; the largest loss of the trace, at any stage, and the
+    cost of running everything count as possible for every request. An interval is infinite where all rows say no more
+    than one request.
+
+    Rows of one group, and without groups rows that are equal in everything, count together as one request. Under
+    weights w, (Σ w)² / Σ w² takes the place of their number.
 
     Attributes
     ----------
@@ -43,8 +46,15 @@ class Evaluation:
         Names of the stages.
     consulted_share, answer_share : (k,) float64
         Shares of the requests, 0 to 1, that ran each stage, and that returned its answer.
-    recalled_share : float
+    consulted_share_ci, answer_share_ci : (k, 2) float64
+        Their intervals.
+    recalled_share, recalled_share_ci : float, (float, float)
         Share of the requests that returned the answer of an earlier stage than the last one run.
+    independent : float
+        How many independent requests that count alike say as much as the rows: n, less groups and weights.
+    heavy_tailed : bool
+        Whether one more request with the largest loss, or cost, of the trace could move a mean as far as all others do:
+        intervals may then be too narrow.
     """
 
     n: int
@@ -57,8 +67,13 @@ class Evaluation:
     objective_ci: tuple[float, float]
     stages: tuple[str, ...]
     consulted_share: Floats
+    consulted_share_ci: Floats
     answer_share: Floats
+    answer_share_ci: Floats
     recalled_share: float
+    recalled_share_ci: tuple[float, float]
+    independent: float
+    heavy_tailed: bool
 
     def to_dict(self) -> dict[str, Any]:
         """The same numbers as plain Python values."""
@@ -67,7 +82,8 @@ class Evaluation:
 
     def __str__(self) -> str:
         width = max(len("objective"), *map(len, self.stages))
-        lines = [f"{self.n} requests, tradeoff {self.tradeoff:g}"]
+        worth = "" if self.independent > 0.99 * self.n else f" that say as much as {self.independent:.0f}"
+        lines = [f"{self.n} requests{worth}, tradeoff {self.tradeoff:g}"]
         for name in ("loss", "cost", "objective"):
             low, high = getattr(self, f"{name}_ci")
             lines.append(f"{name:<{width}}  {getattr(self, name):.6g}  (95 % interval {low:.6g} to {high:.6g})")
@@ -75,6 +91,8 @@ class Evaluation:
         for stage, consulted, answers in zip(self.stages, self.consulted_share, self.answer_share, strict=True):
             lines.append(f"{stage:<{width}}  {consulted:>9.1%}  {answers:>7.1%}")
         lines.append(f"answered by an earlier stage than the last one run: {self.recalled_share:.1%}")
+        if self.heavy_tailed:
+            lines.append("heavy tail: few requests decide these means, and intervals may be too narrow")
         return "\n".join(lines)
 
 
@@ -84,9 +102,10 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     Parameters
     ----------
     policy : Policy
-        Any policy with as many stages as the trace.
+        Any policy of the trace's stages.
     trace : Trace
-        Requests that the policy was not fitted on, or the result flatters it. Costs are those of its rows.
+        Requests that the policy was not fitted on, or the result flatters it. Costs are those of its rows. Stages are
+        matched by name, and the kind is the policy's: see :meth:`Trace.matching`.
     tradeoff : float, optional
         λ in [0, 1] of the objective λ · loss + (1 − λ) · cost / cost of running every stage; default: the one that
         the policy was fitted for.
@@ -94,12 +113,18 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     Returns
     -------
     Evaluation
-        Means, confidence intervals, and shares of the requests (k,), all weighted as the trace is.
+        Means, confidence intervals, and shares of the requests (k,), stages in the order of the policy, all weighted
+        as the trace is.
 
     Raises
     ------
     ValidationError
-        If the stages do not match, or no trade-off is known.
+        If the stages or kinds do not match, or no trade-off is known.
+
+    Warns
+    -----
+    EvaluationWarning
+        If losses or costs have a heavy tail.
 
     Notes
     -----
@@ -117,33 +142,34 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     >>> bool(low <= result.loss <= high)
     True
     """
+    trace = trace.matching(policy)
     if tradeoff is None:
         known = policy.provenance.get("tradeoff")
         if known is None:
             raise ValidationError("`tradeoff` must be given: the policy does not say which one it is for")
         tradeoff = float(known)
-    share, weight = check_tradeoff(tradeoff), trace.weight
-    result = outcome.of_policy(policy, trace)
-    loss, cost = estimate(result.loss, weight), estimate(result.cost, weight)
-    objective = estimate(outcome.objective(result, share, trace), weight)
+    share = check_tradeoff(tradeoff)
+    found = outcome.of_policy(policy, trace)
+    judge = Judge(trace)
+    loss = judge.mean(found.loss)
+    is_static = policy.method == "static"
+    answers = found.answer[:, np.newaxis] == np.arange(trace.k)
     return Evaluation(
         n=trace.n,
         tradeoff=share,
         loss=loss.mean,
-        loss_ci=_loss_interval(loss, trace),
-        cost=cost.mean,
-        cost_ci=mean_interval(cost),
-        objective=objective.mean,
-        objective_ci=mean_interval(objective),
+        loss_ci=judge.loss_interval(found),
+        cost=judge.mean(found.cost).mean,
+        cost_ci=judge.cost_interval(found, is_static),
+        objective=judge.mean(outcome.objective(found, share, trace)).mean,
+        objective_ci=judge.objective_interval(found, share, is_static),
         stages=trace.stages,
-        consulted_share=result.consulted_share(trace.core),
-        answer_share=result.answer_share(trace.core),
-        recalled_share=result.recalled_share(trace.core),
+        consulted_share=found.consulted_share(trace.core),
+        consulted_share_ci=judge.shares(found.consulted),
+        answer_share=found.answer_share(trace.core),
+        answer_share_ci=judge.shares(answers),
+        recalled_share=found.recalled_share(trace.core),
+        recalled_share_ci=judge.share(found.answer != found.last),
+        independent=loss.size,
+        heavy_tailed=judge.warn_of_heavy_tails(found),
     )
-
-
-def _loss_interval(loss: Estimate, trace: Trace) -> tuple[float, float]:
-    largest = float(trace.loss.max()) or 1.0
-    if bool(((trace.loss == 0.0) | (trace.loss == largest)).all()):
-        return two_valued_interval(loss, largest)
-    return mean_interval(loss)

@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
 
-from .._core import Outcome, estimate
-from .._utils.arrays import Floats
-from .._utils.rule_names import LAST
+from .._core import Outcome, ValidationError
+from .._utils.rule_names import FIT, LAST
+from ..fitting.doubts import warn_of_trace
 from ..plotting.frontier import plot_frontier
 from ..traces import outcome
 from ..traces.trace import Trace
 from . import cross_validation as cv
+from .judged import Judge
 
 __all__ = ["Frontier", "FrontierPoint", "frontier"]
 
@@ -30,11 +31,16 @@ class FrontierPoint:
         λ in [0, 1]; None for a stage alone.
     loss, cost : float
         Means per request, in the trace's units of loss and cost.
+    loss_ci, cost_ci : (float, float)
+        Their 95 % intervals, made as those of :class:`Evaluation`. Two rules of one frontier are judged on the same
+        requests: :func:`compare` says whether they differ.
     """
 
     tradeoff: float | None
     loss: float
     cost: float
+    loss_ci: tuple[float, float]
+    cost_ci: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -63,19 +69,45 @@ class Frontier:
         """The same as plain Python values."""
         return asdict(self)
 
-    def plot(self, path: str | PathLike[str]) -> None:
+    def plot(
+        self,
+        path: str | PathLike[str],
+        *,
+        chosen: float | None = None,
+        loss_unit: str = "unit of the trace",
+        cost_unit: str = "unit of the trace",
+    ) -> None:
         """Draw loss against cost of every rule into a .png, .svg or .pdf file.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+        chosen : float, optional
+            One of the trade-offs: the fit with it is ringed.
+        loss_unit, cost_unit : str
+            What the axes say: "share of wrong answers", "ms".
 
         Raises
         ------
         MissingExtraError
             If matplotlib is not installed.
+        OSError
+            If the system refuses the file.
+        ValidationError
+            If `chosen` is none of the trade-offs, or the path has another ending.
         """
+        tradeoffs = [point.tradeoff for point in self.points[FIT]]
+        if chosen is not None and chosen not in tradeoffs:
+            raise ValidationError(f"`chosen` must be one of the trade-offs, {tradeoffs}, got {chosen!r}")
         plot_frontier(
-            {name: [(point.loss, point.cost) for point in points] for name, points in self.points.items()},
-            {name: (p.loss, p.cost) for name, p in zip(self.stages, self.stage_points, strict=True)},
+            self.points,
+            dict(zip(self.stages, self.stage_points, strict=True)),
             f"Loss against cost, {self.folds}-fold cross-validation on {self.n:,} requests",
             path,
+            chosen=chosen,
+            loss_unit=loss_unit,
+            cost_unit=cost_unit,
         )
 
     def __str__(self) -> str:
@@ -122,6 +154,13 @@ def frontier(
     ValidationError
         If a trade-off or `folds` is out of range, or all weights of a fold are 0.
 
+    Warns
+    -----
+    CalibrationWarning
+        If the trace says little, as in `fit`: once.
+    EvaluationWarning
+        If losses or costs have a heavy tail.
+
     Notes
     -----
     Each fold calibrates once: all trade-offs, with recall and without, share calibration and beliefs, so that a further
@@ -137,24 +176,27 @@ def frontier(
     >>> [point.tradeoff for point in result.points["fit"]]
     [0.5, 0.9]
     """
+    warn_of_trace(trace)
     redundant = (LAST, "static")
+    judge = Judge(trace)
     chosen = {name: rule for name, rule in cv.rules(trace).items() if name not in redundant}
     ordered = sorted(tradeoffs)
     results = cv.cross_validate(trace, chosen, ordered, folds, seed, progress)
     points = {
-        name: tuple(
-            _point(tradeoff, result[name], trace.weight) for tradeoff, result in zip(ordered, results, strict=True)
-        )
+        name: tuple(_point(tradeoff, result[name], judge) for tradeoff, result in zip(ordered, results, strict=True))
         for name in chosen
     }
+    for result in results[-1:]:
+        judge.warn_of_heavy_tails(result[FIT])
     return Frontier(
         n=trace.n,
-        folds=folds,
+        folds=int(folds),
         points=points,
         stages=trace.stages,
-        stage_points=tuple(_point(None, outcome.always(trace, i), trace.weight) for i in range(trace.k)),
+        stage_points=tuple(_point(None, outcome.always(trace, i), judge) for i in range(trace.k)),
     )
 
 
-def _point(tradeoff: float | None, found: Outcome, weight: Floats | None) -> FrontierPoint:
-    return FrontierPoint(tradeoff, estimate(found.loss, weight).mean, estimate(found.cost, weight).mean)
+def _point(tradeoff: float | None, found: Outcome, judge: Judge) -> FrontierPoint:
+    loss, cost = judge.mean(found.loss).mean, judge.mean(found.cost).mean
+    return FrontierPoint(tradeoff, loss, cost, judge.loss_interval(found), judge.cost_interval(found, tradeoff is None))

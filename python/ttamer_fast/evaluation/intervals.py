@@ -1,4 +1,4 @@
-"""95 % intervals of the mean of a sample."""
+"""95 % intervals of the mean of a sample, and standard errors of cross-validation."""
 
 from __future__ import annotations
 
@@ -15,26 +15,70 @@ NEWTON_STEPS = 50
 ROUNDING = 1e-14
 
 
-def mean_interval(found: Estimate) -> tuple[float, float]:
-    """Student's 95 % interval of a mean, in its unit; infinite below an effective size of 2."""
-    if found.size < 2.0:
-        return -math.inf, math.inf
-    half = student_95(found.size - 1.0) * found.standard_error
-    return found.mean - half, found.mean + half
+def mean_interval(found: Estimate, low: float, high: float, two_valued: bool = False) -> tuple[float, float]:
+    """95 % interval of the mean of values in [`low`, `high`], in their unit: Wilson's, made for any values.
 
+    An end is where the mean found is as many standard errors away as the quantile says, and the standard error is that
+    of values of which some have moved to `low` or `high`, so many that they have the mean of that end. Thus a value
+    that is possible, but too rare to be in the sample, widens the interval.
 
-def two_valued_interval(found: Estimate, largest: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of the mean of values that are 0 or `largest` > 0, in their unit (Wilson 1927).
+    Parameters
+    ----------
+    found : Estimate
+        Mean, standard error and effective size m of the sample.
+    low, high : float
+        Least and largest value that a request can have, in the unit of the values.
+    two_valued : bool
+        Whether all values are `low` or `high` and all requests are independent. Then the quantile is that of the normal
+        distribution, and the interval is that of Wilson (1927). Otherwise it is Student's with m − 1 degrees of
+        freedom.
 
-    It neither shrinks to a point where all values are the same nor leaves [0, `largest`].
+    Returns
+    -------
+    (float, float)
+        Infinite for m < 2, unless `two_valued`.
     """
-    mean, size = found.mean, found.size
-    share, square = min(mean / largest, 1.0), NORMAL_95**2
-    centre = size * share + 0.5 * square
-    half = NORMAL_95 * math.sqrt(size * share * (1.0 - share) + 0.25 * square)
-    low, high = (largest * end / (size + square) for end in (centre - half, centre + half))
-    # Rounding must not exclude the mean itself.
-    return min(max(low, 0.0), mean), max(min(high, largest), mean)
+    size = found.size
+    if size < 2.0 and not two_valued:
+        return -math.inf, math.inf
+    quantile = NORMAL_95 if two_valued else student_95(size - 1.0)
+    variance = size * found.standard_error**2 if size > 1.0 else 0.0
+    if two_valued:
+        variance *= 1.0 - 1.0 / size
+    below = _reach(found.mean - low, variance, size, quantile)
+    above = _reach(high - found.mean, variance, size, quantile)
+    return found.mean - below, found.mean + above
+
+
+def _reach(room: float, variance: float, size: float, quantile: float) -> float:
+    """How far from the mean the end on one side is, with so much `room` between the mean and the edge.
+
+    With a share ε = d / room of the values moved to the edge the mean has moved by d, and the variance is
+    V(d) = v + d · (room − v / room) − d². The end solves m d² = quantile² · V(d).
+    """
+    if room <= 0.0:
+        return 0.0
+    square = quantile * quantile
+    lead, half = size + square, 0.5 * square * (room - variance / room)
+    root = math.sqrt(half * half + lead * square * variance)
+    reach = (half + root) / lead if half >= 0.0 else square * variance / (root - half)
+    return min(reach, room)
+
+
+def share_interval(found: Estimate, independent: bool) -> tuple[float, float]:
+    """95 % interval of a share of the requests, in [0, 1]: Wilson's where all requests are `independent`."""
+    low, high = mean_interval(found, 0.0, 1.0, two_valued=independent)
+    return max(low, 0.0), min(high, 1.0)
+
+
+def cross_validated_error(found: Estimate, folds: int) -> float:
+    """Standard error of a mean over all rows of a cross-validation, in the unit of the values.
+
+    The rules of two folds are learned from mostly the same rows, so that the means of folds are not independent. The
+    variance is taken 1 + k / (k − 1) times that of independent rows for k folds (Nadeau and Bengio 2003: 1 / k + rows
+    held back / rows learned from, in place of 1 / k).
+    """
+    return found.standard_error * math.sqrt(1.0 + folds / (folds - 1.0))
 
 
 @lru_cache(maxsize=1024)

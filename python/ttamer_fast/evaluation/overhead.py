@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._core import Policy, ValidationError
+from .._core import Policy
 from ..baselines import threshold as threshold_policy
 from ..fitting.fit import fit
 from ..traces.trace import Trace
@@ -97,12 +97,11 @@ def measure_overhead(policy: Policy | None = None, trace: Trace | None = None) -
     Raises
     ------
     ValidationError
-        If policy and trace have different numbers of stages.
+        If the stages or kinds of policy and trace do not match.
     """
     trace = synthetic_trace() if trace is None else trace
     policy = fit(trace, tradeoff=0.97) if policy is None else policy
-    if len(policy.stages) != trace.k:
-        raise ValidationError(f"`trace` must have the {len(policy.stages)} stages of the policy, got {trace.k}")
+    trace = trace.matching(policy)
     call, python = _calls(policy, trace)
     prediction = trace.prediction
     entry = policy.start().next or 0

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from .._core import Model, ValidationError
 from .._utils.arrays import Floats, check_not_negative, float_array
+from .._utils.checks import check_integer, check_seed
 from .._utils.extras import require
 
 __all__ = ["Aggregated", "aggregate"]
@@ -97,9 +98,8 @@ def aggregate(
     >>> paid - tt.solve(true).value < 1e-3
     True
     """
-    for name, count in (("meta_states", meta_states), ("iterations", iterations)):
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-            raise ValidationError(f"`{name}` must be an integer, at least 1, got {count!r}")
+    meta_states, iterations = check_integer("meta_states", meta_states, 1), check_integer("iterations", iterations, 1)
+    seed = check_seed(seed, bits=31)
     if graph not in ("line", "skip"):
         raise ValidationError(f"`graph` must be 'line' or 'skip', got {graph!r}")
     make = Model.line if graph == "line" else Model.skip
@@ -109,9 +109,9 @@ def aggregate(
     fitted: dict[int, tuple[Any, float, float]] = {}
     for v, entry in enumerate(transition):
         if id(entry) not in fitted:
-            fitted[id(entry)] = _thin(f"transition[{v}]", entry, int(meta_states), seed + v, int(iterations))
+            fitted[id(entry)] = _thin(f"transition[{v}]", entry, meta_states, seed + v, iterations)
     thin, mean_error, largest_error = zip(*[fitted[id(entry)] for entry in transition], strict=True)
-    return Aggregated(make(loss, cost, thin), int(meta_states), mean_error, largest_error)
+    return Aggregated(make(loss, cost, thin), meta_states, mean_error, largest_error)
 
 
 def _dense(name: str, entry: Any) -> Floats:
@@ -119,7 +119,7 @@ def _dense(name: str, entry: Any) -> Floats:
     if hasattr(entry, "toarray"):
         entry = entry.toarray()
     elif isinstance(entry, tuple) and len(entry) == 2:
-        entry = np.asarray(entry[0], dtype=float) @ np.asarray(entry[1], dtype=float)
+        entry = float_array(f"{name}[0]", entry[0]) @ float_array(f"{name}[1]", entry[1])
     matrix = float_array(name, entry)
     check_not_negative(name, matrix)
     return matrix

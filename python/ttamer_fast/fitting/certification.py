@@ -13,9 +13,10 @@ import numpy as np
 from .. import _core
 from .._core import Policy, ValidationError
 from .._utils.arrays import Floats, first_bad
-from .._utils.checks import check_between, check_order, check_recall, check_seed
+from .._utils.checks import check_between, check_flag, check_order, check_recall, check_seed
 from ..traces import outcome
 from ..traces.trace import Trace
+from .doubts import warn_of_trace
 from .learners import learner_of, provenance
 
 __all__ = ["fit_certified"]
@@ -71,15 +72,20 @@ def fit_certified(
     -------
     Policy
         Its provenance holds ``max_loss``, ``delta``, ``p_value``, ``p_value_of`` (``"Hoeffding-Bentkus"`` or
-        ``"binomial tail"``), ``held_out_rows``, ``held_out_loss``, ``held_out_cost`` (means per request in the
-        trace's units) and ``tested`` (how many candidates were tested); ``trace`` and ``rows`` are of the part that it
-        was fitted on.
+        ``"binomial tail"``), ``held_out`` (the share), ``seed``, ``held_out_rows``, ``held_out_loss``,
+        ``held_out_cost`` (means per request in the trace's units) and ``tested`` (how many candidates were tested);
+        ``trace`` and ``rows`` are of the part that it was fitted on.
 
     Raises
     ------
     ValidationError
         If an argument is out of range, a loss is above `largest_loss` or not as `binary` says, or no candidate can be
         certified: the message says which `max_loss` can.
+
+    Warns
+    -----
+    CalibrationWarning
+        If the trace says little, as in :func:`fit`.
 
     Notes
     -----
@@ -113,8 +119,9 @@ def fit_certified(
     limit = check_between("max_loss", max_loss, scale)
     level = check_between("delta", delta, 1.0)
     recalls = check_recall(recall)
-    check_seed(seed)
+    seed, binary = check_seed(seed), check_flag("binary", binary)
     _check_losses(trace.loss, scale, binary)
+    warn_of_trace(trace)
     fitting, testing = trace.split(check_between("held_out", held_out, 1.0), seed)
     learner = learner_of(fitting, graph, check_order(order, trace.stages))
     goal = f"max_loss={limit!r}, delta={level!r}"
@@ -134,7 +141,8 @@ def fit_certified(
         chosen = _Tested(candidate.tradeoff, p, loss, _mean(result.cost), tested)
     if chosen is None:
         raise ValidationError("`trace` leads to no policy")
-    return learner.policy(chosen.tradeoff, recalls, _provenance(fitting, testing, goal, limit, level, binary, chosen))
+    known = _provenance(fitting, testing, goal, limit, level, binary, chosen, held_out, seed)
+    return learner.policy(chosen.tradeoff, recalls, known)
 
 
 def p_value(mean: float, limit: float, n: int, binary: bool = False) -> float:
@@ -199,7 +207,15 @@ def _candidates(learner: _core.Learner, trace: Trace, recall: bool | None) -> li
 
 
 def _provenance(
-    fitting: Trace, testing: Trace, goal: str, limit: float, level: float, binary: bool, chosen: _Tested
+    fitting: Trace,
+    testing: Trace,
+    goal: str,
+    limit: float,
+    level: float,
+    binary: bool,
+    chosen: _Tested,
+    held_out: float,
+    seed: int,
 ) -> list[tuple[str, str]]:
     return [
         *provenance(fitting, chosen.tradeoff, goal),
@@ -209,6 +225,8 @@ def _provenance(
         ("p_value_of", "binomial tail" if binary else "Hoeffding-Bentkus"),
         ("held_out_rows", str(testing.n)),
         ("held_out_trace", testing.digest),
+        ("held_out", repr(float(held_out))),
+        ("seed", str(seed)),
         ("held_out_loss", repr(chosen.loss)),
         ("held_out_cost", repr(chosen.cost)),
         ("tested", str(chosen.tested)),
@@ -249,8 +267,6 @@ def _least_limit(mean: float, level: float, n: int, binary: bool) -> float:
 
 def _check_losses(loss: Floats, largest: float, binary: bool) -> None:
     """A ValidationError naming the first loss that contradicts what is said about all."""
-    if not isinstance(binary, bool):
-        raise ValidationError(f"`binary` must be True or False, got {binary!r}")
     too_large = loss > largest
     if too_large.any():
         where, given = first_bad(loss, too_large)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 from numpy.typing import ArrayLike
@@ -9,12 +10,16 @@ from numpy.typing import ArrayLike
 from .. import _core
 from .._core import Policy, ValidationError
 from .._utils.checks import check_budget, check_one_of, check_order, check_recall, check_seed, check_tradeoff
+from .._utils.warnings import HeavyTailWarning
 from ..traces.trace import Trace
+from .doubts import warn_of_choice, warn_of_trace
 
 __all__ = ["fit"]
 
 GRAPHS = ("auto", "line", "skip")
 ESTIMATORS = ("auto", "pathwise", "markov")
+HEAVY = 0.5
+"""Share of the loss from which on the few rows that lose most are spoken of."""
 
 
 def fit(
@@ -66,8 +71,18 @@ def fit(
     Returns
     -------
     Policy
-        Its `value` is the objective on the trace itself. Its provenance names the goal, the trade-off and the trace's
-        digest; its report, where rows were held back to choose between rules, how each of them did.
+        What it is worth on new requests, `tt.summarize` says, and its report, where rows were held back to choose
+        between rules; its `value` is the objective on the trace itself, which flatters. Its provenance names the goal,
+        the trade-off, the trace's digest, and `graph`, `order` and `recall` where they were given.
+
+    Warns
+    -----
+    CalibrationWarning
+        If the trace says little: fewer than 100 independent rows or groups, a signal (but the last stage's) or
+        predictions that never change; or if at this trade-off no rule is better on rows held back than one stage for
+        all requests.
+    HeavyTailWarning
+        If one row in a hundred of those with a loss, or a single one, makes up more than half of all loss.
 
     Raises
     ------
@@ -102,11 +117,11 @@ def fit(
     recalls = check_recall(recall)
     check_one_of("graph", graph, GRAPHS)
     stages = check_order(order, trace.stages)
-    check_seed(seed)
     is_markov = check_one_of("estimator", estimator, ESTIMATORS) == "markov"
     if weight is not None:
         trace = trace.weighted(weight)
-    return _core.fit(
+    _warn_of_tail(trace)
+    policy = _core.fit(
         trace.core,
         tradeoff=None if tradeoff is None else check_tradeoff(tradeoff),
         max_cost=None if max_cost is None else check_budget("max_cost", max_cost),
@@ -115,8 +130,11 @@ def fit(
         graph=graph,
         order=stages,
         recall=recalls,
-        seed=seed,
+        seed=check_seed(seed),
     )
+    warn_of_trace(trace)
+    warn_of_choice(policy)
+    return policy
 
 
 def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
@@ -126,6 +144,18 @@ def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
     return _core.fit(trace.core, tradeoff=check_tradeoff(tradeoff), method=method)
 
 
+def _warn_of_tail(trace: Trace) -> None:
+    """Says so where a few requests make up most of the loss."""
+    most, rows, share = trace.core.tail
+    if share > HEAVY:
+        warnings.warn(
+            f"`trace` has {rows} of {trace.n} rows with a loss above {most:.6g} that make up {share:.0%} of all loss: "
+            f"beliefs are fitted to losses up to {most:.6g}, decisions and means to the losses as they are",
+            HeavyTailWarning,
+            stacklevel=3,
+        )
+
+
 def _loss_budget(value: float | str, trace: Trace) -> float:
     """A largest mean loss, absolute or relative to always answering with the last stage."""
     if not isinstance(value, str):
@@ -133,4 +163,8 @@ def _loss_budget(value: float | str, trace: Trace) -> float:
     start, plus, excess = value.partition("+")
     if start.strip() != "last" or not plus:
         raise ValidationError(f"`max_loss` must be a number or 'last+<number>', got {value!r}")
-    return float(trace.mean_loss[-1]) + check_budget("max_loss", excess)
+    try:
+        more = float(excess)
+    except ValueError:
+        raise ValidationError(f"`max_loss` must be a number after 'last+', got {excess!r}") from None
+    return float(trace.mean_loss[-1]) + check_budget("max_loss", more)

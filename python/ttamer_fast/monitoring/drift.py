@@ -2,70 +2,62 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Hashable, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._core import Policy, PolicyFormatError, Replay, ValidationError
+from .._core import Monitor, Policy, PolicyFormatError, Replay, ValidationError, prediction_codes, write_file
 from .._utils import arrays
-from .._utils.arrays import Bools, Floats, Ints
-from .._utils.atomic import replacing
+from .._utils.arrays import Predictions
 from .._utils.checks import check_between, check_seed
-from .._utils.splitmix import Words
+from .._utils.columns import by_name
+from .._utils.files import open_file, path_of
 from ..traces.record import Record
 from ..traces.trace import Trace
-from . import watched
-from .betting import BLOCK, CELLS, Capitals, Cuts
-from .report import Drift, DriftReport
-from .watched import WATCHED
+from .order import warn_of_order
+from .report import Drift, DriftReport, advice
 
 __all__ = ["DriftMonitor"]
-
-CHUNK = 128 * BLOCK
-"""Requests of a batch that are prepared at once."""
-FEWEST = 2 * CELLS
-"""Reference values below which a stage's quantity is not watched."""
-FORMAT = "ttamer_fast drift monitor 1"
-
-_REFERENCE = 0x5EED0FA11
-"""Ties in the reference are broken by words that no request of the stream gets."""
 
 
 class DriftMonitor:
     """Compares the requests that a policy serves with those of a reference trace, one by one or in batches.
 
     Watched of every stage: its **signal**, whether it **agrees** with the stage run with the next lower number, and
-    whether it gives the **answer**, each among the requests that reach it; and whether it is **consulted** at all.
-    Losses are not needed. Make one by :meth:`fit`.
+    whether it gives the **answer**, each among the requests that reach it; whether it is **consulted** at all; and the
+    **expected loss** of the requests that it answers. Watched of the stage that is run first: the **difficulty** of
+    requests, which is the expected loss of its answer right after its report, a request in which a later stage says
+    something else being harder than any other. Losses are not needed. Make one by :meth:`fit`.
 
     Notes
     -----
     *Guarantee.* If the requests served are exchangeable with those of the reference trace, the probability that the
     alarm is **ever** raised is at most `alpha`, however long the stream is, whenever one looks, and for every size of
-    the reference: sampling error of the reference is part of the test.
+    the reference: sampling error of the reference is part of the test. Retries, sessions, sorted files and daily
+    cycles are not exchangeable: `docs/how-to/watch.md` says what to do about each.
 
     *How.* The reference values of a watched quantity, ties broken at random, are cut at fixed ranks into 8 cells. The
     masses of these cells are then Dirichlet with known integer parameters, so that under exchangeability the cells of
     the stream are a Pólya urn: an exact, known law in which the unknown distribution is integrated out. Against it
     bets a mixture of fixed tilts and of histograms with long and short memory, with a share moved back and forth
     (rate 1/t) so that a late drift is found too. Its capital is a test martingale: Ville's inequality bounds the
-    probability that it ever exceeds c by 1/c. Alarm: the capital of any of the m watched quantities reaches m / alpha
-    (a union bound: averaging them would need one filtration for all, which urns of dependent quantities do not have).
+    probability that it ever exceeds c by 1/c. Alarm: the capital of the difficulty, which bets on harder requests,
+    reaches 2 / alpha, or that of any of the m other quantities reaches 2 m / alpha (a union bound: averaging them would
+    need one filtration for all, which urns of dependent quantities do not have).
 
     *The reference must not be the rows the policy was fitted on* for this to be exact: thresholds tuned to those rows
     select them a little differently. Use a held-out part.
 
     *Weights* of the reference trace play no part: what is compared are requests as they come.
 
-    *Cost.* O(k) memory whatever the length of the stream. A batch takes a few microseconds a request, a single
-    :meth:`update` some tens; both give the same alarm. Not synchronised: one monitor for each thread or process.
+    *Cost.* O(k) memory whatever the length of the stream, O(k) time a request: well under a microsecond a stage.
+
+    *Threads and processes.* Threads may share one: each request is taken in whole, none is lost, and those of one
+    batch stay in order, though others may come in between. A forked child goes on with a copy of its own.
 
     *Sources.* Ville 1939; Vovk et al. 2021 (arXiv 2102.10439) for conformal test martingales and jumping bets; Lindon
     and Malek 2022 (arXiv 2011.03567) for Dirichlet-multinomial test martingales.
@@ -88,18 +80,9 @@ class DriftMonitor:
     'stage 0'
     """
 
-    __slots__ = ("_alpha", "_capitals", "_cuts", "_digest", "_key", "_mean", "_seed", "_stages", "_sums", "_what")
+    __slots__ = ("_core",)
 
-    _alpha: float
-    _capitals: Capitals
-    _cuts: Cuts
-    _digest: str
-    _key: Words
-    _mean: Floats
-    _seed: int
-    _stages: tuple[str, ...]
-    _sums: Floats
-    _what: Ints
+    _core: Monitor
 
     def __init__(self) -> None:
         raise TypeError("a DriftMonitor is made by DriftMonitor.fit, from_bytes or load")
@@ -123,7 +106,12 @@ class DriftMonitor:
         Raises
         ------
         ValidationError
-            If the stages do not match, an argument is out of range, or the trace has fewer than 16 rows.
+            If the stages or kinds do not match, an argument is out of range, or the trace has fewer than 16 rows.
+
+        Warns
+        -----
+        OrderWarning
+            If the rows of the trace are not in a random order (:func:`order_findings`).
 
         Notes
         -----
@@ -131,35 +119,21 @@ class DriftMonitor:
         """
         if not isinstance(trace, Trace):
             raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
-        if len(policy.stages) != trace.k:
-            raise ValidationError(f"`trace` must have the {len(policy.stages)} stages of the policy, got {trace.k}")
-        if trace.n < FEWEST:
-            raise ValidationError(f"`trace` must have at least {FEWEST} rows, got {trace.n}")
-        check_seed(seed, bits=63)
-        level = check_between("alpha", alpha, 1.0)
-        replay = policy.replay(trace.signal, trace.prediction)
-        entry = policy.start().next
-        every = [(v, what) for v in range(trace.k) for what in range(len(WATCHED))]
-        what = np.array([[v, q] for v, q in every if not (v == entry and WATCHED[q] == "consulted")])
-        value, there = watched.values(
-            what, trace.signal, replay.consulted, replay.answer, trace.prediction, replay.consulted
-        )
-        kept = there.sum(axis=0) >= FEWEST
-        what, value, there = what[kept], value[:, kept], there[:, kept]
-        cuts = Cuts.of(value, there, watched.words(watched.keys(what, seed ^ _REFERENCE), 0, trace.n))
-        total = watched.sums(value, there)
+        trace = trace.matching(policy)
+        level, number = check_between("alpha", alpha, 1.0), check_seed(seed, bits=63)
+        self = cls._of(Monitor.fit(policy, trace.core, level, number))
+        warn_of_order("trace", trace.signal, trace.prediction, trace.group, trace.stages)
+        return self
+
+    @classmethod
+    def _of(cls, core: Monitor) -> DriftMonitor:
         self = object.__new__(cls)
-        self._what, self._cuts, self._mean = what, cuts, total[1] / np.maximum(total[2], 1.0)
-        self._stages, self._digest, self._alpha, self._seed = policy.stages, policy.digest, level, seed
-        self.reset()
+        self._core = core
         return self
 
     def reset(self) -> None:
         """Forget the stream and lower the alarm; the reference stays. Each reset is a new chance of a false alarm."""
-        m = len(self._what)
-        self._key = watched.keys(self._what, self._seed)
-        self._capitals = Capitals(self._cuts.gap, math.log(m / self._alpha))
-        self._sums = np.zeros((3, m))
+        self._core.reset()
 
     def update(
         self,
@@ -203,26 +177,16 @@ class DriftMonitor:
         >>> monitor.update(seen, run.answer)
         False
         """
-        k = len(self._stages)
-        if answer is not None and answer not in signal:
-            raise ValidationError(f"`answer` must be a stage that was run, got {answer}")
-        row, number, run, said = [math.nan] * k, [0] * k, [False] * k, [False] * k
-        numbers: dict[Hashable, int] = {}
-        for stage, value in signal.items():
-            if not 0 <= stage < k:
-                raise ValidationError(f"`signal` stage must be from 0 to {k - 1}, got {stage}")
-            run[stage] = True
-            row[stage] = math.nan if value is None else value
-            answered = None if prediction is None else prediction.get(stage)
-            if answered is not None:
-                said[stage], number[stage] = True, numbers.setdefault(answered, len(numbers))
-        given = np.array([-1 if answer is None else answer])
-        predictions = np.array([number]) if numbers else None
-        self._take(np.array([row], np.float64), np.array([run]), given, predictions, np.array([said]))
-        return self.alarm
+        signals = signal if type(signal) is dict else dict(signal)
+        if prediction is None or type(prediction) is dict:
+            return self._core.update(signals, answer, prediction)
+        return self._core.update(signals, answer, dict(prediction))
 
     def update_record(self, record: Record) -> bool:
         """Take in one served request: :meth:`update` with what the record says.
+
+        A request in which a stage failed is left out: what it consulted and answered tells of the stages, not of the
+        requests.
 
         Parameters
         ----------
@@ -253,31 +217,33 @@ class DriftMonitor:
         """
         if not isinstance(record, Record):
             raise ValidationError(f"`record` must be a Record, got {type(record).__name__}")
-        if record.digest != self._digest:
+        if record.digest != (digest := self.policy_digest):
             raise ValidationError(
-                f"`record` must be of the policy that is watched, {self._digest[:12]}, got {record.digest[:12]!r}"
+                f"`record` must be of the policy that is watched, {digest[:12]}, got {record.digest[:12]!r}"
             )
-        if record.stages != self._stages:
-            ours, theirs = list(self._stages), list(record.stages)
+        if record.stages != (names := self.stages):
+            ours, theirs = list(names), list(record.stages)
             raise ValidationError(f"`record` must have the stages of the policy that is watched, {ours}, got {theirs}")
+        if record.failures:
+            return self.alarm
         steps = record.steps
         said = {stage: prediction for stage, _, prediction in steps}
         return self.update({stage: signal for stage, signal, _ in steps}, record.answer, said)
 
     def update_batch(
-        self, signal: ArrayLike, consulted: ArrayLike, answer: ArrayLike, prediction: ArrayLike | None = None
+        self, signal: ArrayLike, consulted: ArrayLike, answer: ArrayLike, prediction: Predictions | None = None
     ) -> bool:
         """Take in n finished requests, in order.
 
         Parameters
         ----------
         signal : (n, k) array_like of float
-            Entries of stages that were not run are ignored.
+            Entries of stages that were not run are ignored. Columns with names are put into the order of the stages.
         consulted : (n, k) array_like of bool
             Which stages were run.
         answer : (n,) array_like of int
             Whose answer was returned, -1 for none.
-        prediction : (n, k) array_like of int, optional
+        prediction : (n, k) array_like, table, or sequence of n rows of k hashables, optional
             What the stages said; entries of stages that were not run are ignored.
 
         Returns
@@ -292,13 +258,14 @@ class DriftMonitor:
 
         Notes
         -----
-        O(n k), a few microseconds a request.
+        O(n k), well under a microsecond a stage.
         """
-        k = len(self._stages)
-        rows = arrays.float_array("signal", signal)
+        stages = self.stages
+        k = len(stages)
+        rows = arrays.float_array("signal", by_name("signal", signal, stages))
         if rows.ndim != 2 or rows.shape[1] != k:
             raise ValidationError(f"`signal` must have shape (n, {k}), got {rows.shape}")
-        run = np.asarray(consulted)
+        run = np.asarray(by_name("consulted", consulted, stages))
         if run.shape != rows.shape or run.dtype.kind != "b":
             raise ValidationError(f"`consulted` must be bool of shape {rows.shape}, got {run.dtype} of {run.shape}")
         answers = arrays.int_array("answer", answer)
@@ -309,90 +276,99 @@ class DriftMonitor:
         if wrong.any():
             where, given = arrays.first_bad(answers, wrong)
             raise ValidationError(f"`answer`{where} must be a stage that was run, or -1, got {given}")
-        predictions = None if prediction is None else arrays.int_array("prediction", prediction)
+        predictions = None if prediction is None else prediction_codes(by_name("prediction", prediction, stages))
         if predictions is not None and predictions.shape != rows.shape:
             raise ValidationError(f"`prediction` must have shape {rows.shape}, got {predictions.shape}")
-        for start in range(0, len(rows), CHUNK):
-            part = slice(start, start + CHUNK)
-            of_part = None if predictions is None else predictions[part]
-            self._take(rows[part], run[part], answers[part], of_part, run[part])
-        return self.alarm
+        return self._core.update_batch(rows, np.ascontiguousarray(run), answers, predictions)
 
-    def update_replay(self, replay: Replay, signal: ArrayLike, prediction: ArrayLike | None = None) -> bool:
-        """Take in requests that were replayed: :meth:`update_batch` with what the replay says."""
-        return self.update_batch(signal, replay.consulted, replay.answer, prediction)
+    def update_replay(self, replay: Replay, signal: ArrayLike, prediction: Predictions | None = None) -> bool:
+        """Take in requests that were replayed: :meth:`update_batch` with what the replay says.
 
-    def _take(self, signal: Floats, run: Bools, answer: Ints, prediction: Ints | None, said: Bools) -> None:
-        value, there = watched.values(self._what, signal, run, answer, prediction, said)
-        self._sums = watched.sums(value, there, self._sums)
-        cell = self._cuts.cell(value, watched.words(self._key, self.requests, len(value)))
-        self._capitals.observe(cell, there)
+        Warns
+        -----
+        OrderWarning
+            If the rows are sorted, or in blocks (:func:`order_findings`).
+        """
+        alarm = self.update_batch(signal, replay.consulted, replay.answer, prediction)
+        warn_of_order("signal", signal, prediction, None, self.stages, is_stream=True)
+        return alarm
 
     @property
     def alarm(self) -> bool:
         """Whether there has been an alarm; it stays until :meth:`reset`."""
-        return self._capitals.alarm >= 0
+        return self._core.alarm is not None
 
     @property
     def alarmed_at(self) -> int | None:
         """How many requests had been taken in when the alarm was raised, or None."""
-        return self._capitals.alarmed_at if self.alarm else None
+        alarm = self._core.alarm
+        return None if alarm is None else alarm[1]
 
     @property
     def requests(self) -> int:
         """How many requests have been taken in."""
-        return self._capitals.requests
+        return self._core.requests
 
     @property
     def alpha(self) -> float:
         """The false-alarm rate."""
-        return self._alpha
+        return self._core.alpha
 
     @property
     def policy_digest(self) -> str:
         """`Policy.digest` of the policy that is watched."""
-        return self._digest
+        return self._core.digest
 
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the k stages."""
-        return self._stages
+        return self._core.stages
 
     def report(self) -> DriftReport:
-        """What has been seen; `stage` and `watched` say what raised the alarm, `stages` all that would have."""
-        evidence = np.exp(np.minimum(self._capitals.peak - self._capitals.limit, 700.0))
-        mean = self._sums[1] / np.maximum(self._sums[2], 1.0)
+        """What has been seen: what raised the alarm, how it changed and since when, and what to do.
+
+        `stages` has all that would have raised it.
+        """
+        seen, stages = self._core.report(), self.stages
         components = [
             Drift(
-                stage=self._stages[v],
-                watched=WATCHED[q],
-                evidence=float(evidence[p]),
-                reference_rows=int(self._cuts.gap[p].sum()) - 1,
-                rows=int(self._sums[0, p]),
-                reference_mean=float(self._mean[p]),
-                mean=float(mean[p]) if self._sums[2, p] else math.nan,
+                stage=stages[one["stage"]],
+                watched=one["watched"],
+                evidence=math.exp(min(one["log_evidence"], 700.0)),
+                reference_rows=one["reference_rows"],
+                rows=one["rows"],
+                reference_mean=one["reference_mean"],
+                mean=one["mean"],
+                direction=one["direction"],
+                since=one["since"],
             )
-            for p, (v, q) in enumerate(self._what.tolist())
+            for one in seen["components"]
         ]
-        components.sort(key=lambda one: -one.evidence)
         drifted = {one.stage for one in components if one.evidence >= 1.0}
-        what = self._what[self._capitals.alarm].tolist() if self.alarm else None
+        raised: dict[str, Any] = dict.fromkeys(("alarmed_at", "since", "stage", "watched", "direction", "advice"))
+        if seen["alarm"] is not None:
+            number, alarmed_at, since, direction = seen["alarm"]
+            what = components[number]
+            raised = {
+                "alarmed_at": alarmed_at,
+                "since": since,
+                "stage": what.stage,
+                "watched": what.watched,
+                "direction": direction,
+                "advice": advice(what.watched, direction, what.stage),
+            }
         return DriftReport(
-            alpha=self._alpha,
-            requests=self.requests,
-            alarm=self.alarm,
-            alarmed_at=self.alarmed_at,
-            stage=None if what is None else self._stages[what[0]],
-            watched=None if what is None else WATCHED[what[1]],
-            stages=tuple(name for name in self._stages if name in drifted),
-            components=tuple(components),
+            alpha=self.alpha,
+            requests=seen["requests"],
+            alarm=seen["alarm"] is not None,
+            stages=tuple(name for name in stages if name in drifted),
+            components=tuple(sorted(components, key=lambda one: -one.evidence)),
+            **raised,
         )
 
     def to_bytes(self) -> bytes:
-        """Everything, as JSON with a checksum: a monitor read back goes on exactly where this one is."""
-        body = json.dumps(self._state(), separators=(",", ":"))
-        check = hashlib.sha256(body.encode()).hexdigest()
-        return f'{{"format":"{FORMAT}","sha256":"{check}","monitor":{body}}}'.encode()
+        """Everything, with a checksum: a monitor read back goes on exactly where this one is."""
+        return self._core.to_bytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> DriftMonitor:
@@ -403,31 +379,17 @@ class DriftMonitor:
         PolicyFormatError
             If the bytes are not those of a monitor, or damaged.
         """
-        try:
-            whole = json.loads(data)
-            known = isinstance(whole, dict) and whole.get("format") == FORMAT
-        except (ValueError, RecursionError):
-            known = False
-        if not known:
-            raise PolicyFormatError("this is no drift monitor, or one of another version")
-        body = json.dumps(whole.get("monitor"), separators=(",", ":"))
-        if hashlib.sha256(body.encode()).hexdigest() != whole.get("sha256"):
-            raise PolicyFormatError("the drift monitor is damaged: its checksum does not match")
-        return cls._from_state(whole["monitor"])
+        return cls._of(Monitor.from_bytes(data))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write :meth:`to_bytes` to a file, atomically.
+        """Write :meth:`to_bytes` to a file: the old one or the new one, whatever happens.
 
         Raises
         ------
-        ValidationError
-            If the file cannot be written.
+        OSError
+            If the system refuses; the old file is still there.
         """
-        try:
-            with replacing(Path(path)) as temporary:
-                temporary.write_bytes(self.to_bytes())
-        except OSError as error:
-            raise ValidationError(f"cannot write {path}: {error.strerror}") from error
+        write_file(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> DriftMonitor:
@@ -435,56 +397,21 @@ class DriftMonitor:
 
         Raises
         ------
+        OSError
+            If the system refuses to read the file.
         PolicyFormatError
-            If the file cannot be read or holds no monitor.
+            If it holds no monitor, or is damaged.
         """
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            raise PolicyFormatError(f"cannot read {path}: {error.strerror}") from error
+        with open_file(path_of(path)) as stream:
+            data = stream.read()
         try:
             return cls.from_bytes(data)
         except PolicyFormatError as error:
             raise PolicyFormatError(f"{path}: {error}") from error
-
-    def _state(self) -> dict[str, Any]:
-        counts = {name: getattr(self._capitals, name) for name in _COUNTS}
-        facts = {"digest": self._digest, "alpha": self._alpha, "seed": self._seed}
-        floats = {name: [repr(x) for x in array.ravel().tolist()] for name, array in self._floats().items()}
-        whole = {"what": self._what, "tie": self._cuts.tie, "gap": self._cuts.gap}
-        integers = {name: array.ravel().tolist() for name, array in whole.items()}
-        return counts | facts | floats | integers | {"stages": list(self._stages)}
-
-    def _floats(self) -> dict[str, Floats]:
-        """Every array of floats that is kept in a file, itself."""
-        own = {"edge": self._cuts.edge, "mean": self._mean, "sums": self._sums}
-        return own | {name: getattr(self._capitals, name) for name in _CAPITALS}
-
-    @classmethod
-    def _from_state(cls, state: dict[str, Any]) -> DriftMonitor:
-        self = object.__new__(cls)
-        self._what = np.array(state["what"], np.int64).reshape(-1, 2)
-        m = len(self._what)
-        tie, gap = np.array(state["tie"], np.uint64), np.array(state["gap"], np.int64)
-        self._cuts = Cuts(np.empty((m, CELLS - 1)), tie.reshape(m, -1), gap.reshape(m, -1))
-        self._mean, self._stages = np.empty(m), tuple(state["stages"])
-        self._digest, self._alpha, self._seed = state["digest"], state["alpha"], state["seed"]
-        self.reset()
-        for name in _COUNTS:
-            setattr(self._capitals, name, state[name])
-        for name, array in self._floats().items():
-            array[...] = np.array([float(x) for x in state[name]]).reshape(array.shape)
-        self._capitals.place()
-        return self
 
     def __reduce__(self) -> tuple[Any, tuple[bytes]]:
         return DriftMonitor.from_bytes, (self.to_bytes(),)
 
     def __repr__(self) -> str:
         state = f"alarm at {self.alarmed_at}" if self.alarm else "no alarm"
-        return f"DriftMonitor(stages={self._stages}, alpha={self._alpha}, requests={self.requests}, {state})"
-
-
-_COUNTS = ("requests", "alarm", "alarmed_at")
-_CAPITALS = ("urn", "block", "hist", "jumps", "peak", "log_capital")
-"""What a file keeps of the capitals."""
+        return f"DriftMonitor(stages={self.stages}, alpha={self.alpha}, requests={self.requests}, {state})"

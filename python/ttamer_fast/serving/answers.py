@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Hashable, Sequence
 from typing import Any, TypeAlias
 
@@ -13,9 +12,8 @@ from numpy.typing import NDArray
 from .._core import ValidationError
 from .._utils.checks import shown
 from .rows import length
-from .stage import Stage
 
-__all__ = ["Predictions", "as_signal", "codes", "read"]
+__all__ = ["Predictions", "as_predictions", "as_signal", "as_signals", "check_outputs"]
 
 Predictions: TypeAlias = NDArray[Any] | list[Hashable]
 """One prediction a row."""
@@ -23,42 +21,10 @@ Predictions: TypeAlias = NDArray[Any] | list[Hashable]
 NOT_REAL = "cmMSU"
 """Kinds of arrays that are no signals: complex numbers, times, text."""
 
-NOT_COMPARABLE = "cmMV"
-"""Kinds of arrays that are no predictions: complex numbers, times, records."""
+NOT_COMPARABLE = "V"
+"""The kind of arrays that are no predictions: records."""
 
 TEXT = (str, bytes, bytearray)
-
-NO_PREDICTION = -(2**63)
-"""What the engine takes as "no prediction" in an array of integers."""
-
-
-def read(
-    stage: Stage[Any, Any], where: str, outputs: Any, count: int
-) -> tuple[NDArray[np.float64], Predictions | None]:
-    """Signals and predictions of the outputs that a stage gave for `count` rows.
-
-    Parameters
-    ----------
-    stage : Stage
-        Its `signal` and `prediction` get all outputs if it has a `batch`, else one by one.
-    where : str
-        The stage in words, for messages.
-    outputs : object
-        What it returned.
-    count : int
-        How many it should be.
-
-    Raises
-    ------
-    ValidationError
-        If these are not `count` outputs, signals or predictions in a list or an array, or if a signal is no number.
-    """
-    if stage.batch is None:
-        signals = _as_signals(where, [stage.signal(output) for output in outputs], count)
-        return signals, None if stage.prediction is None else [stage.prediction(output) for output in outputs]
-    _check_outputs(where, outputs, count)
-    signals = _as_signals(where, stage.signal(outputs), count)
-    return signals, None if stage.prediction is None else _as_predictions(where, stage.prediction(outputs), count)
 
 
 def as_signal(signal: Any) -> float:
@@ -83,29 +49,14 @@ def as_signal(signal: Any) -> float:
         return math.nan
 
 
-def codes(where: str, predictions: Predictions) -> NDArray[np.int64]:
-    """Predictions as a batch takes them: the integers that a run makes of them, one by one.
+def as_signals(where: str, signals: Any, count: int) -> NDArray[np.float64]:
+    """Signals of `count` rows, in a new array: what a stage has returned may be written to again.
 
     Raises
     ------
     ValidationError
-        If one is not hashable; names the stage, `where`, and the row.
+        If these are not `count` numbers in a list or an array.
     """
-    array = _array(predictions)
-    if array is not None and array.ndim == 1 and array.dtype.kind in "ib":
-        return array.astype(np.int64, copy=False)
-    found = np.empty(len(predictions), np.int64)
-    for i, said in enumerate(predictions):
-        try:
-            found[i] = _code(said)
-        except Exception as error:
-            message = f"`prediction` of {where} must return hashables, got {shown(said)} at row {i}"
-            raise ValidationError(message) from error
-    return found
-
-
-def _as_signals(where: str, signals: Any, count: int) -> NDArray[np.float64]:
-    """A new array: what a stage has returned may be written to again."""
     _check_kind("signal", where, "numbers", signals, count, NOT_REAL)
     array = None if _has_masked(signals) else _array(signals)
     if array is not None and array.dtype.kind in "fiub":
@@ -122,17 +73,25 @@ def _as_signals(where: str, signals: Any, count: int) -> NDArray[np.float64]:
     return found
 
 
-def _as_predictions(where: str, predictions: Any, count: int) -> Predictions:
-    """A copy: what a stage has returned may be written to again."""
+def as_predictions(where: str, predictions: Any, count: int) -> Predictions:
+    """Predictions of `count` rows, copied: what a stage has returned may be written to again.
+
+    Raises
+    ------
+    ValidationError
+        If these are not `count` entries of a list or an array.
+    """
     _check_kind("prediction", where, "predictions", predictions, count, NOT_COMPARABLE)
     if isinstance(predictions, Sequence):
         _check_count("prediction", where, "predictions", predictions, count)
         return list(predictions)
     array = predictions if isinstance(predictions, np.ndarray) else _array(predictions)
-    if array is None or array.dtype.kind not in "biufUSO" or array.ndim == 0:  # a tensor that numpy cannot read
+    if array is None or array.ndim == 0:  # a tensor that numpy cannot read
         _check_count("prediction", where, "predictions", predictions, count)
         return [said.item() if hasattr(said, "item") else said for said in predictions]
     _check_shape("prediction", where, "predictions", array, count)
+    if array.dtype.kind in "mM":  # as a list they would be other objects
+        return list(array)
     # A list has None where an array is masked.
     return array.tolist() if isinstance(array, np.ma.MaskedArray) else array.copy()
 
@@ -147,7 +106,8 @@ def _check_kind(argument: str, where: str, what: str, values: Any, count: int, r
     raise ValidationError(f"`{argument}` of {where} must return a list or an array of {count} {what}, got {given}")
 
 
-def _check_outputs(where: str, outputs: Any, count: int) -> None:
+def check_outputs(where: str, outputs: Any, count: int) -> None:
+    """Refuse what are not `count` outputs in a list or an array, by a ValidationError."""
     _check_kind("batch", where, "outputs", outputs, count, "")
     _check_count("batch", where, "outputs", outputs, count)
 
@@ -182,13 +142,3 @@ def _has_masked(values: Any) -> bool:
 def _kind(value: Any) -> str:
     """The kind of a numpy array's or number's dtype; a space for all else."""
     return value.dtype.kind if isinstance(value, np.ndarray | np.generic) else " "
-
-
-def _code(said: Any) -> int:
-    if said is None:
-        return NO_PREDICTION
-    try:
-        code = operator.index(said)
-    except TypeError:
-        return hash(said)
-    return code if -(2**63) <= code < 2**63 else hash(said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._core import Policy, RunFinishedError, TTamerError, ValidationError
 from ..traces.record import PolicyIdentity
-from .answers import Predictions, codes
+from .answers import Predictions
 from .request_ids import new_request_id
 from .rows import rows_at
 from .served_batch import Report, ServedBatch
@@ -24,8 +24,9 @@ class BatchDriver(Generic[Y]):
     """What every loop that serves n requests in step goes round.
 
     `ask` is the stage to run now and the rows that wait for it, ascending; None once all are decided. Run it, tell
-    :meth:`answered`, and go on until there is nothing to ask; then :meth:`served` hands over outputs and records. Each
-    stage is asked at most once for each row, and on a line once for all.
+    :meth:`failed` for which rows it gave nothing and :meth:`answered` what it gave for the others, and go on until
+    there is nothing to ask; then :meth:`served` hands over outputs and records. Each stage is asked at most once for
+    each row, and on a line once for all.
 
     Parameters
     ----------
@@ -79,11 +80,40 @@ class BatchDriver(Generic[Y]):
         stage, rows = self.ask
         if len(outputs) != len(rows):
             raise ValidationError(f"`outputs` must have {len(rows)} entries, one a row, got {len(outputs)}")
-        said = None if prediction is None else codes(self._identity.where(stage), prediction)
-        self._batch.observe(stage, signal, said)
-        self._reports.append(Report(stage, rows, signal, prediction))
+        try:
+            self._batch.observe(stage, signal, prediction)
+        except ValidationError as error:
+            where = self._identity.where(stage)
+            raise ValidationError(str(error).replace("`prediction`", f"`prediction` of {where}", 1)) from error
+        self._reports.append(Report(stage, rows, signal, prediction, None))
         self._outputs.append(outputs)
         self.ask = self._waiting(stage + 1)
+
+    def failed(self, failures: Mapping[int, str]) -> None:
+        """The stage asked gave nothing for some of the m rows asked: why, by their positions among these, ascending.
+
+        The others are asked next, unless there are none.
+
+        Raises
+        ------
+        RunFinishedError
+            If nothing was asked.
+        ValidationError
+            If a position is not one of the m, or they do not ascend; nothing has changed then.
+        """
+        if self.ask is None:
+            raise RunFinishedError("`failed` must follow a question: all requests are decided")
+        stage, rows = self.ask
+        positions = list(failures)
+        for at in positions:
+            if not 0 <= at < len(rows):
+                raise ValidationError(f"`failures` must have positions from 0 to {len(rows) - 1} as keys, got {at}")
+        lost = rows[positions]
+        self._batch.fail(stage, lost)
+        self._reports.append(Report(stage, lost, np.full(len(lost), np.nan), None, tuple(failures.values())))
+        self._outputs.append(())
+        left = self._batch.rows(stage)
+        self.ask = (stage, left) if len(left) else self._waiting(stage + 1)
 
     def served(self) -> ServedBatch[Y]:
         """Outputs and records of the decided requests.
@@ -99,7 +129,7 @@ class BatchDriver(Generic[Y]):
         kept: list[Y | None] = [None] * len(answer)
         answering = set(answer.tolist())
         for report, outputs in zip(self._reports, self._outputs, strict=True):
-            if report.stage not in answering:
+            if report.stage not in answering or report.failures is not None:
                 continue
             positions = (answer[report.rows] == report.stage).nonzero()[0]
             for row, output in zip(report.rows[positions].tolist(), rows_at(outputs, positions), strict=True):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from .._core import Policy, ValidationError
+from .._core import Policy, ValidationError, in_order
 from ..traces.record import PolicyIdentity
-from .answers import read
+from .asking import ask
 from .batch_driver import BatchDriver
 from .driver import Driver
-from .inputs import count_rows, each_row, take_rows
+from .failures import RETURNED_NONE, reason_of
+from .inputs import count_rows, take_rows
 from .served import Served
 from .served_batch import ServedBatch
 from .stage import Stage
@@ -20,6 +22,13 @@ __all__ = ["Cascade"]
 X = TypeVar("X")
 Y = TypeVar("Y")
 
+Stages: TypeAlias = (
+    Sequence[Stage[X, Y] | Callable[[X], Y]]
+    | Mapping[str, Stage[X, Y]]
+    | Mapping[str, Callable[[X], Y]]
+    | Mapping[str, Stage[X, Y] | Callable[[X], Y]]
+)
+
 
 class Cascade(Generic[X, Y]):
     """A policy with the models it decides about.
@@ -28,9 +37,10 @@ class Cascade(Generic[X, Y]):
     ----------
     policy : Policy
         With k stages.
-    stages : sequence of k Stage or callables
-        In the order of `policy.stages`; a :class:`Stage` that has a name must have the policy's. A plain callable is a
-        stage whose outputs are read by `signal` and `prediction`.
+    stages : sequence or mapping of k Stage or callables
+        Matched with `policy.stages` by name where all have one, from their :class:`Stage` or as the keys of a mapping,
+        and the policy has names of its own; else in the order of `policy.stages`, where a name that is given must be
+        the policy's. A plain callable is a stage whose outputs are read by `signal` and `prediction`.
     signal : callable, optional
         ``signal(output)`` of the plain callables, as in :class:`Stage`.
     prediction : callable, optional
@@ -43,7 +53,11 @@ class Cascade(Generic[X, Y]):
 
     Notes
     -----
-    Immutable: one cascade serves any number of threads, if its stages do. What a stage raises passes through.
+    Immutable: one cascade serves any number of threads, if its stages do.
+
+    *Failures.* A stage fails for a request when it, its `signal` or its `prediction` raises an Exception, or when its
+    output is None. It is paid for, is never the answer and is not asked again; the policy goes on without it.
+    KeyboardInterrupt and its like pass through.
 
     Examples
     --------
@@ -67,7 +81,7 @@ class Cascade(Generic[X, Y]):
     def __init__(
         self,
         policy: Policy,
-        stages: Sequence[Stage[X, Y] | Callable[[X], Y]],
+        stages: Stages[X, Y],
         *,
         signal: Callable[[Y], Any] | None = None,
         prediction: Callable[[Y], Any] | None = None,
@@ -76,8 +90,10 @@ class Cascade(Generic[X, Y]):
             raise ValidationError(f"`policy` must be a Policy, got {type(policy).__name__}")
         self._policy = policy
         self._identity = PolicyIdentity.of(policy)
-        self._stages = _as_stages(stages, signal, prediction)
-        _match([stage.name for stage in self._stages], policy.stages)
+        names, entries = _named(stages)
+        made = _as_stages(names, entries, signal, prediction)
+        order = _order([stage.name for stage in made], policy.stages, isinstance(stages, Mapping))
+        self._stages = tuple(made[at] for at in order)
         self._where = tuple(self._identity.where(stage) for stage in range(len(policy.stages)))
         self._calls = tuple((stage.run, stage.signal, stage.prediction) for stage in self._stages)
 
@@ -88,7 +104,7 @@ class Cascade(Generic[X, Y]):
 
     @property
     def stages(self) -> tuple[Stage[X, Y], ...]:
-        """The k stages."""
+        """The k stages, in the order of `policy.stages`."""
         return self._stages
 
     def __call__(self, x: X) -> Served[Y]:
@@ -96,6 +112,8 @@ class Cascade(Generic[X, Y]):
 
         Raises
         ------
+        NoAnswerError
+            If every stage that was asked has failed, and the policy has no default; has their reasons.
         ValidationError
             If a signal is no number or a prediction is not hashable; names the stage.
         """
@@ -103,8 +121,16 @@ class Cascade(Generic[X, Y]):
         asked = driver.ask
         while asked is not None:
             run, signal, prediction = self._calls[asked]
-            output = run(x)
-            asked = driver.answered(signal(output), None if prediction is None else prediction(output), output)
+            try:
+                output = run(x)
+                if output is None:
+                    asked = driver.failed(RETURNED_NONE)
+                    continue
+                sure, said = signal(output), None if prediction is None else prediction(output)
+            except Exception as error:
+                asked = driver.failed(reason_of(error))
+                continue
+            asked = driver.answered(sure, said, output)
         return driver.served()
 
     def batch(self, xs: Any) -> ServedBatch[Y]:
@@ -127,41 +153,56 @@ class Cascade(Generic[X, Y]):
         Notes
         -----
         Every request is decided as if it were alone. O(n k) beside the stages.
+
+        What `batch` raises, or `signal` and `prediction` of its outputs, fails all rows of that call; a None among the
+        outputs fails its row, and the others are handed on without it.
         """
         n = count_rows(xs)
         driver: BatchDriver[Y] = BatchDriver(self._policy, self._identity, n)
         while (question := driver.ask) is not None:
             asked, rows = question
             stage = self._stages[asked]
-            taken = take_rows(xs, rows, n)
-            outputs = [stage.run(x) for x in each_row(taken)] if stage.batch is None else stage.batch(taken)
-            signal, prediction = read(stage, self._where[asked], outputs, len(rows))
-            driver.answered(signal, prediction, outputs)
+            found = ask(stage, self._where[asked], take_rows(xs, rows, n), len(rows))
+            if found.failures:
+                driver.failed(found.failures)
+            if len(found.failures) < len(rows):
+                driver.answered(found.signal, found.prediction, found.outputs)
         return driver.served()
 
     def __repr__(self) -> str:
         return f"Cascade(stages={self._identity.stages}, policy={self._identity.digest[:12]})"
 
 
+def _named(stages: Stages[X, Y]) -> tuple[list[str | None], list[Stage[X, Y] | Callable[[X], Y]]]:
+    """Entries, and what a mapping calls them."""
+    if isinstance(stages, Mapping):
+        return [name if isinstance(name, str) else repr(name) for name in stages], list(stages.values())
+    if not isinstance(stages, Sequence):
+        given = type(stages).__name__
+        raise ValidationError(f"`stages` must be a sequence or mapping of Stage or callables, got {given}")
+    return [None] * len(stages), list(stages)
+
+
 def _as_stages(
+    names: Sequence[str | None],
     stages: Sequence[Stage[X, Y] | Callable[[X], Y]],
     signal: Callable[[Y], Any] | None,
     prediction: Callable[[Y], Any] | None,
 ) -> tuple[Stage[X, Y], ...]:
-    """Plain callables made stages."""
-    if not isinstance(stages, Sequence):
-        raise ValidationError(f"`stages` must be a sequence of Stage or callables, got {type(stages).__name__}")
+    """Plain callables made stages, and stages given the names of a mapping."""
     made: list[Stage[X, Y]] = []
     plain = 0
-    for i, stage in enumerate(stages):
+    for i, (name, stage) in enumerate(zip(names, stages, strict=True)):
         if isinstance(stage, Stage):
-            made.append(stage)
+            if name is not None and stage.name not in (None, name):
+                raise ValidationError(f"`stages` entry {name!r} must be a Stage of that name, got {stage.name!r}")
+            made.append(stage if name is None else replace(stage, name=name))
         elif not callable(stage):
             raise ValidationError(f"`stages` entry {i} must be a Stage or callable, got {type(stage).__name__}")
         elif signal is None:
             raise ValidationError(f"`signal` must be given, since `stages` entry {i} is a plain callable")
         else:
-            made.append(Stage(stage, signal=signal, prediction=prediction))
+            made.append(Stage(stage, signal=signal, prediction=prediction, name=name))
             plain += 1
     for argument, given in (("signal", signal), ("prediction", prediction)):
         if given is not None and not plain:
@@ -169,9 +210,12 @@ def _as_stages(
     return tuple(made)
 
 
-def _match(given: Sequence[str | None], wanted: Sequence[str]) -> None:
-    """Refuse stages that are not the policy's, in its order; those without a name are taken as they stand."""
-    if len(given) == len(wanted) and all(name in (None, own) for name, own in zip(given, wanted, strict=True)):
-        return
-    shown = [name if name is not None else "(no name)" for name in given]
-    raise ValidationError(f"`stages` must be those of the policy in its order, {list(wanted)}, got {shown}")
+def _order(given: Sequence[str | None], wanted: Sequence[str], is_mapping: bool) -> list[int]:
+    """For each stage of the policy, which of the given ones it is; those without a name are taken as they stand."""
+    is_partly = None in given and len(given) == len(wanted)
+    if is_partly and all(name in (None, own) for name, own in zip(given, wanted, strict=True)):
+        return list(range(len(wanted)))
+    names = [name if name is not None else "(no name)" for name in given]
+    if is_mapping and set(names) != set(wanted):
+        raise ValidationError(f"`stages` must have the stages {list(wanted)}, got {names}")
+    return in_order("stages", list(wanted), names)

@@ -58,12 +58,12 @@ class Served(Generic[Y_co]):
 
     @property
     def recalled(self) -> bool:
-        """Whether the output is that of an earlier stage than the one run last."""
-        return self._record.outcome == "recalled"
+        """Whether the output is that of an earlier stage than the last one that gave any."""
+        return self._record.recalled
 
     @property
     def outcome(self) -> Outcome:
-        """How the request ended: "stopped", "recalled" or "abstained", as in :attr:`Record.outcome`."""
+        """How the request ended: "stopped", "recalled", "failed" or "abstained", as in :attr:`Record.outcome`."""
         return self._record.outcome
 
     @property
@@ -85,6 +85,11 @@ class Served(Generic[Y_co]):
     def prediction(self) -> tuple[Hashable, ...]:
         """(k,) predictions, None where a stage was not run or made none."""
         return self._record.prediction
+
+    @property
+    def failures(self) -> dict[int, str]:
+        """Why stages gave no answer, by their numbers; a new dict each time."""
+        return self._record.failures
 
     @property
     def digest(self) -> str:

@@ -1,42 +1,43 @@
-"""Traces gathered batch by batch, on one machine or several, in bounded memory."""
+"""Traces gathered row by row or batch by batch, on one machine or several, in bounded memory."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from os import PathLike
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._core import ValidationError
-from .._utils.arrays import Floats, Ints
-from .._utils.atomic import replacing
-from .._utils.checks import check_seed
-from .._utils.splitmix import STEP, Words, mix
+from .. import _core
+from .._core import Policy, ValidationError, prediction_codes
+from .._utils.arrays import Floats, Predictions, float_array, int_array
+from .._utils.checks import check_integer, check_seed, shown
+from .._utils.columns import by_name
+from .._utils.errors import TraceFormatError
+from .._utils.files import decoding, path_of
+from .archives import read_archive, write_archive
 from .trace import Trace
 
 __all__ = ["TraceBuilder"]
 
-FORMAT = "ttamer_fast trace builder 1"
-EXPONENT = 1126
-"""Every float64 is a whole number of 2**-EXPONENT."""
-MANTISSA = 53
+FORMAT = "ttamer_fast trace builder 2"
+UNIT = 1074
+"""Sums are whole numbers of 2**-UNIT, as every float64 is."""
+TOTAL_BYTES = 272
+"""Of one sum."""
 
 
 class TraceBuilder:
-    """Collects batches of calibration requests and keeps a uniform sample of them.
+    """Collects calibration requests and keeps a uniform sample of them; threads may share one.
 
     Parameters
     ----------
-    stages : sequence of k str
-        Names of the stages, all different.
-    kind : {"exits", "models"}
+    stages : sequence of k str, or Policy
+        Names of the stages, all different; or a policy that has them, and a kind.
+    kind : {"exits", "models"}, optional
         As in :class:`Trace`.
     capacity : int, optional
         Most requests that are kept, at least 1; None keeps all.
@@ -55,13 +56,18 @@ class TraceBuilder:
     Request i of a source gets the priority hash(seed, source, i), and the `capacity` requests of lowest priority are
     kept: a simple random sample without replacement, whatever the data. As priorities do not depend on what else has
     been seen, merging in any order and grouping gives the same sample. Means of losses and costs are exact: sums are
-    kept as whole numbers of 2**-1126.
+    kept as whole numbers of 2**-1074.
 
-    *The trade-off.* Memory is at most 2 · max(capacity, 1024) rows of 8 · (3 or 4) · k + 24 bytes (4 with
-    predictions). A mean over the sample has the standard error sd · sqrt(1 / capacity - 1 / n), as in any trace of
-    `capacity` rows; `docs/research/production.md` gives what that costs in held-out objective.
+    *The trade-off.* Memory is at most capacity + max(capacity, 1024) rows of 24 + 8 · (3 or 4) · k bytes (4 with
+    predictions; 8 more each for weights and groups). A mean over the sample has the standard error
+    sd · sqrt(1 / capacity - 1 / n), as in any trace of `capacity` rows; `docs/research/production.md` gives what that
+    costs in held-out objective.
 
-    Appending is O(k) a request, amortised O(log capacity) for the sample.
+    Appending is O(k) a request, amortised.
+
+    *Threads and processes.* Every append is taken in whole or not at all, and counted once, whichever thread makes it.
+    Requests are numbered as they come in: with several threads, or within one source, the sample depends on that order.
+    A forked child goes on with a copy of its own: give it another `source` before merging.
 
     *Sources.* Bottom-k sampling: Cohen and Kaplan 2007 (Summarizing data using bottom-k sketches).
 
@@ -81,94 +87,91 @@ class TraceBuilder:
     500
     """
 
-    __slots__ = (
-        "_capacity",
-        "_columns",
-        "_cost_dim",
-        "_count",
-        "_kind",
-        "_known",
-        "_names",
-        "_pending",
-        "_seed",
-        "_source",
-        "_stages",
-        "_total",
-    )
+    __slots__ = ("_capacity", "_core", "_kind", "_seed", "_source", "_stages")
 
     def __init__(
         self,
-        stages: Sequence[str],
-        kind: str = "exits",
+        stages: Sequence[str] | Policy,
+        kind: str | None = None,
         *,
         capacity: int | None = None,
         source: str = "",
         seed: int = 0,
     ) -> None:
+        if isinstance(stages, Policy):
+            of_policy = stages.provenance.get("kind", kind)
+            if kind not in (None, of_policy):
+                raise ValidationError(f"`kind` must be {of_policy!r}, as the policy is, got {kind!r}")
+            stages, kind = stages.stages, of_policy
         if isinstance(stages, str) or not len(stages):
             raise ValidationError(f"`stages` must be a sequence of at least one name, got {stages!r}")
         k = len(stages)
         # A trace of one row says what is wrong with names and kind.
         checked = Trace(np.zeros((1, k)), np.zeros((1, k)), np.zeros(k), kind=kind, stages=stages)
-        self._stages, self._kind = checked.stages, checked.kind
-        if capacity is not None and (isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1):
-            raise ValidationError(f"`capacity` must be None or an integer of at least 1, got {capacity!r}")
-        self._capacity = capacity
+        self._stages, self._kind = checked.stages, None if kind is None else checked.kind
+        self._capacity = None if capacity is None else check_integer("capacity", capacity, 1)
         if not isinstance(source, str):
             raise ValidationError(f"`source` must be a string, got {type(source).__name__}")
         self._source = source
         self._seed = check_seed(seed)
-        self._names = [source]
-        self._count: dict[str, int] = {}
-        self._known: bool | None = None
-        self._total = [[0] * k, [0] * k]
-        self._columns = _Columns.empty(k)
-        self._pending: list[_Columns] = []
+        self._core = _core.Builder(k, self._capacity, source, self._seed)
 
-    def append(self, signal: ArrayLike, loss: ArrayLike, cost: ArrayLike, prediction: ArrayLike | None = None) -> None:
+    def append(
+        self,
+        signal: ArrayLike,
+        loss: ArrayLike,
+        cost: ArrayLike,
+        prediction: Predictions | None = None,
+        weight: ArrayLike | None = None,
+        group: ArrayLike | Iterable[int | str] | None = None,
+    ) -> None:
         """Add m requests.
 
         Parameters
         ----------
         signal, loss : (m, k) array_like of float
-            As in :class:`Trace`, all batches in the same scale and unit.
+            As in :class:`Trace`, all batches in the same scale and unit. There may be none (m = 0). Stages in the order
+            of the builder; tables with named columns, such as data frames, are put into that order by name, here and in
+            the next two.
         cost : (k,) or (m, k) array_like of float
             As in :class:`Trace`, all batches in the same unit.
-        prediction : (m, k) array_like of int, optional
+        prediction : (m, k) array_like, table, or sequence of m rows of k hashables, optional
             As in :class:`Trace`; in all batches or in none.
+        weight : (m,) array_like of float, optional
+            How much each request counts, in all batches or in none, on one scale for all batches.
+        group : (m,) array_like of int, or sequence of m int or str, optional
+            Equal where requests belong together, here and in other batches and builders; in all batches or in none. A
+            text is kept as a number that is the same in every process.
 
         Raises
         ------
         ValidationError
             If an array is not as :class:`Trace` wants it; nothing has been added then.
+
+        Notes
+        -----
+        O(m k). One request in lists of numbers, ``append([signals], [losses], costs)``, needs no array and takes about
+        a microsecond; in arrays of float64 and int64, of hundreds, each takes a small part of one.
+
+        Examples
+        --------
+        >>> import ttamer_fast as tt
+        >>> builder = tt.TraceBuilder(["small", "large"])
+        >>> builder.append([[0.9, 0.8]], [[0, 0]], [1.0, 4.0], group=["session 7"])
+        >>> builder
+        TraceBuilder(n=1, kept=1, stages=('small', 'large'), kind='exits', sources=1)
         """
-        batch = Trace(signal, loss, cost, prediction, kind=self._kind, stages=self._stages)
-        known = batch.prediction is not None
-        if self._known is not None and known != self._known:
-            has = "have" if self._known else "have no"
-            raise ValidationError(
-                f"`prediction` must be in all batches or in none: the batches before {has} predictions"
-            )
-        self._known = known
-        first = self._count.get(self._source, 0)
-        number = np.arange(first, first + batch.n, dtype=np.int64)
-        cost_rows = np.broadcast_to(batch.cost, (batch.n, batch.k))
-        added = _Columns(
-            priority=_priority(self._seed, self._source, number),
-            source=np.full(batch.n, self._names.index(self._source), np.int64),
-            number=number,
-            signal=batch.signal,
-            loss=batch.loss,
-            cost=cost_rows,
-            prediction=batch.prediction if batch.prediction is not None else np.zeros((batch.n, 0), np.int64),
+        if self._core.append(signal, loss, cost, prediction, weight, group):
+            return
+        names = self._stages
+        self._core.append(
+            float_array("signal", by_name("signal", signal, names)),
+            float_array("loss", by_name("loss", loss, names)),
+            float_array("cost", by_name("cost", cost, names)),
+            None if prediction is None else prediction_codes(by_name("prediction", prediction, names)),
+            None if weight is None else float_array("weight", weight),
+            None if group is None else _groups(group),
         )
-        self._count[self._source] = first + batch.n
-        for v in range(batch.k):
-            self._total[0][v] += _exact_sum(batch.loss[:, v])
-            # A cost that is the same in every row needs one multiplication.
-            same = batch.cost.ndim == 1
-            self._total[1][v] += batch.n * _exact_sum(batch.cost[v : v + 1]) if same else _exact_sum(batch.cost[:, v])
-        self._keep([added])
 
     def merge(self, *others: TraceBuilder) -> TraceBuilder:
         """A builder with the requests of this one and of others; they stay as they are.
@@ -176,7 +179,8 @@ class TraceBuilder:
         Parameters
         ----------
         others : TraceBuilder
-            Of the same stages, kind, capacity and seed, with predictions if this one has any, and of other sources.
+            Of the same stages, kind, capacity and seed, with predictions, weights and groups exactly if this one has
+            them, and of other sources.
 
         Returns
         -------
@@ -199,32 +203,7 @@ class TraceBuilder:
                 ours, theirs = getattr(self, f"_{name}"), getattr(other, f"_{name}")
                 if ours != theirs:
                     raise ValidationError(f"`others` entry {i} must have the {name} {ours!r}, got {theirs!r}")
-        merged = TraceBuilder(self._stages, self._kind, capacity=self._capacity, source=self._source, seed=self._seed)
-        parts: list[tuple[list[str], list[_Columns]]] = []
-        for i, one in enumerate((self, *others)):
-            shared = sorted(merged._count.keys() & one._count.keys())
-            if shared:
-                raise ValidationError(
-                    f"`others` entry {i - 1} must have sources of its own, got {shared[0]!r} again: "
-                    "give every builder another `source`"
-                )
-            if one._known is not None:
-                if merged._known is not None and merged._known != one._known:
-                    raise ValidationError(
-                        f"`others` entry {i - 1} must have predictions exactly if the builders before it have, "
-                        f"got one {'with' if one._known else 'without'}"
-                    )
-                merged._known = one._known
-            merged._count |= one._count
-            for mine, theirs in zip(merged._total, one._total, strict=True):
-                mine[:] = [a + b for a, b in zip(mine, theirs, strict=True)]
-            parts.append((one._names, [one._columns, *one._pending]))
-        # Sources are numbered alphabetically, so that ties and orders do not depend on the order of merges.
-        merged._names = sorted({name for names, _ in parts for name in names})
-        for names, columns in parts:
-            number = np.array([merged._names.index(name) for name in names], np.int64)
-            merged._keep([one.numbered(number) for one in columns])
-        return merged
+        return self._with(self._core.merged([other._core for other in others]))
 
     def build(self) -> Trace:
         """The trace of the kept requests, by source in alphabetical order, each in the order they were appended.
@@ -234,19 +213,7 @@ class TraceBuilder:
         ValidationError
             If nothing has been appended.
         """
-        if self.n == 0:
-            raise ValidationError("a trace needs at least one row: nothing has been appended")
-        self._trim()
-        kept = self._columns
-        kept = kept.rows(np.lexsort((kept.number, kept.source)))
-        return Trace(
-            kept.signal,
-            kept.loss,
-            kept.cost,
-            kept.prediction if self._known else None,
-            kind=self._kind,
-            stages=self._stages,
-        )
+        return Trace.of_core(self._core.build(self.kind, list(self._stages)), is_kind_said=self._kind is not None)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -256,58 +223,54 @@ class TraceBuilder:
     @property
     def kind(self) -> str:
         """``"exits"`` or ``"models"``."""
-        return self._kind
+        return "exits" if self._kind is None else self._kind
 
     @property
     def n(self) -> int:
         """How many requests have been appended, here and in what was merged."""
-        return sum(self._count.values())
+        return self._core.requests
+
+    @property
+    def kept(self) -> int:
+        """How many of them are kept."""
+        return self.n if self._capacity is None else min(self.n, self._capacity)
 
     @property
     def sources(self) -> dict[str, int]:
         """How many requests each source has given."""
-        return dict(sorted(self._count.items()))
+        return {name: count for name, count in sorted(self._core.sources) if count}
 
     @property
     def mean_loss(self) -> Floats:
-        """(k,) float64: mean loss of each stage over all n requests, in its unit, correctly rounded; NaN if none."""
-        return self._mean(0)
+        """(k,) float64: mean loss of each stage over all n requests, weighted, in its unit; NaN if none.
+
+        Correctly rounded where requests count alike.
+        """
+        return self._means(0)
 
     @property
     def mean_cost(self) -> Floats:
-        """(k,) float64: mean cost of each stage over all n requests, in its unit, correctly rounded; NaN if none."""
-        return self._mean(1)
+        """(k,) float64: mean cost of each stage over all n requests, weighted, in its unit; NaN if none.
+
+        Correctly rounded where requests count alike.
+        """
+        return self._means(1)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write everything to a .npz file, atomically.
+        """Write everything to a .npz file: the old one or the new one, whatever happens.
 
         Raises
         ------
+        OSError
+            If the system refuses; the old file is still there.
         ValidationError
-            If the file cannot be written or does not end in .npz.
+            If the path does not end in .npz.
         """
-        file = Path(path)
+        file = path_of(path)
         if file.suffix != ".npz":
             raise ValidationError(f"`path` must end in .npz, got {str(file)!r}")
-        self._trim()
-        about = {
-            "format": FORMAT,
-            "stages": self._stages,
-            "kind": self._kind,
-            "capacity": self._capacity,
-            "source": self._source,
-            "seed": self._seed,
-            "known": self._known,
-            "names": self._names,
-            "count": self.sources,
-            "total": [[hex(total) for total in totals] for totals in self._total],
-        }
-        columns = {name: getattr(self._columns, name) for name in _Columns.__slots__}
-        try:
-            with replacing(file) as temporary, temporary.open("wb") as stream:
-                np.savez_compressed(stream, about=np.array(json.dumps(about)), **columns)
-        except OSError as error:
-            raise ValidationError(f"cannot write {file}: {error.strerror}") from error
+        about, columns = self._state()
+        write_archive(file, {"about": np.array(json.dumps(about)), **columns})
 
     @staticmethod
     def load(path: str | PathLike[str]) -> TraceBuilder:
@@ -315,135 +278,100 @@ class TraceBuilder:
 
         Raises
         ------
-        ValidationError
-            If the file cannot be read or holds no builder.
+        OSError
+            If the system refuses to read the file.
+        TraceFormatError
+            If it is damaged or holds no builder.
         """
-        file = Path(path)
-        try:
-            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-                about = json.loads(str(archive["about"]))
-                columns = _Columns(**{name: archive[name] for name in _Columns.__slots__})
-            if about["format"] != FORMAT:
-                raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}")
-            self = TraceBuilder(
-                about["stages"], about["kind"], capacity=about["capacity"], source=about["source"], seed=about["seed"]
-            )
-            columns.check(len(self._stages), bool(about["known"]), len(about["names"]))
-            self._known, self._columns = about["known"], columns
-            self._names = [str(name) for name in about["names"]]
-            self._count = {str(source): int(count) for source, count in about["count"].items()}
-            self._total = [[int(total, 16) for total in totals] for totals in about["total"]]
-        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            reason = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
-            raise ValidationError(f"cannot read {file} as a trace builder: {reason}") from error
-        return self
+        file = path_of(path)
+        columns = read_archive(file, ("about", *_layout(0, 1)))
+        with decoding(file, "a trace builder", TraceFormatError):
+            about = json.loads(str(columns.pop("about")))
+            try:
+                return TraceBuilder._restored(about, columns)
+            except ValidationError as error:
+                raise ValueError(str(error)) from error
 
     def __len__(self) -> int:
         return self.n
 
     def __repr__(self) -> str:
-        kept = self.n if self._capacity is None else min(self.n, self._capacity)
         return (
-            f"TraceBuilder(n={self.n}, kept={kept}, stages={self._stages}, kind={self._kind!r}, "
-            f"sources={len(self._count)})"
+            f"TraceBuilder(n={self.n}, kept={self.kept}, stages={self._stages}, kind={self.kind!r}, "
+            f"sources={len(self.sources)})"
         )
 
-    def _keep(self, added: list[_Columns]) -> None:
-        self._pending += [one for one in added if len(one.number)]
-        waiting = sum(len(one.number) for one in self._pending)
-        if waiting >= max(1024, len(self._columns.number)) and self._capacity is not None:
-            self._trim()
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return TraceBuilder._restored, self._state()
 
-    def _trim(self) -> None:
-        """Join what is pending to what is kept, and let go of what has too high a priority."""
-        if not self._pending:
-            return
-        joined = _Columns.joined([*([self._columns] if len(self._columns.number) else []), *self._pending])
-        if self._capacity is not None and len(joined.number) > self._capacity:
-            joined = joined.rows(np.lexsort((joined.number, joined.source, joined.priority))[: self._capacity])
-        self._columns, self._pending = joined, []
+    def _with(self, core: _core.Builder) -> TraceBuilder:
+        """A builder like this one with other requests."""
+        other = TraceBuilder(self._stages, self._kind, capacity=self._capacity, source=self._source, seed=self._seed)
+        other._core = core
+        return other
 
-    def _mean(self, which: int) -> Floats:
-        if self.n == 0:
-            return np.full(len(self._stages), np.nan)
-        return np.array([float(Fraction(total, self.n << EXPONENT)) for total in self._total[which]])
-
-
-class _Columns:
-    """Requests with their priorities."""
-
-    __slots__ = ("cost", "loss", "number", "prediction", "priority", "signal", "source")
-
-    def __init__(
-        self,
-        *,
-        priority: Words,
-        source: Ints,
-        number: Ints,
-        signal: Floats,
-        loss: Floats,
-        cost: Floats,
-        prediction: Ints,
-    ) -> None:
-        self.priority, self.source, self.number = priority, source, number
-        self.signal, self.loss, self.cost, self.prediction = signal, loss, cost, prediction
+    def _state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What a file says of the builder, and the rows that it keeps; of one moment."""
+        sources, totals, columns = self._core.state()
+        about = {
+            "format": FORMAT,
+            "stages": self._stages,
+            "kind": self._kind,
+            "capacity": self._capacity,
+            "source": self._source,
+            "seed": self._seed,
+            "sources": sources,
+            "total": [hex(int.from_bytes(total, "little")) for total in totals],
+        }
+        return about, columns
 
     @staticmethod
-    def empty(k: int) -> _Columns:
-        none, nothing = np.zeros((0, k)), np.zeros(0, np.int64)
-        return _Columns(
-            priority=nothing.astype(np.uint64),
-            source=nothing,
-            number=nothing,
-            signal=none,
-            loss=none,
-            cost=none,
-            prediction=np.zeros((0, 0), np.int64),
+    def _restored(about: dict[str, Any], columns: dict[str, Any]) -> TraceBuilder:
+        """The builder that :meth:`_state` told of; ValueError, TypeError or KeyError where parts do not fit."""
+        if about["format"] != FORMAT:
+            raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}")
+        empty = TraceBuilder(
+            about["stages"], about["kind"], capacity=about["capacity"], source=about["source"], seed=about["seed"]
         )
+        rows, k = len(columns["number"]), len(empty._stages)
+        for name, (shape, dtype) in _layout(rows, k).items():
+            if name in columns and (columns[name].shape != shape or columns[name].dtype != dtype):
+                given = f"{columns[name].dtype} of shape {columns[name].shape}"
+                raise ValueError(f"array {name} does not fit, got {given}")
+        optional = [columns.get(name) for name in ("prediction", "weight", "group")]
+        required = [columns[name] for name in ("source", "number", "signal", "loss", "cost")]
+        sources = [(str(name), int(count)) for name, count in about["sources"]]
+        try:
+            totals = [int(total, 16).to_bytes(TOTAL_BYTES, "little") for total in about["total"]]
+            return empty._with(empty._core.restored(sources, totals, *map(np.ascontiguousarray, required), *optional))
+        except OverflowError as error:
+            raise ValueError(f"a number does not fit: {error}") from error
 
-    @staticmethod
-    def joined(parts: list[_Columns]) -> _Columns:
-        names = _Columns.__slots__
-        return _Columns(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
-
-    def numbered(self, number: Ints) -> _Columns:
-        """The same, with source i called number[i]."""
-        columns = {name: getattr(self, name) for name in self.__slots__}
-        return _Columns(**columns | {"source": number[self.source]})
-
-    def rows(self, index: Ints) -> _Columns:
-        return _Columns(**{name: getattr(self, name)[index] for name in _Columns.__slots__})
-
-    def check(self, k: int, known: bool, sources: int) -> None:
-        """ValueError where the arrays do not fit each other."""
-        n = len(self.number)
-        shapes = {"signal": (n, k), "loss": (n, k), "cost": (n, k), "prediction": (n, k if known else 0)}
-        kinds = {"signal": "f", "loss": "f", "cost": "f", "priority": "u"}
-        for name in self.__slots__:
-            array = getattr(self, name)
-            if array.shape != shapes.get(name, (n,)) or array.dtype.kind != kinds.get(name, "i"):
-                if n == 0:
-                    continue
-                raise ValueError(f"array {name} does not fit, got {array.dtype} of shape {array.shape}")
-        if n and not 0 <= self.source.min() <= self.source.max() < sources:
-            raise ValueError("array source names a source that is not there")
+    def _means(self, which: int) -> Floats:
+        k = len(self._stages)
+        *sums, mass = [int.from_bytes(total, "little") for total in self._core.totals]
+        if mass == 0:
+            return np.full(k, np.nan)
+        return np.array([float(Fraction(total, mass)) for total in sums[which * k : (which + 1) * k]])
 
 
-def _priority(seed: int, source: str, number: Ints) -> Words:
-    """(m,) uniform words: SplitMix64 of a hash of seed and source, at each number."""
-    digest = hashlib.sha256(f"{seed}:{source}".encode()).digest()
-    start, step = np.frombuffer(digest[:16], np.dtype("<u8"))
-    return mix((number.astype(np.uint64) + start) * np.uint64(STEP) ^ step)
+def _layout(n: int, k: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    """Shape and dtype of every array of a file."""
+    matrices = dict.fromkeys(("signal", "loss", "cost"), ((n, k), np.float64))
+    lists = dict.fromkeys(("source", "number", "group"), ((n,), np.int64))
+    return {**matrices, **lists, "prediction": ((n, k), np.int64), "weight": ((n,), np.float64)}
 
 
-def _exact_sum(values: Floats) -> int:
-    """The sum as a whole number of 2**-EXPONENT."""
-    fraction, exponent = np.frexp(values)
-    whole = np.ldexp(fraction, MANTISSA).astype(np.int64)
-    total = 0
-    for power in np.unique(exponent).tolist():
-        of_power = whole[exponent == power]
-        # Halves, so that sums of 2**31 values stay within int64.
-        high, low = int((of_power >> 32).sum()), int((of_power & 0xFFFFFFFF).sum())
-        total += ((high << 32) + low) << (power - MANTISSA + EXPONENT)
-    return total
+def _groups(group: ArrayLike | Iterable[int | str]) -> Any:
+    """Groups as the core takes them: an int64 array, or a list of int and str."""
+    if isinstance(group, np.ndarray) and group.dtype.kind in "iu":
+        return int_array("group", group)
+    if isinstance(group, str | bytes) or not isinstance(group, Iterable):
+        raise ValidationError(f"`group` must be an array or a sequence of m values, got {type(group).__name__}")
+    values: list[Any] = [one.item() if isinstance(one, np.generic) else one for one in group]
+    for row, value in enumerate(values):
+        if not isinstance(value, int | str) or isinstance(value, bool):
+            raise ValidationError(f"`group` row {row} must be an integer or a text, got {shown(value)}")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValidationError(f"`group` row {row} must fit in 64 bits, got {value}")
+    return [str(value) if isinstance(value, str) else int(value) for value in values]

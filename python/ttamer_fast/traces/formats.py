@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._core import ValidationError
-from .._utils.atomic import replacing
-from .._utils.extras import require
+from .._utils.checks import shown
+from .archives import read_archive, write_archive
+from .csv_files import read_csv, write_csv
+from .parquet_files import read_parquet, write_parquet
+from .tables import FIELDS
 
 __all__ = ["read_columns", "write_columns"]
 
 Way = TypeVar("Way")
 
-FIELDS = ("signal", "loss", "correct", "cost", "prediction")
-"""Those with an entry for each request and stage."""
 
-
-def read_columns(file: Path) -> Mapping[str, Any]:
+def read_columns(file: Path, max_bytes: int | None = None) -> Mapping[str, Any]:
     """What a file holds of `FIELDS`, (n, k) each (`cost` also (k,)), and of ``stages``, ``kind``, ``weight``
     and ``group``.
 
     Raises
     ------
+    OSError
+        If the system refuses to read the file.
     ValidationError
-        If the ending is none of the three, or the file cannot be read or has no signal or cost; names the file.
+        If the ending is none of the three, or the file has no signal or cost, or is too large; names the file.
+    TraceFormatError
+        If the file is damaged.
     MissingExtraError
         If .parquet or .csv is asked for and pyarrow is not installed.
     """
-    read = _of_ending(file, {".npz": _read_npz, ".parquet": _read_parquet, ".csv": _read_csv})
-    if not file.is_file():
-        raise ValidationError(f"cannot read {file}: no such file")
-    columns = read(file)
+    read = _of_ending(file, {".npz": _read_npz, ".parquet": read_parquet, ".csv": read_csv})
+    columns = read(file, max_bytes)
     for name in ("signal", "cost"):
         if name not in columns:
             raise ValidationError(f"{file}: `{name}` is missing")
@@ -44,150 +45,55 @@ def read_columns(file: Path) -> Mapping[str, Any]:
 
 
 def write_columns(columns: Mapping[str, Any], file: Path) -> None:
-    """Write columns as :func:`read_columns` gives them, those that are None left out, atomically.
+    """Write columns as :func:`read_columns` gives them, those that are None left out: the old file or the new one.
 
     Raises
     ------
+    OSError
+        If the system refuses to write the file; the old one is still there.
     ValidationError
-        If the ending is none of the three or the file cannot be written.
+        If the ending is none of the three.
     MissingExtraError
         If .parquet or .csv is asked for and pyarrow is not installed.
     """
-    write = _of_ending(file, {".npz": _write_npz, ".parquet": _write_parquet, ".csv": _write_csv})
-    try:
-        with replacing(file) as temporary:
-            write({name: column for name, column in columns.items() if column is not None}, temporary)
-    except OSError as error:
-        raise ValidationError(f"cannot write {file}: {_reason(error)}") from error
+    write = _of_ending(file, {".npz": _write_npz, ".parquet": write_parquet, ".csv": write_csv})
+    write(file, {name: column for name, column in columns.items() if column is not None})
 
 
 def _of_ending(file: Path, ways: Mapping[str, Way]) -> Way:
-    if file.suffix not in ways:
+    way = ways.get(file.suffix.lower())
+    if way is None:
         raise ValidationError(f"`path` must end in .npz, .parquet or .csv, got {str(file)!r}")
-    return ways[file.suffix]
+    return way
 
 
-def _reason(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
-
-
-# .npz
-
-
-def _read_npz(file: Path) -> Mapping[str, Any]:
-    wanted = (*FIELDS, "stages", "kind", "weight", "group")
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            columns = {name: archive[name] for name in wanted if name in archive.files}
-    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValidationError(f"cannot read {file} as .npz: {_reason(error)}") from error
+def _read_npz(file: Path, max_bytes: int | None) -> Mapping[str, Any]:
+    columns: dict[str, Any] = read_archive(file, (*FIELDS, "stages", "kind", "weight", "group"), max_bytes)
     if "stages" in columns:
-        columns["stages"] = [str(name) for name in np.atleast_1d(columns["stages"])]
+        columns["stages"] = _texts(file, "stages", columns["stages"])
+    if "kind" in columns:
+        kinds = sorted(set(_texts(file, "kind", columns.pop("kind"))))
+        if len(kinds) > 1:
+            raise ValidationError(f"{file}: `kind` must be one word, got {shown(kinds)}")
+        if kinds and kinds[0]:
+            columns["kind"] = kinds[0]
     return columns
 
 
-def _write_npz(columns: Mapping[str, Any], file: Path) -> None:
-    with file.open("wb") as stream:
-        np.savez_compressed(stream, **columns)
+def _texts(file: Path, name: str, array: NDArray[Any]) -> list[str]:
+    """Entries as text; bytes are UTF-8, padded with NUL."""
+    texts = []
+    for one in np.atleast_1d(array).ravel():
+        try:
+            raw = one if isinstance(one, bytes) else one.tobytes() if isinstance(one, np.void) else str(one).encode()
+            texts.append(raw.rstrip(b"\0").decode())
+        except UnicodeDecodeError as error:
+            raise ValidationError(f"{file}: `{name}` must be UTF-8 text, got {shown(one)}") from error
+    return texts
 
 
-# .parquet and .csv: the same columns
-
-
-def _read_parquet(file: Path) -> Mapping[str, Any]:
-    pyarrow, parquet = require("pyarrow", "parquet"), require("pyarrow.parquet", "parquet")
-    try:
-        with parquet.ParquetFile(file) as opened:
-            table = opened.read()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise ValidationError(f"cannot read {file} as .parquet: {_reason(error)}") from error
-    return _matrices(file, table)
-
-
-def _read_csv(file: Path) -> Mapping[str, Any]:
-    pyarrow, csv = require("pyarrow", "parquet"), require("pyarrow.csv", "parquet")
-    try:
-        # As text, groups 7 and 007 differ, and long numbers are not rounded.
-        options = csv.ConvertOptions(column_types={"group": pyarrow.string()}, strings_can_be_null=True)
-        table = csv.read_csv(file, convert_options=options)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise ValidationError(f"cannot read {file} as .csv: {_reason(error)}") from error
-    columns = _matrices(file, table)
-    if "group" not in columns:
-        return columns
-    return {**columns, "group": _integers_if_all(columns["group"])}
-
-
-def _integers_if_all(texts: list[str | None]) -> list[Any]:
-    """Integers where every text is one as it would be written; else the texts."""
-    try:
-        numbers = [int(text) for text in texts if text is not None]
-    except ValueError:
-        return texts
-    return numbers if list(map(str, numbers)) == texts else texts
-
-
-def _write_parquet(columns: Mapping[str, Any], file: Path) -> None:
-    require("pyarrow.parquet", "parquet").write_table(_table(columns), file)
-
-
-def _write_csv(columns: Mapping[str, Any], file: Path) -> None:
-    require("pyarrow.csv", "parquet").write_csv(_table(columns), file)
-
-
-def _table(columns: Mapping[str, Any]) -> Any:
-    pyarrow = require("pyarrow", "parquet")
-    shape = columns["signal"].shape
-    table = {
-        f"{field}:{name}": pyarrow.array(np.ascontiguousarray(np.broadcast_to(columns[field], shape)[:, i]))
-        for field in FIELDS
-        if field in columns
-        for i, name in enumerate(columns["stages"])
-    }
-    table["kind"] = pyarrow.array([columns["kind"]] * shape[0])
-    table |= {name: pyarrow.array(columns[name]) for name in ("weight", "group") if name in columns}
-    return pyarrow.table(table)
-
-
-def _matrices(file: Path, table: Any) -> Mapping[str, Any]:
-    """The arrays (n, k) behind the columns ``FIELD:STAGE``."""
-    names = list(table.column_names)
-    stages = [name.removeprefix("signal:") for name in names if name.startswith("signal:")]
-    if not stages:
-        raise ValidationError(f"{file}: column `signal:NAME` is missing")
-    if table.num_rows == 0:
-        raise ValidationError(f"{file}: there are no rows")
-    columns: dict[str, Any] = {"stages": stages}
-    for field in FIELDS:
-        if any(name.startswith(f"{field}:") for name in names):
-            columns[field] = np.column_stack([_column(file, table, f"{field}:{stage}") for stage in stages])
-    if "kind" in names:
-        kinds = set(_only(file, table, "kind").to_pylist())
-        if len(kinds) != 1:
-            raise ValidationError(f"{file}: column `kind` must be the same in every row")
-        columns["kind"] = kinds.pop()
-    if "weight" in names:
-        columns["weight"] = _column(file, table, "weight")
-    if "group" in names:
-        columns["group"] = _only(file, table, "group").to_pylist()
-    return columns
-
-
-def _column(file: Path, table: Any, name: str) -> Any:
-    pyarrow = require("pyarrow", "parquet")
-    column = _only(file, table, name)
-    kind = column.type
-    if pyarrow.types.is_null(kind):
-        return np.full(len(column), np.nan)
-    if not (pyarrow.types.is_boolean(kind) or pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind)):
-        raise ValidationError(f"{file}: column `{name}` must be numbers, got {kind}")
-    return column.to_numpy()
-
-
-def _only(file: Path, table: Any, name: str) -> Any:
-    """The one column of this name."""
-    found = table.column_names.count(name)
-    if found != 1:
-        raise ValidationError(f"{file}: column `{name}` " + ("is missing" if found == 0 else "is there twice"))
-    return table.column(name)
+def _write_npz(file: Path, columns: Mapping[str, Any]) -> None:
+    for i, name in enumerate(columns["stages"]):
+        if name.endswith("\0"):
+            raise ValidationError(f"`stages[{i}]` must not end in NUL to be kept in .npz, got {shown(name)}")
+    write_archive(file, columns)

@@ -15,7 +15,7 @@ __all__ = ["Outcome", "always", "clairvoyant", "objective", "of_policy", "scatte
 
 
 def of_policy(policy: Policy, trace: Trace) -> Outcome:
-    """Replay `policy` on `trace`; costs are those of the trace's own rows, in its unit. O(n k)."""
+    """Replay `policy` on a trace that matches it; costs are those of the trace's own rows, in its unit. O(n k)."""
     return Outcome.of_policy(policy, trace.core)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from .._core import Policy, ValidationError
 from .record_checks import (
     check_answer,
     check_consulted,
+    check_failures,
     check_names,
     check_predictions,
     check_real,
@@ -21,12 +23,15 @@ from .record_checks import (
     check_text,
 )
 
-__all__ = ["Outcome", "PolicyIdentity", "Record", "Step"]
+__all__ = ["NO_FAILURES", "Outcome", "PolicyIdentity", "Record", "Step"]
 
 Step: TypeAlias = tuple[int, float, Hashable]
 """What one stage said: its number, its signal (NaN: no information), its prediction (None: none)."""
 
-Outcome: TypeAlias = Literal["stopped", "recalled", "abstained"]
+Outcome: TypeAlias = Literal["stopped", "recalled", "failed", "abstained"]
+
+NO_FAILURES: Mapping[int, str] = MappingProxyType({})
+"""Of a request in which every stage gave an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ class Record:
         Summed cost of the stages run, in the unit of the trace.
     expected_loss : float
         Expected loss of the answer, in the unit of the trace's losses, at least 0; may be infinite.
+    failures : dict of int to str, optional
+        Why stages gave no answer, by their numbers; each is one of `consulted` and not `answer`, and said nothing.
 
     Raises
     ------
@@ -93,11 +100,12 @@ class Record:
     ('recalled', ((0, 0.4, 'cat'), (1, 0.2, 'dog')))
     """
 
-    __slots__ = ("_answer", "_cost", "_expected_loss", "_policy", "_request_id", "_steps")
+    __slots__ = ("_answer", "_cost", "_expected_loss", "_failures", "_policy", "_request_id", "_steps")
 
     _answer: int | None
     _cost: float
     _expected_loss: float
+    _failures: Mapping[int, str]
     _policy: PolicyIdentity
     _request_id: str
     _steps: Sequence[Step]
@@ -114,6 +122,7 @@ class Record:
         answer: int | None,
         cost: float,
         expected_loss: float,
+        failures: Mapping[int, str] | None = None,
     ) -> None:
         names = check_names(stages)
         k = len(names)
@@ -122,8 +131,10 @@ class Record:
         said = check_predictions(prediction, k)
         self._request_id = check_text("request_id", request_id)
         self._policy = PolicyIdentity(check_text("digest", digest), names)
-        self._steps = [(stage, signals[stage], said[stage]) for stage in run]
-        self._answer = check_answer(answer, run)
+        self._failures = failed = check_failures(failures, run)
+        silent = (math.nan, None)
+        self._steps = [(v, *(silent if v in failed else (signals[v], said[v]))) for v in run]
+        self._answer = check_answer(answer, [stage for stage in run if stage not in failed])
         self._cost = check_real("cost", cost)
         if self._cost == math.inf:
             raise ValidationError(f"`cost` must be finite and at least 0, got {self._cost}")
@@ -138,8 +149,10 @@ class Record:
         answer: int | None,
         cost: float,
         expected_loss: float,
+        failures: Mapping[int, str],
     ) -> Record:
-        """The record of a request, unchecked: for the loops that served it, which do not change `steps` afterwards."""
+        """The record of a request, unchecked: for the loops that served it, which change neither `steps` nor `failures`
+        afterwards."""
         self = object.__new__(cls)
         self._request_id = request_id
         self._policy = policy
@@ -147,6 +160,7 @@ class Record:
         self._answer = answer
         self._cost = cost
         self._expected_loss = expected_loss
+        self._failures = failures
         return self
 
     @property
@@ -206,12 +220,26 @@ class Record:
         return self._expected_loss
 
     @property
+    def failures(self) -> dict[int, str]:
+        """Why stages gave no answer, by their numbers; a new dict each time."""
+        return dict(self._failures)
+
+    @property
+    def recalled(self) -> bool:
+        """Whether the answer is that of an earlier stage than the last one that gave any."""
+        answered = [stage for stage, _, _ in self._steps if stage not in self._failures]
+        return self._answer is not None and self._answer != answered[-1]
+
+    @property
     def outcome(self) -> Outcome:
         """How the request ended.
 
-        "stopped": with the answer of the stage run last; "recalled": with that of an earlier one; "abstained": with
-        none, as the policy prefers its default.
+        "stopped": with the answer of the stage run last; "recalled": with that of an earlier one; "failed": the stage
+        run last gave no answer, and the best in hand was returned, if there was one; "abstained": with none, as the
+        policy prefers its default.
         """
+        if self._failures and self._steps[-1][0] in self._failures:
+            return "failed"
         if self._answer is None:
             return "abstained"
         return "stopped" if self._answer == self._steps[-1][0] else "recalled"
@@ -237,7 +265,8 @@ class Record:
         return Record.of_steps, self._fields()
 
     def _fields(self) -> tuple[Any, ...]:
-        return self._request_id, self._policy, self.steps, self._answer, self._cost, self._expected_loss
+        ended = self._answer, self._cost, self._expected_loss, dict(self._failures)
+        return self._request_id, self._policy, self.steps, *ended
 
 
 def _alike(one: object, other: object) -> bool:

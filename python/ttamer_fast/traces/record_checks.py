@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -75,11 +75,28 @@ def check_predictions(prediction: Any, k: int) -> list[Hashable]:
     return said
 
 
-def check_answer(answer: Any, run: list[int]) -> int | None:
-    """None or a stage that was run, or a ValidationError."""
+def check_failures(failures: Any, run: list[int]) -> dict[int, str]:
+    """Texts by stages that were run, or a ValidationError."""
+    if failures is None:
+        return {}
+    if not isinstance(failures, Mapping):
+        raise ValidationError(f"`failures` must be a dict of stages and texts, got {type(failures).__name__}")
+    found: dict[int, str] = {}
+    for given, reason in failures.items():
+        stage = _integer(given)
+        if stage is None or stage not in run:
+            raise ValidationError(f"`failures` must have stages run, {run}, as keys, got {shown(given)}")
+        found[stage] = check_text("failures", reason)
+    return found
+
+
+def check_answer(answer: Any, answered: list[int]) -> int | None:
+    """None or a stage that gave an answer, or a ValidationError."""
     stage = None if answer is None else _integer(answer)
-    if answer is not None and stage not in run:
-        raise ValidationError(f"`answer` must be None or one of the stages run, {run}, got {shown(answer)}")
+    if answer is not None and stage not in answered:
+        raise ValidationError(
+            f"`answer` must be None or one of the stages that answered, {answered}, got {shown(answer)}"
+        )
     return stage
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Real
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
-from .._core import ValidationError
-from .._utils.arrays import Floats, Ints, float_array, int_array
-from .._utils.checks import check_seed, shown
+from .._core import Policy, ValidationError
+from .._utils.arrays import Floats, Ints, Predictions, float_array
+from .._utils.checks import check_number, check_seed
+from .._utils.columns import by_name, first_names
+from .._utils.files import path_of
 from .formats import write_columns
 from .groups import group_numbers
 from .parts import rows_of_test
@@ -30,24 +30,28 @@ class Trace:
     Parameters
     ----------
     signal : (n, k) array_like of float
-        On any scale, larger means more confident; NaN means unknown.
+        On any scale, larger means more confident; NaN means unknown. Tables with named columns, such as data frames,
+        are put into the order of `stages` by name, here and in the next three.
     loss : (n, k) array_like of float or bool
         Loss >= 0 if the answer of that stage were returned: 1 - correct, or any other, in any unit.
     cost : (k,) or (n, k) array_like of float
         Incremental cost >= 0 of running a stage, in any unit: milliseconds, FLOPs, money.
-    prediction : (n, k) array_like of int, optional
-        Equal exactly where two stages give the same answer: class numbers, or hashes of normalised answers.
-    kind : {"exits", "models"}
+    prediction : (n, k) array_like, table, or sequence of n rows of k hashables, optional
+        What the stages said: class numbers, text, any hashable. None, NaN and what is masked or missing are none.
+    kind : {"exits", "models"}, optional
         ``"exits"``: exits of one network, so reaching a stage costs everything before it. ``"models"``: separate
-        models, so a stage that is jumped over costs nothing.
+        models, so a stage that is jumped over costs nothing. Default: ``"exits"``, unless a policy that is judged on
+        the trace is of the other kind (:meth:`matching`).
     stages : sequence of k str, optional
-        Names of the stages, all different.
+        Names of the stages, all different. Default: the names of the columns of `signal`, `loss` or `prediction`, if
+        there are any, else ``stage 0``, ``stage 1``, …
     weight : (n,) array_like of float, optional
         How much each request counts, in fits and in judging: at least 0, not all 0. Only ratios matter. Default: all
         alike.
     group : (n,) array_like of int, or sequence of n hashable values, optional
         Equal where requests belong together, such as a session with its retries: they never stand on both sides of a
-        split or a fold. Known for every request: None and NaN are refused. Default: every request by itself.
+        split or a fold. Known for every request: None and NaN are refused. Default: rows that repeat each other belong
+        together, all others are by themselves.
 
     Raises
     ------
@@ -59,6 +63,18 @@ class Trace:
     The numbers are copied once, O(n k), stage by stage, which is how fits read them. The arrays of the properties are
     read-only and C-contiguous; they are made when first asked for and kept. A cost (n, k) with equal rows is kept as
     (k,). Values of `group` that are not integers are numbered in the order in which they appear.
+
+    *Predictions* are kept as 64-bit codes, equal in a row exactly where ``==`` says so, and the same in every process.
+    An integer from -2**63 + 1 to 2**63 - 1 is its own code, and so are numbers equal to one; an unsigned one up to
+    2**64 - 2**32 keeps its bits, so that it equals the signed integer of these bits. -2**63 means "no prediction". The
+    code of text, bytes, other numbers, tuples and frozensets is a hash of their value: two different ones are taken
+    for equal with probability 2**-64. Other objects are compared within a row. Classes have a calibration of their own
+    only where they are numbered from 0 on, below 1024.
+
+    *Repeated rows.* A row repeats another if both are equal in all their content, weights aside, and some signal tells
+    that content from all others: it is known, and no row of other content has the same at that stage. A fit takes rows
+    that repeat each other as one row that counts as much as all of them. Rows that are equal because signals are coarse
+    are different requests: where they are not, say so with `group`.
 
     *Units.* What is computed from a trace has its units: losses and costs those of `loss` and `cost`, per request. An
     objective λ · loss + (1 − λ) · cost / cost of running every stage takes the loss in its unit and the cost as a
@@ -74,8 +90,10 @@ class Trace:
     5.0
     """
 
-    __slots__ = ("_arrays", "_core")
+    __slots__ = ("__weakref__", "_arrays", "_core", "_is_kind_said")
 
+    _is_kind_said: bool
+    """Whether somebody said what kind it is."""
     _arrays: dict[str, NDArray[Any]]
     """What has been asked for, row by row; the core has the same column by column."""
 
@@ -84,25 +102,33 @@ class Trace:
         signal: ArrayLike,
         loss: ArrayLike,
         cost: ArrayLike,
-        prediction: ArrayLike | None = None,
-        kind: str = "exits",
+        prediction: Predictions | None = None,
+        kind: str | None = None,
         stages: Sequence[str] | None = None,
         weight: ArrayLike | None = None,
         group: ArrayLike | Iterable[Any] | None = None,
     ) -> None:
         if isinstance(stages, str):
             raise ValidationError("`stages` must be a sequence of names, got a string")
-        self._arrays = {}
+        names = first_names(signal, loss, prediction) if stages is None else [str(name) for name in stages]
+        self._arrays, self._is_kind_said = {}, kind is not None
         self._core = _core.Trace(
-            float_array("signal", signal),
-            float_array("loss", loss),
-            float_array("cost", cost),
-            None if prediction is None else int_array("prediction", prediction),
-            kind=kind if isinstance(kind, str) else repr(kind),
-            stages=None if stages is None else [str(name) for name in stages],
+            float_array("signal", by_name("signal", signal, names)),
+            float_array("loss", by_name("loss", loss, names)),
+            float_array("cost", by_name("cost", cost, names)),
+            None if prediction is None else _core.prediction_codes(by_name("prediction", prediction, names)),
+            kind="exits" if kind is None else kind if isinstance(kind, str) else repr(kind),
+            stages=names,
             weight=None if weight is None else float_array("weight", weight),
             group=None if group is None else group_numbers(group),
         )
+
+    @classmethod
+    def of_core(cls, core: _core.Trace, *, is_kind_said: bool) -> Trace:
+        """The trace that the Rust core made, and whether somebody said of what kind it is."""
+        trace = object.__new__(cls)
+        trace._core, trace._arrays, trace._is_kind_said = core, {}, is_kind_said
+        return trace
 
     @property
     def core(self) -> _core.Trace:
@@ -126,7 +152,7 @@ class Trace:
 
     @property
     def prediction(self) -> Ints | None:
-        """(n, k) int64, read-only, or None: what each stage said."""
+        """(n, k) int64, read-only, or None: what each stage said, as codes; -2**63 where it said nothing."""
         said = self._core.prediction
         return None if said is None else self._row_by_row("prediction", said)
 
@@ -206,7 +232,7 @@ class Trace:
             rows = np.arange(self.n)[chosen]
         except IndexError as error:
             raise ValidationError(f"`index` does not fit {self.n} rows: {error}") from error
-        return _of(self._core.rows(rows), {})
+        return self._with(self._core.rows(rows), {})
 
     def weighted(self, weight: ArrayLike | None) -> Trace:
         """The same requests, counted differently; the arrays are shared.
@@ -228,7 +254,45 @@ class Trace:
         >>> tt.evaluate(tt.baselines.static(trace, 0.9), trace.weighted([3.0, 1.0])).loss
         0.25
         """
-        return _of(self._core.weighted(None if weight is None else float_array("weight", weight)), self._arrays)
+        return self._with(self._core.weighted(None if weight is None else float_array("weight", weight)), self._arrays)
+
+    def matching(self, policy: Policy, name: str = "trace") -> Trace:
+        """The same requests as the policy sees them: its stages in its order, under its names, of its kind.
+
+        `evaluate`, `DriftMonitor` and all else that shows a trace to a policy do this first.
+
+        Parameters
+        ----------
+        policy : Policy
+            Stages are matched by name. Where either side has no names but ``stage 0``, ``stage 1``, …, and there are
+            as many, they are matched by place.
+        name : str
+            What errors call the trace.
+
+        Raises
+        ------
+        ValidationError
+            If the trace lacks a stage or has others, both lists are named; or if it was said to be of another kind.
+
+        Notes
+        -----
+        Numbers are copied only where the order differs, O(n k).
+
+        Examples
+        --------
+        >>> import ttamer_fast as tt
+        >>> signal, loss = [[0.9, 0.8], [0.3, 0.7]], [[0, 0], [1, 0]]
+        >>> policy = tt.baselines.static(tt.Trace(signal, loss, [1.0, 4.0], stages=["small", "large"]), 0.9)
+        >>> sorted_by_name = tt.Trace(signal, loss, [4.0, 1.0], stages=["large", "small"])
+        >>> sorted_by_name.matching(policy).cost.tolist()
+        [1.0, 4.0]
+        """
+        kind = policy.provenance.get("kind", self.kind)
+        if kind != self.kind and self._is_kind_said and self.k > 1:
+            raise ValidationError(f"`{name}` must be of kind {kind!r}, as the policy is, got {self.kind!r}")
+        if kind == self.kind and policy.stages == self.stages:
+            return self
+        return self._with(self._core.matching(name, list(policy.stages), kind), {})
 
     def split(self, test: float = 0.5, seed: int = 0) -> tuple[Trace, Trace]:
         """Two disjoint parts, drawn at random.
@@ -237,7 +301,7 @@ class Trace:
         ----------
         test : float
             Share of the rows, in (0, 1), that goes to the second part; both parts get at least one row. Groups are not
-            divided: as many go there as come closest to that share.
+            divided, nor rows that repeat each other: as many go there as come closest to that share.
         seed : int
             Of the random permutation: the same seed gives the same parts.
 
@@ -259,21 +323,24 @@ class Trace:
         >>> len(train), len(test)
         (3, 1)
         """
-        check_seed(seed)
-        if isinstance(test, bool) or not isinstance(test, Real):
-            raise ValidationError(f"`test` must be a number, got {shown(test)}")
-        if not 0.0 < test < 1.0:
+        share = check_number("test", test)
+        if not 0.0 < share < 1.0:
             raise ValidationError(f"`test` must be between 0 and 1, exclusive, got {test}")
-        in_test = rows_of_test(self.n, self.group, test, seed)
+        in_test = rows_of_test(self.n, self._core.units, share, check_seed(seed))
         return self.rows(~in_test), self.rows(in_test)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the trace to a .npz, .parquet or .csv file, atomically; see :func:`read_trace` for the layouts.
+        """Write the trace to a .npz, .parquet or .csv file; see :func:`read_trace` for the layouts.
+
+        The file is the old one or the new one, whatever happens. It keeps its mode, a new one gets what the umask
+        allows; a link stays, and what it points to is replaced; a device or a pipe is written to.
 
         Raises
         ------
+        OSError
+            If the system refuses, of the class that goes with its number; the old file is still there.
         ValidationError
-            If the ending is none of the three or the file cannot be written.
+            If the ending is none of the three.
         MissingExtraError
             If .parquet or .csv is asked for and pyarrow is not installed.
         """
@@ -287,7 +354,13 @@ class Trace:
             "weight": self.weight,
             "group": self.group,
         }
-        write_columns(columns, Path(path))
+        write_columns(columns, path_of(path))
+
+    def _with(self, core: _core.Trace, arrays: dict[str, NDArray[Any]]) -> Trace:
+        """What the core made of this trace, with the arrays of its numbers that are known."""
+        trace = object.__new__(Trace)
+        trace._core, trace._arrays, trace._is_kind_said = core, arrays, self._is_kind_said
+        return trace
 
     def _row_by_row(self, name: str, columns: NDArray[Scalar]) -> NDArray[Scalar]:
         """A C-contiguous array of the same numbers, made once; a view, so that nobody can make it writeable."""
@@ -316,14 +389,8 @@ class Trace:
 
     def __reduce__(self) -> tuple[type[Trace], tuple[Any, ...]]:
         arrays = (self.signal, self.loss, self.cost, self.prediction)
-        return Trace, (*arrays, self.kind, self.stages, self.weight, self.group)
-
-
-def _of(core: _core.Trace, arrays: dict[str, NDArray[Any]]) -> Trace:
-    """The trace of what the core made, with the arrays of its numbers that are known."""
-    trace = object.__new__(Trace)
-    trace._core, trace._arrays = core, arrays
-    return trace
+        kind = self.kind if self._is_kind_said else None
+        return Trace, (*arrays, kind, self.stages, self.weight, self.group)
 
 
 def _short(values: Floats) -> list[float]:

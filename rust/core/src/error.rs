@@ -22,6 +22,9 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The work was ended before it was done ([`crate::interruptible`]).
+    #[error("interrupted")]
+    Interrupted,
     /// `observe` on a run that has already stopped.
     #[error("the run has stopped: no stage is waiting for a signal")]
     Stopped,

@@ -102,6 +102,17 @@ impl Intervals {
         }
     }
 
+    /// The same, in O(log n) of the n limits of the row, which must ascend.
+    pub(crate) fn action_sought(&self, row: usize, x: f64) -> i32 {
+        let Some(found) = self.rows.get(row).filter(|found| found.len > 0 && x > found.stop) else {
+            return self.action(row, x);
+        };
+        let range = found.first as usize..found.first as usize + found.len as usize;
+        let (limits, next) = (self.limit.get(range.clone()), self.next.get(range));
+        let at = limits.unwrap_or_default().partition_point(|limit| *limit < x);
+        next.unwrap_or_default().get(at).copied().unwrap_or(found.last)
+    }
+
     /// Where a row leads but for [`STOP`].
     pub(crate) fn targets(&self, row: usize) -> impl Iterator<Item = usize> + '_ {
         let row = self.rows.get(row);
@@ -172,4 +183,22 @@ pub enum Plan {
     Tree(TreePlan),
     /// Small general graphs, with recall.
     Dag(DagPlan),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeking_finds_what_searching_finds() {
+        let mut intervals = Intervals::new();
+        intervals.push(-0.5, [(0.0, 1), (0.0, 2), (1.0, STOP), (2.0, 3), (f64::INFINITY, 4)]);
+        intervals.push(f64::INFINITY, []);
+        intervals.push(f64::NEG_INFINITY, [(f64::INFINITY, 2)]);
+        for row in 0..4 {
+            for x in [f64::NEG_INFINITY, -1.0, -0.5, -0.1, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, f64::INFINITY, f64::NAN] {
+                assert_eq!(intervals.action_sought(row, x), intervals.action(row, x), "row {row}, {x} in hand");
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What running a stage costs, given the stage run before it.
 
 use crate::error::{Checked, check};
-use crate::plan::stage_number;
+use crate::plan::{NO_STAGE, stage_number};
 
 /// A sum of so many prices as there may be stages is finite.
 const MOST_PRICE: f64 = 1e300;
@@ -40,6 +40,13 @@ impl Price {
                 jump.get(row * stages + next).copied().unwrap_or(0.0)
             }
         }
+    }
+
+    /// Whether `next` may run out of its turn after `last`: any other stage where prices are by stage, a later one where
+    /// they are of jumps.
+    pub(crate) fn may_follow(&self, last: u16, next: u16) -> bool {
+        let is_forward = last == NO_STAGE || next > last;
+        next != last && (is_forward || matches!(self, Self::Stage(_))) && self.allows(last, usize::from(next))
     }
 
     /// Whether there is a finite price of running `next` after `last`: none after the last stage, where jumps have prices.

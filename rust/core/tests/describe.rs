@@ -161,6 +161,7 @@ fn facts_and_prices() {
         index: vec![vec![], vec![0.5, INF]],
         index_error: 0.0,
         provenance: vec![("from".into(), "nothing".into())],
+        usual: Vec::new(),
         candidates: vec![candidate("one", false), candidate("other", true)],
     };
     let price = Price::Jump { stages: 2, jump: vec![1.0, INF, 0.0, 3.0] };

@@ -45,11 +45,10 @@ fn check(policy: Policy, signal: &[f64], prediction: &[i64]) {
         let predictions: Vec<i64> = at.iter().map(|at| prediction[*at]).collect();
         batch.observe(stage, &signals, Some(&predictions)).unwrap();
     }
-    let of_expected = |of: &dyn Fn(&End) -> f64| expected.iter().map(of).collect::<Vec<f64>>();
-    let (answers, costs) = (of_expected(&|end| f64::from(end.0)), of_expected(&|end| end.2));
+    let answers: Vec<i32> = expected.iter().map(|end| end.0).collect();
+    let costs: Vec<f64> = expected.iter().map(|end| end.2).collect();
     assert!(batch.next().iter().all(|next| *next == -1));
-    assert_eq!(batch.answer().into_iter().map(f64::from).collect::<Vec<_>>(), answers);
-    assert_eq!(replay.answer.iter().copied().map(f64::from).collect::<Vec<_>>(), answers);
+    assert_eq!((batch.answer(), replay.answer), (answers.clone(), answers));
     assert_eq!((batch.cost(), replay.cost), (costs.clone(), costs));
     assert!(replay.consulted.chunks_exact(k).zip(&expected).all(|(ran, end)| ran == end.1));
 }

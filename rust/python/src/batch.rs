@@ -1,28 +1,107 @@
 //! Many requests in step.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use numpy::PyArray1;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use ttamer::rules::Observations;
 
 use crate::convert::{floats, integers};
 use crate::errors::raise;
+use crate::prediction::among;
+use crate::predictions::Predictions;
+use crate::watch::Watch;
+
+/// Predictions that can only be compared, of requests that are not decided.
+type Objects = HashMap<usize, Vec<Py<PyAny>>>;
 
 /// Many requests in step.
-#[pyclass(frozen, module = "ttamer_fast")]
+#[pyclass(frozen, weakref, module = "ttamer_fast")]
 pub struct Batch {
     inner: Mutex<ttamer::Batch>,
+    /// Empty but where such a prediction has been seen. No Python code runs while it is locked.
+    objects: Mutex<Objects>,
+    /// Of the policy.
+    watch: Arc<Watch>,
+}
+
+/// Objects of the rows that wait for a stage.
+struct Numbered<'py> {
+    /// These rows.
+    rows: Vec<i64>,
+    /// Those that their requests have not shown before, each with its row.
+    new: Vec<(usize, Bound<'py, PyAny>)>,
+}
+
+/// What it guards is never left half-changed: everything is checked before it is written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Batch {
     /// Wraps a batch of the engine.
-    pub fn new(batch: ttamer::Batch) -> Self {
-        Self { inner: Mutex::new(batch) }
+    pub fn new(batch: ttamer::Batch, watch: Arc<Watch>) -> Self {
+        Self { inner: Mutex::new(batch), objects: Mutex::default(), watch }
     }
 
     fn lock(&self) -> MutexGuard<'_, ttamer::Batch> {
-        // A batch is never left half-changed: observe checks everything before it writes.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
+    }
+
+    /// Numbers the objects among the predictions of the rows that wait for a stage.
+    fn number<'py>(
+        &self,
+        py: Python<'py>,
+        stage: usize,
+        prediction: &mut Predictions<'py>,
+    ) -> PyResult<Option<Numbered<'py>>> {
+        let given = std::mem::take(&mut prediction.objects);
+        if given.is_empty() {
+            return Ok(None);
+        }
+        let rows = self.lock().rows(stage).map_err(|error| raise(py, error))?;
+        let mut new = Vec::new();
+        for (place, object) in given {
+            // Where there is no such row, the engine says how many there are.
+            let Some(row) = rows.get(place).map(|row| *row as usize) else { continue };
+            let before = |shown: &Vec<Py<PyAny>>| shown.iter().map(|one| one.bind(py).clone()).collect::<Vec<_>>();
+            let shown = lock(&self.objects).get(&row).map(before).unwrap_or_default();
+            let (code, is_new) = among(&shown, &object)?;
+            prediction.write(place, code);
+            if is_new {
+                new.push((row, object));
+            }
+        }
+        Ok(Some(Numbered { rows, new }))
+    }
+
+    /// Keeps new objects, and lets go of those of decided rows.
+    fn keep(&self, new: Vec<(usize, Bound<'_, PyAny>)>) {
+        let mut gone = Vec::new();
+        {
+            let mut objects = lock(&self.objects);
+            if new.is_empty() && objects.is_empty() {
+                return;
+            }
+            for (row, object) in new {
+                objects.entry(row).or_default().push(object.unbind());
+            }
+            let batch = self.lock();
+            objects.retain(|row, shown| {
+                let is_decided = batch.stage_of(*row).is_none();
+                if is_decided {
+                    gone.append(shown);
+                }
+                !is_decided
+            });
+            if objects.is_empty() {
+                *objects = Objects::default();
+            }
+        }
+        // Last, as it may run other code.
+        drop(gone);
     }
 }
 
@@ -53,7 +132,8 @@ impl Batch {
         Ok(PyArray1::from_vec(py, rows))
     }
 
-    /// Signals and predictions of exactly the requests that wait for `stage`.
+    /// Signals and predictions of exactly the requests that wait for `stage`: predictions as a run takes them, one by
+    /// one.
     #[pyo3(signature = (stage, signal, prediction = None))]
     fn observe(
         &self,
@@ -63,10 +143,54 @@ impl Batch {
         prediction: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let signal = floats("signal", signal)?;
-        let prediction = prediction.map(|given| integers("prediction", given)).transpose()?;
-        let signal = signal.as_slice()?;
-        let prediction = prediction.as_ref().map(|array| array.as_slice()).transpose()?;
-        py.detach(|| self.lock().observe(stage, signal, prediction)).map_err(|error| raise(py, error))
+        let mut prediction = prediction.map(|given| Predictions::of(given, 1)).transpose()?;
+        let numbered = prediction.as_mut().map(|given| self.number(py, stage, given)).transpose()?.flatten();
+        {
+            let signal = signal.as_slice()?;
+            let prediction = prediction.as_ref().map(Predictions::codes).transpose()?;
+            let rows = numbered.as_ref().map(|numbered| numbered.rows.as_slice());
+            if self.watch.is_on() {
+                let policy = Arc::clone(self.lock().policy());
+                let reports = Observations::new(signal, prediction);
+                let reports = (0..signal.len()).map(|at| reports.at(at));
+                self.watch.look_at_many(py, &policy, stage, reports)?;
+            }
+            let taken_in = py.detach(|| {
+                let mut batch = self.lock();
+                if let Some(rows) = rows
+                    && batch.rows(stage)? != rows
+                {
+                    let rule = "must not be compared by code that observes the batch: no report was taken in";
+                    return Err(ttamer::Error::invalid(format!("`prediction` {rule}")));
+                }
+                batch.observe(stage, signal, prediction)
+            });
+            taken_in.map_err(|error| raise(py, error))?;
+        }
+        self.keep(numbered.map(|numbered| numbered.new).unwrap_or_default());
+        Ok(())
+    }
+
+    /// The stage gave nothing for these requests, which wait for it.
+    #[pyo3(signature = (stage, rows, /))]
+    fn fail(&self, py: Python<'_>, stage: usize, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        let rows = integers("rows", rows)?;
+        let failed = {
+            let rows = rows.as_slice()?;
+            py.detach(|| self.lock().fail(stage, rows))
+        };
+        failed.map_err(|error| raise(py, error))?;
+        self.keep(Vec::new());
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.objects.try_lock().map_or(Ok(()), |objects| objects.values().flatten().try_for_each(|one| visit.call(one)))
+    }
+
+    fn __clear__(&self) {
+        let gone = std::mem::take(&mut *lock(&self.objects));
+        drop(gone);
     }
 
     fn __len__(&self) -> usize {

@@ -1,37 +1,28 @@
 //! Array-likes to contiguous numpy arrays, with errors that name the argument.
 
-use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList};
 
 use crate::errors::invalid;
 
-/// `value` as a C-contiguous array of `T`, without a copy where it is one already.
-fn array<'py, T: numpy::Element>(
-    name: &str,
-    value: &Bound<'py, PyAny>,
-    dtype: &str,
-) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
-    let py = value.py();
-    if let Ok(array) = value.cast::<PyArrayDyn<T>>()
-        && array.is_c_contiguous()
+/// Whether an array can be read as a slice: C-contiguous, aligned, and not masked or otherwise more than its numbers.
+fn is_plain<T: numpy::Element>(array: &Bound<'_, PyArrayDyn<T>>) -> bool {
+    array.is_exact_instance_of::<PyUntypedArray>() && array.is_c_contiguous() && array.data().is_aligned()
+}
+
+/// An array of floats, without a copy where it is one already. Everything else is converted in one place for both
+/// languages: `float_array` of `ttamer_fast._utils.arrays`.
+pub fn floats<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'py, f64>> {
+    static CONVERT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if let Ok(array) = value.cast::<PyArrayDyn<f64>>()
+        && is_plain(array)
     {
         return Ok(array.readonly());
     }
-    let numpy = py.import("numpy")?;
-    let options = PyDict::new(py);
-    options.set_item("dtype", dtype)?;
-    let made = numpy.call_method("ascontiguousarray", (value,), Some(&options));
-    let made = made.map_err(|error| {
-        let reason = error.value(py).to_string().replace('\n', " ");
-        invalid(py, format!("`{name}` must be an array of {dtype}: {reason}"))
-    })?;
-    Ok(made.cast_into::<PyArrayDyn<T>>().map_err(PyErr::from)?.readonly())
-}
-
-/// An array of floats.
-pub fn floats<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'py, f64>> {
-    array(name, value, "float64")
+    let made = CONVERT.import(value.py(), "ttamer_fast._utils.arrays", "float_array")?.call1((name, value))?;
+    Ok(made.cast_into::<PyArrayDyn<f64>>().map_err(PyErr::from)?.readonly())
 }
 
 /// An array of integers; floats that are not whole numbers are refused.
@@ -46,7 +37,20 @@ pub fn integers<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadon
             return Err(invalid(py, format!("`{name}` must be an array of integers, got {dtype}")));
         }
     }
-    array(name, value, "int64")
+    if let Ok(array) = value.cast::<PyArrayDyn<i64>>()
+        && is_plain(array)
+    {
+        return Ok(array.readonly());
+    }
+    let options = PyDict::new(py);
+    options.set_item("dtype", "int64")?;
+    options.set_item("requirements", "CA")?;
+    let made = numpy.call_method("require", (value,), Some(&options));
+    let made = made.map_err(|error| {
+        let reason = error.value(py).to_string().replace('\n', " ");
+        invalid(py, format!("`{name}` must be an array of integers: {reason}"))
+    })?;
+    Ok(made.cast_into::<PyArrayDyn<i64>>().map_err(PyErr::from)?.readonly())
 }
 
 /// The numbers of a one-dimensional array.

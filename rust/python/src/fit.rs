@@ -7,6 +7,7 @@ use ttamer::learn::{self, Approach, FitOptions, Goal, Method, Recall, Shape, Tun
 use crate::errors::{invalid, raise};
 use crate::policy::Policy;
 use crate::trace::Trace;
+use crate::working::detached;
 
 /// The one of `all` called `name`.
 fn named<T: Copy>(
@@ -68,7 +69,7 @@ pub fn fit(
     };
     let approach = approach(py, method, graph, order)?;
     let options = FitOptions { approach, recall: recall_of(recall), seed, tuning: tuned(py, tuning)? };
-    Policy::wrap(py, py.detach(|| learn::fit(trace.inner(), goal, &options)))
+    Policy::new(py, detached(py, || learn::fit(trace.inner(), goal, &options))?)
 }
 
 /// Gives policies learned from one trace, for any trade-off: with the default method they share calibration and beliefs.
@@ -90,8 +91,8 @@ impl Learner {
         tuning: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let (approach, tuning) = (approach(py, method, graph, order)?, tuned(py, tuning)?);
-        let made = py.detach(|| learn::Learner::new(trace.inner().clone(), &approach, tuning));
-        Ok(Self { inner: made.map_err(|error| raise(py, error))? })
+        let inner = detached(py, || learn::Learner::new(trace.inner().clone(), &approach, tuning))?;
+        Ok(Self { inner })
     }
 
     /// The policy for one trade-off; without `recall` given, whatever rows held back speak for.
@@ -103,7 +104,7 @@ impl Learner {
         recall: Option<bool>,
         provenance: Vec<(String, String)>,
     ) -> PyResult<Policy> {
-        Policy::wrap(py, py.detach(|| self.inner.policy(tradeoff, recall_of(recall), provenance)))
+        Policy::new(py, detached(py, || self.inner.policy(tradeoff, recall_of(recall), provenance))?)
     }
 
     /// Logarithms of the odds λ / (1 − λ) between which trade-offs are searched.

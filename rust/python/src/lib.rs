@@ -4,16 +4,26 @@
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
 mod batch;
+mod builder;
 mod convert;
+mod drift;
 mod errors;
+mod files;
 mod fit;
+mod known;
 mod model;
+mod names;
 mod numbers;
 mod outcome;
 mod policy;
+mod prediction;
+mod predictions;
 mod replay;
 mod run;
+mod signal;
 mod trace;
+mod watch;
+mod working;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -22,16 +32,19 @@ use pyo3::types::PyDict;
 // `Run` relies on the GIL.
 #[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    ttamer::prepare();
     let py = module.py();
     module.add("TTamerError", py.get_type::<errors::TTamerError>())?;
     module.add("ValidationError", errors::validation(py)?)?;
     module.add("RunFinishedError", errors::run_finished(py)?)?;
+    module.add("FormatError", errors::format(py)?)?;
     module.add("PolicyFormatError", errors::policy_format(py)?)?;
     module.add_class::<model::Model>()?;
     module.add_class::<policy::Policy>()?;
     module.add("Run", run::run_type(py)?)?;
     run::add_start(py)?;
     module.add_function(wrap_pyfunction!(policy::mixture, module)?)?;
+    module.add_function(wrap_pyfunction!(predictions::prediction_codes, module)?)?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<replay::Replay>()?;
     module.add_function(wrap_pyfunction!(model::solve, module)?)?;
@@ -40,9 +53,15 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<trace::Trace>()?;
     module.add_class::<trace::Estimate>()?;
     module.add_function(wrap_pyfunction!(trace::estimate, module)?)?;
+    module.add_function(wrap_pyfunction!(names::in_order, module)?)?;
+    module.add_function(wrap_pyfunction!(names::by_name, module)?)?;
+    module.add_class::<builder::Builder>()?;
+    module.add_class::<drift::Monitor>()?;
     module.add_class::<outcome::Outcome>()?;
     module.add_class::<fit::Learner>()?;
     module.add_function(wrap_pyfunction!(fit::fit, module)?)?;
+    module.add_function(wrap_pyfunction!(files::write_file, module)?)?;
+    module.add_function(wrap_pyfunction!(files::check_writable, module)?)?;
     let info = PyDict::new(py);
     info.set_item("version", env!("CARGO_PKG_VERSION"))?;
     info.set_item("profile", if cfg!(debug_assertions) { "debug" } else { "release" })?;

@@ -1,19 +1,21 @@
 //! Exact models.
 
-use numpy::PyUntypedArrayMethods;
+use numpy::{PyArray1, PyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use ttamer::{SolveOptions, Transition};
+use ttamer::{Graph, SolveOptions, Transition};
 
 use crate::convert::{entries, floats, integers, vector};
-use crate::errors::{invalid, raise};
+use crate::errors::invalid;
 use crate::policy::Policy;
+use crate::working::detached;
 
 /// An exact model: stages with states, what answering in each state loses, and how states follow each other.
 ///
 /// Made by `Model.line`, `Model.skip`, `Model.tree` or `Model.dag`; validated once, immutable, solved by `solve`. Losses and costs
-/// are already weighted and add up. Notation and proofs: docs/theory.md, sections 1 to 3.
-#[pyclass(frozen, module = "ttamer_fast")]
+/// are already weighted and add up. The states of a stage are 0, 1, … up to the number of its losses; a state that the model
+/// does not have counts as one that could not be read. Notation and proofs: docs/theory.md, sections 1 to 3.
+#[pyclass(frozen, weakref, module = "ttamer_fast")]
 pub struct Model {
     inner: ttamer::Model,
 }
@@ -26,27 +28,61 @@ fn transitions(transition: &Bound<'_, PyAny>) -> PyResult<Vec<Transition>> {
     entries("transition", transition)?.iter().map(|(name, entry)| one_transition(name, entry)).collect()
 }
 
-/// Dense array, scipy.sparse matrix or array, or a pair (U, V) of dense factors.
+/// Dense array, scipy.sparse matrix or array, coordinates, or a pair (U, V) of dense factors.
 fn one_transition(name: &str, entry: &Bound<'_, PyAny>) -> PyResult<Transition> {
-    let py = entry.py();
     if entry.hasattr("tocoo")? {
         let entries = entry.call_method0("tocoo")?;
-        let places = |axis: &str| -> PyResult<Vec<usize>> {
-            let places = integers(name, &entries.getattr(axis)?)?;
-            Ok(places.as_slice()?.iter().map(|place| *place as usize).collect())
-        };
-        let value = vector(name, &entries.getattr("data")?)?;
-        let shape: (usize, usize) = entries.getattr("shape")?.extract()?;
-        let made = Transition::from_coordinates(&places("row")?, &places("col")?, &value, shape);
-        return made.map_err(|error| invalid(py, format!("`{name}`: {error}")));
+        let part = |name: &str| entries.getattr(name);
+        return sparse(name, &part("row")?, &part("col")?, &part("data")?, &part("shape")?);
     }
-    if let Ok(factors) = entry.cast::<PyTuple>()
-        && factors.len() == 2
-    {
-        let factor = |at: usize| matrix(&format!("{name}[{at}]"), &factors.get_item(at)?);
-        return Ok(Transition::LowRank { u: factor(0)?, v: factor(1)? });
+    let parts = entry.cast::<PyTuple>().map_or_else(|_| Vec::new(), |parts| parts.iter().collect());
+    if let [u, v] = parts.as_slice() {
+        let factor = |at: usize, given: &Bound<'_, PyAny>| matrix(&format!("{name}[{at}]"), given);
+        return Ok(Transition::LowRank { u: factor(0, u)?, v: factor(1, v)? });
+    }
+    if let [row, column, value, shape] = parts.as_slice() {
+        return sparse(name, row, column, value, shape);
     }
     matrix(name, entry).map(Transition::Dense)
+}
+
+/// From coordinates: where every entry is, and what it is.
+fn sparse(
+    name: &str,
+    row: &Bound<'_, PyAny>,
+    column: &Bound<'_, PyAny>,
+    value: &Bound<'_, PyAny>,
+    shape: &Bound<'_, PyAny>,
+) -> PyResult<Transition> {
+    let py = row.py();
+    let places = |given: &Bound<'_, PyAny>| -> PyResult<Vec<usize>> {
+        // A negative place becomes one beyond every shape.
+        Ok(numbers(name, given)?.into_iter().map(|place| place as usize).collect())
+    };
+    let shape = shape.extract().map_err(|_| invalid(py, format!("`{name}` must have a shape of two numbers")))?;
+    let made = Transition::from_coordinates(&places(row)?, &places(column)?, &vector(name, value)?, shape);
+    made.map_err(|error| invalid(py, format!("`{name}`: {error}")))
+}
+
+/// What `one_transition` reads.
+fn given<'py>(py: Python<'py>, transition: &Transition) -> PyResult<Bound<'py, PyAny>> {
+    let dense = |matrix: &ndarray::Array2<f64>| PyArray2::from_array(py, matrix);
+    Ok(match transition {
+        Transition::Dense(matrix) => dense(matrix).into_any(),
+        Transition::LowRank { u, v } => (dense(u), dense(v)).into_pyobject(py)?.into_any(),
+        Transition::Sparse(entries) => {
+            let (mut rows, mut columns, mut values) = (Vec::new(), Vec::new(), Vec::new());
+            for row in 0..entries.shape().0 {
+                let (column, value) = entries.row(row);
+                rows.resize(rows.len() + column.len(), row as i64);
+                columns.extend(column.iter().map(|column| i64::from(*column)));
+                values.extend_from_slice(value);
+            }
+            let places = (PyArray1::from_vec(py, rows), PyArray1::from_vec(py, columns));
+            (places.0, places.1, PyArray1::from_vec(py, values), entries.shape()).into_pyobject(py)?.into_any()
+        }
+        _ => return Err(invalid(py, "`model` has a transition that cannot be copied")),
+    })
 }
 
 fn matrix(name: &str, value: &Bound<'_, PyAny>) -> PyResult<ndarray::Array2<f64>> {
@@ -68,6 +104,13 @@ fn numbers(name: &str, entry: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     Ok(array.as_slice()?.to_vec())
 }
 
+impl Model {
+    /// What `work` of the engine gives.
+    fn of(py: Python<'_>, work: impl FnOnce() -> ttamer::Result<ttamer::Model> + Send) -> PyResult<Self> {
+        Ok(Self { inner: detached(py, work)? })
+    }
+}
+
 #[pymethods]
 impl Model {
     /// A line of stages: exits of a network, an ordered cascade.
@@ -80,7 +123,9 @@ impl Model {
     ///     Cost of running each stage, finite and at least 0.
     /// transition : sequence of k arrays (K_{v-1}, K_v) of float
     ///     Row s: distribution of the state of v after state s of the stage before; (1, K_0) for the first. Each may be
-    ///     dense, a scipy.sparse matrix, or a pair (U, V) of row-stochastic factors (soft state aggregation).
+    ///     dense, a scipy.sparse matrix, a tuple (row, column, value, shape) of its entries, or a pair (U, V) of
+    ///     row-stochastic factors (soft state aggregation). A row must sum to 1 within 1e-5, as rows in
+    ///     float32 do, and is divided by its sum.
     ///
     /// Raises
     /// ------
@@ -102,8 +147,8 @@ impl Model {
     #[staticmethod]
     fn line(loss: &Bound<'_, PyAny>, cost: &Bound<'_, PyAny>, transition: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = loss.py();
-        let inner = ttamer::Model::line(losses(loss)?, vector("cost", cost)?, transitions(transition)?);
-        Ok(Self { inner: inner.map_err(|error| raise(py, error))? })
+        let (loss, cost, transition) = (losses(loss)?, vector("cost", cost)?, transitions(transition)?);
+        Self::of(py, || ttamer::Model::line(loss, cost, transition))
     }
 
     /// A cascade in which stages may be jumped over; a stage that is jumped over is never seen.
@@ -135,8 +180,8 @@ impl Model {
     #[staticmethod]
     fn skip(loss: &Bound<'_, PyAny>, cost: &Bound<'_, PyAny>, transition: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = loss.py();
-        let inner = ttamer::Model::skip(losses(loss)?, matrix("cost", cost)?, transitions(transition)?);
-        Ok(Self { inner: inner.map_err(|error| raise(py, error))? })
+        let (loss, cost, transition) = (losses(loss)?, matrix("cost", cost)?, transitions(transition)?);
+        Self::of(py, || ttamer::Model::skip(loss, cost, transition))
     }
 
     /// A tree or forest: stages open up as their parents run; several roots are independent alternatives.
@@ -175,8 +220,8 @@ impl Model {
     ) -> PyResult<Self> {
         let py = loss.py();
         let parent = numbers("parent", parent)?;
-        let inner = ttamer::Model::tree(parent, losses(loss)?, vector("cost", cost)?, transitions(transition)?);
-        Ok(Self { inner: inner.map_err(|error| raise(py, error))? })
+        let (loss, cost, transition) = (losses(loss)?, vector("cost", cost)?, transitions(transition)?);
+        Self::of(py, || ttamer::Model::tree(parent, loss, cost, transition))
     }
 
     /// A small general graph: a stage may run once all its parents have.
@@ -225,8 +270,8 @@ impl Model {
         let py = loss.py();
         let parents =
             entries("parents", parents)?.iter().map(|(name, entry)| numbers(name, entry)).collect::<PyResult<_>>()?;
-        let inner = ttamer::Model::dag(parents, losses(loss)?, vector("cost", cost)?, transitions(transition)?);
-        Ok(Self { inner: inner.map_err(|error| raise(py, error))? })
+        let (loss, cost, transition) = (losses(loss)?, vector("cost", cost)?, transitions(transition)?);
+        Self::of(py, || ttamer::Model::dag(parents, loss, cost, transition))
     }
 
     /// `line`, `skip`, `tree` or `dag`.
@@ -239,6 +284,39 @@ impl Model {
     #[getter]
     fn states<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, (0..self.inner.stages()).map(|v| self.inner.loss(v).len()))
+    }
+
+    /// The arguments that made it; pickled and copied models are solved alike.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let (model, k) = (&self.inner, self.inner.stages());
+        let loss: Vec<_> = (0..k).map(|v| PyArray1::from_slice(py, model.loss(v))).collect();
+        let jump = |last: usize, v: usize| if last > v { 0.0 } else { model.cost_of(last.checked_sub(1), v) };
+        let cost = if *model.graph() == Graph::Skip {
+            PyArray2::from_owned_array(py, ndarray::Array2::from_shape_fn((k, k), |(last, v)| jump(last, v))).into_any()
+        } else {
+            PyArray1::from_iter(py, (0..k).map(|v| model.cost_of(model.parent(v), v))).into_any()
+        };
+        let transition = (0..k).map(|v| given(py, model.transition(v))).collect::<PyResult<Vec<_>>>()?;
+        let mut arguments = vec![loss.into_pyobject(py)?.into_any(), cost, transition.into_pyobject(py)?.into_any()];
+        match model.graph() {
+            Graph::Tree { parent } => {
+                let parent = parent.iter().map(|parent| parent.map_or(-1, |parent| parent as i64));
+                arguments.insert(0, PyArray1::from_iter(py, parent).into_any());
+            }
+            Graph::Dag { parents } => arguments.insert(0, parents.clone().into_pyobject(py)?.into_any()),
+            _ => {}
+        }
+        Ok((py.get_type::<Self>().getattr(self.graph())?, PyTuple::new(py, arguments)?))
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (memo, /))]
+    fn __deepcopy__(slf: Py<Self>, memo: &Bound<'_, PyAny>) -> Py<Self> {
+        let _ = memo;
+        slf
     }
 
     fn __repr__(&self) -> String {
@@ -263,7 +341,9 @@ impl Model {
 /// Policy
 ///     `policy.value` is the least possible expected loss + cost, `policy.index[v]` (K_parent,) the index of consulting
 ///     v given its parent's state (lines and trees with recall), the largest where there are several, and infinite
-///     where it is not below the parent's own loss and cannot matter. The signal of such a policy is the state itself.
+///     where it is not below the parent's own loss and cannot matter. The signal of such a policy is the state itself; any
+///     other number (NaN, 0.5, a state that the stage does not have) is a state that could not be read, and never an
+///     error (docs/theory.md, section 3.5).
 ///
 /// Raises
 /// ------
@@ -275,6 +355,7 @@ impl Model {
 /// -----
 /// Value and decisions are exact, up to rounding; large models report indices within `policy.index_error`. A line of k
 /// stages with K states on a common grid of K losses takes O(k K³) time and O(K²) memory, a skip graph k times that.
+/// All cores, without the GIL; Ctrl-C ends it.
 /// T-Tamer (arXiv 2509.22992), Algorithm 1; Weitzman (1979) for independent boxes; proofs in docs/theory.md.
 ///
 /// Examples
@@ -296,8 +377,7 @@ impl Model {
 #[pyo3(signature = (model, recall = true, default_loss = f64::INFINITY))]
 pub fn solve(py: Python<'_>, model: &Model, recall: bool, default_loss: f64) -> PyResult<Policy> {
     let options = SolveOptions { recall, default_loss };
-    let policy = py.detach(|| ttamer::compile(&model.inner, &options));
-    Policy::wrap(py, policy)
+    Policy::new(py, detached(py, || ttamer::compile(&model.inner, &options))?)
 }
 
 /// What following a policy pays on a model, and how far from optimal that can be.
@@ -334,8 +414,7 @@ pub fn solve(py: Python<'_>, model: &Model, recall: bool, default_loss: f64) -> 
 /// True
 #[pyfunction]
 pub fn verify(py: Python<'_>, model: &Model, policy: &Policy) -> PyResult<Certificate> {
-    let certificate = py.detach(|| ttamer::verify(&model.inner, policy.inner()));
-    certificate.map(|inner| Certificate { inner }).map_err(|error| raise(py, error))
+    Ok(Certificate { inner: detached(py, || ttamer::verify(&model.inner, policy.inner()))? })
 }
 
 /// What `verify` found.

@@ -7,6 +7,7 @@ use ttamer::Objective;
 use crate::errors::{invalid, raise};
 use crate::policy::Policy;
 use crate::trace::{Trace, list};
+use crate::working::detached;
 
 /// Answer, loss and cost of n requests, in the units of the trace.
 #[pyclass(frozen, module = "ttamer_fast._core")]
@@ -15,8 +16,9 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn wrap(py: Python<'_>, outcome: ttamer::Result<ttamer::Outcome>) -> PyResult<Self> {
-        Ok(Self { inner: outcome.map_err(|error| raise(py, error))? })
+    /// What `work` of the engine gives.
+    fn of(py: Python<'_>, work: impl FnOnce() -> ttamer::Result<ttamer::Outcome> + Send) -> PyResult<Self> {
+        Ok(Self { inner: detached(py, work)? })
     }
 
     /// How much each request counts.
@@ -40,14 +42,14 @@ impl Outcome {
     #[staticmethod]
     #[pyo3(signature = (policy, trace, /))]
     fn of_policy(py: Python<'_>, policy: &Policy, trace: &Trace) -> PyResult<Self> {
-        Self::wrap(py, py.detach(|| ttamer::Outcome::of_policy(policy.inner(), trace.inner())))
+        Self::of(py, || ttamer::Outcome::of_policy(policy.inner(), trace.inner()))
     }
 
     /// Answering every request with one stage, running no more than that takes.
     #[staticmethod]
     #[pyo3(signature = (trace, stage, /))]
     fn of_stage(py: Python<'_>, trace: &Trace, stage: u16) -> PyResult<Self> {
-        Self::wrap(py, py.detach(|| ttamer::Outcome::of_stage(trace.inner(), stage)))
+        Self::of(py, || ttamer::Outcome::of_stage(trace.inner(), stage))
     }
 
     /// Answering each request with the one stage that is best in hindsight: no policy does better.
@@ -55,7 +57,7 @@ impl Outcome {
     #[pyo3(signature = (trace, tradeoff, /))]
     fn clairvoyant(py: Python<'_>, trace: &Trace, tradeoff: f64) -> PyResult<Self> {
         let objective = objective(py, trace, tradeoff)?;
-        Self::wrap(py, py.detach(|| ttamer::Outcome::clairvoyant(trace.inner(), objective)))
+        Self::of(py, || ttamer::Outcome::clairvoyant(trace.inner(), objective))
     }
 
     /// The requests of all pieces, one piece after the other.
@@ -67,14 +69,14 @@ impl Outcome {
             return Err(invalid(py, "`pieces` must be outcomes on the same stages, at least one"));
         }
         let pieces: Vec<&ttamer::Outcome> = pieces.iter().map(|piece| &piece.inner).collect();
-        Ok(Self { inner: py.detach(|| ttamer::Outcome::joined(stages, &pieces)) })
+        Self::of(py, || Ok(ttamer::Outcome::joined(stages, &pieces)))
     }
 
     /// The given requests, in that order; `index` (m,) are row numbers, none negative.
     #[pyo3(signature = (index, /))]
     fn rows(&self, py: Python<'_>, index: PyReadonlyArray1<'_, i64>) -> PyResult<Self> {
         let rows: Vec<u32> = index.as_array().iter().map(|row| u32::try_from(*row).unwrap_or(u32::MAX)).collect();
-        Self::wrap(py, py.detach(|| self.inner.select(&rows)))
+        Self::of(py, || self.inner.select(&rows))
     }
 
     /// (n,) number of the stage whose answer was returned.

@@ -1,30 +1,39 @@
 //! Compiled policies.
 
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 
+use ttamer::rules::{NO_PREDICTION, Observation};
+
 use crate::batch::Batch;
-use crate::convert::{arrays, floats, integers};
+use crate::convert::{arrays, floats};
 use crate::errors::{invalid, raise};
+use crate::files::{buffer, path_of, write_file};
+use crate::names::columns_of;
 use crate::numbers::Numbers;
+use crate::predictions::Predictions;
 use crate::replay::Replay;
+use crate::watch::Watch;
+use crate::working::detached;
 
 /// A compiled policy: immutable, safe to share between threads, picklable.
-#[pyclass(frozen, eq, module = "ttamer_fast")]
+#[pyclass(frozen, eq, weakref, module = "ttamer_fast")]
 pub struct Policy {
     inner: Arc<ttamer::Policy>,
     numbers: Numbers,
+    watch: Arc<Watch>,
 }
 
 impl PartialEq for Policy {
+    /// Equal policies are stored as the same bytes; one that cannot be stored equals itself alone.
     fn eq(&self, other: &Self) -> bool {
-        self.inner == other.inner
+        let is_alike = || matches!((self.inner.digest(), other.inner.digest()), (Ok(one), Ok(other)) if one == other);
+        Arc::ptr_eq(&self.inner, &other.inner) || is_alike()
     }
 }
 
@@ -32,17 +41,24 @@ impl Policy {
     /// Wraps a policy of the engine.
     pub fn new(py: Python<'_>, policy: ttamer::Policy) -> PyResult<Self> {
         let numbers = Numbers::new(py, policy.stages().len())?;
-        Ok(Self { inner: Arc::new(policy), numbers })
-    }
-
-    /// Wraps what the engine returned, or raises its error.
-    pub fn wrap(py: Python<'_>, policy: ttamer::Result<ttamer::Policy>) -> PyResult<Self> {
-        Self::new(py, policy.map_err(|error| raise(py, error))?)
+        let watch = Arc::new(Watch::new(&policy));
+        Ok(Self { inner: Arc::new(policy), numbers, watch })
     }
 
     /// The policy of the engine.
     #[inline]
     pub fn inner(&self) -> &ttamer::Policy {
+        &self.inner
+    }
+
+    /// What looks at its first requests.
+    #[inline]
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// The same, to be kept.
+    pub fn shared(&self) -> &Arc<ttamer::Policy> {
         &self.inner
     }
 
@@ -54,11 +70,18 @@ impl Policy {
 }
 
 /// Checks the shape (n, k) of a replayed array.
-fn check_shape<T: numpy::Element>(name: &str, array: &PyReadonlyArrayDyn<'_, T>, k: usize) -> PyResult<()> {
-    if array.ndim() == 2 && array.shape().last() == Some(&k) {
+fn check_shape(py: Python<'_>, name: &str, shape: &[usize], k: usize) -> PyResult<()> {
+    if shape.len() == 2 && shape.last() == Some(&k) {
         return Ok(());
     }
-    Err(invalid(array.py(), format!("`{name}` must have shape (n, {k}), got {:?}", array.shape())))
+    Err(invalid(py, format!("`{name}` must have shape (n, {k}), got {shape:?}")))
+}
+
+/// Predictions (n, k), a row for each request.
+fn predictions<'py>(given: &Bound<'py, PyAny>, k: usize) -> PyResult<Predictions<'py>> {
+    let prediction = Predictions::of(given, 2)?;
+    check_shape(given.py(), "prediction", prediction.shape(), k)?;
+    prediction.numbered(k)
 }
 
 /// Nanoseconds per observation of one pass.
@@ -81,30 +104,40 @@ fn observe_ns(policy: &ttamer::Policy, signal: &[f64], prediction: &[i64]) -> f6
 
 #[pymethods]
 impl Policy {
-    /// The policy that `to_bytes` wrote.
+    /// The policy that `to_bytes` wrote; `data` is bytes or any other buffer, which is not held.
     #[staticmethod]
     #[pyo3(signature = (data, /))]
-    fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
-        Self::wrap(py, ttamer::Policy::from_bytes(data))
+    fn from_bytes(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let data = buffer("data", data)?;
+        Self::new(py, detached(py, || ttamer::Policy::from_bytes(&data))?)
     }
 
     /// The policy as bytes, deterministic.
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = self.inner.to_bytes().map_err(|error| raise(py, error))?;
+        let bytes = detached(py, || self.inner.to_bytes())?;
         Ok(PyBytes::new(py, &bytes))
     }
 
-    /// Reads the policy that `save` wrote.
+    /// Reads the policy that `save` wrote. O(size of the file) time and memory; a file of more than 2³⁰ bytes is none.
+    ///
+    /// Raises `OSError` where the system refuses to read the file, `PolicyFormatError` where it holds no undamaged policy,
+    /// `ValidationError` for a path that is none, and for a pipe or a device.
     #[staticmethod]
     #[pyo3(signature = (path, /))]
-    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        Self::wrap(py, ttamer::Policy::load(&path))
+    fn load(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let path = path_of("path", path)?;
+        Self::new(py, detached(py, || ttamer::Policy::load(&path))?)
     }
 
-    /// Writes the policy, atomically.
+    /// Writes the policy: the file is the old one or the new one, whatever happens.
+    ///
+    /// A file keeps its mode, a new one gets what the umask allows, a link stays and what it points to is replaced, a
+    /// device or a pipe is written to. Raises `OSError` where the system refuses, `ValidationError` for a path that is
+    /// none.
     #[pyo3(signature = (path, /))]
-    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        py.detach(|| self.inner.save(&path)).map_err(|error| raise(py, error))
+    fn save(&self, py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<()> {
+        let bytes = self.inner.to_bytes().map_err(|error| raise(py, error))?;
+        write_file(path, &bytes)
     }
 
     /// `n` requests in step.
@@ -112,10 +145,11 @@ impl Policy {
     fn start_batch(&self, py: Python<'_>, n: i64) -> PyResult<Batch> {
         let count = usize::try_from(n).map_err(|_| invalid(py, format!("`n` must be at least 0, got {n}")))?;
         let batch = ttamer::Batch::new(Arc::clone(&self.inner), count).map_err(|error| raise(py, error))?;
-        Ok(Batch::new(batch))
+        Ok(Batch::new(batch, Arc::clone(&self.watch)))
     }
 
-    /// A recorded trace at once, on all cores.
+    /// A recorded trace at once, on all cores: `signal` and `prediction` (n, k), stages in the order of `stages`. Tables
+    /// with names for columns, such as data frames, are put into that order by name, or refused.
     #[pyo3(signature = (signal, prediction = None))]
     fn replay(
         &self,
@@ -123,16 +157,23 @@ impl Policy {
         signal: &Bound<'_, PyAny>,
         prediction: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Replay> {
-        let k = self.inner.stages().len();
-        let signal = floats("signal", signal)?;
-        check_shape("signal", &signal, k)?;
-        let prediction = prediction.map(|given| integers("prediction", given)).transpose()?;
-        if let Some(prediction) = &prediction {
-            check_shape("prediction", prediction, k)?;
-        }
+        let stages = self.inner.stages();
+        let k = stages.len();
+        let signal = floats("signal", &columns_of("signal", signal, stages)?)?;
+        check_shape(py, "signal", signal.shape(), k)?;
+        let prediction = prediction.map(|given| columns_of("prediction", given, stages)).transpose()?;
+        let prediction = prediction.map(|given| predictions(&given, k)).transpose()?;
         let signal = signal.as_slice()?;
-        let prediction = prediction.as_ref().map(|array| array.as_slice()).transpose()?;
-        let replay = py.detach(|| self.inner.replay(signal, prediction)).map_err(|error| raise(py, error))?;
+        let prediction = prediction.as_ref().map(Predictions::codes).transpose()?;
+        if self.watch.is_on() {
+            let rows = self.watch.take(signal.len() / k);
+            for (at, signal) in signal.iter().enumerate().take(rows * k) {
+                let said = prediction.and_then(|prediction| prediction.get(at).copied());
+                let report = Observation::new(*signal, said.unwrap_or(NO_PREDICTION));
+                self.watch.look(py, &self.inner, at % k, report)?;
+            }
+        }
+        let replay = detached(py, || self.inner.replay(signal, prediction))?;
         Replay::new(py, replay, k)
     }
 
@@ -147,24 +188,23 @@ impl Policy {
         repeats: usize,
     ) -> PyResult<f64> {
         let k = self.inner.stages().len();
-        let (signal, prediction) = (floats("signal", signal)?, integers("prediction", prediction)?);
-        check_shape("signal", &signal, k)?;
-        check_shape("prediction", &prediction, k)?;
-        let (signal, prediction) = (signal.as_slice()?, prediction.as_slice()?);
+        let (signal, prediction) = (floats("signal", signal)?, predictions(prediction, k)?);
+        check_shape(py, "signal", signal.shape(), k)?;
+        let (signal, prediction) = (signal.as_slice()?, prediction.codes()?);
         Ok(py
             .detach(|| (0..repeats).map(|_| observe_ns(&self.inner, signal, prediction)).fold(f64::INFINITY, f64::min)))
     }
 
     /// Everything about the policy, as plain dictionaries and lists.
     fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let text = self.inner.describe().map_err(|error| raise(py, error))?;
+        let text = detached(py, || self.inner.describe())?;
         py.import("json")?.call_method1("loads", (text,))
     }
 
     /// Hexadecimal SHA-256 of the policy.
     #[getter]
     fn digest(&self, py: Python<'_>) -> PyResult<&str> {
-        self.inner.digest().map_err(|error| raise(py, error))
+        detached(py, || self.inner.digest())
     }
 
     /// Names of the stages.
@@ -192,15 +232,16 @@ impl Policy {
         self.inner.recall()
     }
 
-    /// Expected loss + cost. Exact for a solved model, in its unit; for a fitted policy the mean objective on the
-    /// calibration trace itself, λ · loss + (1 − λ) · cost / cost of running every stage, which is too good for new
-    /// requests.
+    /// Expected loss + cost. Exact for a solved model, in its unit. For a fitted policy the mean objective *in sample*, on
+    /// the trace that it was fitted to: λ · loss + (1 − λ) · cost / cost of running every stage, the loss in its unit, the
+    /// cost as a share. New requests do worse, often by 2 to 10 %: `report`, `summarize` and `evaluate` say how they do.
     #[getter]
     fn value(&self) -> f64 {
         self.inner.facts().value
     }
 
-    /// Index of consulting each stage, per state of its parent, in the unit of the losses.
+    /// Index of consulting each stage, per state of its parent. Of a solved model in the unit of its losses; of a fitted
+    /// Markov policy in that of the objective: λ times a loss, so divide by λ for the unit of the trace.
     #[getter]
     fn index(&self, py: Python<'_>) -> PyResult<Py<PyList>> {
         arrays(py, &self.inner.facts().index)
@@ -244,6 +285,16 @@ impl Policy {
         Ok((class.getattr("from_bytes")?, (self.to_bytes(py)?,)))
     }
 
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (memo, /))]
+    fn __deepcopy__(slf: Py<Self>, memo: &Bound<'_, PyAny>) -> Py<Self> {
+        let _ = memo;
+        slf
+    }
+
     fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
         self.digest(py)?.into_pyobject(py)?.hash()
     }
@@ -251,7 +302,14 @@ impl Policy {
     fn __repr__(&self) -> String {
         let facts = self.inner.facts();
         let stages = self.inner.stages().join(", ");
-        format!("Policy(method={}, graph={}, stages=[{stages}], value={:.6})", facts.method, facts.graph, facts.value)
+        let worth = match facts.candidates.iter().find(|candidate| candidate.is_chosen) {
+            Some(chosen) => {
+                format!("held-out objective={:.6}, in-sample objective={:.6}", chosen.objective, facts.value)
+            }
+            None if facts.method == "exact" => format!("value={:.6}", facts.value),
+            None => format!("in-sample objective={:.6}", facts.value),
+        };
+        format!("Policy(method={}, graph={}, stages=[{stages}], {worth})", facts.method, facts.graph)
     }
 }
 
@@ -266,5 +324,6 @@ pub fn mixture(
     value: f64,
     provenance: Vec<(String, String)>,
 ) -> PyResult<Policy> {
-    Policy::wrap(py, ttamer::mixture(&first.inner, &second.inner, share, seed, value, provenance))
+    let mixture = ttamer::mixture(&first.inner, &second.inner, share, seed, value, provenance);
+    Policy::new(py, mixture.map_err(|error| raise(py, error))?)
 }

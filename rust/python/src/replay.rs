@@ -2,9 +2,10 @@
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 /// What a policy does on every row of a trace.
-#[pyclass(frozen, module = "ttamer_fast")]
+#[pyclass(frozen, weakref, module = "ttamer_fast")]
 pub struct Replay {
     /// Stage whose answer is returned, −1 for none (n,).
     #[pyo3(get)]
@@ -19,6 +20,10 @@ pub struct Replay {
     #[pyo3(get)]
     cost: Py<PyArray1<f64>>,
 }
+
+/// Answers, stages run last, stages run, and costs.
+type Columns<'py> =
+    (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<i32>>, Bound<'py, PyArray2<bool>>, Bound<'py, PyArray1<f64>>);
 
 impl Replay {
     /// The arrays of a replay over k stages.
@@ -35,6 +40,25 @@ impl Replay {
 
 #[pymethods]
 impl Replay {
+    #[staticmethod]
+    #[pyo3(signature = (answer, last, consulted, cost, /))]
+    fn _of(
+        answer: Py<PyArray1<i32>>,
+        last: Py<PyArray1<i32>>,
+        consulted: Py<PyArray2<bool>>,
+        cost: Py<PyArray1<f64>>,
+    ) -> Self {
+        Self { answer, last, consulted, cost }
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Columns<'py>)> {
+        let class: Bound<'py, PyType> = py.get_type::<Self>();
+        let bound = |array: &Py<PyArray1<i32>>| array.bind(py).clone();
+        let columns =
+            (bound(&self.answer), bound(&self.last), self.consulted.bind(py).clone(), self.cost.bind(py).clone());
+        Ok((class.getattr("_of")?, columns))
+    }
+
     fn __len__(&self, py: Python<'_>) -> usize {
         self.answer.bind(py).len()
     }

@@ -7,9 +7,10 @@ use pyo3::types::PyTuple;
 use ttamer::{Cost, Estimate as CoreEstimate, Kind, Table};
 
 use crate::errors::{invalid, raise};
+use crate::working::detached;
 
 /// Signals, losses and costs of n requests at all k stages; immutable, safe to share between threads.
-#[pyclass(frozen, module = "ttamer_fast._core")]
+#[pyclass(frozen, weakref, module = "ttamer_fast._core")]
 pub struct Trace {
     inner: ttamer::Trace,
 }
@@ -20,14 +21,14 @@ impl Trace {
         &self.inner
     }
 
-    /// Wraps what the engine returned, or raises its error.
-    fn wrap(py: Python<'_>, trace: ttamer::Result<ttamer::Trace>) -> PyResult<Self> {
-        Ok(Self { inner: trace.map_err(|error| raise(py, error))? })
+    /// What `work` of the engine gives.
+    pub fn of(py: Python<'_>, work: impl FnOnce() -> ttamer::Result<ttamer::Trace> + Send) -> PyResult<Self> {
+        Ok(Self { inner: detached(py, work)? })
     }
 }
 
 /// A shape as Python writes it.
-fn shape(lengths: &[usize]) -> String {
+pub fn shape(lengths: &[usize]) -> String {
     match lengths {
         [one] => format!("({one},)"),
         several => format!("({})", several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
@@ -46,7 +47,7 @@ fn table<T: Element + Copy + Default + Send + Sync>(
         return Err(invalid(py, format!("`{name}` must have shape {allowed}, got {}", shape(given))));
     };
     let cells = array.as_slice()?;
-    Ok(py.detach(|| Table::from_fn(rows, columns, |row, column| cells[row * columns + column])))
+    detached(py, || Ok(Table::from_fn(rows, columns, |row, column| cells[row * columns + column])))
 }
 
 /// A read-only matrix (n, k) of numbers that `owner`, a frozen object, keeps where they are; no copy.
@@ -97,7 +98,7 @@ impl Trace {
         let prediction = prediction.map(|prediction| table("prediction", &prediction, &shape(&[n, k]))).transpose()?;
         let weight = weight.map(|weight| per_row("weight", &weight, n)).transpose()?;
         let group = group.map(|group| per_row("group", &group, n)).transpose()?;
-        let made = py.detach(|| {
+        Self::of(py, || {
             let mut trace = ttamer::Trace::new(signal, loss, cost, Kind::named(kind)?)?;
             if let Some(prediction) = prediction {
                 trace = trace.predicted(prediction)?;
@@ -106,8 +107,7 @@ impl Trace {
                 trace = trace.named(stages)?;
             }
             trace.weighted(weight)?.grouped(group)
-        });
-        Self::wrap(py, made)
+        })
     }
 
     /// (n, k) signals.
@@ -142,6 +142,21 @@ impl Trace {
     #[getter]
     fn weight<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyArray1<f64>>> {
         slf.get().inner.given_weight().map(|weight| list(slf.clone().into_any(), weight))
+    }
+
+    /// (n,) numbers that are equal exactly where rows never stand on both sides of a split, or None.
+    #[getter]
+    fn units<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyArray1<i64>>> {
+        let trace = &slf.get().inner;
+        let units = slf.py().detach(|| trace.units());
+        units.map(|units| list(slf.clone().into_any(), units))
+    }
+
+    /// The largest loss but for a few rows, how many these are, and their share in all loss.
+    #[getter]
+    fn tail(&self, py: Python<'_>) -> (f64, usize, f64) {
+        let tail = py.detach(|| self.inner.tail());
+        (tail.most, tail.rows, tail.share)
     }
 
     /// (n,) numbers of groups, or None.
@@ -182,29 +197,34 @@ impl Trace {
 
     /// Hexadecimal SHA-256 of everything in the trace; computed once.
     #[getter]
-    fn digest(&self, py: Python<'_>) -> &str {
-        py.detach(|| self.inner.digest())
+    fn digest(&self, py: Python<'_>) -> PyResult<&str> {
+        detached(py, || Ok(self.inner.digest()))
     }
 
     /// The trace of some requests, in that order; `index` (m,) are row numbers, none negative.
     #[pyo3(signature = (index, /))]
     fn rows(&self, py: Python<'_>, index: PyReadonlyArray1<'_, i64>) -> PyResult<Self> {
         let rows: Vec<u32> = index.as_array().iter().map(|row| u32::try_from(*row).unwrap_or(u32::MAX)).collect();
-        let part = py.detach(|| self.inner.part(&rows));
-        Self::wrap(py, part)
+        Self::of(py, || self.inner.part(&rows))
     }
 
     /// The same requests, each counting `weight` (n,) times, or all alike; the other numbers are shared.
     #[pyo3(signature = (weight, /))]
     fn weighted(&self, py: Python<'_>, weight: Option<PyReadonlyArrayDyn<'_, f64>>) -> PyResult<Self> {
         let weight = weight.map(|weight| per_row("weight", &weight, self.inner.rows())).transpose()?;
-        Self::wrap(py, self.inner.clone().weighted(weight))
+        Self::of(py, || self.inner.clone().weighted(weight))
+    }
+
+    /// The same requests as seen by a policy of these stages and this kind; `argument` is what errors call the trace.
+    #[pyo3(signature = (argument, names, kind, /))]
+    fn matching(&self, py: Python<'_>, argument: &str, names: Vec<String>, kind: &str) -> PyResult<Self> {
+        Self::of(py, || self.inner.matching(argument, &names, Kind::named(kind)?))
     }
 
     /// What a policy fitted to this trace says that it was made from.
     #[pyo3(signature = (tradeoff, goal, /))]
-    fn provenance(&self, py: Python<'_>, tradeoff: f64, goal: &str) -> Vec<(String, String)> {
-        py.detach(|| ttamer::learn::provenance(&self.inner, tradeoff, goal))
+    fn provenance(&self, py: Python<'_>, tradeoff: f64, goal: &str) -> PyResult<Vec<(String, String)>> {
+        detached(py, || Ok(ttamer::learn::provenance(&self.inner, tradeoff, goal)))
     }
 
     fn __len__(&self) -> usize {
@@ -235,13 +255,13 @@ impl Estimate {
         self.inner.mean
     }
 
-    /// Standard error of the mean of independent values, in their unit; infinite for a single one.
+    /// Standard error of the mean, in the unit of the values; infinite where all say no more than one.
     #[getter]
     fn standard_error(&self) -> f64 {
         self.inner.standard_error()
     }
 
-    /// (Σ w)² / Σ w²: how many values that count alike say as much.
+    /// (Σ w)² / Σ w² of values or units: how many that count alike say as much.
     #[getter]
     fn size(&self) -> f64 {
         self.inner.size
@@ -252,16 +272,19 @@ impl Estimate {
     }
 }
 
-/// The mean of (n,) values, contiguous, of which each counts `weight` (n,), on any scale, or all alike.
+/// The mean of (n,) values, contiguous, of which each counts `weight` (n,), on any scale, or all alike, and those of one
+/// `unit` (n,) belong together.
 #[pyfunction]
-#[pyo3(signature = (values, weight = None, /))]
+#[pyo3(signature = (values, weight = None, unit = None, /))]
 pub fn estimate(
     py: Python<'_>,
     values: PyReadonlyArray1<'_, f64>,
     weight: Option<PyReadonlyArray1<'_, f64>>,
+    unit: Option<PyReadonlyArray1<'_, i64>>,
 ) -> PyResult<Estimate> {
     let values = values.as_slice()?;
     let weight = weight.as_ref().map(|weight| weight.as_slice()).transpose()?;
-    let inner = py.detach(|| CoreEstimate::weighted(values, weight));
+    let unit = unit.as_ref().map(|unit| unit.as_slice()).transpose()?;
+    let inner = py.detach(|| CoreEstimate::weighted(values, weight, unit));
     Ok(Estimate { inner: inner.map_err(|error| raise(py, error))? })
 }

@@ -1,11 +1,12 @@
 //! Many requests in step: who waits for which stage, and what their reports decide.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
+use super::failure::Failures;
 use crate::error::{Error, Result};
+use crate::parallel;
 use crate::plan::{NO_STAGE, signed, stage_number};
 use crate::policy::Policy;
 use crate::price::Price;
@@ -47,6 +48,8 @@ enum Known {
         progress: Vec<Progress>,
         /// What each remembers: a vector of the rule's own memories.
         memory: Box<dyn Any + Send + Sync>,
+        /// Of those that a stage gave nothing, by their place among the followed.
+        failures: BTreeMap<usize, Failures>,
     },
 }
 
@@ -87,6 +90,11 @@ impl Batch {
     /// The stage each request waits for, −1 once decided (n,).
     pub fn next(&self) -> Vec<i32> {
         self.next.iter().map(|stage| signed(*stage)).collect()
+    }
+
+    /// The stage that one request waits for; none once it is decided, or where there is no such request.
+    pub fn stage_of(&self, row: usize) -> Option<usize> {
+        self.next.get(row).and_then(|stage| stage_number(*stage))
     }
 
     /// The stage whose answer each request has in hand, −1 while none (n,).
@@ -166,6 +174,31 @@ impl Batch {
         Ok(())
     }
 
+    /// The stage gave nothing for some of the requests that wait for it: it is paid for, is never their answer, says
+    /// nothing about the others and is not asked again. The rest of those that wait for it go on waiting.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where `rows` do not ascend, one of them does not wait for `stage`, or there is no such stage;
+    /// nothing is changed then.
+    pub fn fail(&mut self, stage: usize, rows: &[i64]) -> Result<()> {
+        self.waiting(stage)?;
+        let mut waiting = Vec::with_capacity(rows.len());
+        for (at, given) in rows.iter().enumerate() {
+            let row = usize::try_from(*given).ok().filter(|row| self.next.get(*row) == Some(&(stage as u16)));
+            let row = row.filter(|row| waiting.last().is_none_or(|before| before < row));
+            waiting.push(row.ok_or_else(|| {
+                let wanted = format!("must be a request that waits for stage {stage}, larger than the entry before");
+                Error::invalid(format!("`rows[{at}]` {wanted}, got {given}"))
+            })?);
+        }
+        if !waiting.is_empty() {
+            let policy = Arc::clone(&self.policy);
+            policy.rule().visit(Fail { batch: self, price: policy.price(), rows: &waiting });
+            self.recount();
+        }
+        Ok(())
+    }
+
     fn recount(&mut self) {
         if self.waiting.len() <= FEW_STAGES {
             for (stage, count) in self.waiting.iter_mut().enumerate() {
@@ -214,16 +247,51 @@ impl Visitor for Step<'_> {
             return;
         }
         make_states(rule, price, batch);
-        let Known::States { rows, progress, memory } = &mut batch.known else { return };
+        let Known::States { rows, progress, memory, failures } = &mut batch.known else { return };
         let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
-        step(rule, stage, price, observations, progress, memory);
-        match rows {
-            None => batch.next.iter_mut().zip(progress).for_each(|(next, progress)| *next = progress.next),
-            Some(rows) => {
-                for (row, progress) in rows.iter().zip(progress) {
-                    if let Some(next) = batch.next.get_mut(*row) {
-                        *next = progress.next;
-                    }
+        if failures.is_empty() {
+            step(rule, stage, price, observations, progress, memory);
+        } else {
+            let (signal, prediction) = last_resorts(rule, stage, price, observations, progress, failures);
+            step(rule, stage, price, Observations::new(&signal, Some(&prediction)), progress, memory);
+        }
+        publish(&mut batch.next, rows.as_deref(), progress);
+    }
+}
+
+/// Some of the requests that wait for a stage get nothing from it.
+struct Fail<'a> {
+    batch: &'a mut Batch,
+    price: &'a Price,
+    rows: &'a [usize],
+}
+
+impl Visitor for Fail<'_> {
+    type Output = ();
+
+    fn visit<R: Rule>(self, rule: &R) {
+        let Self { batch, price, rows: failed } = self;
+        make_states(rule, price, batch);
+        let Known::States { rows, progress, memory, failures } = &mut batch.known else { return };
+        let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
+        for row in failed {
+            let Ok(at) = rows.as_ref().map_or(Ok(*row), |rows| rows.binary_search(row)) else { continue };
+            if let (Some(progress), Some(memory)) = (progress.get_mut(at), memory.get_mut(at)) {
+                failures.entry(at).or_default().fail(rule, price, progress, memory);
+            }
+        }
+        publish(&mut batch.next, rows.as_deref(), progress);
+    }
+}
+
+/// Writes down what is next for each request that is followed.
+fn publish(next: &mut [u16], rows: Option<&[usize]>, progress: &[Progress]) {
+    match rows {
+        None => next.iter_mut().zip(progress).for_each(|(next, progress)| *next = progress.next),
+        Some(rows) => {
+            for (row, progress) in rows.iter().zip(progress) {
+                if let Some(next) = next.get_mut(*row) {
+                    *next = progress.next;
                 }
             }
         }
@@ -246,7 +314,30 @@ fn make_states<R: Rule>(rule: &R, price: &Price, batch: &mut Batch) {
         }
     };
     let (progress, memory): (Vec<Progress>, Vec<R::Memory>) = states.into_iter().unzip();
-    batch.known = Known::States { rows, progress, memory: Box::new(memory) };
+    batch.known = Known::States { rows, progress, memory: Box::new(memory), failures: BTreeMap::new() };
+}
+
+/// Hands their reports to the requests for which the stage runs out of its turn; returns those of the others.
+fn last_resorts<R: Rule>(
+    rule: &R,
+    stage: u16,
+    price: &Price,
+    observations: Observations,
+    progress: &mut [Progress],
+    failures: &mut BTreeMap<usize, Failures>,
+) -> (Vec<f64>, Vec<i64>) {
+    let mut others = (Vec::new(), Vec::new());
+    let waiting = progress.iter_mut().enumerate().filter(|(_, progress)| progress.next == stage);
+    for (report, (at, progress)) in waiting.enumerate() {
+        let observation = observations.at(report);
+        if let Some(failures) = failures.get_mut(&at).filter(|failures| failures.is_last_resort()) {
+            failures.resort_to(rule, price, progress, observation);
+        } else {
+            others.0.push(observation.signal);
+            others.1.push(observation.prediction);
+        }
+    }
+    others
 }
 
 /// Hands the waiting requests their reports, on all cores where there are many.
@@ -272,5 +363,5 @@ fn step<R: Rule>(
             at += 1;
         }
     };
-    if chunks.len() < 2 { chunks.into_iter().for_each(work) } else { chunks.into_par_iter().for_each(work) }
+    parallel::for_each(chunks, work);
 }

@@ -2,6 +2,7 @@
 #![deny(clippy::indexing_slicing)]
 
 mod batch;
+mod failure;
 mod replay;
 mod run;
 

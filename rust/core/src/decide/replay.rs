@@ -1,8 +1,7 @@
 //! A whole recorded trace at once, on all cores.
 
-use rayon::prelude::*;
-
 use crate::error::{Error, Result};
+use crate::parallel;
 use crate::plan::signed;
 use crate::policy::Policy;
 use crate::price::Price;
@@ -90,13 +89,7 @@ impl Visitor for Work<'_> {
 
     fn visit<R: Rule>(self, rule: &R) {
         let Self { price, k, chunks } = self;
-        if chunks.len() < 2 {
-            for chunk in chunks {
-                replay_chunk(rule, price, k, chunk);
-            }
-        } else {
-            chunks.into_par_iter().for_each(|chunk| replay_chunk(rule, price, k, chunk));
-        }
+        parallel::for_each(chunks, |chunk| replay_chunk(rule, price, k, chunk));
     }
 }
 

@@ -5,11 +5,15 @@ use crate::plan::stage_number;
 use crate::policy::Policy;
 use crate::rules::{AnyMemory, NO_PREDICTION, Observation, Progress, Rule};
 
+use super::failure::Failures;
+
 /// What a request carries under any rule: small, flat, and free of allocation but for trees.
 #[derive(Clone, Debug)]
 pub struct State {
     progress: Progress,
     memory: AnyMemory,
+    /// Of the stages that gave nothing, if any.
+    failures: Option<Box<Failures>>,
 }
 
 impl State {
@@ -25,28 +29,46 @@ impl Policy {
     #[inline]
     pub fn begin(&self) -> State {
         let (progress, memory) = self.rule().begin();
-        State { progress, memory }
+        State { progress, memory, failures: None }
     }
 
     /// Makes `state`, of any policy, the one before any stage of this policy has run.
     #[inline]
     pub fn begin_again(&self, state: &mut State) {
         self.rule().begin_again(&mut state.progress, &mut state.memory);
+        state.failures = None;
     }
 
     /// One report; does nothing when nothing is waiting. `state` must come from this policy's [`Policy::begin`].
     #[expect(clippy::inline_always, reason = "one hot caller; the call itself is a tenth of the work")]
     #[inline(always)]
     pub fn advance(&self, state: &mut State, observation: Observation) {
+        if !state.progress.is_waiting() {
+            return;
+        }
+        match &mut state.failures {
+            Some(failures) if failures.is_last_resort() => {
+                failures.resort_to(self.rule(), self.price(), &mut state.progress, observation);
+            }
+            _ => self.rule().observe(&mut state.progress, &mut state.memory, observation, self.price()),
+        }
+    }
+
+    /// The waiting stage gave nothing: it is paid for, is never the answer, says nothing about the others and is not
+    /// asked again. Does nothing when nothing is waiting. `state` must come from this policy's [`Policy::begin`].
+    #[cold]
+    pub fn fail(&self, state: &mut State) {
         if state.progress.is_waiting() {
-            self.rule().observe(&mut state.progress, &mut state.memory, observation, self.price());
+            let failures = state.failures.get_or_insert_default();
+            failures.fail(self.rule(), self.price(), &mut state.progress, &mut state.memory);
         }
     }
 
     /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none. `state` must come
     /// from this policy's [`Policy::begin`].
     pub fn expected_loss(&self, state: &State) -> f64 {
-        self.rule().expected_loss(&state.progress, &state.memory)
+        let resort = state.failures.as_ref().and_then(|failures| failures.expected_loss());
+        resort.unwrap_or_else(|| self.rule().expected_loss(&state.progress, &state.memory))
     }
 
     /// A new request.
@@ -119,6 +141,19 @@ impl Run<'_> {
             return Err(Error::Stopped);
         }
         self.policy.advance(&mut self.state, Observation::new(signal, prediction.unwrap_or(NO_PREDICTION)));
+        Ok(self.next())
+    }
+
+    /// The stage `next()` gave nothing; returns the new `next()`. It is paid for, is never the answer, says nothing
+    /// about the others and is not asked again.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the request is decided already.
+    pub fn fail(&mut self) -> Result<Option<usize>> {
+        if !self.state.progress.is_waiting() {
+            return Err(Error::Stopped);
+        }
+        self.policy.fail(&mut self.state);
         Ok(self.next())
     }
 }

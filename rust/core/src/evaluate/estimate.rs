@@ -1,8 +1,8 @@
 //! The mean of a sample, and how far off it may be.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mean::{mean, sum};
-use crate::trace::normalised_weights;
+use crate::trace::{by_unit, normalised_weights};
 
 /// Weighted mean of independent values, its standard error, and how much they say.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,15 +29,33 @@ impl Estimate {
         Self { mean, error: squares.sqrt() / mass, size }
     }
 
+    /// The same where only values of different units (n,) are independent: `√(Σ (Σ w (x − mean) of a unit)²) / Σ w`, and
+    /// `(Σ w)² / Σ (w of a unit)²`; none: every value by itself. O(n log n).
+    pub fn of_units(value: &[f64], weight: &[f64], unit: Option<&[i64]>) -> Self {
+        let alone = Self::new(value, weight);
+        let Some(unit) = unit.filter(|_| alone.size > 0.0) else { return alone };
+        let mass = sum(weight.len(), |row| weight[row]);
+        let away: Vec<f64> = value.iter().zip(weight).map(|(x, w)| w * (x - alone.mean)).collect();
+        let squares = |value: &[f64]| by_unit(unit, value).map(|sum| sum * sum).sum::<f64>();
+        Self { mean: alone.mean, error: squares(&away).sqrt() / mass, size: mass * mass / squares(weight) }
+    }
+
     /// Of `value` (n,), each counting `weight` (n,) times, on any scale as the weights of a trace are; none: all alike.
+    /// With `unit` (n,) as [`Estimate::of_units`].
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] where there is not one weight per value, one is negative or not finite, or all are 0.
-    pub fn weighted(value: &[f64], weight: Option<&[f64]>) -> Result<Self> {
-        Ok(match weight {
-            Some(weight) => Self::new(value, &normalised_weights(weight, value.len())?),
-            None => Self::new(value, &vec![1.0; value.len()]),
-        })
+    /// [`Error::Invalid`] where there is not one weight or unit per value, a weight is negative or not finite, or all
+    /// are 0.
+    pub fn weighted(value: &[f64], weight: Option<&[f64]>, unit: Option<&[i64]>) -> Result<Self> {
+        let weight = match weight {
+            Some(weight) => normalised_weights(weight, value.len())?,
+            None => vec![1.0; value.len()],
+        };
+        if let Some(unit) = unit.filter(|unit| unit.len() != value.len()) {
+            let message = format!("`unit` must have shape ({},), got ({},)", value.len(), unit.len());
+            return Err(Error::invalid(message));
+        }
+        Ok(Self::of_units(value, &weight, unit))
     }
 
     /// The standard error for few values too: times `√(m / (m − 1))` for an effective size m, infinite for m ≤ 1. It is
@@ -58,5 +76,20 @@ mod tests {
         assert!((found.error - 0.5_f64.sqrt()).abs() < 1e-12 && (found.standard_error() - 1.0).abs() < 1e-12);
         assert_eq!(Estimate::new(&[], &[]), Estimate { mean: 0.0, error: 0.0, size: 0.0 });
         assert_eq!(Estimate::new(&[4.0], &[2.0]).standard_error(), f64::INFINITY);
+    }
+
+    #[test]
+    fn rows_of_one_unit_are_one_value() {
+        let (value, weight) = ([1.0, 5.0, 2.0, 4.0], [0.5, 2.0, 1.0, 1.5]);
+        let alone = Estimate::of_units(&value, &weight, Some(&[7, 1, -2, 3]));
+        let plain = Estimate::new(&value, &weight);
+        assert!((alone.error - plain.error).abs() < 1e-15 && (alone.size - plain.size).abs() < 1e-12);
+        let copies = Estimate::of_units(&[1.0, 3.0, 1.0, 3.0], &[1.0; 4], Some(&[0, 1, 0, 1]));
+        assert_eq!(copies, Estimate::new(&[1.0, 3.0], &[1.0; 2]));
+        // By hand: mean 3, off by −2 − 1 and 2 + 1 in the two units, of 4 rows.
+        let pairs = Estimate::of_units(&[1.0, 5.0, 2.0, 4.0], &[1.0; 4], Some(&[0, 1, 0, 1]));
+        assert_eq!((pairs.mean, pairs.size), (3.0, 2.0));
+        assert!((pairs.error - 18.0_f64.sqrt() / 4.0).abs() < 1e-15);
+        assert!(Estimate::weighted(&[1.0, 2.0], None, Some(&[0])).is_err());
     }
 }

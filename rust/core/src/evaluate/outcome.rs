@@ -1,11 +1,10 @@
 //! What decisions on the rows of a trace come to, in the currency of the trace.
 
-use rayon::prelude::*;
-
 use super::estimate::Estimate;
 use super::objective::Objective;
 use crate::error::{Error, Result};
 use crate::mean::sum;
+use crate::parallel;
 use crate::policy::Policy;
 use crate::trace::{Charge, Cost, Kind, Trace};
 
@@ -36,10 +35,8 @@ impl Outcome {
             return Err(Error::invalid(message));
         }
         let rows = trace.rows();
-        let pieces: Vec<Self> = (0..rows.div_ceil(CHUNK))
-            .into_par_iter()
-            .map(|chunk| of_rows(policy, trace, chunk * CHUNK..((chunk + 1) * CHUNK).min(rows)))
-            .collect::<Result<_>>()?;
+        let pieces = parallel::map(parallel::ranges(rows, CHUNK), |rows| of_rows(policy, trace, rows));
+        let pieces: Vec<Self> = pieces.into_iter().collect::<Result<_>>()?;
         let whole = Self::joined(stages, &pieces.iter().collect::<Vec<_>>());
         let Some(row) = whole.answer.iter().position(|answer| *answer < 0) else { return Ok(whole) };
         Err(Error::invalid(format!("`policy` answers row {row} with its default, whose loss is not in the trace")))
@@ -85,7 +82,9 @@ impl Outcome {
             let better = |best: usize, v: usize| if total(row, v) < total(row, best) { v } else { best };
             u16::try_from((1..charges.len()).fold(0, better)).unwrap_or(u16::MAX)
         };
-        Self::of_stages(trace, &(0..trace.rows()).into_par_iter().map(best).collect::<Vec<_>>())
+        let pieces = parallel::ranges(trace.rows(), CHUNK);
+        let stages = parallel::map(pieces, |rows| rows.map(best).collect::<Vec<u16>>());
+        Self::of_stages(trace, &stages.concat())
     }
 
     /// The requests of all pieces, one piece after the other; each must have `stages` stages.

@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use rayon::prelude::*;
-
 use super::calibrate::{self, Column};
 use super::evidence::{self, Sample};
 use super::induction::{self, Induced, Recorded};
 use super::known::Known;
 use super::logistic::sigmoid;
 use super::options::Shape;
+use super::scale::Scale;
 use super::situations::Situations;
 use super::tuning::Tuning;
 use super::{cells, nodes, sample};
 use crate::error::{Error, Result};
 use crate::evaluate::Objective;
+use crate::parallel;
 use crate::random::mix64;
 use crate::rules::{BeliefRule, Beliefs, Evidence, NO_PREDICTION, Node, Reading, SLOTS};
 use crate::trace::{Kind, Trace};
@@ -44,6 +44,8 @@ pub struct Calibrated {
     /// The only stages that may run, in their order, where that is prescribed.
     order: Option<Vec<usize>>,
     tuning: Arc<Tuning>,
+    /// The loss that beliefs are fitted up to.
+    cap: f64,
     /// Calibration, with recall.
     beliefs: Beliefs,
     sample: Sample,
@@ -78,27 +80,25 @@ impl Calibrated {
 
     fn build(trace: Trace, shape: Shape, order: Option<Vec<usize>>, tuning: Arc<Tuning>) -> Self {
         let k = trace.stages();
-        let scale = trace.scale();
         let most = (tuning.sample_signals / k).max(tuning.least_sample_rows).min(tuning.sample_rows);
         let some = spread(&trace, most).unwrap_or_else(|| trace.clone());
+        let scale = Scale::of(&some, &tuning);
+        let weight: Vec<f64> = some.weight().iter().map(|w| w * scale.mass).collect();
         let target: Vec<Vec<f64>> =
-            (0..k).into_par_iter().map(|v| some.loss(v).iter().map(|loss| loss / scale).collect()).collect();
-        let calibration: Vec<_> = (0..k)
-            .into_par_iter()
-            .map(|v| {
-                let column = Column {
-                    signal: some.signal(v),
-                    target: &target[v],
-                    weight: some.weight(),
-                    prediction: some.prediction(v),
-                    group: some.group(),
-                };
-                calibrate::calibration(&column, scale, &tuning)
-            })
-            .collect();
+            parallel::map(0..k, |v| some.loss(v).iter().map(|loss| scale.target(*loss)).collect());
+        let calibration = parallel::map(0..k, |v| {
+            let column = Column {
+                signal: some.signal(v),
+                target: &target[v],
+                weight: &weight,
+                prediction: some.prediction(v),
+                group: some.group(),
+            };
+            calibrate::calibration(&column, scale.unit, &tuning)
+        });
         let margin = if trace.kind() == Kind::Exits { tuning.margin_exits } else { tuning.margin_models };
-        let beliefs = Beliefs { recall: true, margin, scale, calibration };
-        let sample = weighed_sample(&some, &beliefs, target);
+        let beliefs = Beliefs { recall: true, margin, scale: scale.unit, calibration };
+        let sample = weighed_sample(&some, &beliefs, target, weight);
         let situations = if is_line(shape, trace.kind()) { k } else { (1 << k.min(tuning.lattice_stages)) - 1 };
         let thinned = spread(&trace, tuning.decision_cells / situations);
         let logit = logits(thinned.as_ref().unwrap_or(&trace), &beliefs);
@@ -108,6 +108,7 @@ impl Calibrated {
             shape,
             order,
             tuning,
+            cap: scale.cap,
             beliefs,
             sample,
             logit,
@@ -189,7 +190,7 @@ impl Calibrated {
                 calibrated: self.like(self.trace.select(&rest)),
                 held: self.trace.select(&held),
             };
-            parts.into_par_iter().map(fold).collect()
+            parallel::map(parts, fold)
         })
     }
 
@@ -233,9 +234,21 @@ impl Calibrated {
     pub fn values(&self, sets: &[Vec<usize>], objective: Objective, recall: bool) -> Vec<f64> {
         let all: Vec<Situations> = sets.iter().map(|stages| self.lattice(stages, recall)).collect();
         self.known(&all.iter().collect::<Vec<_>>(), recall);
-        all.par_iter()
-            .map(|situations| self.induce(situations, &self.known(&[situations], recall), objective).value)
-            .collect()
+        parallel::map(&all, |situations| self.induce(situations, &self.known(&[situations], recall), objective).value)
+    }
+
+    /// The part of every objective that is no reason for any decision: what rows lose at every stage beyond the loss that
+    /// beliefs are fitted up to. O(n k).
+    pub fn unavoidable(&self, objective: Objective) -> f64 {
+        let rows = self.rows();
+        let mut least = vec![f64::INFINITY; rows.rows()];
+        for column in rows.losses().iter_columns() {
+            for (least, loss) in least.iter_mut().zip(column) {
+                *least = least.min(*loss);
+            }
+        }
+        let beyond: Vec<f64> = least.iter().map(|least| (least - self.cap).max(0.0)).collect();
+        objective.loss * rows.mean(&beyond)
     }
 
     fn induce(&self, situations: &Situations, known: &[Arc<Known>], objective: Objective) -> Induced {
@@ -255,14 +268,10 @@ impl Calibrated {
         // The largest sets take longest: they are begun first.
         let mut missing: Vec<Vec<u16>> = missing.into_iter().map(|(_, members)| members).collect();
         missing.sort_by_key(|members| std::cmp::Reverse(members.len()));
-        let learned: Vec<_> = missing
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|members| {
-                let known = Arc::new(self.weigh(&members, recall));
-                ((recall, members), known)
-            })
-            .collect();
+        let learned = parallel::map(missing, |members| {
+            let known = Arc::new(self.weigh(&members, recall));
+            ((recall, members), known)
+        });
         let mut known = lock();
         known.extend(learned);
         keys().filter_map(|key| known.get(&key).cloned()).collect()
@@ -324,7 +333,8 @@ impl Calibrated {
         };
         let n = rows.rows();
         let (mut belief, mut loss) = (vec![0.0; n], vec![0.0; n]);
-        belief.par_chunks_mut(CHUNK).zip(loss.par_chunks_mut(CHUNK)).enumerate().for_each(|(chunk, (belief, loss))| {
+        let chunks = belief.chunks_mut(CHUNK).zip(loss.chunks_mut(CHUNK)).enumerate();
+        parallel::for_each(chunks, |(chunk, (belief, loss))| {
             for (at, (belief, loss)) in belief.iter_mut().zip(loss).enumerate() {
                 (*belief, *loss) = walk(chunk * CHUNK + at);
             }
@@ -362,7 +372,7 @@ fn check_order(trace: &Trace, order: Option<&[usize]>) -> Result<()> {
 
 /// The part of each row (n,), below `folds`. Groups are dealt out in turn, in an order that depends on their numbers alone.
 fn folds_of(trace: &Trace, folds: u64) -> Vec<u64> {
-    let Some(group) = trace.group() else {
+    let Some(group) = trace.units() else {
         return (0..trace.rows() as u64).map(|row| mix64(!row) % folds).collect();
     };
     let distinct: BTreeSet<i64> = group.iter().copied().collect();
@@ -378,13 +388,13 @@ fn spread(trace: &Trace, most: usize) -> Option<Trace> {
 }
 
 /// The rows that weights are fitted on, calibrated.
-fn weighed_sample(some: &Trace, beliefs: &Beliefs, target: Vec<Vec<f64>>) -> Sample {
+fn weighed_sample(some: &Trace, beliefs: &Beliefs, target: Vec<Vec<f64>>, weight: Vec<f64>) -> Sample {
     let read = logits(some, beliefs);
     let is_known = read.iter().map(|column| column.iter().map(|z| z.is_finite()).collect()).collect();
     let filled = read.into_iter().zip(&beliefs.calibration).map(|(column, calibration)| {
         column.into_iter().map(|z| if z.is_finite() { z } else { calibration.missing_logit }).collect()
     });
-    Sample { logit: filled.collect(), is_known, target, trace: some.clone() }
+    Sample { logit: filled.collect(), is_known, target, weight, trace: some.clone() }
 }
 
 /// Calibrated logits of every stage, infinite without a signal.
@@ -392,7 +402,7 @@ fn logits(trace: &Trace, beliefs: &Beliefs) -> Vec<Vec<f64>> {
     let read = |v: usize| {
         let (signal, prediction) = (trace.signal(v), trace.prediction(v));
         let mut column = vec![0.0; trace.rows()];
-        column.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
+        parallel::for_each(column.chunks_mut(CHUNK).enumerate(), |(chunk, out)| {
             for (at, out) in out.iter_mut().enumerate() {
                 let row = chunk * CHUNK + at;
                 *out = beliefs.calibration[v]
@@ -401,7 +411,7 @@ fn logits(trace: &Trace, beliefs: &Beliefs) -> Vec<Vec<f64>> {
         });
         column
     };
-    (0..trace.stages()).into_par_iter().map(read).collect()
+    parallel::map(0..trace.stages(), read)
 }
 
 #[cfg(test)]

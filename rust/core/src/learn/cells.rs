@@ -1,9 +1,8 @@
 //! Cells of nearly equal beliefs: what decisions are made by.
 
-use rayon::prelude::*;
-
 use super::sample;
 use super::tuning::Tuning;
+use crate::parallel;
 
 /// Rows that one task works on.
 const CHUNK: usize = 4096;
@@ -61,7 +60,7 @@ fn sampled(belief: &[f64], tuning: &Tuning) -> (Vec<u8>, Vec<f64>) {
     let mut cuts = between(&sorted, &ends(sorted.len(), tuning));
     cuts.dedup();
     let mut cell = vec![0_u8; belief.len()];
-    cell.par_chunks_mut(CHUNK).zip(belief.par_chunks(CHUNK)).for_each(|(cell, belief)| {
+    parallel::for_each(cell.chunks_mut(CHUNK).zip(belief.chunks(CHUNK)), |(cell, belief)| {
         for (cell, x) in cell.iter_mut().zip(belief) {
             *cell = cuts.partition_point(|cut| cut < x) as u8;
         }

@@ -1,9 +1,8 @@
 //! One threshold between stopping and going on: what the simple rules are tuned by.
 
-use rayon::prelude::*;
-
 use super::sample::quantiles;
 use super::tuning::Tuning;
+use crate::parallel;
 
 /// Rows summed by one task.
 const CHUNK: usize = 65_536;
@@ -21,11 +20,7 @@ pub fn threshold(belief: &[f64], stop: &[f64], go: &[f64], tuning: &Tuning) -> f
         }
         gains
     };
-    let n = belief.len();
-    let chunks: Vec<Vec<f64>> = (0..n.div_ceil(CHUNK))
-        .into_par_iter()
-        .map(|chunk| bucket_gains(chunk * CHUNK..((chunk + 1) * CHUNK).min(n)))
-        .collect();
+    let chunks = parallel::map(parallel::ranges(belief.len(), CHUNK), bucket_gains);
     // Bucket q holds the rows in (edges[q − 1], edges[q]]: stopping at threshold edges[q] costs the sum up to q.
     let mut best = (0.0, f64::NEG_INFINITY);
     let mut sum = 0.0;

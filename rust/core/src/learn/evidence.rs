@@ -1,9 +1,8 @@
 //! How to weigh the answers of several stages against each other (theory, section 4).
 
-use rayon::prelude::*;
-
 use super::logistic::{self, Design, Prior};
 use super::tuning::Tuning;
+use crate::parallel;
 use crate::rules::{Evidence, Line, NO_PREDICTION};
 use crate::trace::Trace;
 
@@ -15,6 +14,8 @@ pub struct Sample {
     pub is_known: Vec<Vec<bool>>,
     /// `target[v][row]`: loss in [0, 1].
     pub target: Vec<Vec<f64>>,
+    /// How much each row says (n,).
+    pub weight: Vec<f64>,
     /// The rows themselves.
     pub trace: Trace,
 }
@@ -52,7 +53,7 @@ pub fn evidences(sample: &Sample, members: &[u16], ridge: f64, tuning: &Tuning) 
     if members.len() == 1 {
         return vec![[Line { offset: 0.0, slope: 1.0 }; 3]];
     }
-    (0..members.len()).into_par_iter().flat_map_iter(|j| evidence_of(sample, members, j, ridge, tuning)).collect()
+    parallel::map(0..members.len(), |j| evidence_of(sample, members, j, ridge, tuning)).concat()
 }
 
 /// Logistic regression of member `j`'s loss on its own logit and, for each other member, its logit, whether the two
@@ -90,7 +91,7 @@ fn evidence_of(sample: &Sample, members: &[u16], j: usize, ridge: f64, tuning: &
         share[*i] = agreeing as f64 / rows.len().max(1) as f64;
     }
     let target: Vec<f64> = rows.iter().map(|row| sample.target[own][*row]).collect();
-    let counted = sample.trace.weight();
+    let counted = &sample.weight;
     let weight: Vec<f64> = rows.iter().map(|row| counted[*row]).collect();
     let mut centre = vec![0.0; d];
     centre[1] = 1.0;

@@ -1,13 +1,12 @@
 //! Heuristics, tuned on a trace: what the engine has to beat. All answer with the last stage.
 
-use rayon::prelude::*;
-
 use super::cut;
 use super::options::Heuristic;
 use super::sample::quantiles;
 use super::tuning::Tuning;
 use crate::error::{Error, Result};
 use crate::evaluate::Objective;
+use crate::parallel;
 use crate::plan::STOP;
 use crate::rules::{Component, NO_PREDICTION, PatienceRule, ThresholdRule, Walk};
 use crate::trace::{Charge, Kind, Trace};
@@ -52,7 +51,7 @@ fn shared_threshold(trace: &Trace, objective: Objective, tuning: &Tuning) -> Com
     let signal: Vec<&[f64]> = trace.signals().iter_columns().collect();
     let exit = |row: usize, t: f64| (0..k - 1).find(|v| signal[*v][row] >= t).unwrap_or(k - 1);
     let whole = WholeLine::new(trace, objective);
-    let totals: Vec<f64> = candidates.par_iter().map(|t| whole.mean(|row| exit(row, *t))).collect();
+    let totals = parallel::map(&candidates, |t| whole.mean(|row| exit(row, *t)));
     let best = (0..candidates.len()).min_by(|a, b| totals[*a].total_cmp(&totals[*b])).unwrap_or(0);
     let threshold = vec![candidates[best]; k];
     ThresholdRule { walk: line(trace), threshold }.into()
@@ -96,7 +95,7 @@ fn patience(trace: &Trace, objective: Objective) -> Result<Component> {
             .unwrap_or(k - 1)
     };
     let whole = WholeLine::new(trace, objective);
-    let totals: Vec<f64> = (1..=k).into_par_iter().map(|patience| whole.mean(|row| exit(row, patience))).collect();
+    let totals = parallel::map(1..=k, |patience| whole.mean(|row| exit(row, patience)));
     let best = (0..k).min_by(|a, b| totals[*a].total_cmp(&totals[*b])).unwrap_or(0) + 1;
     let patience = u16::try_from(best).unwrap_or(u16::MAX);
     Ok(PatienceRule { walk: line(trace), patience }.into())

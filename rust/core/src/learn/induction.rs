@@ -1,12 +1,11 @@
 //! Backward induction along recorded requests: where to stop and what to run next (theory, section 4; after Longstaff
 //! and Schwartz 2001).
 
-use rayon::prelude::*;
-
 use super::known::Known;
 use super::situations::{Choice, Situation, Situations};
 use super::tuning::Tuning;
 use crate::evaluate::Objective;
+use crate::parallel;
 use crate::trace::{Charge, Trace};
 
 /// Rows that one task works on; sums are taken chunk by chunk, so that they do not depend on the number of threads.
@@ -42,15 +41,13 @@ pub fn induce(situations: &Situations, recorded: &Recorded) -> Induced {
     let list = &situations.list;
     let weight = recorded.rows.weight();
     let mass: f64 = weight.iter().sum();
-    // Rows that count differently say as much as this many that count alike (Kish 1965).
-    let size = mass * mass / weight.iter().map(|w| w * w).sum::<f64>();
+    let size = recorded.rows.effective_rows();
     let mut decisions: Vec<Decision> = vec![Vec::new(); list.len()];
     let mut ahead: Vec<Vec<f64>> = vec![Vec::new(); list.len()];
     let deepest = list.iter().map(|situation| situation.depth).max().unwrap_or(0);
     for depth in (1..=deepest).rev() {
         let level: Vec<usize> = (0..list.len()).filter(|at| list[*at].depth == depth).collect();
-        let solved: Vec<(Decision, Vec<f64>)> =
-            level.par_iter().map(|at| solve(&list[*at], recorded.known[*at], &ahead, size, recorded)).collect();
+        let solved = parallel::map(&level, |at| solve(&list[*at], recorded.known[*at], &ahead, size, recorded));
         for (at, (decision, value)) in level.into_iter().zip(solved) {
             decisions[at] = decision;
             ahead[at] = value;
@@ -91,9 +88,9 @@ fn solve(
     }
     let cells = known.cuts.len() + 1;
     let width = options.len() + 1;
-    let summed = |chunk: usize| {
+    let summed = |rows: std::ops::Range<usize>| {
         let mut sums = vec![0.0; cells * width];
-        for row in chunk * CHUNK..((chunk + 1) * CHUNK).min(rows) {
+        for row in rows {
             let cell = &mut sums[usize::from(known.cell[row]) * width..][..width];
             cell[0] += weight[row];
             for (sum, going) in cell[1..].iter_mut().zip(&options) {
@@ -102,7 +99,7 @@ fn solve(
         }
         sums
     };
-    let parts: Vec<Vec<f64>> = (0..rows.div_ceil(CHUNK)).into_par_iter().map(summed).collect();
+    let parts = parallel::map(parallel::ranges(rows, CHUNK), summed);
     let mut sums = vec![0.0; cells * width];
     for part in parts {
         for (sum, part) in sums.iter_mut().zip(part) {
@@ -123,7 +120,7 @@ fn solve(
         Some(going) => going.cost(row),
     };
     let mut values = vec![0.0; rows];
-    values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
+    parallel::for_each(values.chunks_mut(CHUNK).enumerate(), |(chunk, values)| {
         for (at, out) in values.iter_mut().enumerate() {
             *out = value(chunk * CHUNK + at);
         }

@@ -8,7 +8,7 @@ use crate::rules::Evidence;
 pub struct Known {
     /// How the answers of those stages are weighed against each other.
     pub evidence: Arc<Vec<Evidence>>,
-    /// Belief in the best answer in hand (n,), as the logit of its expected loss over the largest one.
+    /// Belief in the best answer in hand (n,), as the logit of its expected loss over that of a target of 1.
     pub belief: Vec<f64>,
     /// What stopping costs (n,), in the unit of the loss: partly the realised loss, partly the believed one.
     pub loss: Vec<f64>,

@@ -8,7 +8,7 @@ use super::tuning::Tuning;
 use super::{heuristics, markov};
 use crate::error::{Error, Result};
 use crate::evaluate::{Objective, Outcome};
-use crate::policy::{Candidate, Facts, Policy};
+use crate::policy::{Candidate, Facts, Policy, Usual};
 use crate::rules::AnyRule;
 use crate::trace::Trace;
 
@@ -18,6 +18,8 @@ pub type Provenance = Vec<(String, String)>;
 /// Gives policies learned from one trace, for any trade-off.
 pub struct Learner {
     trace: Trace,
+    /// What is learned from, if not the trace itself.
+    condensed: Option<Trace>,
     way: Way,
     tuning: Tuning,
 }
@@ -52,14 +54,21 @@ impl Learner {
                 return Err(needs("`order`"));
             }
         }
+        let condensed = trace.condensed(tuning.condensed_rows);
         let way = match *method {
             Method::Pathwise => {
-                Way::Calibrated(Box::new(Calibrated::new(trace.clone(), *shape, order.clone(), tuning.clone())?))
+                let learned = condensed.as_ref().unwrap_or(&trace).clone();
+                Way::Calibrated(Box::new(Calibrated::new(learned, *shape, order.clone(), tuning.clone())?))
             }
             Method::Markov => Way::Markov,
             Method::Heuristic(heuristic) => Way::Heuristic(heuristic),
         };
-        Ok(Self { trace, way, tuning })
+        Ok(Self { trace, condensed, way, tuning })
+    }
+
+    /// The rows that it learns from: those that count, each once.
+    fn learned(&self) -> &Trace {
+        self.condensed.as_ref().unwrap_or(&self.trace)
     }
 
     /// The trace it learned from.
@@ -77,14 +86,14 @@ impl Learner {
     /// # Errors
     /// [`Error::Invalid`] for a trade-off outside [0, 1], or a rule that needs predictions on a trace without.
     pub fn policy(&self, tradeoff: f64, recall: Recall, provenance: Provenance) -> Result<Policy> {
-        let objective = Objective::new(&self.trace, tradeoff)?;
+        let objective = Objective::new(self.learned(), tradeoff)?;
         match &self.way {
             Way::Calibrated(calibrated) => {
                 let (selection, candidates) = chosen(calibrated, objective, recall)?;
                 self.selected(calibrated, selection, objective, Facts { provenance, candidates, ..Facts::default() })
             }
             Way::Markov => {
-                let (rule, index) = markov::fit(&self.trace, objective, recall != Recall::Never, &self.tuning)?;
+                let (rule, index) = markov::fit(self.learned(), objective, recall != Recall::Never, &self.tuning)?;
                 let known = Facts { provenance, ..Facts::default() };
                 self.valued(rule, facts(Method::Markov, "line", index, known), objective)
             }
@@ -110,12 +119,12 @@ impl Learner {
         let Way::Calibrated(calibrated) = &self.way else {
             return Ok((self.policy(tradeoff, recall, provenance)?, None));
         };
-        let objective = Objective::new(&self.trace, tradeoff)?;
+        let objective = Objective::new(self.learned(), tradeoff)?;
         let (selection, candidates) = chosen(calibrated, objective, recall)?;
         let is_whole = std::ptr::eq(calibrated.checked(), calibrated.as_ref());
         let held = match candidates.iter().find(|found| found.is_chosen && is_whole) {
             Some(found) => Some(Means { loss: found.loss, cost: found.cost }),
-            None if self.trace.rows() > self.tuning.estimated_rows => None,
+            None if self.learned().rows() > self.tuning.estimated_rows => None,
             None => select::estimate(calibrated, selection, objective)?,
         };
         let known = Facts { provenance, candidates, ..Facts::default() };
@@ -140,13 +149,15 @@ impl Learner {
     }
 
     fn tuned(&self, heuristic: Heuristic, objective: Objective, known: Facts) -> Result<Policy> {
-        let rule = heuristics::tuned(heuristic, &self.trace, objective, &self.tuning)?;
+        let rule = heuristics::tuned(heuristic, self.learned(), objective, &self.tuning)?;
         self.valued(rule.into(), facts(Method::Heuristic(heuristic), "line", Vec::new(), known), objective)
     }
 
     /// The policy of these rules, with its mean objective on the trace among its facts. O(n k).
     fn valued(&self, rule: AnyRule, facts: Facts, objective: Objective) -> Result<Policy> {
         let trace = &self.trace;
+        let usual = (0..trace.stages()).map(|v| Usual::of_reports(trace.signal(v), trace.prediction(v))).collect();
+        let facts = Facts { usual, ..facts };
         let policy = Policy::new(trace.names().to_vec(), trace.price(), rule, facts)?;
         let value = Outcome::of_policy(&policy, trace)?.mean_objective(objective, trace.weight());
         let facts = Facts { value, ..policy.facts().clone() };

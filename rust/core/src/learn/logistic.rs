@@ -1,6 +1,7 @@
 //! Penalised logistic regression on fractional targets, by Newton's method.
 
 use super::tuning::Tuning;
+use crate::parallel;
 
 /// 1 / (1 + e^−z).
 pub fn sigmoid(z: f64) -> f64 {
@@ -51,6 +52,7 @@ pub fn fit(design: &Design, prior: &Prior, tuning: &Tuning) -> Vec<f64> {
     let mut mean = vec![0.0; design.target.len()];
     let mut value = objective(design, prior, &t, &mut mean, tuning);
     for _ in 0..tuning.newton_steps {
+        parallel::check();
         let (mut gradient, mut hessian) = derivatives(design, t.len(), &mean, tuning);
         for (g, pull) in gradient.iter_mut().zip(prior.pull(&t).1) {
             *g += pull;

@@ -16,6 +16,7 @@ mod nodes;
 mod options;
 mod provenance;
 mod sample;
+mod scale;
 mod select;
 mod situations;
 mod subset;
@@ -39,12 +40,15 @@ use crate::trace::Trace;
 pub fn fit(trace: &Trace, goal: Goal, options: &FitOptions) -> Result<Policy> {
     let learner = Learner::new(trace.clone(), &options.approach, options.tuning.clone())?;
     let budget = |limited, most| within(&learner, Budget { limited, most }, options.recall, options.seed);
-    match goal {
+    let policy = match goal {
         Goal::Tradeoff(tradeoff) => {
             let known = provenance(trace, tradeoff, &format!("tradeoff={tradeoff:?}"));
             learner.policy(tradeoff, options.recall, known)
         }
         Goal::MaxCost(most) => budget(Limited::Cost, most),
         Goal::MaxLoss(most) => budget(Limited::Loss, most),
-    }
+    }?;
+    let mut facts = policy.facts().clone();
+    facts.provenance.extend(provenance::restrictions(options));
+    Ok(policy.with_facts(facts))
 }

@@ -1,5 +1,6 @@
 //! What a fitted policy says that it was made from.
 
+use super::options::{FitOptions, Recall, Shape};
 use crate::trace::Trace;
 
 /// Names and values, in order: the goal, the trade-off λ, and the trace, by its number of rows and its SHA-256. O(n k)
@@ -15,4 +16,16 @@ pub fn provenance(trace: &Trace, tradeoff: f64, goal: &str) -> Vec<(String, Stri
     ];
     found.extend(trace.weight_digest().map(|digest| ("weight", digest)));
     found.into_iter().map(|(name, value)| (name.into(), value)).collect()
+}
+
+/// How a fit was restricted: `graph`, `order` by stage numbers, `recall`; those that were left open are not named.
+pub(super) fn restrictions(options: &FitOptions) -> Vec<(String, String)> {
+    let approach = &options.approach;
+    let numbers = |order: &Vec<usize>| order.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    let found = [
+        ("graph", (approach.shape != Shape::Auto).then(|| approach.shape.name().to_owned())),
+        ("order", approach.order.as_ref().map(numbers)),
+        ("recall", (options.recall != Recall::Auto).then(|| (options.recall == Recall::Always).to_string())),
+    ];
+    found.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect()
 }

@@ -1,13 +1,12 @@
 //! Which of several rules to trust: judged on rows held back, one part after the other.
 
-use rayon::prelude::*;
-
 use super::calibrated::{Calibrated, Fold};
 use super::heuristics;
 use super::options::{Heuristic, Method};
 use super::subset::chosen_stages;
 use crate::error::Result;
 use crate::evaluate::{Estimate, Objective, Outcome};
+use crate::parallel;
 use crate::policy::{Candidate, Facts, Policy};
 use crate::rules::AnyRule;
 
@@ -62,16 +61,21 @@ fn held_out(calibrated: &Calibrated, selection: Selection, objective: Objective)
         Selection::Belief { recall } => chosen_stages(calibrated, objective, recall),
         Selection::Simple(_) => Vec::new(),
     };
-    let parts: Vec<Outcome> = calibrated
-        .folds()
-        .par_iter()
-        .map(|fold| Outcome::of_policy(&policy(selection, fold, &stages, objective)?, &fold.held))
-        .collect::<Result<_>>()?;
+    let parts = parallel::map(calibrated.folds(), |fold| {
+        Outcome::of_policy(&policy(selection, fold, &stages, objective)?, &fold.held)
+    });
+    let parts: Vec<Outcome> = parts.into_iter().collect::<Result<_>>()?;
     Ok(Outcome::joined(calibrated.trace().stages(), &parts.iter().collect::<Vec<_>>()))
 }
 
 fn weights_of(folds: &[Fold]) -> Vec<f64> {
     folds.iter().flat_map(|fold| fold.held.weight().iter().copied()).collect()
+}
+
+/// The groups of the rows held back, if there are groups.
+fn groups_of(folds: &[Fold]) -> Option<Vec<i64>> {
+    let groups: Option<Vec<&[i64]>> = folds.iter().map(|fold| fold.held.group()).collect();
+    groups.filter(|groups| !groups.is_empty()).map(|groups| groups.concat())
 }
 
 /// Means of a selection on rows held back; `None` where the rows are too few to hold any back.
@@ -106,11 +110,12 @@ pub fn select(calibrated: &Calibrated, objective: Objective) -> Result<(Selectio
     let found: Vec<Outcome> =
         selections.iter().map(|selection| held_out(calibrated, *selection, objective)).collect::<Result<_>>()?;
     let totals: Vec<Vec<f64>> = found.iter().map(|found| found.objective(objective)).collect();
+    let group = groups_of(calibrated.folds());
     let mut candidates = Vec::new();
     let mut best = (0.0, default);
     for ((selection, found), total) in selections.iter().zip(&found).zip(&totals) {
         let paired: Vec<f64> = total.iter().zip(&totals[0]).map(|(a, b)| a - b).collect();
-        let difference = Estimate::new(&paired, &weight);
+        let difference = Estimate::of_units(&paired, &weight, group.as_deref());
         if difference.mean < -calibrated.tuning().select_errors * difference.error && difference.mean < best.0 {
             best = (difference.mean, *selection);
         }

@@ -11,6 +11,7 @@ pub fn chosen_stages(calibrated: &Calibrated, objective: Objective, recall: bool
         return order;
     }
     let scout = calibrated.scout();
+    let unavoidable = scout.unavoidable(objective);
     let mut chosen: Vec<usize> = Vec::new();
     let mut best = f64::INFINITY;
     while chosen.len() < most {
@@ -18,7 +19,8 @@ pub fn chosen_stages(calibrated: &Calibrated, objective: Objective, recall: bool
             order.iter().copied().filter(|stage| stage == further || chosen.contains(stage)).collect()
         };
         let candidates: Vec<Vec<usize>> = order.iter().filter(|stage| !chosen.contains(stage)).map(with).collect();
-        let values = scout.values(&candidates, objective, recall);
+        let promised = scout.values(&candidates, objective, recall);
+        let values: Vec<f64> = promised.iter().map(|value| value - unavoidable).collect();
         let least = (0..values.len()).min_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap_or(0);
         if values[least] >= best * (1.0 - calibrated.tuning().worthwhile) {
             break;

@@ -25,12 +25,20 @@ pub struct Tuning {
     pub checked_rows: usize,
     /// Rows up to which loss and cost are estimated on rows held back; of more, those learned from serve as well.
     pub estimated_rows: usize,
+    /// Rows from which on those that repeat each other are learned from as one: of fewer, chance may have made them equal.
+    pub condensed_rows: usize,
     /// Parts that rows are held back in, one after the other.
     pub folds: u64,
 
     // Calibration of one stage.
     /// Rows of mean loss ½ that the mean is pulled by: no stage is certain to be right or wrong.
     pub prior_rows: f64,
+    /// Share of losses that are 0 below which answers are not right or wrong, but all more or less good.
+    pub scale_zeros: f64,
+    /// Share of the variance of losses above 0 from which on signals tell how bad a wrong answer is.
+    pub scale_told: f64,
+    /// Cells of equally many signals that this is found on.
+    pub scale_cells: usize,
     /// Strength, in rows, of the penalty on second differences of the curve's values at its knots.
     pub curve_smoothness: f64,
     /// Strength, in rows, of the pull of the curve's values towards the overall mean: only where no row says anything.
@@ -134,8 +142,12 @@ impl Default for Tuning {
             scouted_rows: 10_000,
             checked_rows: 20_000,
             estimated_rows: 100_000,
+            condensed_rows: 32,
             folds: 4,
             prior_rows: 1.0,
+            scale_zeros: 0.1,
+            scale_told: 0.1,
+            scale_cells: 8,
             curve_smoothness: 20.0,
             curve_ridge: 1e-3,
             curve_rise: 3.0,
@@ -203,6 +215,7 @@ impl Tuning {
             ("scouted_rows", self.scouted_rows),
             ("checked_rows", self.checked_rows),
             ("folds", usize::try_from(self.folds).unwrap_or(0)),
+            ("scale_cells", self.scale_cells),
             ("curve_cells", self.curve_cells),
             ("class_numbers", self.class_numbers),
             ("class_folds", self.class_folds),

@@ -201,7 +201,7 @@ impl Model {
                     if shape.0 == 1 { "one row" } else { "states of the parent" }
                 )));
             }
-            model.transition[v].check(v)?;
+            model.transition[v].normalise(v)?;
             if !matches!(model.graph, Graph::Dag { .. }) {
                 let marginal = match model.parent(v) {
                     Some(p) => model.transition[v].push_forward(&model.marginal[p]),

@@ -1,12 +1,17 @@
 //! Transition matrices: dense, sparse, or aggregated into a few meta-states.
 
-use ndarray::Array2;
-use rayon::prelude::*;
-
 use crate::error::{Error, Result};
+use crate::parallel;
+use ndarray::Array2;
 
-/// Largest deviation of a row sum from 1 that is taken for rounding.
-pub const ROW_SUM_TOLERANCE: f64 = 1e-8;
+/// Largest deviation of a row sum from 1 that is taken for rounding, to single precision: the row is divided by its sum.
+pub const ROW_SUM_TOLERANCE: f64 = 1e-5;
+
+/// Deviation of a row sum up to which a row is left as it is.
+const EXACT: f64 = 1e-12;
+
+/// Entries that are checked at a time.
+const CHECKED: usize = 65_536;
 
 /// P(state of a stage | state of its parent), rows summing to 1.
 #[derive(Clone, Debug)]
@@ -129,11 +134,11 @@ impl Transition {
         }
     }
 
-    /// Checks the entries and the row sums of `transition[stage]`.
-    pub(crate) fn check(&self, stage: usize) -> Result<()> {
+    /// Checks the entries and the row sums of `transition[stage]`; rows that sum to 1 but for rounding are divided by their sum.
+    pub(crate) fn normalise(&mut self, stage: usize) -> Result<()> {
         let name = format!("`transition[{stage}]`");
         match self {
-            Self::Dense(p) => check_dense(p, &name),
+            Self::Dense(p) => normalise_dense(p, &name),
             Self::LowRank { u, v } => {
                 if u.ncols() != v.nrows() {
                     return Err(Error::invalid(format!(
@@ -142,12 +147,13 @@ impl Transition {
                         v.nrows()
                     )));
                 }
-                check_dense(u, &format!("{name} first factor"))?;
-                check_dense(v, &format!("{name} second factor"))
+                normalise_dense(u, &format!("{name} first factor"))?;
+                normalise_dense(v, &format!("{name} second factor"))
             }
             Self::Sparse(p) => (0..p.shape().0).try_for_each(|row| {
-                let (columns, values) = p.row(row);
-                check_row(values, &name, row, |k| columns.get(k).map_or(k, |c| *c as usize))
+                let range = p.first[row]..p.first[row + 1];
+                let columns = &p.column[range.clone()];
+                normalise_row(&mut p.value[range], &name, row, |k| columns.get(k).map_or(k, |c| *c as usize))
             }),
         }
     }
@@ -165,6 +171,20 @@ impl Transition {
                         out[*c as usize] += w * x;
                     }
                 }
+                out
+            }
+        }
+    }
+
+    /// One row (columns,); rows are counted from 0.
+    pub(crate) fn row(&self, row: usize) -> Vec<f64> {
+        match self {
+            Self::Dense(p) => p.row(row).to_vec(),
+            Self::LowRank { u, v } => push_forward_dense(v, &u.row(row).to_vec()),
+            Self::Sparse(p) => {
+                let mut out = vec![0.0; p.columns];
+                let (columns, values) = p.row(row);
+                columns.iter().zip(values).for_each(|(c, x)| out[*c as usize] = *x);
                 out
             }
         }
@@ -194,22 +214,25 @@ impl Transition {
     }
 }
 
-fn check_dense(p: &Array2<f64>, name: &str) -> Result<()> {
-    let columns = p.ncols();
-    match p.as_slice() {
-        Some(entries) if columns > 0 => entries
-            .par_chunks(columns)
-            .enumerate()
-            .map(|(row, values)| check_row(values, name, row, |k| k))
-            .find_first(Result::is_err)
-            .unwrap_or(Ok(())),
-        _ => {
-            p.rows().into_iter().enumerate().try_for_each(|(row, values)| check_row(&values.to_vec(), name, row, |k| k))
+fn normalise_dense(p: &mut Array2<f64>, name: &str) -> Result<()> {
+    let (rows, columns) = p.dim();
+    if !p.is_standard_layout() {
+        *p = p.as_standard_layout().into_owned();
+    }
+    match p.as_slice_mut() {
+        Some(entries) if columns > 0 => {
+            let together = (CHECKED / columns).max(1);
+            let checked = parallel::map(entries.chunks_mut(together * columns).enumerate(), |(piece, entries)| {
+                let mut rows = entries.chunks_mut(columns).enumerate();
+                rows.try_for_each(|(row, values)| normalise_row(values, name, piece * together + row, |k| k))
+            });
+            checked.into_iter().collect()
         }
+        _ => (0..rows).try_for_each(|row| normalise_row(&mut [], name, row, |k| k)),
     }
 }
 
-fn check_row(values: &[f64], name: &str, row: usize, column: impl Fn(usize) -> usize) -> Result<()> {
+fn normalise_row(values: &mut [f64], name: &str, row: usize, column: impl Fn(usize) -> usize) -> Result<()> {
     // Several running sums: a single one would wait for each addition.
     let mut sums = [0.0_f64; 8];
     let mut least = [0.0_f64; 8];
@@ -236,7 +259,13 @@ fn check_row(values: &[f64], name: &str, row: usize, column: impl Fn(usize) -> u
         }
     }
     // Also false for a sum that overflowed.
+    if (sum - 1.0).abs() <= EXACT {
+        return Ok(());
+    }
     if (sum - 1.0).abs() <= ROW_SUM_TOLERANCE {
+        for p in values {
+            *p /= sum;
+        }
         return Ok(());
     }
     Err(Error::invalid(format!("{name} row {row} must sum to 1, got {}", short(sum))))
@@ -256,16 +285,13 @@ fn push_forward_dense(p: &Array2<f64>, weights: &[f64]) -> Vec<f64> {
     };
     // Parts are summed in order, so that the result does not depend on timing; the split depends on the size alone.
     let block = if rows * p.ncols() < 1 << 16 { rows.max(1) } else { 256 };
-    let parts: Vec<Vec<f64>> = (0..rows.div_ceil(block))
-        .into_par_iter()
-        .map(|part| {
-            let mut out = vec![0.0; p.ncols()];
-            for (row, w) in weights.iter().enumerate().skip(part * block).take(block) {
-                out.iter_mut().zip(p.row(row)).for_each(|(a, x)| *a += w * x);
-            }
-            out
-        })
-        .collect();
+    let parts = parallel::map(parallel::ranges(rows, block), |part| {
+        let mut out = vec![0.0; p.ncols()];
+        for (row, w) in part.clone().zip(&weights[part]) {
+            out.iter_mut().zip(p.row(row)).for_each(|(a, x)| *a += w * x);
+        }
+        out
+    });
     parts.into_iter().reduce(add).unwrap_or_default()
 }
 

@@ -14,8 +14,7 @@
 //! The same policy always gives the same bytes. Bytes are accepted only if the checksum holds, nothing is missing or
 //! left over, and the decoded parts fit each other, so that no accepted policy can fail while deciding.
 
-use std::fs;
-use std::io::Write;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -25,10 +24,15 @@ use super::compiled::Policy;
 use super::wire;
 use crate::digits::hexadecimal;
 use crate::error::{Error, Result};
+use crate::files;
+use crate::parallel;
 
 const MAGIC: &[u8; 8] = b"TTAMER\r\n";
 const HEADER: usize = MAGIC.len() + 4 + 8;
 const CHECKSUM: usize = 32;
+
+/// Bytes that a stored policy may have, 2³⁰: what claims to be one is not read beyond.
+pub const MAX_BYTES: usize = 1 << 30;
 
 /// The schema that this version writes, and the only one it reads.
 pub const SCHEMA: u32 = 3;
@@ -37,7 +41,7 @@ impl Policy {
     /// The policy as bytes, deterministic.
     ///
     /// # Errors
-    /// [`Error::Format`] if it cannot be encoded (out of memory).
+    /// [`Error::Format`] if it cannot be encoded (out of memory) or would have more than [`MAX_BYTES`].
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let body = rmp_serde::to_vec_named(&wire::Policy::from(self))
             .map_err(|e| Error::format(format!("cannot encode the policy: {e}")))?;
@@ -46,8 +50,9 @@ impl Policy {
         bytes.extend_from_slice(&SCHEMA.to_le_bytes());
         bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
         bytes.extend_from_slice(&body);
-        let checksum = Sha256::digest(&bytes);
+        let checksum = digest_of(&bytes);
         bytes.extend_from_slice(&checksum);
+        check_size(bytes.len())?;
         Ok(bytes)
     }
 
@@ -56,6 +61,7 @@ impl Policy {
     /// # Errors
     /// [`Error::Format`] for anything else: damaged, truncated, extended, or of another schema.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        check_size(bytes.len())?;
         let refuse = |why: String| Err(Error::Format(why));
         if !bytes.starts_with(MAGIC) {
             return refuse("not a policy file: the first 8 bytes are not its magic".into());
@@ -63,7 +69,7 @@ impl Policy {
         let Some((content, checksum)) = bytes.split_last_chunk::<CHECKSUM>().filter(|(c, _)| c.len() >= HEADER) else {
             return refuse(format!("truncated policy file: {} bytes are fewer than any policy has", bytes.len()));
         };
-        if Sha256::digest(content).as_slice() != checksum {
+        if digest_of(content) != *checksum {
             return refuse("damaged policy file: the checksum does not match".into());
         }
         let (header, body) = content.split_at(HEADER);
@@ -77,11 +83,11 @@ impl Policy {
         if length != body.len() as u64 {
             return refuse(format!("damaged policy file: body of {} bytes, expected {length}", body.len()));
         }
-        let mut rest = body;
-        let stored = wire::Policy::deserialize(&mut rmp_serde::Deserializer::new(&mut rest));
+        let mut body = Watched { rest: body, unwatched: 0 };
+        let stored = wire::Policy::deserialize(&mut rmp_serde::Deserializer::new(&mut body));
         let stored = stored.map_err(|e| Error::format(format!("damaged policy file: {e}")))?;
-        if !rest.is_empty() {
-            return refuse(format!("damaged policy file: {} bytes are left over", rest.len()));
+        if !body.rest.is_empty() {
+            return refuse(format!("damaged policy file: {} bytes are left over", body.rest.len()));
         }
         Self::try_from(stored)
     }
@@ -91,46 +97,66 @@ impl Policy {
     /// # Errors
     /// As [`Policy::to_bytes`].
     pub fn digest(&self) -> Result<&str> {
-        if let Some(known) = self.digest.get() {
-            return Ok(known);
-        }
-        let bytes = self.to_bytes()?;
-        let checksum = bytes.last_chunk::<CHECKSUM>().map_or(&[][..], |checksum| checksum);
-        Ok(self.digest.get_or_init(|| hexadecimal(checksum)))
+        let digest = self.digest.get_or_try_init(|| {
+            let bytes = self.to_bytes()?;
+            let checksum = bytes.last_chunk::<CHECKSUM>().map_or(&[][..], |checksum| checksum);
+            Ok(Box::new(hexadecimal(checksum)))
+        });
+        digest.map(String::as_str)
     }
 
-    /// Writes the policy to `path`, atomically: after a crash the file holds the old policy or the new one.
+    /// Writes the policy to `path`: after a crash the file holds the old policy or the new one; see [`files::write`].
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let bytes = self.to_bytes()?;
-        write_atomically(path, &bytes).map_err(|source| Error::Io { action: "write", path: path.into(), source })
+        files::write(path, &self.to_bytes()?, &mut || true)
     }
 
-    /// Reads the policy that [`Policy::save`] wrote.
+    /// Reads the policy that [`Policy::save`] wrote. Of a file that does not begin as a policy no more is read than that.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it holds no undamaged policy.
+    /// [`Error::Io`] if the file cannot be read, [`Error::Invalid`] if it is a pipe or a device, [`Error::Format`] if it
+    /// holds no undamaged policy.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
-        Self::from_bytes(&bytes).map_err(|error| Error::Format(format!("{}: {error}", path.display())))
+        let content = files::read(path, MAGIC, MAX_BYTES)?;
+        Self::from_bytes(&content).map_err(|error| Error::Format(format!("{}: {error}", path.display())))
     }
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    let permissions = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o644);
-    #[cfg(unix)]
-    builder.permissions(permissions);
-    let mut file = builder.prefix(".ttamer-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    // The rename itself must reach the disk too.
-    #[cfg(unix)]
-    fs::File::open(folder)?.sync_all()?;
-    Ok(())
+fn check_size(bytes: usize) -> Result<()> {
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    Err(Error::format(format!("too large for a policy file: it may have at most {MAX_BYTES} bytes")))
+}
+
+/// Bytes hashed or decoded between two looks at whether to go on.
+const PIECE: usize = 1 << 16;
+
+fn digest_of(content: &[u8]) -> [u8; CHECKSUM] {
+    let mut digest = Sha256::new();
+    for piece in content.chunks(PIECE) {
+        parallel::check();
+        digest.update(piece);
+    }
+    digest.finalize().into()
+}
+
+/// Bytes that are decoded for as long as nobody interrupts.
+struct Watched<'a> {
+    rest: &'a [u8],
+    unwatched: usize,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.rest.read(buffer)?;
+        self.unwatched += count;
+        if self.unwatched >= PIECE {
+            self.unwatched = 0;
+            parallel::check();
+        }
+        Ok(count)
+    }
 }

@@ -1,6 +1,6 @@
 //! The compiled policy: immutable, shared freely between threads, and decided from by [`crate::decide`].
 
-use std::sync::OnceLock;
+use once_cell::race::OnceBox;
 
 use super::facts::Facts;
 use crate::error::{Checked, Error, Result, check};
@@ -17,8 +17,8 @@ pub struct Policy {
     price: Price,
     rule: AnyRule,
     facts: Facts,
-    /// Hexadecimal digest of the bytes it is stored as, once somebody has asked.
-    pub(super) digest: OnceLock<String>,
+    /// Hexadecimal digest of the bytes it is stored as, once somebody has asked; never waited for.
+    pub(super) digest: OnceBox<String>,
 }
 
 impl PartialEq for Policy {
@@ -33,7 +33,7 @@ impl Policy {
     /// # Errors
     /// [`Error::Invalid`] where they do not; names the part.
     pub fn new(stages: Vec<String>, price: Price, rule: impl Into<AnyRule>, facts: Facts) -> Result<Self> {
-        let mut policy = Self { stages, price, rule: rule.into(), facts, digest: OnceLock::new() };
+        let mut policy = Self { stages, price, rule: rule.into(), facts, digest: OnceBox::new() };
         match policy.complete() {
             Ok(()) => Ok(policy),
             Err(problem) => Err(Error::invalid(format!("policy: {problem}"))),
@@ -44,13 +44,14 @@ impl Policy {
         let k = self.stages.len();
         check((1..=MAX_STAGES).contains(&k), "the number of stages is not in 1..=32767")?;
         self.price.check(k)?;
+        check([0, k].contains(&self.facts.usual.len()), "the usual reports do not fit the stages")?;
         self.rule.complete(k, &self.price)
     }
 
     /// The same decisions, described by other facts.
     #[must_use]
     pub fn with_facts(self, facts: Facts) -> Self {
-        Self { facts, digest: OnceLock::new(), ..self }
+        Self { facts, digest: OnceBox::new(), ..self }
     }
 
     /// Names of the stages (k,).

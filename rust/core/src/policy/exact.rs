@@ -2,6 +2,7 @@
 
 use super::compiled::Policy;
 use super::facts::Facts;
+use super::usual::Usual;
 use crate::error::{Error, Result};
 use crate::model::{Graph, Model};
 use crate::plan::Plan;
@@ -23,6 +24,7 @@ pub fn compile(model: &Model, options: &SolveOptions) -> Result<Policy> {
         index_error: solution.index_error,
         provenance: vec![("recall".into(), options.recall.to_string())],
         candidates: Vec::new(),
+        usual: (0..model.stages()).map(|v| Usual::of_states(model.loss(v).len())).collect(),
     };
     let names = (0..model.stages()).map(|v| format!("stage {v}")).collect();
     let rule = rule_of(model, options, solution, StateReader::State, 1.0);

@@ -1,5 +1,7 @@
 //! What is known about a policy besides its decisions.
 
+use super::usual::Usual;
+
 /// How a policy was made and what it is worth.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
@@ -20,6 +22,8 @@ pub struct Facts {
     pub provenance: Vec<(String, String)>,
     /// The rules that it was chosen from, if any.
     pub candidates: Vec<Candidate>,
+    /// What the stages usually report (k,); empty where that is not known.
+    pub usual: Vec<Usual>,
 }
 
 /// How a rule did on rows that it was not learned from.

@@ -33,6 +33,7 @@ pub fn mixture(
         index_error: 0.0,
         provenance,
         candidates: one.candidates.clone(),
+        usual: one.usual.clone(),
     };
     Policy::new(first.stages().to_vec(), first.price().clone(), AnyRule::Mixture(rule), facts)
 }

@@ -7,11 +7,13 @@ mod describe;
 mod exact;
 mod facts;
 mod mixture;
+mod usual;
 mod wire;
 
-pub use codec::SCHEMA;
+pub use codec::{MAX_BYTES, SCHEMA};
 pub use compiled::{MAX_STAGES, Policy};
 pub(crate) use exact::rule_of;
 pub use exact::{compile, verify};
 pub use facts::{Candidate, Facts};
 pub use mixture::mixture;
+pub use usual::{Oddity, Usual};

@@ -118,6 +118,17 @@ impl Rule for ChainRule {
         progress.next = unsigned(self.plan.intervals.action(row, hand.loss));
     }
 
+    fn fail(&self, progress: &mut Progress, hand: &mut Hand, price: &Price) {
+        let stage = progress.pay_from(price);
+        progress.next = unsigned(self.plan.intervals.action(self.row(usize::from(stage), f64::NAN), hand.loss));
+    }
+
+    fn alone(&self, stage: u16, observation: Observation) -> Option<f64> {
+        let known =
+            self.loss.get(self.row(usize::from(stage), observation.signal)).filter(|loss| **loss < f64::INFINITY);
+        known.or(self.prior.get(usize::from(stage))).map(|loss| loss * self.unit)
+    }
+
     fn expected_loss(&self, progress: &Progress, hand: &Hand) -> f64 {
         let loss = hand.expected_loss(progress, &self.prior);
         if loss == f64::INFINITY { loss } else { loss * self.unit }

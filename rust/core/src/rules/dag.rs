@@ -38,6 +38,13 @@ impl DagRule {
         usize::try_from(situation).ok().and_then(|at| self.plan.action.get(at)).copied().unwrap_or(STOP)
     }
 
+    /// `stage` has run and is in `state`: the number of its states, where that is not known.
+    #[inline]
+    fn enter(&self, memory: &mut DagMemory, stage: usize, state: usize) {
+        let stride = self.plan.stride.get(stage).copied().unwrap_or(0);
+        memory.situation = memory.situation.wrapping_add((state as u64 + 1).wrapping_mul(u64::from(stride)));
+    }
+
     /// Whether `action` in `situation` stops or runs a stage that has not run: then every request ends.
     fn leads_on(&self, situation: usize, action: i32) -> bool {
         let Ok(stage) = usize::try_from(action) else { return action == STOP };
@@ -90,9 +97,19 @@ impl Rule for DagRule {
         let losses = self.loss.get(usize::from(stage)).map_or(&[][..], Vec::as_slice);
         let state = read_state(losses.len(), observation.signal);
         memory.hand.take(progress, stage, losses.get(state).copied().unwrap_or(f64::INFINITY));
-        let stride = self.plan.stride.get(usize::from(stage)).copied().unwrap_or(0);
-        memory.situation = memory.situation.wrapping_add((state as u64 + 1).wrapping_mul(u64::from(stride)));
+        self.enter(memory, usize::from(stage), state);
         progress.next = unsigned(self.action(memory.situation));
+    }
+
+    fn fail(&self, progress: &mut Progress, memory: &mut DagMemory, price: &Price) {
+        let stage = usize::from(progress.pay_from(price));
+        self.enter(memory, stage, self.loss.get(stage).map_or(0, Vec::len));
+        progress.next = unsigned(self.action(memory.situation));
+    }
+
+    /// A stage runs after its parents.
+    fn alone(&self, _: u16, _: Observation) -> Option<f64> {
+        None
     }
 
     fn expected_loss(&self, progress: &Progress, memory: &DagMemory) -> f64 {

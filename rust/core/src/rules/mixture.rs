@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::component::{Component, ComponentMemory};
 use super::observation::Observation;
+use super::prediction::tossed;
 use super::progress::Progress;
 use super::rule::Rule;
 use crate::error::{Checked, check};
@@ -60,7 +61,7 @@ impl MixtureRule {
         let Observation { signal, prediction } = observation;
         // Zeros of either sign are equal, and so are all missing signals.
         let bits = if signal.is_nan() { f64::NAN.to_bits() } else { (signal + 0.0).to_bits() };
-        let hash = mix64(mix64(mix64(self.seed) ^ bits) ^ prediction as u64);
+        let hash = mix64(mix64(mix64(self.seed) ^ bits) ^ tossed(prediction) as u64);
         ((hash >> 11) as f64) < self.share * (1_u64 << 53) as f64
     }
 
@@ -106,6 +107,18 @@ impl Rule for MixtureRule {
             self.component(memory.is_first).begin_again(progress, &mut memory.memory);
         }
         self.component(memory.is_first).observe(progress, &mut memory.memory, observation, price);
+    }
+
+    fn fail(&self, progress: &mut Progress, memory: &mut MixtureMemory, price: &Price) {
+        if progress.last == NO_STAGE {
+            memory.is_first = self.toss(Observation::EMPTY);
+            self.component(memory.is_first).begin_again(progress, &mut memory.memory);
+        }
+        self.component(memory.is_first).fail(progress, &mut memory.memory, price);
+    }
+
+    fn alone(&self, stage: u16, observation: Observation) -> Option<f64> {
+        self.component(true).alone(stage, observation)
     }
 
     fn expected_loss(&self, progress: &Progress, memory: &MixtureMemory) -> f64 {

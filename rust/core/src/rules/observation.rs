@@ -1,7 +1,6 @@
 //! What a stage reports about a request.
 
-/// The prediction of a stage that gave none; it is equal to no other, not even to itself.
-pub const NO_PREDICTION: i64 = i64::MIN;
+use super::prediction::NO_PREDICTION;
 
 /// One report of the stage that a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::describe::numbers;
-use super::observation::{NO_PREDICTION, Observation};
+use super::observation::Observation;
+use super::prediction::NO_PREDICTION;
 use super::progress::Progress;
 use super::rule::Rule;
 use super::walk::Walk;
@@ -68,6 +69,15 @@ impl Rule for PatienceRule {
         streak.prediction = observation.prediction;
         Walk::take_last(progress, &mut streak.is_readable, stage, observation.signal);
         progress.next = self.after(stage, streak.repeats);
+    }
+
+    fn fail(&self, progress: &mut Progress, _: &mut Streak, price: &Price) {
+        let stage = progress.pay_from(price);
+        progress.next = unsigned(self.walk.after(stage));
+    }
+
+    fn alone(&self, stage: u16, _: Observation) -> Option<f64> {
+        self.walk.mean_loss.get(usize::from(stage)).copied()
     }
 
     fn expected_loss(&self, progress: &Progress, _: &Streak) -> f64 {

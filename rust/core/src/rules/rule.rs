@@ -43,6 +43,14 @@ pub trait Rule: Sized + Sync {
     /// The waiting stage reports: books its price, decides what is next. Must not be called when nothing is waiting.
     fn observe(&self, progress: &mut Progress, memory: &mut Self::Memory, observation: Observation, price: &Price);
 
+    /// The waiting stage gave nothing: books its price, and decides as if it had not been asked, without it. It is never
+    /// the answer, and no evidence about the others. Must not be called when nothing is waiting.
+    fn fail(&self, progress: &mut Progress, memory: &mut Self::Memory, price: &Price);
+
+    /// Expected loss, in the unit of the losses, of the answer of a stage that reports this and nothing else has
+    /// answered; `None` where a stage may not run out of its turn.
+    fn alone(&self, stage: u16, observation: Observation) -> Option<f64>;
+
     /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none.
     fn expected_loss(&self, progress: &Progress, memory: &Self::Memory) -> f64;
 
@@ -180,6 +188,19 @@ macro_rules! rules {
                         rule.observe(progress, memory, observation, price);
                     })+
                     _ => {}
+                }
+            }
+
+            fn fail(&self, progress: &mut Progress, memory: &mut $memory, price: &Price) {
+                match (self, memory) {
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.fail(progress, memory, price),)+
+                    _ => {}
+                }
+            }
+
+            fn alone(&self, stage: u16, observation: Observation) -> Option<f64> {
+                match self {
+                    $(Self::$name(rule) => rule.alone(stage, observation)),+
                 }
             }
 

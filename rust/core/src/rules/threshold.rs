@@ -61,6 +61,15 @@ impl Rule for ThresholdRule {
         progress.next = self.after(stage, observation.signal);
     }
 
+    fn fail(&self, progress: &mut Progress, _: &mut bool, price: &Price) {
+        let stage = progress.pay_from(price);
+        progress.next = unsigned(self.walk.after(stage));
+    }
+
+    fn alone(&self, stage: u16, _: Observation) -> Option<f64> {
+        self.walk.mean_loss.get(usize::from(stage)).copied()
+    }
+
     fn expected_loss(&self, progress: &Progress, _: &bool) -> f64 {
         self.walk.expected_loss(progress)
     }

@@ -162,6 +162,17 @@ impl Rule for TreeRule {
         Self::decide(progress, memory);
     }
 
+    fn fail(&self, progress: &mut Progress, memory: &mut TreeMemory, price: &Price) {
+        let stage = usize::from(progress.pay_from(price));
+        self.open_children(memory, stage, self.loss.get(stage).map_or(0, Vec::len));
+        Self::decide(progress, memory);
+    }
+
+    /// A stage runs after its parent: with nothing in hand, all whose parents have run are tried anyway.
+    fn alone(&self, _: u16, _: Observation) -> Option<f64> {
+        None
+    }
+
     fn expected_loss(&self, progress: &Progress, memory: &TreeMemory) -> f64 {
         memory.hand.expected_loss(progress, &self.prior)
     }

@@ -17,6 +17,7 @@ use super::solution::{Certificate, Solution};
 use super::tree::{self, Steps};
 use crate::error::{Error, Result};
 use crate::model::{Graph, Model};
+use crate::parallel;
 use crate::plan::{ChainPlan, Plan, STOP, TreePlan};
 
 /// Share of the model's largest possible total that is taken for rounding.
@@ -131,6 +132,7 @@ impl Check {
             let mut worst = Worst::default();
             let mut gain: Array2<f64> = Array2::zeros((model.states(i), columns.len()));
             for (s, r) in model.loss(i).iter().enumerate() {
+                parallel::check();
                 if model.marginal(i)[s] == 0.0 {
                     continue;
                 }
@@ -225,6 +227,7 @@ impl Check {
             unseen[i] = model.marginal(i).iter().zip(&value).map(|(p, v)| p * v).sum();
             later.push((i, value));
             for (_, value) in &mut later {
+                parallel::check();
                 *value = model.transition(i).expect(value);
             }
         }

@@ -12,7 +12,6 @@
 //! multiply-adds; memory 2·K·G numbers, G the number of distinct losses. A skip graph adds one product per pair of
 //! stages and column that can still be the best choice somewhere upstream.
 
-use ndarray::parallel::prelude::*;
 use ndarray::{Array2, Axis};
 
 use super::grid::{Columns, LossGrid, by_loss};
@@ -21,6 +20,7 @@ use super::product::{COLUMNS, GainRows, StageGains};
 use super::stack::Stack;
 use crate::error::{Error, Result};
 use crate::model::{Graph, Model};
+use crate::parallel;
 use crate::plan::{ChainPlan, Intervals, STOP};
 
 /// What a chain's tables say.
@@ -241,27 +241,24 @@ impl Stage<'_> {
         let mut copies: Vec<_> = copy.axis_chunks_iter_mut(Axis(0), block).map(Some).collect();
         copies.resize_with(states.len().div_ceil(block), || None);
         let tasks: Vec<_> = table.axis_chunks_iter_mut(Axis(0), block).zip(copies).enumerate().collect();
-        let solved: Vec<(Vec<Row>, Vec<f64>)> = tasks
-            .into_par_iter()
-            .map(|(task, (mut table, copy))| {
-                let range = task * block..task * block + table.nrows();
-                let (states, cap) = (&states[range.clone()], &cap[range.clone()]);
-                gains.fill(states, if pushed { &full[range] } else { cap }, &mut table);
-                if let Some(mut copy) = copy {
-                    copy.assign(&table);
-                }
-                let unknown = match states.last() {
-                    Some(None) => table.row(table.nrows() - 1).to_vec(),
-                    _ => Vec::new(),
-                };
-                let mut who = Vec::new();
-                let mut decide = |((state, cap), row): ((&Option<usize>, &usize), ndarray::ArrayViewMut1<f64>)| {
-                    row.into_slice()
-                        .map_or_else(Row::stopped, |row| self.decide(*state, *cap, stack, &kept, row, &mut who))
-                };
-                (states.iter().zip(cap).zip(table.rows_mut()).map(&mut decide).collect(), unknown)
-            })
-            .collect();
+        let solved = parallel::map(tasks, |(task, (mut table, copy))| {
+            let range = task * block..task * block + table.nrows();
+            let (states, cap) = (&states[range.clone()], &cap[range.clone()]);
+            gains.fill(states, if pushed { &full[range] } else { cap }, &mut table);
+            if let Some(mut copy) = copy {
+                copy.assign(&table);
+            }
+            let unknown = match states.last() {
+                Some(None) => table.row(table.nrows() - 1).to_vec(),
+                _ => Vec::new(),
+            };
+            let mut who = Vec::new();
+            let mut decide = |((state, cap), row): ((&Option<usize>, &usize), ndarray::ArrayViewMut1<f64>)| {
+                row.into_slice().map_or_else(Row::stopped, |row| self.decide(*state, *cap, stack, &kept, row, &mut who))
+            };
+            let rows: Vec<Row> = states.iter().zip(cap).zip(table.rows_mut()).map(&mut decide).collect();
+            (rows, unknown)
+        });
         if let Some(i) = self.parent {
             if pushed {
                 stack.take(model, i, self.j, self.columns, &states, &copy.view());

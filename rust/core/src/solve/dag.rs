@@ -10,10 +10,14 @@
 use super::solution::{Certificate, Solution};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::parallel;
 use crate::plan::{DagPlan, STOP};
 
 /// Most situations that are enumerated: a second, and a table of 16 MB in the policy.
 pub const DAG_SITUATIONS: usize = 1 << 22;
+
+/// Situations solved between two looks at whether to go on.
+const CHECKED: usize = 256;
 
 /// Everything that the enumeration needs of the model.
 struct Situations<'a> {
@@ -55,17 +59,9 @@ impl<'a> Situations<'a> {
             }
         }
         let rows = (0..model.stages()).map(|v| {
+            parallel::check();
             let transition = model.transition(v);
-            let height = transition.shape().0;
-            let mut one = vec![0.0; height];
-            (0..height)
-                .map(|row| {
-                    one[row] = 1.0;
-                    let chances = transition.push_forward(&one);
-                    one[row] = 0.0;
-                    chances
-                })
-                .collect()
+            (0..transition.shape().0).map(|row| transition.row(row)).collect()
         });
         let rows = rows.collect();
         let mut all = Self { model, parents, stride, count: count as usize, rows, marginal: Vec::new() };
@@ -75,6 +71,15 @@ impl<'a> Situations<'a> {
             all.marginal.push(chances);
         }
         Ok(all)
+    }
+
+    /// Their numbers, so that what follows a situation comes before it.
+    fn last_to_first(&self) -> impl Iterator<Item = usize> {
+        (0..self.count).rev().inspect(|number| {
+            if number.is_multiple_of(CHECKED) {
+                parallel::check();
+            }
+        })
     }
 
     fn known(&self, number: usize) -> Known {
@@ -162,7 +167,7 @@ pub(crate) fn solve(model: &Model, parents: &[Vec<usize>], default_loss: f64) ->
     let all = Situations::of(model, parents)?;
     let mut value = vec![0.0; all.count];
     let mut action = vec![STOP; all.count];
-    for number in (0..all.count).rev() {
+    for number in all.last_to_first() {
         let known = all.known(number);
         if !all.possible(&known) {
             continue;
@@ -196,7 +201,7 @@ pub(crate) fn verify(
     }
     let mut value = vec![0.0; all.count];
     let mut worst = vec![0.0_f64; model.stages() + 1];
-    for number in (0..all.count).rev() {
+    for number in all.last_to_first() {
         let known = all.known(number);
         if known.unread || !all.possible(&known) {
             continue;

@@ -3,6 +3,7 @@
 use super::chain::no_first_stage;
 use crate::error::Result;
 use crate::model::Model;
+use crate::parallel;
 use crate::plan::{ChainPlan, Intervals, STOP};
 
 /// Optimal stopping by backward induction: `V_i(s) = min(r_i(s), min_j c_ij + E[V_j | s])`. A tie stops.
@@ -16,6 +17,7 @@ pub(crate) fn solve(model: &Model, default_loss: f64) -> Result<(f64, ChainPlan)
     let mut rows: Vec<Vec<(bool, i32)>> = Vec::with_capacity(stages);
     for i in (0..stages).rev() {
         for (_, values) in &mut seen {
+            parallel::check();
             *values = model.transition(i + 1).expect(values);
         }
         let mut decisions = Vec::with_capacity(model.states(i) + 1);

@@ -1,16 +1,19 @@
 //! Products of transitions with tables: the plain one, and the one that a stage's gains ask for.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 use std::ops::Range;
 
 use crate::model::{Csr, Transition};
+use crate::parallel;
 
 /// Rows of one task: enough to pay for packing the other operand, few enough to keep all cores busy.
 const ROWS: usize = 128;
 /// Columns of one dense product; the staircase of the table is followed in steps of this width.
 pub(crate) const COLUMNS: usize = 64;
+
+/// Multiply-adds that take a few tenths of a second: no task should take more.
+const LONG: usize = 1 << 30;
 
 /// Rows and columns of a view.
 pub(crate) fn part(mut view: ArrayView2<'_, f64>, rows: Range<usize>, columns: Range<usize>) -> ArrayView2<'_, f64> {
@@ -58,11 +61,23 @@ pub(crate) fn times(transition: &Transition, extra: Option<&[f64]>, table: &Arra
             if p.entries() * width < 1 << 16 {
                 head.axis_iter_mut(Axis(0)).enumerate().for_each(|(row, out)| add(row, out));
             } else {
-                head.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(row, out)| add(row, out));
+                parallel::for_each(head.axis_iter_mut(Axis(0)).enumerate(), |(row, out)| add(row, out));
             }
         }
     }
     out
+}
+
+/// The columns of a table in pieces of at most `columns`.
+fn split_columns(mut table: ArrayViewMut2<'_, f64>, columns: usize) -> Vec<ArrayViewMut2<'_, f64>> {
+    let mut pieces = Vec::with_capacity(table.ncols().div_ceil(columns));
+    while table.ncols() > columns {
+        let (piece, rest) = table.split_at(Axis(1), columns);
+        pieces.push(piece);
+        table = rest;
+    }
+    pieces.push(table);
+    pieces
 }
 
 fn dense_times(p: &Array2<f64>, table: &ArrayView2<f64>, out: &mut ArrayViewMut2<f64>) {
@@ -70,18 +85,22 @@ fn dense_times(p: &Array2<f64>, table: &ArrayView2<f64>, out: &mut ArrayViewMut2
         general_mat_mul(1.0, p, table, 0.0, out);
         return;
     }
-    // Split along the longer side: what is shared is packed once a task.
-    let tasks = 2 * rayon::current_num_threads();
-    if table.ncols() > p.nrows() {
-        let columns = table.ncols().div_ceil(tasks).max(4 * COLUMNS);
-        let parts: Vec<_> =
-            table.axis_chunks_iter(Axis(1), columns).zip(out.axis_chunks_iter_mut(Axis(1), columns)).collect();
-        parts.into_par_iter().for_each(|(table, mut out)| general_mat_mul(1.0, p, &table, 0.0, &mut out));
-    } else {
-        let rows = p.nrows().div_ceil(tasks).max(ROWS);
-        let parts: Vec<_> = p.axis_chunks_iter(Axis(0), rows).zip(out.axis_chunks_iter_mut(Axis(0), rows)).collect();
-        parts.into_par_iter().for_each(|(p, mut out)| general_mat_mul(1.0, &p, table, 0.0, &mut out));
+    // Split along the longer side: what is shared is packed once a task. A task is split along both where it would be
+    // long.
+    let tasks = 2 * parallel::threads();
+    let is_wide = table.ncols() > p.nrows();
+    let mut columns = if is_wide { table.ncols().div_ceil(tasks).max(4 * COLUMNS) } else { table.ncols() };
+    let mut rows = if is_wide { p.nrows() } else { p.nrows().div_ceil(tasks).max(ROWS) };
+    while rows * columns > ROWS * 4 * COLUMNS && rows * columns * p.ncols() > LONG {
+        if rows > ROWS { rows = rows.div_ceil(2).max(ROWS) } else { columns = columns.div_ceil(2).max(4 * COLUMNS) }
     }
+    let tiles = p.axis_chunks_iter(Axis(0), rows).zip(out.axis_chunks_iter_mut(Axis(0), rows));
+    let tiles = tiles.flat_map(|(p, out)| {
+        let tables = table.axis_chunks_iter(Axis(1), columns);
+        let outs = split_columns(out, columns);
+        tables.zip(outs).map(move |(table, out)| (p, table, out))
+    });
+    parallel::for_each(tiles, |(p, table, mut out)| general_mat_mul(1.0, &p, &table, 0.0, &mut out));
 }
 
 /// What is known of a stage when the stage before it is solved: its states in ascending order of loss.
@@ -139,7 +158,7 @@ impl<'a> GainRows<'a> {
         if let Transition::LowRank { v, .. } = transition {
             let mut middle = Array2::zeros((v.nrows(), point.len()));
             let cap = vec![point.len(); v.nrows()];
-            middle.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().enumerate().for_each(|(part, mut out)| {
+            parallel::for_each(middle.axis_chunks_iter_mut(Axis(0), ROWS).enumerate(), |(part, mut out)| {
                 let rows: Vec<Option<usize>> = (0..out.nrows()).map(|k| Some(part * ROWS + k)).collect();
                 rows_dense(v, &[], point, stage, &rows, &cap[..rows.len()], &mut out);
             });
@@ -150,7 +169,7 @@ impl<'a> GainRows<'a> {
 
     /// Number of rows that make one task.
     pub(crate) fn rows_per_task(rows: usize) -> usize {
-        rows.div_ceil(4 * rayon::current_num_threads()).clamp(32, ROWS)
+        if rows <= 32 { 32 } else { rows.div_ceil(4 * parallel::threads()).clamp(32, ROWS) }
     }
 
     /// Fills one block of rows.
@@ -170,6 +189,7 @@ impl<'a> GainRows<'a> {
                 let (height, width) = (rows.len(), cap.last().copied().unwrap_or(0));
                 let mut a = 0;
                 while a < width {
+                    parallel::check();
                     let b = (a + COLUMNS).min(width);
                     let row = cap.partition_point(|cap| *cap <= a);
                     let (u, m) =
@@ -192,6 +212,7 @@ impl<'a> GainRows<'a> {
         let stage = self.stage;
         let mut entries: Vec<(usize, f64)> = Vec::new();
         for ((row, cap), mut out) in rows.iter().zip(cap).zip(out.rows_mut()) {
+            parallel::check();
             entries.clear();
             if let Some(state) = row {
                 let (columns, values) = p.row(*state);
@@ -246,6 +267,7 @@ fn rows_dense(
     part_mut(out.view_mut(), 0..height, 0..stage.low.min(width)).fill(0.0);
     let mut a = stage.low;
     while a < width {
+        parallel::check();
         let b = (a + COLUMNS).min(width);
         let (row, t) = (cap.partition_point(|cap| *cap <= a), stage.from.partition_point(|from| *from <= a));
         let mut out = part_mut(out.view_mut(), row..height, a..b);

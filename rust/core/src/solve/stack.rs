@@ -1,12 +1,12 @@
 //! What later stages of a skip graph bring when the stages in between are jumped over.
 
-use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::grid::Columns;
 use super::product::{part, times};
 use crate::model::Model;
 use crate::model::Transition;
+use crate::parallel;
 use crate::plan::STOP;
 
 /// Columns of `T_ij(x | s)` for all j behind the stages solved so far, side by side.
@@ -76,7 +76,8 @@ impl Stack {
                 column_of[*state] = *m;
             }
         }
-        out.axis_iter_mut(Axis(0)).into_par_iter().enumerate().take(states.len() - 1).for_each(|(state, mut out)| {
+        let rows = out.axis_iter_mut(Axis(0)).enumerate().take(states.len() - 1);
+        parallel::for_each(rows, |(state, mut out)| {
             for (out, segment) in out.iter_mut().zip(&self.segments) {
                 if let Ok(place) = segment.columns.binary_search(&column_of[state]) {
                     *out = entry(state, segment.offset + place);
@@ -169,7 +170,7 @@ impl Stack {
         });
         let mut kept = Array2::zeros((real, width));
         if width > 0 {
-            kept.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(state, mut out)| {
+            parallel::for_each(kept.axis_iter_mut(Axis(0)).enumerate(), |(state, mut out)| {
                 let mut out = out.iter_mut();
                 for (source, choice) in sources.iter().zip(&choice) {
                     let row = source.view.row(if source.stage == j { place[state] } else { state });
@@ -261,6 +262,7 @@ fn choose(model: &Model, i: usize, columns: &Columns, sources: &[Source]) -> Vec
     }
     let mut keep = vec![vec![false; width]; sources.len()];
     for u in 0..i {
+        parallel::check();
         let cost: Vec<f64> = sources.iter().map(|source| model.cost_of(Some(u), source.stage)).collect();
         for m in (0..width).filter(|m| columns.since[*m] <= u) {
             let mut floor = 0.0;
@@ -286,22 +288,19 @@ fn choose(model: &Model, i: usize, columns: &Columns, sources: &[Source]) -> Vec
 /// Least and largest entry of each column.
 fn extremes(table: &ArrayView2<f64>) -> Vec<(f64, f64)> {
     let none = || vec![(f64::INFINITY, f64::NEG_INFINITY); table.ncols()];
-    let parts: Vec<_> = table.axis_chunks_iter(Axis(0), 128).collect();
-    parts
-        .into_par_iter()
-        .map(|part| {
-            let mut range = none();
-            for row in part.rows() {
-                for (range, x) in range.iter_mut().zip(row) {
-                    *range = (range.0.min(*x), range.1.max(*x));
-                }
+    let parts = parallel::map(table.axis_chunks_iter(Axis(0), 128), |part| {
+        let mut range = none();
+        for row in part.rows() {
+            for (range, x) in range.iter_mut().zip(row) {
+                *range = (range.0.min(*x), range.1.max(*x));
             }
-            range
-        })
-        .reduce(none, |mut a, b| {
-            for (a, b) in a.iter_mut().zip(b) {
-                *a = (a.0.min(b.0), a.1.max(b.1));
-            }
-            a
-        })
+        }
+        range
+    });
+    parts.into_iter().fold(none(), |mut a, b| {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a = (a.0.min(b.0), a.1.max(b.1));
+        }
+        a
+    })
 }

@@ -17,6 +17,7 @@ use super::memory;
 use super::product::times;
 use crate::error::Result;
 use crate::model::Model;
+use crate::parallel;
 
 /// Indices and value.
 pub(crate) struct TreeTables {
@@ -69,6 +70,7 @@ pub(crate) fn best_of(model: &Model, v: usize, children: Vec<Steps>) -> Result<S
     for child in children {
         let place = last_at_or_below(&child.point, &point);
         for (mut row, child) in table.rows_mut().into_iter().zip(child.table.rows()) {
+            parallel::check();
             for (f, m) in row.iter_mut().zip(&place) {
                 if let Some(m) = m {
                     *f += (1.0 - *f) * child[*m];
@@ -99,6 +101,7 @@ impl Steps {
             .rows()
             .into_iter()
             .map(|f| {
+                parallel::check();
                 let mut paid = 0.0;
                 for m in 0..last {
                     let more = paid + f[m] * (self.point[m + 1] - self.point[m]);

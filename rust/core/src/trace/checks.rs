@@ -1,6 +1,8 @@
 //! What the content of a trace must be; each message names the argument, the first bad entry, what is allowed and what
 //! was given.
 
+use std::collections::BTreeSet;
+
 use super::cost::Cost;
 use super::table::Table;
 use crate::error::{Error, Result, number};
@@ -68,6 +70,14 @@ pub fn costs(cost: &Cost, rows: usize, columns: usize) -> Result<()> {
     Err(Error::invalid(format!("`cost` must have shape ({columns},) or ({rows}, {columns}), got {shape}")))
 }
 
+/// So many entries in all.
+pub fn entries(argument: &str, given: usize, allowed: usize) -> Result<()> {
+    if given == allowed {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("`{argument}` must have {allowed} entries in all, got {given}")))
+}
+
 /// One entry per row.
 pub fn one_per_row(argument: &str, given: usize, rows: usize) -> Result<()> {
     if given == rows {
@@ -81,11 +91,12 @@ pub fn names(names: &[String], columns: usize) -> Result<()> {
     if names.len() != columns {
         return Err(Error::invalid(format!("`stages` must have {columns} names, got {}", names.len())));
     }
+    let mut before = BTreeSet::new();
     for (at, name) in names.iter().enumerate() {
         if name.is_empty() {
             return Err(Error::invalid(format!("`stages` entry {at} must not be empty")));
         }
-        if names[..at].contains(name) {
+        if !before.insert(name) {
             let message = format!("`stages` entry {at} must differ from the others, got '{name}' again");
             return Err(Error::invalid(message));
         }

@@ -1,8 +1,8 @@
 //! Recorded requests: immutable, checked once, shared by all that read them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use rayon::prelude::*;
+use once_cell::race::OnceBox;
 
 use super::checks;
 use super::cost::{Charge, Cost};
@@ -11,9 +11,6 @@ use super::weights::normalised_weights;
 use crate::error::{Error, Result};
 use crate::mean::{mean, sum};
 use crate::price::Price;
-
-/// Numbers that one task looks at.
-const CHUNK: usize = 65_536;
 
 /// What jumping over a stage costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,25 +43,33 @@ impl Kind {
     }
 }
 
+/// The name of a stage that was given none.
+pub(super) fn default_name(stage: usize) -> String {
+    format!("stage {stage}")
+}
+
 /// Signals, losses and costs of n requests at all k stages.
 ///
 /// A clone shares the numbers: O(k) time and memory.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    signal: Arc<Table<f64>>,
-    loss: Arc<Table<f64>>,
-    prediction: Option<Arc<Table<i64>>>,
-    cost: Arc<Cost>,
+    pub(super) signal: Arc<Table<f64>>,
+    pub(super) loss: Arc<Table<f64>>,
+    pub(super) prediction: Option<Arc<Table<i64>>>,
+    pub(super) cost: Arc<Cost>,
     /// In the unit of the costs (k,).
-    mean_cost: Vec<f64>,
+    pub(super) mean_cost: Vec<f64>,
     /// As given (n,); none: all rows count alike.
-    given_weight: Option<Arc<Vec<f64>>>,
+    pub(super) given_weight: Option<Arc<Vec<f64>>>,
     /// The same, of mean 1 over the rows that it was given for (n,).
-    weight: Arc<Vec<f64>>,
-    group: Option<Arc<Vec<i64>>>,
-    kind: Kind,
-    names: Arc<Vec<String>>,
-    pub(super) digest: OnceLock<String>,
+    pub(super) weight: Arc<Vec<f64>>,
+    pub(super) group: Option<Arc<Vec<i64>>>,
+    pub(super) kind: Kind,
+    pub(super) names: Arc<Vec<String>>,
+    /// Never waited for: a fork may leave it half made by a thread that is no more.
+    pub(super) digest: OnceBox<String>,
+    /// Equal for rows that repeat each other (n,), if any do.
+    pub(super) repeats: OnceBox<Option<Arc<Vec<i64>>>>,
 }
 
 impl Trace {
@@ -92,8 +97,9 @@ impl Trace {
             weight: Arc::new(weight),
             group: None,
             kind,
-            names: Arc::new((0..stages).map(|stage| format!("stage {stage}")).collect()),
-            digest: OnceLock::new(),
+            names: Arc::new((0..stages).map(default_name).collect()),
+            digest: OnceBox::new(),
+            repeats: OnceBox::new(),
         })
     }
 
@@ -123,7 +129,7 @@ impl Trace {
     /// [`Error::Invalid`] for another shape.
     pub fn predicted(self, prediction: Table<i64>) -> Result<Self> {
         checks::same_shape("prediction", &prediction, self.rows(), self.stages())?;
-        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceLock::new(), ..self })
+        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceBox::new(), repeats: OnceBox::new(), ..self })
     }
 
     /// The same requests with other names of the stages (k,).
@@ -132,7 +138,7 @@ impl Trace {
     /// [`Error::Invalid`] unless there is one per stage, none empty, none twice.
     pub fn named(self, names: Vec<String>) -> Result<Self> {
         checks::names(&names, self.stages())?;
-        Ok(Self { names: Arc::new(names), digest: OnceLock::new(), ..self })
+        Ok(Self { names: Arc::new(names), digest: OnceBox::new(), ..self })
     }
 
     /// The same requests, each counting `weight` times (n,); none: all alike. Only ratios matter.
@@ -148,7 +154,7 @@ impl Trace {
             mean_cost: self.cost.mean(&normalised),
             given_weight: weight.map(Arc::new),
             weight: Arc::new(normalised),
-            digest: OnceLock::new(),
+            digest: OnceBox::new(),
             ..self
         })
     }
@@ -161,7 +167,7 @@ impl Trace {
         if let Some(group) = &group {
             checks::one_per_row("group", group.len(), self.rows())?;
         }
-        Ok(Self { group: group.map(Arc::new), digest: OnceLock::new(), ..self })
+        Ok(Self { group: group.map(Arc::new), digest: OnceBox::new(), ..self })
     }
 
     /// Number of requests n.
@@ -232,17 +238,6 @@ impl Trace {
     /// The group of each row (n,), if there are groups.
     pub fn group(&self) -> Option<&[i64]> {
         self.group.as_ref().map(|group| group.as_slice())
-    }
-
-    /// Largest loss, 1 if all are 0: the losses divided by it are in [0, 1]. O(n k).
-    pub fn scale(&self) -> f64 {
-        let largest = self
-            .loss
-            .cells()
-            .par_chunks(CHUNK)
-            .map(|part| part.iter().copied().fold(0.0, f64::max))
-            .reduce(|| 0.0, f64::max);
-        if largest > 0.0 { largest } else { 1.0 }
     }
 
     /// Weighted mean loss of each stage (k,). O(n k).
@@ -342,7 +337,8 @@ impl Trace {
             group: self.group.as_ref().map(|group| Arc::new(pick(group, rows))),
             kind: self.kind,
             names: Arc::clone(&self.names),
-            digest: OnceLock::new(),
+            digest: OnceBox::new(),
+            repeats: OnceBox::new(),
         }
     }
 }

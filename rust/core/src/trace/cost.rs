@@ -58,6 +58,15 @@ impl Cost {
         }
     }
 
+    /// Those of the given stages, in that order.
+    #[must_use]
+    pub fn of_columns(&self, stages: &[usize]) -> Self {
+        match self {
+            Self::Alike(cost) => Self::Alike(stages.iter().map(|stage| cost[*stage]).collect()),
+            Self::Rows(cost) => Self::Rows(cost.of_columns(stages)),
+        }
+    }
+
     /// The given rows, in that order.
     #[must_use]
     pub fn select(&self, rows: &[u32]) -> Self {

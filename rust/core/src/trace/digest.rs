@@ -6,6 +6,7 @@ use super::content::Trace;
 use super::cost::Cost;
 use super::table::Table;
 use crate::digits::hexadecimal;
+use crate::parallel;
 
 /// Numbers turned into bytes at a time.
 const PIECE: usize = 4096;
@@ -13,7 +14,7 @@ const PIECE: usize = 4096;
 impl Trace {
     /// Hexadecimal SHA-256 of everything in the trace; O(n k) the first time.
     pub fn digest(&self) -> &str {
-        self.digest.get_or_init(|| of_trace(self))
+        self.digest.get_or_init(|| Box::new(of_trace(self)))
     }
 
     /// Hexadecimal SHA-256 of the weights as given, if any were. O(n).
@@ -73,6 +74,7 @@ impl Content {
     fn numbers<T: Copy>(&mut self, numbers: &[T], bytes: fn(T) -> [u8; 8]) {
         let mut buffer = Vec::with_capacity(8 * PIECE);
         for piece in numbers.chunks(PIECE) {
+            parallel::check();
             buffer.clear();
             buffer.extend(piece.iter().flat_map(|number| bytes(*number)));
             self.0.update(&buffer);

@@ -1,11 +1,13 @@
 //! Numbers of n requests at k stages, stage by stage.
 
-use rayon::prelude::*;
-
 use crate::error::{Error, Result};
+use crate::parallel;
 
 /// Rows that are filled in at a time: of as many as fit in a cache next to where they come from.
 const BLOCK: usize = 1024;
+
+/// Numbers that are looked through at a time, if they are not one column.
+const FEW: usize = 65_536;
 
 /// A table (n, k) whose columns lie one after the other: learning reads one stage at a time.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +40,7 @@ impl<T: Copy + Default + Send + Sync> Table<T> {
                 block.push(part);
             }
         }
-        blocks.into_par_iter().enumerate().for_each(|(block, parts)| {
+        parallel::for_each(blocks.into_iter().enumerate(), |(block, parts)| {
             for (column, part) in parts.into_iter().enumerate() {
                 for (row, cell) in (block * BLOCK..).zip(part) {
                     *cell = entry(row, column);
@@ -79,13 +81,24 @@ impl<T: Copy + Default + Send + Sync> Table<T> {
         Self::from_fn(rows.len(), self.columns, |row, column| self.column(column)[rows[row] as usize])
     }
 
+    /// The given columns, in that order; each must be below k.
+    #[must_use]
+    pub fn of_columns(&self, columns: &[usize]) -> Self {
+        let cells = columns.iter().flat_map(|column| self.column(*column)).copied().collect();
+        Self { rows: self.rows, columns: columns.len(), cells }
+    }
+
     /// The first entry, row by row, that `is_bad` holds for: its row, its column and itself. O(n k), all cores.
     pub fn first(&self, is_bad: impl Fn(T) -> bool + Sync) -> Option<(usize, usize, T)> {
-        let found = (0..self.columns).into_par_iter().filter_map(|column| {
+        let first_of = |column: usize| {
             let cells = self.column(column);
             cells.iter().position(|cell| is_bad(*cell)).map(|row| (row, column, cells[row]))
+        };
+        let together = (FEW / self.rows.max(1)).max(1);
+        let found = parallel::map(parallel::ranges(self.columns, together), |columns| {
+            columns.filter_map(first_of).min_by_key(|(row, column, _)| (*row, *column))
         });
-        found.min_by_key(|(row, column, _)| (*row, *column))
+        found.into_iter().flatten().min_by_key(|(row, column, _)| (*row, *column))
     }
 }
 

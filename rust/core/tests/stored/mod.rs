@@ -5,7 +5,8 @@ use sha2::{Digest, Sha256};
 use ttamer::Policy;
 
 const HEADER: usize = 20;
-const CHECKSUM: usize = 32;
+/// Bytes of the checksum that ends a file.
+pub const CHECKSUM: usize = 32;
 
 /// The stored fields of a policy.
 pub fn fields(policy: &Policy) -> Value {

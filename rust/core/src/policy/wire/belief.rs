@@ -1,12 +1,14 @@
 //! Stored belief rules: what does not depend on the trade-off (`beliefs`) apart from what does (`situations` and
 //! `decisions`), so that policies for many trade-offs can share the former.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Intervals;
 use super::misfit::misfit;
 use crate::error::{Error, Result};
-use crate::rules::{self, BeliefRule, Curve, Line, Node};
+use crate::rules::{self, BeliefRule, Curve, Line, Node, SLOTS};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +43,7 @@ struct Calibration {
 }
 
 /// Stages whose answers are weighed against each other.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Set {
     members: Vec<u16>,
@@ -65,9 +67,10 @@ impl From<&BeliefRule> for Belief {
     fn from(rule: &BeliefRule) -> Self {
         let known = rule.beliefs();
         let mut sets: Vec<Set> = Vec::new();
+        let mut numbers: BTreeMap<Vec<u64>, usize> = BTreeMap::new();
         let situations = rule.nodes().iter().map(|node| {
             let set = Set::from(node);
-            let number = sets.iter().position(|other| *other == set).unwrap_or_else(|| {
+            let number = *numbers.entry(set.bits()).or_insert_with(|| {
                 sets.push(set);
                 sets.len() - 1
             });
@@ -86,6 +89,10 @@ impl TryFrom<Belief> for BeliefRule {
     fn try_from(stored: Belief) -> Result<Self> {
         let Beliefs { margin, scale, calibration, sets } = stored.beliefs;
         let calibration = calibration.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
+        if stored.situations.len() > usize::from(u16::MAX) {
+            return Err(misfit("there must be 1 to 65535 situations"));
+        }
+        sets.iter().try_for_each(Set::check)?;
         let node = |situation: Situation| {
             let set = sets.get(situation.set as usize).ok_or_else(|| misfit("a situation has no set of stages"))?;
             let line = |[offset, slope]: [f64; 2]| Line { offset, slope };
@@ -97,6 +104,27 @@ impl TryFrom<Belief> for BeliefRule {
         let nodes = stored.situations.into_iter().map(node).collect::<Result<_>>()?;
         let beliefs = rules::Beliefs { recall: stored.recall, margin, scale, calibration };
         Ok(Self::new(beliefs, nodes, stored.decisions.try_into()?))
+    }
+}
+
+impl Set {
+    /// Everything in it: equal sets have equal bits.
+    fn bits(&self) -> Vec<u64> {
+        let members = [self.members.len() as u64, u64::from(self.favoured)].into_iter();
+        let members = members.chain(self.members.iter().map(|member| u64::from(*member)));
+        members.chain(self.evidence.iter().flatten().flatten().map(|x| x.to_bits())).collect()
+    }
+
+    /// Refuses what no node can have, before it is copied into each of its situations.
+    fn check(&self) -> Result<()> {
+        let m = self.members.len();
+        if !(1..=SLOTS).contains(&m) {
+            return Err(misfit("a situation does not have 1 to 8 members"));
+        }
+        if self.evidence.len() != m * m {
+            return Err(misfit("the evidence is not one entry per pair of members"));
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,12 @@
 //! function of the signal: one comparison, without calibrating first.
 
 use super::calibration::Calibration;
+use crate::parallel;
 use crate::plan::{Intervals, Row, STOP};
+
+/// Most pairs of a row and a limit that cuts are worked out for: beyond, they would take more time and memory than the
+/// policy itself, and signals are calibrated one by one instead.
+const MOST_PAIRS: usize = 1 << 18;
 
 /// Actions by signal, one row per class and one more for every other prediction.
 ///
@@ -13,6 +18,8 @@ use crate::plan::{Intervals, Row, STOP};
 pub struct EntryCuts {
     intervals: Intervals,
     thresholds: Option<Thresholds>,
+    /// What to calibrate and decide with where there are too many cuts.
+    uncut: Option<Box<(Calibration, Intervals)>>,
 }
 
 impl PartialEq for EntryCuts {
@@ -46,12 +53,18 @@ impl EntryCuts {
     /// The decisions of row 0 of `decide`, as a function of the signal that `calibration` calibrates.
     pub fn new(calibration: &Calibration, decide: &Intervals) -> Self {
         let mut intervals = Intervals::new();
+        let limits = decide.table().first().map_or(0, |row| row.len as usize);
+        if (calibration.class.len() + 1).saturating_mul(limits + 1) > MOST_PAIRS {
+            let uncut = Some(Box::new((calibration.clone(), decide.clone())));
+            return Self { intervals, thresholds: None, uncut };
+        }
         for class in 0..=calibration.class.len() {
+            parallel::check();
             let (stop, steps) = steps_of(calibration, class as i64, decide);
             intervals.push(stop, steps);
         }
         let thresholds = thresholds_of(&intervals);
-        Self { intervals, thresholds }
+        Self { intervals, thresholds, uncut: None }
     }
 
     /// The action for a signal that is a number.
@@ -59,6 +72,9 @@ impl EntryCuts {
     pub fn action(&self, signal: f64, prediction: i64) -> i32 {
         if let Some(found) = &self.thresholds {
             return if signal >= found.least(prediction) { STOP } else { found.onward };
+        }
+        if let Some((calibration, decide)) = self.uncut.as_deref() {
+            return decide.action(0, calibration.read(signal, prediction));
         }
         let other = self.intervals.rows().saturating_sub(1);
         let row = (prediction as usize).min(other);
@@ -88,7 +104,7 @@ fn thresholds_of(intervals: &Intervals) -> Option<Thresholds> {
 /// The step function for one class: limit up to which the negated signal stops, and `(limit, action)` beyond it.
 fn steps_of(calibration: &Calibration, class: i64, decide: &Intervals) -> (f64, Vec<(f64, i32)>) {
     let logit = |x: f64| calibration.line(x, class);
-    let action = |x: f64| decide.action(0, calibration.read(x, class));
+    let action = |x: f64| decide.action_sought(0, calibration.read(x, class));
     let knots: Vec<f64> = calibration.curve.points().map(|(x, _)| x).collect();
     let limits = decide.table().first().map_or_else(Vec::new, |row| {
         decide.steps(row).map(|(limit, _)| limit).chain([row.stop]).filter(|limit| limit.is_finite()).collect()
@@ -172,6 +188,20 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn too_many_cuts_are_not_worked_out() {
+        let many: Vec<(f64, i32)> = (0..600).map(|i| (f64::from(i) / 100.0 - 3.0, i % 2)).collect();
+        let classes = (0..600).map(|i| [0.0, f64::from(i) / 300.0]).collect();
+        let calibration = calibration(&[0.0, 0.5, 1.0], &[3.0, -1.0, -4.0], classes);
+        let decide = intervals(-3.5, &many);
+        let cuts = EntryCuts::new(&calibration, &decide);
+        assert!(cuts.intervals.rows() == 0 && cuts.thresholds().is_none());
+        for i in 0..2000 {
+            let (x, class) = (f64::from(i) / 1000.0 - 0.5, i64::from(i % 700));
+            assert_eq!(cuts.action(x, class), decide.action(0, calibration.read(x, class)));
         }
     }
 

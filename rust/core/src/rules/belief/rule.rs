@@ -97,10 +97,53 @@ impl BeliefRule {
         memory.incomplete += u32::from(!reading.is_complete());
         let is_complete = memory.incomplete == 0;
         (memory.belief, progress.answer) = if node.places.is_empty() {
-            self.beliefs.believe(node, &memory.readings, is_complete)
+            self.believe(node, &memory.readings, is_complete)
         } else {
-            self.beliefs.believe(node, &node.hand(&memory.readings), is_complete)
+            self.believe(node, &node.hand(&memory.readings), is_complete)
         };
+    }
+
+    /// The belief in the best answer in hand and whose it is.
+    #[expect(clippy::inline_always, reason = "one hot caller; the call itself is a tenth of the work")]
+    #[inline(always)]
+    fn believe(&self, node: &Node, hand: &[Reading; SLOTS], is_complete: bool) -> (f64, u16) {
+        if !is_complete && let Some(found) = self.believe_without_failed(node, hand) {
+            return found;
+        }
+        self.beliefs.believe(node, hand, is_complete)
+    }
+
+    /// The same without the members that failed, if some have and it is known how to weigh the others by themselves.
+    #[cold]
+    fn believe_without_failed(&self, node: &Node, hand: &[Reading; SLOTS]) -> Option<(f64, u16)> {
+        let answered = || node.members.iter().zip(hand).filter(|(_, reading)| !reading.is_failed());
+        if answered().count() == node.members.len() {
+            return None;
+        }
+        let mut others = [Reading::NONE; SLOTS];
+        for (other, (_, reading)) in others.iter_mut().zip(answered()) {
+            *other = *reading;
+        }
+        let members: Vec<u16> = answered().map(|(member, _)| *member).collect();
+        if let [only] = *members {
+            let [reading, ..] = &others;
+            return Some((self.beliefs.alone(only, reading), only));
+        }
+        let weighs = |other: &&Node| other.members == members && (self.beliefs.recall || other.stage == node.stage);
+        let smaller = self.nodes.iter().find(weighs)?;
+        let is_complete = answered().all(|(_, reading)| reading.is_complete());
+        Some(self.beliefs.believe(smaller, &others, is_complete))
+    }
+
+    /// Goes to a node; ends with what is no node.
+    #[inline]
+    fn enter(&self, child: i32, progress: &mut Progress, memory: &mut BeliefMemory) {
+        let child = unsigned(child);
+        progress.next = NO_STAGE;
+        if let Some(node) = self.nodes.get(usize::from(child)) {
+            memory.node = child;
+            progress.next = node.stage;
+        }
     }
 
     /// The nodes that a row of decisions leads to.
@@ -250,20 +293,41 @@ impl Rule for BeliefRule {
             self.weigh(node, progress, memory, observation);
             self.decisions.action(usize::from(memory.node), memory.belief)
         };
-        let child = unsigned(child);
-        progress.next = NO_STAGE;
-        if let Some(node) = self.nodes.get(usize::from(child)) {
-            memory.node = child;
-            progress.next = node.stage;
+        self.enter(child, progress, memory);
+    }
+
+    fn fail(&self, progress: &mut Progress, memory: &mut BeliefMemory, _: &Price) {
+        let Some(node) = self.nodes.get(usize::from(memory.node)) else { return };
+        match node.members.len() {
+            // Without an answer in hand this is read as a failure when a second stage reports.
+            1 => memory.first = Observation::EMPTY,
+            2 => {
+                self.catch_up(progress, memory);
+                let [first, ..] = &memory.readings;
+                memory.belief = self.beliefs.alone(progress.answer, first);
+            }
+            _ => {}
         }
+        if let Some(slot) = memory.readings.get_mut(usize::from(node.slot)) {
+            *slot = Reading::FAILED;
+        }
+        memory.incomplete += 1;
+        progress.pay(node.price);
+        let belief = if progress.answer == NO_STAGE { f64::INFINITY } else { memory.belief };
+        self.enter(self.decisions.action(usize::from(memory.node), belief), progress, memory);
+    }
+
+    fn alone(&self, stage: u16, observation: Observation) -> Option<f64> {
+        let beliefs = &self.beliefs;
+        beliefs.calibration.get(usize::from(stage))?;
+        Some(beliefs.loss_of(beliefs.alone(stage, &beliefs.read(stage, observation))))
     }
 
     fn expected_loss(&self, progress: &Progress, memory: &BeliefMemory) -> f64 {
         let logit = match self.nodes.get(usize::from(memory.node)) {
             _ if progress.answer == NO_STAGE => return f64::INFINITY,
             Some(node) if node.members.len() == 1 || (progress.is_waiting() && node.members.len() == 2) => {
-                let reading = self.beliefs.read(progress.answer, memory.first);
-                if reading.is_known() { reading.logit } else { self.beliefs.missing(progress.answer) }
+                self.beliefs.alone(progress.answer, &self.beliefs.read(progress.answer, memory.first))
             }
             _ => memory.belief,
         };

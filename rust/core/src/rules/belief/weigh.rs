@@ -1,6 +1,7 @@
 //! What signals mean, and answers weighed against each other: whose expected loss is the least, all things considered.
 
-use super::super::observation::{NO_PREDICTION, Observation};
+use super::super::observation::Observation;
+use super::super::prediction::NO_PREDICTION;
 use super::calibration::{Calibration, LOGIT_LIMIT};
 use super::node::{Evidence, Node};
 use super::reading::{Reading, SLOTS};
@@ -26,12 +27,17 @@ impl Beliefs {
         self.scale / (1.0 + (-logit).exp())
     }
 
-    /// What the report of `stage` means.
+    /// What the report of `stage` means; no stage has failed.
     #[inline]
     pub fn read(&self, stage: u16, observation: Observation) -> Reading {
         let Observation { signal, prediction } = observation;
         let calibration = self.calibration.get(usize::from(stage));
-        Reading { logit: calibration.map_or(f64::INFINITY, |it| it.read(signal, prediction)), prediction }
+        Reading { logit: calibration.map_or(Reading::FAILED.logit, |it| it.read(signal, prediction)), prediction }
+    }
+
+    /// The logit of one stage's answer by itself.
+    pub(super) fn alone(&self, stage: u16, reading: &Reading) -> f64 {
+        if reading.is_known() { reading.logit } else { self.missing(stage) }
     }
 
     /// The logit that an unknown signal of `stage` counts as.
@@ -46,7 +52,7 @@ impl Beliefs {
     pub fn believe(&self, node: &Node, hand: &[Reading; SLOTS], is_complete: bool) -> (f64, u16) {
         let [first, ..] = hand;
         if node.members.len() == 1 {
-            (if first.is_known() { first.logit } else { self.missing(node.stage) }, node.stage)
+            (self.alone(node.stage, first), node.stage)
         } else if is_complete {
             self.weigh(node, hand)
         } else {
@@ -94,14 +100,16 @@ impl Beliefs {
         (best.0.clamp(-LOGIT_LIMIT, LOGIT_LIMIT), best.1)
     }
 
-    /// The same where signals or predictions are missing: a stage without a signal answers only if no member has one.
+    /// The same where signals or predictions are missing: a stage without a signal answers only if no member has one, a
+    /// stage that failed never does.
     #[cold]
     fn weigh_some(&self, node: &Node, hand: &[Reading; SLOTS]) -> (f64, u16) {
         let m = node.members.len();
         let hand = hand.get(..m).unwrap_or_default();
         let missing = |i: usize| node.members.get(i).map_or(0.0, |stage| self.missing(*stage));
         let is_dark = !hand.iter().any(Reading::is_known);
-        let candidates = || node.members.iter().zip(hand).filter(|(_, own)| is_dark || own.is_known());
+        let may_answer = |own: &Reading| (is_dark && !own.is_failed()) || own.is_known();
+        let candidates = || node.members.iter().zip(hand).filter(|(_, own)| may_answer(own));
         let is_last_one = |stage: u16| {
             let is_candidate = candidates().any(|(stage, _)| *stage == node.stage);
             Some(stage)
@@ -110,7 +118,7 @@ impl Beliefs {
         let mut best = (f64::INFINITY, NO_STAGE);
         let mut least = f64::INFINITY;
         for ((stage, own), evidence) in node.members.iter().zip(hand).zip(node.evidence.chunks_exact(m)) {
-            if (is_dark || own.is_known()) && (self.recall || is_last_one(*stage)) {
+            if may_answer(own) && (self.recall || is_last_one(*stage)) {
                 let logit = posterior_of_some(own, evidence, hand, missing);
                 let rank = logit - if *stage == node.favoured { self.margin } else { 0.0 };
                 if rank < least {
@@ -134,11 +142,14 @@ fn posterior<const M: usize>(prediction: i64, evidence: &[Evidence; M], hand: &[
     logit
 }
 
-/// The same where signals or predictions may be missing: a stage without a signal agrees with nobody.
+/// The same where signals or predictions may be missing: a stage without a signal agrees with nobody, and of one that
+/// failed nothing is known but what it says on average.
 fn posterior_of_some(own: &Reading, evidence: &[Evidence], hand: &[Reading], missing: impl Fn(usize) -> f64) -> f64 {
     let mut logit = 0.0;
     for (i, ([differ, equal, unknown], other)) in evidence.iter().zip(hand).enumerate() {
-        let line = if !own.is_known() || !other.is_known() {
+        let line = if other.is_failed() {
+            unknown
+        } else if !own.is_known() || !other.is_known() {
             differ
         } else if own.prediction == NO_PREDICTION || other.prediction == NO_PREDICTION {
             unknown

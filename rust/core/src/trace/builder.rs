@@ -1,0 +1,455 @@
+//! Traces gathered batch by batch, in bounded memory.
+
+use sha2::{Digest, Sha256};
+
+use super::checks;
+use super::content::{Kind, Trace};
+use super::cost::Cost;
+use super::sample::{Place, Rows};
+use super::table::Table;
+use super::total::Totals;
+use crate::error::{Error, Result, number};
+use crate::random::{STEP, mix};
+
+/// Requests to be added, row by row.
+#[derive(Clone, Copy, Debug)]
+pub struct Added<'a> {
+    /// Signals (m, k).
+    pub signal: &'a [f64],
+    /// Losses (m, k).
+    pub loss: &'a [f64],
+    /// Costs (k,) or (m, k).
+    pub cost: &'a [f64],
+    /// Predictions (m, k).
+    pub prediction: Option<&'a [i64]>,
+    /// How much each counts (m,).
+    pub weight: Option<&'a [f64]>,
+    /// Groups (m,).
+    pub group: Option<&'a [i64]>,
+}
+
+/// What rows have besides signals, losses and costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Columns {
+    /// What the stages said.
+    pub prediction: bool,
+    /// How much they count.
+    pub weight: bool,
+    /// What they belong to.
+    pub group: bool,
+}
+
+impl Columns {
+    fn named(self) -> [(&'static str, bool); 3] {
+        [("prediction", self.prediction), ("weight", self.weight), ("group", self.group)]
+    }
+}
+
+/// Where requests come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// How many requests have come from it.
+    pub count: u64,
+}
+
+/// Collects requests and keeps a uniform sample of them.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    stages: usize,
+    capacity: Option<usize>,
+    seed: u64,
+    sources: Vec<Source>,
+    /// Number of the source that is appended to.
+    own: u32,
+    /// Start and mask of the words of that source.
+    words: (u64, u64),
+    columns: Option<Columns>,
+    rows: Rows,
+    /// Rows of higher places are not kept.
+    highest: Option<Place>,
+    totals: Totals,
+}
+
+impl Builder {
+    /// Keeps at most `capacity` requests, at least 1; none: all. Requests appended to it come from `source`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] without stages or room.
+    pub fn new(stages: usize, capacity: Option<usize>, source: &str, seed: u64) -> Result<Self> {
+        if stages == 0 || capacity == Some(0) {
+            return Err(Error::invalid("`stages` and `capacity` must be at least 1, got 0"));
+        }
+        Ok(Self {
+            stages,
+            capacity,
+            seed,
+            sources: vec![Source { name: source.into(), count: 0 }],
+            own: 0,
+            words: words(seed, source),
+            columns: None,
+            rows: Rows::new(0, 0),
+            highest: None,
+            totals: Totals::zero(stages),
+        })
+    }
+
+    /// Adds requests; nothing is added where an error is returned. O(m k), amortised.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for numbers of entries that do not fit, losses, costs or weights that are negative or not
+    /// finite, and columns that other batches have and this one has not, or the other way round.
+    pub fn append(&mut self, added: &Added) -> Result<()> {
+        let k = self.stages;
+        let m = added.signal.len() / k;
+        check_lengths(added, m, k)?;
+        check_rows("loss", added.loss, k)?;
+        check_rows("cost", added.cost, if added.cost.len() == k { 0 } else { k })?;
+        if let Some(weight) = added.weight {
+            check_rows("weight", weight, 0)?;
+        }
+        if m == 0 {
+            return Ok(());
+        }
+        let columns = Columns {
+            prediction: added.prediction.is_some(),
+            weight: added.weight.is_some(),
+            group: added.group.is_some(),
+        };
+        self.fit_columns(columns, "all batches or in none: the batches before")?;
+        let (own, (start, mask)) = (self.own, self.words);
+        let Some(source) = self.sources.get_mut(own as usize) else { return Ok(()) };
+        let first = source.count;
+        source.count += m as u64;
+        let alike = added.cost.len() == k && added.weight.is_none();
+        for row in 0..m {
+            let cells = row * k..(row + 1) * k;
+            let (signal, loss) = (&added.signal[cells.clone()], &added.loss[cells.clone()]);
+            let cost = if added.cost.len() == k { added.cost } else { &added.cost[cells.clone()] };
+            let weight = added.weight.map(|weight| weight[row]);
+            self.totals.add(loss, if alike { &[] } else { cost }, weight);
+            let number = first + row as u64;
+            let priority = mix(number.wrapping_add(start).wrapping_mul(STEP) ^ mask);
+            let place = Place { priority, source: own, number };
+            if self.highest.is_none_or(|highest| place < highest) {
+                let said = added.prediction.map_or(&[][..], |said| &said[cells]);
+                let floats = signal.iter().chain(loss).chain(cost).copied().chain(weight);
+                self.rows.push(place, floats, said.iter().copied().chain(added.group.map(|group| group[row])));
+            }
+        }
+        if alike {
+            for (total, cost) in self.totals.cost.iter_mut().zip(added.cost) {
+                total.add(*cost, m as u64);
+            }
+        }
+        self.trim_if_full();
+        Ok(())
+    }
+
+    /// Takes on the columns of the first rows; later ones must have the same.
+    fn fit_columns(&mut self, columns: Columns, where_else: &str) -> Result<()> {
+        let Some(known) = self.columns else {
+            self.columns = Some(columns);
+            let (stages, one) = (self.stages, usize::from);
+            self.rows =
+                Rows::new(3 * stages + one(columns.weight), stages * one(columns.prediction) + one(columns.group));
+            return Ok(());
+        };
+        for ((name, has), (_, had)) in columns.named().into_iter().zip(known.named()) {
+            if has != had {
+                let have = if had { "have" } else { "have no" };
+                return Err(Error::invalid(format!("`{name}` must be in {where_else} {have} {}", plural(name))));
+            }
+        }
+        Ok(())
+    }
+
+    fn trim_if_full(&mut self) {
+        if let Some(capacity) = self.capacity.filter(|capacity| self.rows.is_full(*capacity)) {
+            self.highest = self.rows.trim(capacity).or(self.highest);
+        }
+    }
+
+    /// Lets go of rows beyond the capacity. O(kept rows).
+    pub fn trim(&mut self) {
+        if let Some(capacity) = self.capacity {
+            self.highest = self.rows.trim(capacity).or(self.highest);
+        }
+    }
+
+    /// A builder with the requests of all, which appends to the source of the first. Sources are numbered
+    /// alphabetically, so that nothing depends on the order or grouping of merges. O(kept rows).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where they share a source, or some have columns that others have not.
+    pub fn merged(builders: &[Self]) -> Result<Self> {
+        let Some(first) = builders.first() else { return Err(Error::invalid("`others` must not be empty")) };
+        let own = first.own_name().to_owned();
+        let mut merged = Self::new(first.stages, first.capacity, &own, first.seed)?;
+        merged.sources.clear();
+        for (at, one) in builders.iter().enumerate() {
+            let entry = at.wrapping_sub(1);
+            for source in one.sources.iter().filter(|source| source.count > 0) {
+                if merged.sources.iter().any(|known| known.name == source.name) {
+                    let message = format!(
+                        "`others` entry {entry} must have sources of its own, got '{}' again: give every builder another \
+                         `source`",
+                        source.name
+                    );
+                    return Err(Error::invalid(message));
+                }
+                merged.sources.push(source.clone());
+            }
+            if let Some(columns) = one.columns {
+                merged.fit_columns(columns, "all builders or in none").map_err(|_| differs(entry, &merged, columns))?;
+            }
+        }
+        if merged.sources.iter().all(|source| source.name != own) {
+            merged.sources.push(Source { name: own.clone(), count: 0 });
+        }
+        merged.sources.sort_by(|a, b| a.name.cmp(&b.name));
+        let place = |name: &str| merged.sources.iter().position(|source| source.name == name).unwrap_or(0) as u32;
+        let own = place(&own);
+        let numbers: Vec<Vec<u32>> =
+            builders.iter().map(|one| one.sources.iter().map(|source| place(&source.name)).collect()).collect();
+        merged.own = own;
+        for (one, source) in builders.iter().zip(numbers) {
+            merged.rows.extend(&one.rows, &source);
+            merged.totals.add_all(&one.totals);
+            merged.trim_if_full();
+        }
+        merged.trim();
+        Ok(merged)
+    }
+
+    /// The trace of the kept requests, by source in alphabetical order, each in the order they were appended.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if nothing has been appended, or names or weights are not those of a trace.
+    pub fn build(&self, kind: Kind, names: Vec<String>) -> Result<Trace> {
+        let Some(columns) = self.columns else {
+            return Err(Error::invalid("a trace needs at least one row: nothing has been appended"));
+        };
+        let mut kept = self.rows.clone();
+        if let Some(capacity) = self.capacity {
+            kept.trim(capacity);
+        }
+        let kept = kept.sorted();
+        let (n, k) = (kept.len(), self.stages);
+        let table = |from: usize| Table::from_fn(n, k, |row, column| kept.float(row)[from + column]);
+        let mut trace = Trace::new(table(0), table(k), Cost::Rows(table(2 * k)), kind)?.named(names)?;
+        if columns.prediction {
+            trace = trace.predicted(Table::from_fn(n, k, |row, column| kept.integer(row)[column]))?;
+        }
+        let last = |row: usize| kept.integer(row).last().copied().unwrap_or(0);
+        let weight = columns.weight.then(|| (0..n).map(|row| kept.float(row)[3 * k]).collect());
+        trace.weighted(weight)?.grouped(columns.group.then(|| (0..n).map(last).collect()))
+    }
+
+    /// Names of the source that is appended to.
+    pub fn own_name(&self) -> &str {
+        self.sources.get(self.own as usize).map_or("", |source| &source.name)
+    }
+
+    /// Where requests came from.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// How many requests have been appended, here and in what was merged.
+    pub fn requests(&self) -> u64 {
+        self.sources.iter().map(|source| source.count).sum()
+    }
+
+    /// What rows have besides signals, losses and costs; none before there are rows.
+    pub fn columns(&self) -> Option<Columns> {
+        self.columns
+    }
+
+    /// Sums over all requests.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// The rows that are kept.
+    pub fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// The builder that these were taken from; rows are (source, number) with their numbers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the parts do not fit each other.
+    pub fn restored(
+        mut self,
+        sources: Vec<Source>,
+        totals: Totals,
+        place: &[(u32, u64)],
+        added: &Added,
+    ) -> Result<Self> {
+        let own = self.own_name().to_owned();
+        let named = |name: &str| sources.iter().position(|source| source.name == name);
+        let distinct = sources.iter().enumerate().all(|(at, source)| named(&source.name) == Some(at));
+        let fits = totals.loss.len() == self.stages && totals.cost.len() == self.stages;
+        let Some(own) = named(&own).filter(|_| distinct && fits) else {
+            return Err(Error::invalid("sources or totals do not fit"));
+        };
+        let known = |(source, number): &(u32, u64)| sources.get(*source as usize).is_some_and(|s| *number < s.count);
+        if place.len() != added.signal.len() / self.stages || !place.iter().all(known) {
+            return Err(Error::invalid("a row is of a source that is not there"));
+        }
+        let all = sources.iter().fold(0_u64, |all, source| all.saturating_add(source.count));
+        let most = self.capacity.map_or(all, |capacity| all.min(capacity as u64));
+        if place.len() as u64 != most || added.cost.len() != added.signal.len() {
+            return Err(Error::invalid("rows are missing or left over"));
+        }
+        self.append(added)?;
+        let starts: Vec<_> = sources.iter().map(|source| words(self.seed, &source.name)).collect();
+        self.rows.place_at(place.iter().map(|(source, number)| {
+            let (start, mask) = starts[*source as usize];
+            Place {
+                priority: mix(number.wrapping_add(start).wrapping_mul(STEP) ^ mask),
+                source: *source,
+                number: *number,
+            }
+        }));
+        self.highest = None;
+        (self.sources, self.totals, self.own) = (sources, totals, own as u32);
+        Ok(self)
+    }
+}
+
+/// Start and mask of the words of a source: of request i, mix((i + start) · step ⊕ mask).
+fn words(seed: u64, source: &str) -> (u64, u64) {
+    let digest = Sha256::digest(format!("{seed}:{source}"));
+    let word = |from: usize| digest.iter().skip(from).take(8).rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    (word(0), word(8))
+}
+
+/// A group number for a text: the same in every process; equal texts have equal ones.
+pub fn group_of_text(text: &str) -> i64 {
+    Sha256::digest(text).iter().take(8).fold(0_u64, |word, byte| word << 8 | u64::from(*byte)) as i64
+}
+
+fn plural(name: &str) -> String {
+    format!("{name}s")
+}
+
+fn differs(entry: usize, merged: &Builder, columns: Columns) -> Error {
+    let known = merged.columns.unwrap_or(columns);
+    let pair = known.named().into_iter().zip(columns.named()).find(|(had, has)| had != has);
+    let (name, has) = pair.map_or(("prediction", false), |(_, has)| has);
+    let names = plural(name);
+    let with = if has { "with" } else { "without" };
+    Error::invalid(format!(
+        "`others` entry {entry} must have {names} exactly if the builders before it have, got one {with}"
+    ))
+}
+
+fn check_lengths(added: &Added, m: usize, k: usize) -> Result<()> {
+    checks::entries("signal", added.signal.len(), m * k)?;
+    checks::entries("loss", added.loss.len(), m * k)?;
+    if added.cost.len() != k {
+        checks::entries("cost", added.cost.len(), m * k)?;
+    }
+    if let Some(said) = added.prediction {
+        checks::entries("prediction", said.len(), m * k)?;
+    }
+    if let Some(weight) = added.weight {
+        checks::entries("weight", weight.len(), m)?;
+    }
+    if let Some(group) = added.group {
+        checks::entries("group", group.len(), m)?;
+    }
+    Ok(())
+}
+
+/// Finite numbers that are not negative, in rows of `columns`, or in a list (0).
+#[inline]
+fn check_rows(argument: &str, cells: &[f64], columns: usize) -> Result<()> {
+    match cells.iter().position(|x| !(*x >= 0.0 && *x < f64::INFINITY)) {
+        None => Ok(()),
+        Some(at) => Err(bad_entry(argument, at, columns, cells[at])),
+    }
+}
+
+#[cold]
+fn bad_entry(argument: &str, at: usize, columns: usize, given: f64) -> Error {
+    let place = match columns {
+        0 => format!("entry {at}"),
+        columns => format!("row {} column {}", at / columns, at % columns),
+    };
+    Error::invalid(format!("`{argument}` {place} must be finite and at least 0, got {}", number(given)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::total::Total;
+    use super::*;
+
+    fn added<'a>(signal: &'a [f64], loss: &'a [f64], cost: &'a [f64]) -> Added<'a> {
+        Added { signal, loss, cost, prediction: None, weight: None, group: None }
+    }
+
+    fn filled(source: &str, rows: u64, batch: usize) -> Result<Builder> {
+        let mut builder = Builder::new(1, Some(50), source, 7)?;
+        let numbers: Vec<f64> = (0..rows).map(|row| row as f64).collect();
+        for part in numbers.chunks(batch) {
+            builder.append(&added(part, part, part))?;
+        }
+        Ok(builder)
+    }
+
+    #[test]
+    fn batches_and_merges_do_not_matter() -> Result<()> {
+        let kept = |builder: &Builder| builder.build(Kind::Models, vec!["a".into()]).map(|t| t.signal(0).to_vec());
+        let (one, other) = (filled("x", 5000, 1)?, filled("y", 300, 7)?);
+        assert_eq!(kept(&one)?, kept(&filled("x", 5000, 5000)?)?);
+        let (there, back) = (Builder::merged(&[one.clone(), other.clone()])?, Builder::merged(&[other, one])?);
+        assert_eq!(kept(&there)?, kept(&back)?);
+        assert_eq!((there.requests(), there.own_name(), back.own_name()), (5300, "x", "y"));
+        assert_eq!(there.totals(), back.totals());
+        assert_eq!(there.rows().len(), 50);
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_added_where_something_is_wrong() -> Result<()> {
+        let mut builder = filled("x", 10, 10)?;
+        for wrong in [
+            added(&[1.0], &[-1.0], &[1.0]),
+            added(&[1.0], &[1.0], &[f64::NAN]),
+            added(&[1.0], &[1.0, 2.0], &[1.0]),
+            Added { weight: Some(&[f64::INFINITY]), ..added(&[1.0], &[1.0], &[1.0]) },
+            Added { group: Some(&[1]), ..added(&[1.0], &[1.0], &[1.0]) },
+        ] {
+            assert!(builder.append(&wrong).is_err(), "{wrong:?}");
+        }
+        builder.append(&added(&[], &[], &[1.0]))?;
+        assert_eq!(builder.requests(), 10);
+        Ok(())
+    }
+
+    #[test]
+    fn weights_and_groups_come_out_again() -> Result<()> {
+        let mut builder = Builder::new(2, None, "", 0)?;
+        let (signal, loss) = ([0.1, 0.2, 0.3, 0.4], [0.0, 1.0, 1.0, 1.0]);
+        let said = [1, 2, 3, 4];
+        let rows = Added {
+            prediction: Some(&said),
+            weight: Some(&[1.0, 3.0]),
+            group: Some(&[5, 6]),
+            ..added(&signal, &loss, &[1.0, 2.0])
+        };
+        builder.append(&rows)?;
+        let trace = builder.build(Kind::Exits, vec!["a".into(), "b".into()])?;
+        assert_eq!(trace.given_weight(), Some(&[1.0, 3.0][..]));
+        assert_eq!(trace.group(), Some(&[5, 6][..]));
+        assert_eq!(trace.prediction(1), Some(&[2, 4][..]));
+        let mut twice = Total::ZERO;
+        twice.add(3.0, 1);
+        assert_eq!(builder.totals().loss[0], twice);
+        Ok(())
+    }
+}

@@ -1,0 +1,306 @@
+//! Builders of traces: one lock around the engine's, taken as in `drift.rs`.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use numpy::{
+    PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn, PyUntypedArrayMethods,
+};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
+use ttamer::Kind;
+use ttamer::trace::{Added, Builder as Engine, Source, Total, Totals, WORDS, group_of_text};
+
+use crate::errors::{invalid, raise};
+use crate::trace::{Trace, shape};
+
+/// Collects requests and keeps a uniform sample of them.
+#[pyclass(frozen, module = "ttamer_fast._core")]
+pub struct Builder {
+    inner: Mutex<Engine>,
+    stages: usize,
+}
+
+/// Numbers row by row: of an array as they lie there, or of lists.
+enum Numbers<'py, T: numpy::Element> {
+    Array(PyReadonlyArrayDyn<'py, T>),
+    Listed { cells: Vec<T>, shape: [usize; 2], dimensions: usize },
+}
+
+impl<'py, T: numpy::Element> Numbers<'py, T> {
+    /// A C-contiguous array of `T`, a list of lists of k numbers, or a list of numbers; `None` for anything else.
+    fn of(value: &Bound<'py, PyAny>, k: usize, number: fn(&Bound<'_, PyAny>) -> Option<T>) -> Option<Self> {
+        if let Ok(array) = value.cast_exact::<PyArrayDyn<T>>() {
+            return array.is_c_contiguous().then(|| Self::Array(array.readonly()));
+        }
+        let list = value.cast_exact::<PyList>().ok()?;
+        let mut cells = Vec::with_capacity(list.len() * k);
+        let is_nested = list.get_item(0).is_ok_and(|first| first.is_exact_instance_of::<PyList>());
+        if !is_nested {
+            for item in list.iter() {
+                cells.push(number(&item)?);
+            }
+            let shape = [list.len(), 0];
+            return Some(Self::Listed { cells, shape, dimensions: 1 });
+        }
+        for row in list.iter() {
+            let row = row.cast_into_exact::<PyList>().ok().filter(|row| row.len() == k)?;
+            for item in row.iter() {
+                cells.push(number(&item)?);
+            }
+        }
+        Some(Self::Listed { cells, shape: [list.len(), k], dimensions: 2 })
+    }
+
+    fn cells(&self) -> PyResult<&[T]> {
+        match self {
+            Self::Array(array) => Ok(array.as_slice()?),
+            Self::Listed { cells, .. } => Ok(cells),
+        }
+    }
+
+    /// The shape as numpy has it.
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Array(array) => array.shape(),
+            Self::Listed { shape, dimensions, .. } => shape.get(..*dimensions).unwrap_or_default(),
+        }
+    }
+}
+
+fn float(item: &Bound<'_, PyAny>) -> Option<f64> {
+    if let Ok(float) = item.cast_exact::<PyFloat>() {
+        return Some(float.value());
+    }
+    if item.is_exact_instance_of::<PyInt>() || item.is_exact_instance_of::<PyBool>() {
+        return item.extract().ok();
+    }
+    None
+}
+
+fn integer(item: &Bound<'_, PyAny>) -> Option<i64> {
+    item.is_exact_instance_of::<PyInt>().then(|| item.extract().ok()).flatten()
+}
+
+/// A group as a number: integers as they are, texts by their digest.
+fn group(item: &Bound<'_, PyAny>) -> Option<i64> {
+    match item.cast_exact::<PyString>() {
+        Ok(text) => text.to_str().ok().map(group_of_text),
+        Err(_) => integer(item),
+    }
+}
+
+/// A ValidationError unless the shape of an argument is as `words` say.
+fn check(py: Python<'_>, holds: bool, name: &str, given: &[usize], words: impl Fn() -> String) -> PyResult<()> {
+    if holds {
+        return Ok(());
+    }
+    Err(invalid(py, format!("`{name}` must have shape {}, got {}", words(), shape(given))))
+}
+
+impl Builder {
+    fn lock(&self) -> MutexGuard<'_, Engine> {
+        // The engine checks everything before it changes anything.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl Builder {
+    #[new]
+    #[pyo3(signature = (stages, capacity, source, seed, /))]
+    fn new(py: Python<'_>, stages: usize, capacity: Option<usize>, source: &str, seed: u64) -> PyResult<Self> {
+        let inner = Engine::new(stages, capacity, source, seed).map_err(|error| raise(py, error))?;
+        Ok(Self { inner: Mutex::new(inner), stages })
+    }
+
+    /// Adds requests given as C-contiguous arrays of float64 and int64, or as lists of numbers; False, and nothing is
+    /// added, where an argument is anything else.
+    #[pyo3(signature = (signal, loss, cost, prediction, weight, group_, /))]
+    #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see TraceBuilder.append")]
+    fn append<'py>(
+        &self,
+        py: Python<'py>,
+        signal: &Bound<'py, PyAny>,
+        loss: &Bound<'py, PyAny>,
+        cost: &Bound<'py, PyAny>,
+        prediction: Option<&Bound<'py, PyAny>>,
+        weight: Option<&Bound<'py, PyAny>>,
+        group_: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<bool> {
+        let k = self.stages;
+        let floats = |value| Numbers::<f64>::of(value, k, float);
+        let (Some(signal), Some(loss), Some(cost)) = (floats(signal), floats(loss), floats(cost)) else {
+            return Ok(false);
+        };
+        let said = prediction.map(|said| Numbers::<i64>::of(said, k, integer));
+        let weight = weight.map(floats);
+        let belongs = group_.map(|belongs| Numbers::<i64>::of(belongs, 1, group));
+        if matches!(said, Some(None)) || matches!(weight, Some(None)) || matches!(belongs, Some(None)) {
+            return Ok(false);
+        }
+        let (said, weight, belongs) = (said.flatten(), weight.flatten(), belongs.flatten());
+        // An empty list is a batch of no requests.
+        let m = signal.shape().first().copied().unwrap_or(0);
+        let is_table = |given: &[usize]| *given == [m, k] || *given == [0] && m == 0;
+        check(py, is_table(signal.shape()), "signal", signal.shape(), || format!("(m, {k})"))?;
+        let (table, list) = (|| shape(&[m, k]), || shape(&[m]));
+        check(py, is_table(loss.shape()), "loss", loss.shape(), table)?;
+        let is_cost = *cost.shape() == [k] || *cost.shape() == [m, k];
+        check(py, is_cost, "cost", cost.shape(), || format!("({k},) or {}", table()))?;
+        if let Some(said) = &said {
+            check(py, is_table(said.shape()), "prediction", said.shape(), table)?;
+        }
+        for (name, given) in
+            [("weight", weight.as_ref().map(Numbers::shape)), ("group", belongs.as_ref().map(Numbers::shape))]
+        {
+            if let Some(given) = given {
+                check(py, *given == [m], name, given, list)?;
+            }
+        }
+        let added = Added {
+            signal: signal.cells()?,
+            loss: loss.cells()?,
+            cost: cost.cells()?,
+            prediction: said.as_ref().map(Numbers::cells).transpose()?,
+            weight: weight.as_ref().map(Numbers::cells).transpose()?,
+            group: belongs.as_ref().map(Numbers::cells).transpose()?,
+        };
+        self.lock().append(&added).map_err(|error| raise(py, error))?;
+        Ok(true)
+    }
+
+    /// A builder with the requests of this one and of others, which appends to the source of this one.
+    #[pyo3(signature = (others, /))]
+    fn merged(&self, py: Python<'_>, others: Vec<PyRef<'_, Self>>) -> PyResult<Self> {
+        let mut all = vec![self.lock().clone()];
+        all.extend(others.iter().map(|other| other.lock().clone()));
+        let merged = py.detach(|| Engine::merged(&all)).map_err(|error| raise(py, error))?;
+        Ok(Self { inner: Mutex::new(merged), stages: self.stages })
+    }
+
+    /// The trace of the kept requests.
+    #[pyo3(signature = (kind, names, /))]
+    fn build(&self, py: Python<'_>, kind: &str, names: Vec<String>) -> PyResult<Trace> {
+        let mut engine = self.lock();
+        engine.trim();
+        let kept = engine.clone();
+        drop(engine);
+        Trace::of(py, || kept.build(Kind::named(kind)?, names))
+    }
+
+    /// How many requests have been appended.
+    #[getter]
+    fn requests(&self) -> u64 {
+        self.lock().requests()
+    }
+
+    /// Names of the sources, with how many requests each has given.
+    #[getter]
+    fn sources(&self) -> Vec<(String, u64)> {
+        sources_of(&self.lock())
+    }
+
+    /// Sums of losses (k) and costs (k), each as often as its request counts, and of how much requests count: each the
+    /// bytes, lowest first, of a whole number of 2**-1074.
+    #[getter]
+    fn totals<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        let totals = self.lock().totals().clone();
+        bytes_of(py, &totals)
+    }
+
+    /// Sources, totals, and the kept rows as arrays by name, all of one moment; predictions, weights and groups where
+    /// there are any.
+    #[expect(clippy::type_complexity, reason = "three parts, each as its own getter has it")]
+    fn state<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Vec<(String, u64)>, Vec<Bound<'py, PyBytes>>, Bound<'py, PyDict>)> {
+        let mut engine = self.lock();
+        engine.trim();
+        let kept = engine.clone();
+        drop(engine);
+        let (rows, k) = (kept.rows(), self.stages);
+        let arrays = PyDict::new(py);
+        let source = rows.places().iter().map(|place| i64::from(place.source));
+        arrays.set_item("source", PyArray1::from_iter(py, source))?;
+        arrays.set_item("number", PyArray1::from_iter(py, rows.places().iter().map(|place| place.number as i64)))?;
+        let n = rows.len();
+        for (at, name) in ["signal", "loss", "cost"].into_iter().enumerate() {
+            let cells: Vec<f64> = (0..n).flat_map(|row| rows.float(row)[at * k..][..k].to_vec()).collect();
+            arrays.set_item(name, PyArray1::from_vec(py, cells).reshape([n, k])?)?;
+        }
+        if let Some(columns) = kept.columns() {
+            if columns.prediction {
+                let cells: Vec<i64> = (0..n).flat_map(|row| rows.integer(row)[..k].to_vec()).collect();
+                arrays.set_item("prediction", PyArray1::from_vec(py, cells).reshape([n, k])?)?;
+            }
+            if columns.weight {
+                arrays.set_item("weight", PyArray1::from_iter(py, (0..n).map(|row| rows.float(row)[3 * k])))?;
+            }
+            if columns.group {
+                let last = rows.integers - 1;
+                arrays.set_item("group", PyArray1::from_iter(py, (0..n).map(|row| rows.integer(row)[last])))?;
+            }
+        }
+        Ok((sources_of(&kept), bytes_of(py, kept.totals()), arrays))
+    }
+
+    /// The builder that `state` was taken from: this one, still empty, with its parts.
+    #[pyo3(signature = (sources, totals, source, number, signal, loss, cost, prediction, weight, group_, /))]
+    #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see TraceBuilder.load")]
+    fn restored(
+        &self,
+        py: Python<'_>,
+        sources: Vec<(String, u64)>,
+        totals: Vec<[u8; 8 * WORDS]>,
+        source: PyReadonlyArray1<'_, i64>,
+        number: PyReadonlyArray1<'_, i64>,
+        signal: PyReadonlyArray2<'_, f64>,
+        loss: PyReadonlyArray2<'_, f64>,
+        cost: PyReadonlyArray2<'_, f64>,
+        prediction: Option<PyReadonlyArray2<'_, i64>>,
+        weight: Option<PyReadonlyArray1<'_, f64>>,
+        group_: Option<PyReadonlyArray1<'_, i64>>,
+    ) -> PyResult<Self> {
+        let sources = sources.into_iter().map(|(name, count)| Source { name, count }).collect();
+        let mut totals: Vec<Total> = totals.iter().map(total_of).collect();
+        let weight_total = totals.pop().unwrap_or(Total::ZERO);
+        let costs = totals.split_off(totals.len().min(self.stages));
+        let totals = Totals { loss: totals, cost: costs, weight: weight_total };
+        let place = |(source, number): (&i64, &i64)| (u32::try_from(*source).unwrap_or(u32::MAX), *number as u64);
+        let places: Vec<_> = source.as_slice()?.iter().zip(number.as_slice()?).map(place).collect();
+        let added = Added {
+            signal: signal.as_slice()?,
+            loss: loss.as_slice()?,
+            cost: cost.as_slice()?,
+            prediction: prediction.as_ref().map(|array| array.as_slice()).transpose()?,
+            weight: weight.as_ref().map(|array| array.as_slice()).transpose()?,
+            group: group_.as_ref().map(|array| array.as_slice()).transpose()?,
+        };
+        let empty = self.lock().clone();
+        let restored = empty.restored(sources, totals, &places, &added).map_err(|error| raise(py, error))?;
+        Ok(Self { inner: Mutex::new(restored), stages: self.stages })
+    }
+
+    fn __len__(&self) -> usize {
+        self.lock().requests() as usize
+    }
+}
+
+fn sources_of(engine: &Engine) -> Vec<(String, u64)> {
+    engine.sources().iter().map(|source| (source.name.clone(), source.count)).collect()
+}
+
+fn bytes_of<'py>(py: Python<'py>, totals: &Totals) -> Vec<Bound<'py, PyBytes>> {
+    let bytes = |total: &Total| -> Vec<u8> { total.words().iter().flat_map(|word| word.to_le_bytes()).collect() };
+    let all = totals.loss.iter().chain(&totals.cost).chain([&totals.weight]);
+    all.map(|total| PyBytes::new(py, &bytes(total))).collect()
+}
+
+fn total_of(bytes: &[u8; 8 * WORDS]) -> Total {
+    let mut words = [0; WORDS];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+        *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    }
+    Total::of_words(words)
+}

@@ -1,0 +1,112 @@
+//! How runs begin and end.
+
+use std::cell::UnsafeCell;
+use std::ffi::{c_int, c_void};
+use std::ptr;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::layout::{Run, TYPE};
+use super::observe::{let_go, observe, observe_watched, release};
+use crate::policy::Policy;
+
+/// Runs that ended, kept for the next ones: up to [`KEPT`] blocks in which `state` is still alive.
+struct Blocks(UnsafeCell<Vec<*mut Run>>);
+
+// SAFETY: only touched by `start` and `dealloc`, which run with the GIL held.
+unsafe impl Sync for Blocks {}
+
+static BLOCKS: Blocks = Blocks(UnsafeCell::new(Vec::new()));
+
+/// Runs in flight at the same time whose memory is reused.
+const KEPT: usize = 64;
+
+/// `Policy.start`.
+pub(super) unsafe extern "C" fn start(policy: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter checks that `policy` is a Policy and holds the GIL. Every field of the new run is
+    // written before anyone else can see it; the policy is kept alive by the reference in `owner`.
+    unsafe {
+        let py = Python::assume_attached();
+        let Some(class) = TYPE.get(py) else { return ptr::null_mut() };
+        let inside: &Policy = Borrowed::from_ptr(py, policy).cast_unchecked::<Policy>().get();
+        let run = if let Some(run) = (*BLOCKS.0.get()).pop() {
+            inside.inner().begin_again(&mut (*run).state);
+            ffi::PyObject_Init(run.cast(), class.as_ptr().cast());
+            run
+        } else {
+            let run = ffi::PyObject_GC_New::<Run>(class.as_ptr().cast());
+            if run.is_null() {
+                return run.cast();
+            }
+            (&raw mut (*run).state).write(inside.inner().begin());
+            (&raw mut (*run).objects).write(Vec::new());
+            (&raw mut (*run).converting).write(0);
+            (&raw mut (*run).changes).write(0);
+            run
+        };
+        let object = run.cast::<ffi::PyObject>();
+        let watched = inside.watch().is_on() && inside.watch().take(1) > 0;
+        (&raw mut (*run).watched).write(watched);
+        (&raw mut (*run).vectorcall).write(if watched { observe_watched } else { observe });
+        (&raw mut (*run).observe).write(object);
+        (&raw mut (*run).next).write(ffi::Py_NewRef(inside.number((*run).state.progress().next)));
+        (&raw mut (*run).owner).write(ffi::Py_NewRef(policy));
+        (&raw mut (*run).policy).write(inside);
+        (&raw mut (*run).engine).write(inside.inner());
+        object
+    }
+}
+
+/// The end of a run.
+pub(super) unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
+    // SAFETY: called once, with a `Run` whose last reference is gone, and with the GIL held.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        let run = object.cast::<Run>();
+        let (next, owner) = ((*run).next, (*run).owner);
+        let objects = if (*run).objects.is_empty() { Vec::new() } else { release(object) };
+        let blocks = &mut *BLOCKS.0.get();
+        if blocks.len() < KEPT {
+            blocks.push(run);
+        } else {
+            ptr::drop_in_place(&raw mut (*run).state);
+            ptr::drop_in_place(&raw mut (*run).objects);
+            ffi::PyObject_GC_Del(object.cast());
+        }
+        // Last, as they may run other code.
+        ffi::Py_DECREF(next);
+        ffi::Py_DECREF(owner);
+        ffi::Py_DECREF(class.cast());
+        if !objects.is_empty() {
+            let_go(objects);
+        }
+    }
+}
+
+/// Shows the garbage collector what the run holds.
+pub(super) unsafe extern "C" fn traverse(
+    object: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    context: *mut c_void,
+) -> c_int {
+    // SAFETY: called with a `Run`, with the GIL held; no reference changes hands.
+    unsafe {
+        let run = &*object.cast::<Run>();
+        let held = [ffi::Py_TYPE(object).cast(), run.owner];
+        for held in held.into_iter().chain(run.objects.iter().map(Py::as_ptr)) {
+            let stop = visit(held, context);
+            if stop != 0 {
+                return stop;
+            }
+        }
+    }
+    0
+}
+
+/// Lets go of what may be part of a circle.
+pub(super) unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
+    // SAFETY: called with a `Run` that is alive, with the GIL held.
+    unsafe { let_go(release(object)) };
+    0
+}

@@ -1,0 +1,163 @@
+"""Every path that a server may take for ever, and how much memory it keeps; `benches/leaks.py` prints a table."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import ttamer_fast as tt
+from conftest import make_trace
+from ttamer_fast._core import prediction_codes
+
+POLICY = tt.fit(make_trace(n=800, k=3, seed=1), tradeoff=0.95)
+ENTRY = POLICY.start().next or 0
+RUN = POLICY.start()
+FINISHED = POLICY.start()
+while FINISHED.next is not None:
+    FINISHED.observe(1.0)
+
+
+class Said:
+    """A prediction that can only be compared."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Said) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return self.value
+
+
+class Serving(NamedTuple):
+    """Something to call again and again."""
+
+    call: Callable[[], Any]
+    calls: int
+    """How often a test calls it."""
+
+
+def observing(*arguments: Any) -> Serving:
+    """A report of these arguments, to a run that waits for its first stage."""
+
+    def call() -> None:
+        RUN.restart()
+        RUN.observe(*arguments)
+
+    return Serving(call, 40_000)
+
+
+def refused(*arguments: Any, run: Any = RUN, **keywords: Any) -> Serving:
+    """A call that raises."""
+
+    def call() -> None:
+        run.restart() if run is RUN else None
+        with suppress(Exception):
+            run.observe(*arguments, **keywords)
+            raise AssertionError("it should be refused")
+
+    return Serving(call, 40_000)
+
+
+def objects() -> None:
+    """A whole request of predictions that can only be compared."""
+    run = POLICY.start()
+    while run.next is not None:
+        run.observe(0.5, Said(run.next))
+
+
+def unfinished() -> None:
+    """A request that is given up."""
+    POLICY.start().observe(0.5, Said(1))
+
+
+def batch(prediction: Any) -> Serving:
+    """The first report of a batch of four."""
+    return Serving(lambda: POLICY.start_batch(4).observe(ENTRY, [0.5] * 4, prediction), 4000)
+
+
+def replay(prediction: Any) -> Serving:
+    """A replay of two rows."""
+    signal = np.full((2, 3), 0.5)
+    return Serving(lambda: POLICY.replay(signal, prediction), 4000)
+
+
+def cascade(label: Any) -> Serving:
+    """A request through a cascade."""
+    served: tt.Cascade[int, Any] = tt.Cascade(
+        POLICY, [lambda x: (0.5, label)] * 3, signal=lambda y: y[0], prediction=lambda y: y[1]
+    )
+    return Serving(lambda: served(0), 4000)
+
+
+PATHS: dict[str, Serving] = {
+    "float": observing(0.5),
+    "float, int": observing(0.5, 3),
+    "int, bool": observing(1, True),
+    "None": observing(None, None),
+    "text": observing(0.5, "positive"),
+    "wide text": observing(0.5, "αβγ"),
+    "widest text": observing(0.5, "\U0001f600"),
+    "bytes": observing(0.5, b"positive"),
+    "tuple": observing(0.5, ("a", 1, (2.5, None))),
+    "frozenset": observing(0.5, frozenset({"a", 1})),
+    "wide int": observing(0.5, 2**63 + 12345),
+    "widest int": observing(10**400, 2**200 + 1),
+    "float said": observing(0.5, 0.25),
+    "numpy": observing(np.float32(0.5), np.int64(3)),
+    "numpy text": observing(np.float64(0.5), np.str_("a")),
+    "numpy arrays": observing(np.array([[0.5]]), np.array(3)),
+    "masked": observing(np.ma.masked, np.ma.masked),
+    "objects": Serving(objects, 10_000),
+    "objects, given up": Serving(unfinished, 10_000),
+    "signal refused": refused("high", 1),
+    "prediction refused": refused(0.5, []),
+    "no argument": refused(),
+    "three arguments": refused(0.5, 1, 2),
+    "keyword": refused(0.5, prediction=1),
+    "finished": refused(0.5, 1, run=FINISHED),
+    "restart": Serving(RUN.restart, 40_000),
+    "start": Serving(POLICY.start, 40_000),
+    "attributes": Serving(lambda: (RUN.next, RUN.answer, RUN.cost, RUN.expected_loss, RUN.observe, repr(RUN)), 40_000),
+    "batch, ints": batch(np.arange(4)),
+    "batch, list": batch([1, 2, 3, 4]),
+    "batch, text": batch(np.array(["a", "b", "c", "d"])),
+    "batch, mixed": batch(["a", None, 2.5, (1,)]),
+    "batch, objects": batch([Said(1), Said(2), Said(1), Said(3)]),
+    "replay, ints": replay(np.arange(6).reshape(2, 3)),
+    "replay, floats": replay(np.ones((2, 3))),
+    "replay, uint64": replay(np.ones((2, 3), np.uint64)),
+    "replay, text": replay(np.array([["a", "b", "c"]] * 2)),
+    "replay, rows": replay([["a", None, 2.5], [(1,), Said(1), Said(1)]]),
+    "codes": Serving(lambda: prediction_codes([["a", 1, Said(1)]]), 10_000),
+    "cascade, text": cascade("positive"),
+    "cascade, objects": cascade(Said(1)),
+}
+
+
+def resident() -> int:
+    """Bytes in memory."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def growth(name: str, calls: int) -> float:
+    """Bytes that a call leaves in memory: the least of three tries, as other things grow now and then."""
+    call = PATHS[name].call
+    least = float("inf")
+    for _ in range(calls // 8):
+        call()
+    for _ in range(3):
+        before = resident()
+        for _ in range(calls):
+            call()
+        least = min(least, (resident() - before) / calls)
+        if least <= 0.0:
+            break
+    return least
