@@ -232,14 +232,20 @@ def test_small_work_starts_no_threads() -> None:
 def test_as_many_threads_as_asked_for_and_as_many_in_a_child() -> None:
     said = run(
         """
-        import os
+        import os, time
         import numpy as np
         import ttamer_fast as tt
         policy = tt.solve(tt.Model.line([[0.1, 0.9]], [0.05], [[[0.5, 0.5]]]))
-        def ours():
-            policy.replay(np.zeros((20_000, 1)))
+        def named():
             names = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
             return sum(name.startswith("ttamer") for name in names)
+        def ours():
+            policy.replay(np.zeros((20_000, 1)))
+            # A thread names itself when it gets to run.
+            end = time.monotonic() + 20
+            while named() < 3 and time.monotonic() < end:
+                time.sleep(0.01)
+            return named()
         print(ours(), flush=True)
         if os.fork() == 0:
             print(ours(), flush=True)
