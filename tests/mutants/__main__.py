@@ -25,7 +25,7 @@ from mutants.sources import prepare
 TREE = ROOT / "build" / "mutants"
 FIRST = ("reference", "refusals", "situations", "frames", "lib", "describe", "many", "mixtures", "runs", "certificate")
 """Test binaries that notice most mutants, and quickly."""
-PATIENCE = 20.0
+PATIENCE = 10.0
 """So many times as long as without a mutant, and so many seconds besides: then a test goes round in circles."""
 SETTINGS = {"PROPTEST_RNG_SEED": "1", "PROPTEST_CASES": "20", "RAYON_NUM_THREADS": "1"}
 PROFILE = {"LTO": "off", "CODEGEN_UNITS": "16", "OPT_LEVEL": "1", "DEBUG": "0"}
