@@ -36,7 +36,8 @@ def check_number(name: str, value: Any) -> float:
     too. Text is none, nor is True: where a number is asked for, it is more likely a mistake than a 1.
     """
     scalar = _scalar(value)
-    if isinstance(scalar, str | bytes | bytearray | bool):
+    # Old numpy takes an array of one entry for a number.
+    if isinstance(scalar, str | bytes | bytearray | bool) or getattr(scalar, "ndim", 0) > 0:
         raise ValidationError(f"`{name}` must be a number, got {shown(value)}")
     try:
         return float(scalar)
@@ -50,7 +51,7 @@ def check_integer(name: str, value: Any, least: int, most: int | None = None) ->
     """`value` as an int from `least` to `most`, or a ValidationError; True and floats are no integers."""
     number = None
     scalar = _scalar(value)
-    if not isinstance(scalar, bool):
+    if not isinstance(scalar, bool) and getattr(scalar, "ndim", 0) == 0:
         with suppress(TypeError):
             number = operator.index(scalar)
     if number is None or number < least or (most is not None and number > most):
