@@ -13,7 +13,7 @@ from .._core import ValidationError
 from .._utils.checks import shown
 from .rows import length
 
-__all__ = ["Predictions", "as_predictions", "as_signal", "as_signals", "check_outputs"]
+__all__ = ["Predictions", "as_predictions", "as_signal", "as_signals", "check_outputs", "listed"]
 
 Predictions: TypeAlias = NDArray[Any] | list[Hashable]
 """One prediction a row."""
@@ -108,6 +108,11 @@ def _check_kind(argument: str, where: str, what: str, values: Any, count: int, r
         return
     given = f"an array of {values.dtype}" if is_listed else type(values).__name__
     raise ValidationError(f"`{argument}` of {where} must return a list or an array of {count} {what}, got {given}")
+
+
+def listed(predictions: Predictions) -> list[Hashable]:
+    """Predictions as objects."""
+    return predictions.tolist() if isinstance(predictions, np.ndarray) else predictions
 
 
 def check_outputs(where: str, outputs: Any, count: int) -> None:

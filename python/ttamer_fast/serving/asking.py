@@ -82,7 +82,8 @@ def read_batch(stage: Stage[Any, Any], where: str, outputs: Any, count: int) -> 
     """
     check_outputs(where, outputs, count)
     failures: dict[int, str] = {}
-    if outputs.dtype.kind == "O" if isinstance(outputs, np.ndarray) else isinstance(outputs, Sequence):
+    is_list = type(outputs) is list or (isinstance(outputs, Sequence) and not isinstance(outputs, np.ndarray))
+    if is_list or (isinstance(outputs, np.ndarray) and outputs.dtype.kind == "O"):
         failures = {i: RETURNED_NONE for i, output in enumerate(outputs) if output is None}
     left = count - len(failures)
     if failures:

@@ -9,10 +9,11 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from .._core import Policy, ValidationError, in_order
 from ..traces.record import PolicyIdentity
 from .asking import ask
-from .batch_driver import BatchDriver
+from .batch_driver import BatchDriver, in_step
 from .driver import Driver
 from .failures import RETURNED_NONE, reason_of
 from .inputs import count_rows, take_rows
+from .one_driver import OneDriver
 from .served import Served
 from .served_batch import ServedBatch
 from .stage import Stage
@@ -158,7 +159,7 @@ class Cascade(Generic[X, Y]):
         outputs fails its row, and the others are handed on without it.
         """
         n = count_rows(xs)
-        driver: BatchDriver[Y] = BatchDriver(self._policy, self._identity, n)
+        driver: BatchDriver[Y] | OneDriver[Y] = in_step(self._policy, self._identity, n)
         while (question := driver.ask) is not None:
             asked, rows = question
             stage = self._stages[asked]

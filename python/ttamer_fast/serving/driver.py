@@ -158,25 +158,42 @@ class Driver(Generic[Y]):
         TTamerError
             If a stage is still asked.
         """
+        record = self.record(new_request_id())
+        answer = self._run.answer
+        if answer is not None:
+            return Served(self._outputs[answer], record)
+        if self._run.expected_loss == math.inf:
+            raise NoAnswerError.of(self._identity, {**self._failures, **self._barred})
+        return Served(None, record)
+
+    def record(self, request_id: str) -> Record:
+        """The record of the decided request, also of one that has no answer.
+
+        Raises
+        ------
+        TTamerError
+            If a stage is still asked.
+        """
         if self.ask is not None:
             raise TTamerError(f"`served` must follow the last answer: stage {self.ask} is asked")
         run = self._run
-        answer, lost = run.answer, run.expected_loss
-        if answer is None and lost == math.inf:
-            raise NoAnswerError.of(self._identity, {**self._failures, **self._barred})
-        record = Record.of_steps(
-            new_request_id(),
+        return Record.of_steps(
+            request_id,
             self._identity,
             self._steps,
-            answer,
+            run.answer,
             run.cost,
-            lost,
+            run.expected_loss,
             self._failures,
             self._barred,
             self._late,
             self._seconds,
         )
-        return Served(None if answer is None else self._outputs[answer], record)
+
+    def output(self) -> Y | None:
+        """The output of the stage that answers, None where there is none."""
+        answer = self._run.answer
+        return None if answer is None else self._outputs[answer]
 
     def _asked(self, verb: str) -> int:
         if self.ask is None:

@@ -132,6 +132,13 @@ impl Batch {
         Ok(PyArray1::from_vec(py, rows))
     }
 
+    /// The first stage that requests wait for, and which these are, ascending; None once all are decided. Where requests
+    /// only go forward, each stage taken in this order has all its requests at once.
+    fn first<'py>(&self, py: Python<'py>) -> Option<(usize, Bound<'py, PyArray1<i64>>)> {
+        let (stage, rows) = self.lock().first()?;
+        Some((stage, PyArray1::from_vec(py, rows)))
+    }
+
     /// Signals and predictions of exactly the requests that wait for `stage`: predictions as a run takes them, one by
     /// one.
     #[pyo3(signature = (stage, signal, prediction = None))]
