@@ -146,7 +146,8 @@ def _has_masked(values: Any) -> bool:
     """Whether reading the values as an array would show what is masked."""
     if isinstance(values, np.ma.MaskedArray):
         return True
-    return isinstance(values, Sequence) and any(value is np.ma.masked for value in values)
+    masked = np.ma.masked
+    return isinstance(values, Sequence) and any(value is masked for value in values)
 
 
 def _kind(value: Any) -> str:

@@ -65,9 +65,12 @@ def read_rows(stage: Stage[Any, Any], where: str, rows: Sequence[Reading | str])
         If a signal is no number; names the stage, `where`.
     """
     failures = {position: row for position, row in enumerate(rows) if isinstance(row, str)}
-    said = [row for row in rows if not isinstance(row, str)] if failures else rows
-    outputs, signals = [row[0] for row in said], as_signals(where, [row[1] for row in said], len(said))
-    return Asked(failures, outputs, signals, None if stage.prediction is None else [row[2] for row in said])
+    said = [row for row in rows if not isinstance(row, str)]
+    if not said:
+        return Asked(failures, (), np.empty(0), None)
+    outputs, signals, predictions = zip(*said, strict=True)
+    numbers = as_signals(where, signals, len(said))
+    return Asked(failures, outputs, numbers, None if stage.prediction is None else list(predictions))
 
 
 def read_batch(stage: Stage[Any, Any], where: str, outputs: Any, count: int) -> Asked:
