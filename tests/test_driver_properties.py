@@ -52,7 +52,7 @@ def tell(driver: Driver[str], request: Request, seconds: Mapping[int, float]) ->
     assert stage is not None
     signal, prediction, fates = request
     fate = fates[stage]
-    if stage in seconds and fate not in ("barred", "stopped"):
+    if stage in seconds:
         driver.took(seconds[stage])
     if fate == "answered":
         assert driver.answered(signal[stage], prediction[stage], f"output {stage}") == driver.ask

@@ -176,7 +176,7 @@ class BatchDriver(Generic[Y]):
         self._go_on(stage)
 
     def took(self, seconds: float) -> None:
-        """How long the stage asked took; told before what became of it.
+        """How long the stage asked took; told before what became of it, and forgotten where it was not begun.
 
         Raises
         ------

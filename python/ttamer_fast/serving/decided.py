@@ -76,7 +76,7 @@ class Decided:
         self.reports = reports
         self.stage = stage
         self.is_late = is_late
-        self._ended = ended
+        self._ended = _frozen(ended) if isinstance(ended, Columns) else ended
 
     @property
     def cost(self) -> NDArray[np.float64]:
@@ -91,9 +91,7 @@ class Decided:
     def _columns(self) -> Columns:
         ended = self._ended
         if not isinstance(ended, Columns):
-            self._ended = ended = Columns(ended.cost, ended.expected_loss)
-            for column in ended:
-                column.setflags(write=False)
+            self._ended = ended = _frozen(Columns(ended.cost, ended.expected_loss))
         return ended
 
     def __reduce__(self) -> tuple[type[Decided], tuple[Any, ...]]:
@@ -240,6 +238,12 @@ def _spread(decided: Decided) -> _Spread:
             for row in rows:
                 seconds.setdefault(row, {})[stage] = report.seconds
     return _Spread(steps, decided.lost(True), decided.lost(False), seconds)
+
+
+def _frozen(columns: Columns) -> Columns:
+    for column in columns:
+        column.setflags(write=False)
+    return columns
 
 
 def _place(rows: NDArray[np.int64], row: int) -> int | None:

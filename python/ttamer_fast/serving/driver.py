@@ -104,7 +104,7 @@ class Driver(Generic[Y]):
         """
         stage = self._asked("barred")
         self.ask = following = self._run.bar()
-        self._barred = {**self._barred, stage: reason}
+        self._pass_over(stage, reason)
         return following
 
     def cut_off(self, reason: str) -> None:
@@ -132,11 +132,11 @@ class Driver(Generic[Y]):
         """
         stage = self._asked("stopped")
         # The run goes on waiting for this stage, which it would pay for if it was told to stop.
-        self._barred = {**self._barred, stage: reason}
+        self._pass_over(stage, reason)
         self._late, self.ask = True, None
 
     def took(self, seconds: float) -> None:
-        """How long the stage `ask` took; told before what became of it.
+        """How long the stage `ask` took; told before what became of it, and forgotten where it was not begun.
 
         Raises
         ------
@@ -203,6 +203,12 @@ class Driver(Generic[Y]):
     def _lose(self, stage: int, reason: str) -> None:
         self._steps.append((stage, math.nan, None))
         self._failures = {**self._failures, stage: reason}
+
+    def _pass_over(self, stage: int, reason: str) -> None:
+        self._barred = {**self._barred, stage: reason}
+        if self._seconds is not None:
+            self._seconds.pop(stage, None)
+            self._seconds = self._seconds or None
 
     def _number(self, stage: int, signal: float | None) -> float:
         try:
