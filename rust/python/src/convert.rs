@@ -25,22 +25,22 @@ pub fn floats<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadonly
     Ok(made.cast_into::<PyArrayDyn<f64>>().map_err(PyErr::from)?.readonly())
 }
 
-/// An array of integers; floats that are not whole numbers are refused.
-pub fn integers<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'py, i64>> {
+/// Numbers of rows, as an array of integers; floats are refused.
+pub fn rows_of<'py>(value: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'py, i64>> {
     let py = value.py();
+    let array = value.cast::<PyArrayDyn<i64>>().ok();
+    if let Some(array) = array.filter(|array| is_plain(array)) {
+        return Ok(array.readonly());
+    }
     let numpy = py.import("numpy")?;
-    if value.cast::<PyArrayDyn<i64>>().is_err() {
+    if array.is_none() {
         let given = numpy.call_method1("asarray", (value,))?;
         let kind: String = given.getattr("dtype")?.getattr("kind")?.extract()?;
-        if !matches!(kind.as_str(), "i" | "u" | "b") {
+        // An empty list is an array of floats to numpy.
+        if !matches!(kind.as_str(), "i" | "u" | "b") && given.len()? > 0 {
             let dtype = given.getattr("dtype")?.str()?;
-            return Err(invalid(py, format!("`{name}` must be an array of integers, got {dtype}")));
+            return Err(invalid(py, format!("`rows` must be an array of integers, got {dtype}")));
         }
-    }
-    if let Ok(array) = value.cast::<PyArrayDyn<i64>>()
-        && is_plain(array)
-    {
-        return Ok(array.readonly());
     }
     let options = PyDict::new(py);
     options.set_item("dtype", "int64")?;
@@ -48,7 +48,7 @@ pub fn integers<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadon
     let made = numpy.call_method("require", (value,), Some(&options));
     let made = made.map_err(|error| {
         let reason = error.value(py).to_string().replace('\n', " ");
-        invalid(py, format!("`{name}` must be an array of integers: {reason}"))
+        invalid(py, format!("`rows` must be an array of integers: {reason}"))
     })?;
     Ok(made.cast_into::<PyArrayDyn<i64>>().map_err(PyErr::from)?.readonly())
 }
@@ -73,4 +73,12 @@ pub fn entries<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Vec<(Stri
 pub fn arrays(py: Python<'_>, columns: &[Vec<f64>]) -> PyResult<Py<PyList>> {
     let arrays = columns.iter().map(|column| PyArray1::from_slice(py, column));
     Ok(PyList::new(py, arrays.collect::<Vec<_>>())?.unbind())
+}
+
+/// Entries below which an array that is copied costs less than one that owns a vector.
+const FEW: usize = 1024;
+
+/// An array of these numbers.
+pub fn column<T: numpy::Element + Copy>(py: Python<'_>, numbers: Vec<T>) -> Bound<'_, PyArray1<T>> {
+    if numbers.len() < FEW { PyArray1::from_slice(py, &numbers) } else { PyArray1::from_vec(py, numbers) }
 }
