@@ -8,7 +8,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use ttamer::rules::Observations;
 
-use crate::convert::{column, floats, rows_of};
+use crate::convert::{column, floats, integers};
 use crate::errors::raise;
 use crate::prediction::among;
 use crate::predictions::Predictions;
@@ -84,7 +84,7 @@ impl Batch {
         rows: Option<&Bound<'_, PyAny>>,
         work: impl FnOnce(&mut ttamer::Batch, Option<&[i64]>) -> ttamer::Result<()> + Send,
     ) -> PyResult<()> {
-        let rows = rows.map(|rows| rows_of(rows)).transpose()?;
+        let rows = rows.map(|rows| integers("rows", rows)).transpose()?;
         let done = {
             let rows = rows.as_ref().map(|rows| rows.as_slice()).transpose()?;
             py.detach(|| work(&mut self.lock(), rows))

@@ -25,8 +25,8 @@ pub fn floats<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadonly
     Ok(made.cast_into::<PyArrayDyn<f64>>().map_err(PyErr::from)?.readonly())
 }
 
-/// Numbers of rows, as an array of integers; floats are refused.
-pub fn rows_of<'py>(value: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'py, i64>> {
+/// An array of integers; floats are refused, but for an empty array, which numpy makes of an empty list.
+pub fn integers<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'py, i64>> {
     let py = value.py();
     let array = value.cast::<PyArrayDyn<i64>>().ok();
     if let Some(array) = array.filter(|array| is_plain(array)) {
@@ -36,10 +36,9 @@ pub fn rows_of<'py>(value: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'p
     if array.is_none() {
         let given = numpy.call_method1("asarray", (value,))?;
         let kind: String = given.getattr("dtype")?.getattr("kind")?.extract()?;
-        // An empty list is an array of floats to numpy.
         if !matches!(kind.as_str(), "i" | "u" | "b") && given.len()? > 0 {
             let dtype = given.getattr("dtype")?.str()?;
-            return Err(invalid(py, format!("`rows` must be an array of integers, got {dtype}")));
+            return Err(invalid(py, format!("`{name}` must be an array of integers, got {dtype}")));
         }
     }
     let options = PyDict::new(py);
@@ -48,7 +47,7 @@ pub fn rows_of<'py>(value: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'p
     let made = numpy.call_method("require", (value,), Some(&options));
     let made = made.map_err(|error| {
         let reason = error.value(py).to_string().replace('\n', " ");
-        invalid(py, format!("`rows` must be an array of integers: {reason}"))
+        invalid(py, format!("`{name}` must be an array of integers: {reason}"))
     })?;
     Ok(made.cast_into::<PyArrayDyn<i64>>().map_err(PyErr::from)?.readonly())
 }
