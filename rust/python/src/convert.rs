@@ -36,7 +36,7 @@ pub fn integers<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadon
     if array.is_none() {
         let given = numpy.call_method1("asarray", (value,))?;
         let kind: String = given.getattr("dtype")?.getattr("kind")?.extract()?;
-        if !matches!(kind.as_str(), "i" | "u" | "b") && given.len()? > 0 {
+        if !matches!(kind.as_str(), "i" | "u" | "b") && given.getattr("size")?.extract::<usize>()? > 0 {
             let dtype = given.getattr("dtype")?.str()?;
             return Err(invalid(py, format!("`{name}` must be an array of integers, got {dtype}")));
         }
