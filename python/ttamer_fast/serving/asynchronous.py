@@ -97,8 +97,8 @@ async def try_one(call: Call, x: Any) -> Reading | str:
     """One attempt of a stage on one input: the output, its signal and prediction, or why it failed.
 
     A plain function runs in a worker, or on the event loop where it has none; what it returns may be awaitable. What is
-    no Exception passes through. Cancelled, a coroutine is cancelled too; a call in a worker goes on, counted as late, or
-    is dropped: a :class:`NotBegunError` then.
+    no Exception passes through. When this is cancelled, a coroutine is cancelled too; a call in a worker goes on and is
+    counted as late, or, if it has not been begun, is dropped: a :class:`NotBegunError` then.
     """
     stage = call.stage
     if not call.runs_async:
@@ -139,7 +139,9 @@ class _Pending:
         self.awaitable = awaitable
 
 
-async def _try_plain(call: Call, function: Callable[[], Any], reader: Callable[[Any], R], lost: Callable[[str], R]) -> R:
+async def _try_plain(
+    call: Call, function: Callable[[], Any], reader: Callable[[Any], R], lost: Callable[[str], R]
+) -> R:
     """Call a plain function and read what it returns, both in a worker if there is one; `lost` makes a reply of why it
     failed."""
     if call.workers is None:

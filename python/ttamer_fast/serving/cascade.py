@@ -69,8 +69,8 @@ class Cascade(Generic[X, Y]):
 
     *Failures.* A stage fails for a request when it, its `signal` or its `prediction` raises an Exception, when it takes
     longer than its `timeout`, or when its output is None. It is paid for, is never the answer and is not asked again;
-    the policy goes on without it. A stage that its breaker keeps from being tried is not paid for. KeyboardInterrupt and
-    its like pass through.
+    the policy goes on without it. A stage that its breaker keeps from being tried is not paid for. KeyboardInterrupt
+    and its like pass through.
 
     *Deadlines*, in seconds from the call. When it is over, the best answer in hand goes out: the stage under way is cut
     off, which is paid for and whose answer is lost, and none is begun any more. What comes later is lost too, as of a
@@ -261,8 +261,8 @@ class Cascade(Generic[X, Y]):
         Every request is decided as if it were alone. O(n k) beside the stages.
 
         What `batch` raises, or `signal` and `prediction` of its outputs, fails all rows of that call; a None among the
-        outputs fails its row, and the others are handed on without it. Time-outs, retries and breakers are for a call of
-        `batch` as a whole, and row by row for a stage without.
+        outputs fails its row, and the others are handed on without it. Time-outs, retries and breakers are for a call
+        of `batch` as a whole, and row by row for a stage without.
 
         At the deadline, rows that have been answered keep their answers.
         """
@@ -286,8 +286,8 @@ class Cascade(Generic[X, Y]):
 
         Notes
         -----
-        What is no Exception, such as KeyboardInterrupt, comes out by itself, once the other rows have been cancelled and
-        have ended.
+        What is no Exception, such as KeyboardInterrupt, comes out by itself, once the other rows have been cancelled
+        and have ended.
         """
         seconds = check_deadline(deadline)
         n = count_rows(xs)
