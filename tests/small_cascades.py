@@ -28,9 +28,9 @@ Output = tuple[int, Any, int]
 """Of which stage, for which input, and what it says."""
 
 
-def says(output: Output) -> int:
-    """The signal of an output."""
-    return output[2]
+def says(output: Output | list[Output]) -> Any:
+    """The signal of an output, or of a batch of them."""
+    return [one[2] for one in output] if isinstance(output, list) else output[2]
 
 
 def stages(runs: Sequence[Callable[[Any], Any]], **given: Sequence[Any]) -> list[tt.Stage[Any, Any]]:

@@ -172,7 +172,9 @@ def test_a_time_out_fails_the_stage_and_the_request_goes_on() -> None:
     np.testing.assert_array_equal(served.seconds, [0.5, 0.25, 1.0])
 
 
-@pytest.mark.parametrize(("timeout", "deadline", "how"), [(1.0, 0.5, "cut off"), (0.5, 0.5, "cut off"), (0.25, 0.5, "time-out")])
+@pytest.mark.parametrize(
+    ("timeout", "deadline", "how"), [(1.0, 0.5, "cut off"), (0.5, 0.5, "cut off"), (0.25, 0.5, "time-out")]
+)
 def test_whichever_comes_first(timeout: float, deadline: float, how: str) -> None:
     served, when = alone(of(9.0, 0.0625, 9.0, timeout=every(timeout)), deadline)
     if how == "cut off":
@@ -230,7 +232,9 @@ def test_retries_that_are_used_up_or_have_no_time() -> None:
 def test_an_attempt_that_could_not_begin_in_time_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ttamer_fast.serving.limits.pause", lambda backoff, retry: 0.75)
     late = Moody(99, seconds=0.5)
-    served, when = alone(tt.Cascade(line(), stages([late, *[sleeper(v, 0.125) for v in (1, 2)]], retries=[9, 0, 0])), 1.0)
+    served, when = alone(
+        tt.Cascade(line(), stages([late, *[sleeper(v, 0.125) for v in (1, 2)]], retries=[9, 0, 0])), 1.0
+    )
     assert (when, served.outcome, served.failures) == (0.75, "recalled", {0: "OSError: busy, 98 left"})
 
 
@@ -262,7 +266,9 @@ def cancelled_at(cascade: tt.Cascade[Any, Any], when: float, deadline: float | N
 
 
 @pytest.mark.parametrize("deadline", [None, 9.0])
-@pytest.mark.parametrize("given", [{}, {"timeout": every(5.0)}, {"retries": every(1)}, {"breaker": every(tt.Breaker(1))}])
+@pytest.mark.parametrize(
+    "given", [{}, {"timeout": every(5.0)}, {"retries": every(1)}, {"breaker": every(tt.Breaker(1))}]
+)
 def test_cancelling_the_caller_cancels_the_stage(given: dict[str, Any], deadline: float | None) -> None:
     ended: list[Any] = []
     runs = [sleeper(0, 1.0), sleeper(1, 9.0, ended=ended), sleeper(2, 0.0)]
@@ -424,7 +430,13 @@ def test_the_times_add_up(
 
     cascade = tt.Cascade(line(), stages([stage(v) for v in range(K)], timeout=timeouts))
     result, when = virtual_loop.run(timed(cascade.acall("x", deadline)))
-    end, now, consulted, answered, is_cut = math.inf if deadline is None else deadline, 0.0, list[int](), list[int](), False
+    end, now, consulted, answered, is_cut = (
+        math.inf if deadline is None else deadline,
+        0.0,
+        list[int](),
+        list[int](),
+        False,
+    )
     for v in range(K):
         consulted.append(v)
         own = timeouts[v] or math.inf

@@ -40,6 +40,8 @@ async def aуntil(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         await asyncio.sleep(0.001)
+
+
 async def happened(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + LONG
     while not condition():

@@ -64,7 +64,7 @@ def test_at_the_deadline_rows_that_answered_keep_their_answers() -> None:
     runs = [sleeper(v, float, STOP if v else GO_ON, ended) for v in range(K)]
     table, when = served(tt.Cascade(line(), stages(runs)), [0.25, 4.0, 1.0], deadline=5.0)
     # The first stage ends at 4; the second has answered two rows by 5.
-    assert (when, ended) == (5.0, [(1, 4.0), (1, 1.0)])
+    assert (when, sorted(ended)) == (5.0, [(1, 1.0), (1, 4.0)])
     assert table.outcome.tolist() == ["stopped", "deadline", "deadline"]
     assert table.stage.tolist() == [1, 0, 0]
     assert table.cost.tolist() == [2 / 16] * 3
@@ -220,7 +220,9 @@ def test_cancelling_the_caller_cancels_every_row() -> None:
     for deadline in (None, 5.0):
         cascade = tt.Cascade(line(), stages(runs, breaker=every(breaker), timeout=[None, 7.0, None]))
 
-        async def main(cascade: tt.Cascade[Any, Any] = cascade, deadline: float | None = deadline) -> tuple[bool, float]:
+        async def main(
+            cascade: tt.Cascade[Any, Any] = cascade, deadline: float | None = deadline
+        ) -> tuple[bool, float]:
             task = asyncio.ensure_future(cascade.abatch(["x", "y"], deadline))
             await asyncio.sleep(1.0)
             task.cancel()
@@ -341,7 +343,9 @@ def test_in_this_thread_a_call_of_batch_is_one_call(clock: Clock, monkeypatch: p
             raise OSError("busy")
         return [(0, x, STOP) for x in xs]
 
-    cascade = tt.Cascade(line(), stages(every(str), batch=every(batch), retries=every(2), threads=every(0)), timing=True)
+    cascade = tt.Cascade(
+        line(), stages(every(str), batch=every(batch), retries=every(2), threads=every(0)), timing=True
+    )
     table = cascade.batch(["x", "y"])
     assert (calls, table.outputs) == ([100.0, 101.5, 103.0], [(0, "x", STOP), (0, "y", STOP)])
     np.testing.assert_array_equal(table[1].seconds, [4.0, np.nan, np.nan])

@@ -109,7 +109,7 @@ def test_no_stage_is_begun_after_the_deadline(clock: Clock, monkeypatch: pytest.
     served = cascade("x", deadline=1.0)
     # The wait would end when it is over: the stage fails at once, and the last one is tried.
     assert (served.outcome, served.consulted, served.failures) == ("recalled", (0, 1, 2), {1: "OSError: busy"})
-    served = cascade("x", deadline=1.5)
+    served = cascade("x", deadline=1.75)
     assert (served.consulted, served.failures) == ((0, 1, 2), {1: "OSError: busy"})
     monkeypatch.setattr(synchronous, "sleep", lambda seconds: clock.sleep(2 * seconds))
     served = cascade("x", deadline=1.25)
@@ -257,7 +257,9 @@ def test_coroutine_functions_are_refused_before_anything_runs() -> None:
         tt.Cascade(line(), single)("x")
 
 
-@pytest.mark.parametrize("given", [{}, {"timeout": every(LONG), "breaker": every(tt.Breaker(1))}, {"retries": every(1)}])
+@pytest.mark.parametrize(
+    "given", [{}, {"timeout": every(LONG), "breaker": every(tt.Breaker(1))}, {"retries": every(1)}]
+)
 def test_what_turns_out_to_be_awaitable_is_refused(given: dict[str, Any]) -> None:
     message = "must return an output, got an awaitable, coroutine: call `await cascade."
     cascade = tt.Cascade(line(), stages(every(lambda x: coroutine_function(x)), **given))

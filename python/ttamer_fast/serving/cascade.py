@@ -15,7 +15,6 @@ from . import asynchronous, synchronous
 from .batch_driver import BatchDriver
 from .breaker import Circuit
 from .calls import Call, calls_of
-from .coroutines import is_awaitable
 from .driver import Driver
 from .failures import RETURNED_NONE, reason_of
 from .inputs import count_rows
@@ -130,7 +129,9 @@ class Cascade(Generic[X, Y]):
         order = _order([stage.name for stage in made], policy.stages, isinstance(stages, Mapping))
         self._stages = tuple(made[at] for at in order)
         self._calls = calls_of(self._stages, self._identity)
-        self._functions = tuple((stage.run, stage.signal, stage.prediction) for stage in self._stages)
+        self._functions = tuple(
+            (call.stage.run, call.stage.signal, call.stage.prediction, call) for call in self._calls
+        )
         is_timing = check_flag("timing", timing)
         is_limited = is_timing or any(call.is_limited for call in self._calls)
         self._is_timed = is_timing or any(call.reads_clock for call in self._calls)
@@ -187,21 +188,22 @@ class Cascade(Generic[X, Y]):
         driver: Driver[Y] = Driver(self._policy, self._identity)
         asked = driver.ask
         while asked is not None:
-            run, signal, prediction = self._functions[asked]
+            run, signal, prediction, call = self._functions[asked]
             try:
                 output = run(x)
                 if output is None:
                     asked = driver.failed(RETURNED_NONE)
                     continue
-                if not is_awaitable(output):
-                    sure, said = signal(output), None if prediction is None else prediction(output)
+                if type(output) is not call.plain_type and call.is_to_be_awaited(output):
+                    break
+                sure, said = signal(output), None if prediction is None else prediction(output)
             except Exception as error:
                 asked = driver.failed(reason_of(error))
                 continue
-            if is_awaitable(output):
-                raise synchronous.awaitable_error(self._calls[asked], "run", "cascade.acall(x)", output)
             asked = driver.answered(sure, said, output)
-        return driver.served()
+        else:
+            return driver.served()
+        raise synchronous.awaitable_error(call, "run", "acall(x)", output)
 
     async def acall(self, x: X, deadline: float | None = None) -> Served[Y]:
         """Serve one request on the event loop; the parameters as in a plain call.
@@ -223,7 +225,7 @@ class Cascade(Generic[X, Y]):
             return await asynchronous.serve(driver, self._calls, x, seconds, is_timed)
         asked = driver.ask
         while asked is not None:
-            run, signal, prediction = self._functions[asked]
+            run, signal, prediction, _ = self._functions[asked]
             try:
                 output: Any = await run(x)  # type: ignore[misc]  # all of them are coroutine functions
                 if output is None:

@@ -12,7 +12,7 @@ from .._core import ValidationError
 from .asking import Asked, Reading, none_of, read, read_batch
 from .batch_driver import BatchDriver
 from .calls import Call
-from .coroutines import discard, is_awaitable
+from .coroutines import discard
 from .driver import Driver
 from .failures import reason_of
 from .inputs import each_row, take_rows
@@ -64,7 +64,9 @@ def awaitable_error(call: Call, function: str, instead: str, output: Any) -> Val
     """A stage has returned what is still to be awaited, where nobody can."""
     discard(output)
     given = f"an awaitable, {type(output).__name__}"
-    return ValidationError(f"`{function}` of {call.where} must return an output, got {given}: call `await {instead}`")
+    return ValidationError(
+        f"`{function}` of {call.where} must return an output, got {given}: call `await cascade.{instead}`"
+    )
 
 
 def _no_clock() -> float:
@@ -133,8 +135,8 @@ def _try_one(call: Call, x: Any, instead: str) -> Reading | str:
         output = call.stage.run(x)
     except Exception as error:
         return reason_of(error)
-    if is_awaitable(output):
-        raise awaitable_error(call, "run", f"cascade.{instead}", output)
+    if type(output) is not call.plain_type and call.is_to_be_awaited(output):
+        raise awaitable_error(call, "run", instead, output)
     return read(call.stage, output)
 
 
@@ -144,6 +146,6 @@ def _try_batch(call: Call, taken: Any, count: int) -> Asked:
         outputs = call.stage.batch(taken)
     except Exception as error:
         return none_of(count, reason_of(error))
-    if is_awaitable(outputs):
-        raise awaitable_error(call, "batch", "cascade.abatch(xs)", outputs)
+    if type(outputs) is not call.plain_type and call.is_to_be_awaited(outputs):
+        raise awaitable_error(call, "batch", "abatch(xs)", outputs)
     return read_batch(call.stage, call.where, outputs, count)
