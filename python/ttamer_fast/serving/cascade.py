@@ -12,7 +12,7 @@ from .._core import Policy, ValidationError, in_order
 from .._utils.checks import check_flag
 from ..traces.record import PolicyIdentity
 from . import asynchronous, synchronous
-from .batch_driver import BatchDriver
+from .batch_driver import in_step
 from .breaker import Circuit
 from .calls import Call, calls_of
 from .driver import Driver
@@ -22,6 +22,7 @@ from .limits import check_deadline
 from .served import Served
 from .served_batch import ServedBatch
 from .stage import Stage
+from .telling import StepDriver
 
 __all__ = ["Cascade"]
 
@@ -272,7 +273,7 @@ class Cascade(Generic[X, Y]):
             raise ValidationError(self._refusals[1])
         seconds = check_deadline(deadline)
         n = count_rows(xs)
-        driver: BatchDriver[Y] = BatchDriver(self._policy, self._identity, n)
+        driver: StepDriver[Y] = in_step(self._policy, self._identity, n)
         return synchronous.serve_batch(driver, self._calls, xs, n, seconds, self._is_timed or seconds < math.inf)
 
     async def abatch(self, xs: Any, deadline: float | None = None) -> ServedBatch[Y]:
@@ -293,7 +294,7 @@ class Cascade(Generic[X, Y]):
         """
         seconds = check_deadline(deadline)
         n = count_rows(xs)
-        driver: BatchDriver[Y] = BatchDriver(self._policy, self._identity, n)
+        driver: StepDriver[Y] = in_step(self._policy, self._identity, n)
         is_timed = self._is_timed or seconds < math.inf
         return await asynchronous.serve_batch(driver, self._calls, xs, n, seconds, is_timed)
 

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from .._core import ValidationError
 from .asking import Asked, Reading, none_of, read, read_batch
-from .batch_driver import BatchDriver
 from .calls import Call
 from .coroutines import discard
 from .driver import Driver
@@ -19,7 +18,7 @@ from .inputs import each_row, take_rows
 from .limits import Attempts, Deadline, Lost
 from .served import Served
 from .served_batch import ServedBatch
-from .telling import tell, tell_batch, tell_rows
+from .telling import StepDriver, tell, tell_batch, tell_rows
 
 __all__ = ["awaitable_error", "serve", "serve_batch"]
 
@@ -39,7 +38,7 @@ def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: float, i
 
 
 def serve_batch(
-    driver: BatchDriver[Any], calls: Sequence[Call], xs: Any, n: int, deadline: float, is_timed: bool
+    driver: StepDriver[Any], calls: Sequence[Call], xs: Any, n: int, deadline: float, is_timed: bool
 ) -> ServedBatch[Any]:
     """The n requests of a batch in step; the arguments as in :func:`serve`."""
     clock = monotonic if is_timed else _no_clock
