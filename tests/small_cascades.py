@@ -17,8 +17,7 @@ GO_ON, STOP = 0, 1
 
 @cache
 def line(default: float | None = None) -> tt.Policy:
-    """Asks stage after stage until one says STOP, whose answer is then best; of answers that say GO_ON one is as good as
-    the other, and costs little more than the default, where there is one."""
+    """Asks stage after stage until one says STOP, whose answer is then best; of those that say GO_ON all are alike."""
     loss, evenly = [0.9, 0.0], [0.5, 0.5]
     model = tt.Model.line([loss] * K, [1 / 16] * K, [[evenly], *[[evenly] * 2] * (K - 1)])
     return tt.solve(model) if default is None else tt.solve(model, default_loss=default)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,10 @@ def alone(cascade: tt.Cascade[Any, Any], deadline: float | None = None) -> tuple
     return result
 
 
+def _instantly(stage: int, says: int, x: Any) -> Any:
+    return stage, x, says
+
+
 def of(*seconds: float, says: int = GO_ON, **given: Any) -> tt.Cascade[Any, Any]:
     runs = [sleeper(stage, one, says) for stage, one in enumerate(seconds)]
     return tt.Cascade(line(), stages(runs, **given))
@@ -63,7 +68,7 @@ def of(*seconds: float, says: int = GO_ON, **given: Any) -> tt.Cascade[Any, Any]
 
 def test_without_limits_as_by_a_plain_call() -> None:
     for says in (GO_ON, STOP):
-        plain = tt.Cascade(line(), stages([lambda x, v=v: (v, x, says) for v in range(K)]))("x")
+        plain = tt.Cascade(line(), stages([partial(_instantly, v, says) for v in range(K)]))("x")
         served, when = alone(of(1.0, 2.0, 3.0, says=says))
         assert (served.output, served.consulted, served.cost) == (plain.output, plain.consulted, plain.cost)
         assert (served.outcome, served.seconds) == (plain.outcome, None)
@@ -153,9 +158,9 @@ def test_what_is_no_exception_passes_through(error: type[BaseException]) -> None
         raise error
 
     for run in (falls, falls_in_worker):
-        for given in ({}, {"timeout": every(0.5), "breaker": every(tt.Breaker(1))}):
+        for limited in ({}, {"timeout": every(0.5), "breaker": every(tt.Breaker(1))}):
             for deadline in (None, 1.0):
-                cascade = tt.Cascade(line(), stages([run] * K, **given))
+                cascade = tt.Cascade(line(), stages([run] * K, **limited))
                 with pytest.raises(error):
                     virtual_loop.run(cascade.acall("x", deadline))
                 assert all(circuit.failures == 0 for circuit in cascade.circuits.values())
@@ -218,9 +223,9 @@ def test_retries_that_are_used_up_or_have_no_time() -> None:
     assert error.failures[0] == "OSError: busy, 96 left"
     for deadline, timeout in ((1.5, None), (None, 1.5)):
         late = Moody(99, seconds=1.0)
-        given = {"retries": every(9), "backoff": every(0.0), "timeout": every(timeout)}
-        runs = [late, sleeper(1, 0.25), sleeper(2, 0.125)]
-        served, when = alone(tt.Cascade(line(), stages(runs, **given)), deadline)
+        limited = {"retries": every(9), "backoff": every(0.0), "timeout": every(timeout)}
+        runs: list[Run] = [late, sleeper(1, 0.25), sleeper(2, 0.125)]
+        served, when = alone(tt.Cascade(line(), stages(runs, **limited)), deadline)
         # Without a wait the second attempt begins at once, and does not end in time.
         assert len(late.begun) == 2
         if deadline is None:

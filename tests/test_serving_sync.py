@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,7 @@ def test_what_is_no_exception_passes_through(error: type[BaseException], part: s
 
     run, signal = (fall, float) if part == "run" else (lambda x: x, fall)
     for given in ({}, {"timeout": LONG, "retries": 2, "breaker": tt.Breaker(1)}, {"threads": 0, "timeout": LONG}):
-        cascade = tt.Cascade(line(), [tt.Stage(run, signal=signal, **given)] * K)  # type: ignore[arg-type]
+        cascade = tt.Cascade(line(), [tt.Stage(run, signal=signal, **given)] * K)
         for deadline in (None, LONG):
             with pytest.raises(error):
                 cascade(0.5, deadline)
@@ -277,13 +278,21 @@ def test_what_turns_out_to_be_awaitable_is_refused(given: dict[str, Any]) -> Non
     assert str(caught.value) == f"`batch` of stage 0 ('stage 0') {message}abatch(xs)`"
 
 
+def _run_async(cascade: tt.Cascade[Any, Any], deadline: float | None) -> Any:
+    return asyncio.run(cascade.acall("x", deadline))
+
+
 @pytest.mark.parametrize("given", [{}, {"timeout": every(LONG)}, {"retries": every(1)}])
 def test_a_wrong_signal_is_a_mistake_of_the_program(given: dict[str, Any]) -> None:
     cascade = tt.Cascade(line(), stages(every(lambda x: (0, x, "sure")), **given))
     for deadline in (None, LONG):
-        for serve in (lambda d: cascade("x", d), lambda d: asyncio.run(cascade.acall("x", d))):
+        doors: tuple[Callable[[], Any], ...] = (
+            partial(cascade, "x", deadline),
+            partial(_run_async, cascade, deadline),
+        )
+        for door in doors:
             with pytest.raises(tt.ValidationError) as caught:
-                serve(deadline)
+                door()
             assert str(caught.value) == "`signal` of stage 0 ('stage 0') must return a number, got 'sure'"
 
 
@@ -298,7 +307,7 @@ def test_deadlines_that_are_none(deadline: Any) -> None:
         lambda: asyncio.run(cascade.abatch(["x"], deadline=deadline)),
     ]
     for door in doors:
-        with pytest.raises(tt.ValidationError, match="^`deadline` must be "):
+        with pytest.raises(tt.ValidationError, match=r"^`deadline` must be "):
             door()
     assert ran == []
     with pytest.raises(tt.ValidationError, match="`timing` must be True or False, got 1"):

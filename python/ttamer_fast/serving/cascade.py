@@ -228,7 +228,7 @@ class Cascade(Generic[X, Y]):
         while asked is not None:
             run, signal, prediction, _ = self._functions[asked]
             try:
-                output: Any = await run(x)  # type: ignore[misc]  # all of them are coroutine functions
+                output: Any = await run(x)
                 if output is None:
                     asked = driver.failed(RETURNED_NONE)
                     continue
