@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from .answers import Predictions, as_predictions, as_signals, check_outputs
 from .failures import RETURNED_NONE, reason_of
-from .inputs import each_row
 from .stage import Stage
 
-__all__ = ["Asked", "Reading", "ask", "none_of", "read", "read_batch", "read_rows"]
+__all__ = ["Asked", "Reading", "none_of", "read", "read_batch", "read_rows"]
 
 Reading: TypeAlias = tuple[Any, Any, Hashable]
 """An output, its signal and its prediction, as the stage's functions gave them."""
@@ -100,28 +99,3 @@ def read_batch(stage: Stage[Any, Any], where: str, outputs: Any, count: int) -> 
         return Asked(dict.fromkeys(range(count), reason_of(error)) | failures, (), np.empty(0), None)
     numbers = as_signals(where, signals, left)
     return Asked(failures, outputs, numbers, None if predictions is None else as_predictions(where, predictions, left))
-
-
-def ask(stage: Stage[Any, Any], where: str, taken: Any, count: int) -> Asked:
-    """Run a stage on `count` rows, in this thread: by `batch` if it has one, else row by row.
-
-    Raises
-    ------
-    ValidationError
-        As :func:`read_batch` and :func:`read_rows`.
-    """
-    if stage.batch is None:
-        return read_rows(stage, where, [_attempt(stage, x) for x in each_row(taken)])
-    try:
-        outputs = stage.batch(taken)
-    except Exception as error:
-        return none_of(count, reason_of(error))
-    return read_batch(stage, where, outputs, count)
-
-
-def _attempt(stage: Stage[Any, Any], x: Any) -> Reading | str:
-    try:
-        output = stage.run(x)
-    except Exception as error:
-        return reason_of(error)
-    return read(stage, output)
