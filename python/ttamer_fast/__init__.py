@@ -57,6 +57,7 @@ from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
 from .monitoring.order import OrderFinding, OrderWarning, order_findings
 from .monitoring.report import Drift, DriftReport
+from .serving.batcher import Batcher, OverloadedError
 from .serving.cascade import Cascade
 from .serving.failures import NoAnswerError
 from .serving.served import Served
@@ -70,6 +71,7 @@ from .traces.trace import Trace
 __all__ = [
     "Aggregated",
     "Batch",
+    "Batcher",
     "CalibrationWarning",
     "Cascade",
     "CensoredTraceWarning",
@@ -90,6 +92,7 @@ __all__ = [
     "NoAnswerError",
     "OrderFinding",
     "OrderWarning",
+    "OverloadedError",
     "Policy",
     "PolicyFormatError",
     "Record",
