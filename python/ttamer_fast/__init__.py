@@ -58,6 +58,7 @@ from .monitoring.drift import DriftMonitor
 from .monitoring.order import OrderFinding, OrderWarning, order_findings
 from .monitoring.report import Drift, DriftReport
 from .serving.batcher import Batcher, OverloadedError
+from .serving.breaker import Breaker
 from .serving.cascade import Cascade
 from .serving.failures import NoAnswerError
 from .serving.served import Served
@@ -72,6 +73,7 @@ __all__ = [
     "Aggregated",
     "Batch",
     "Batcher",
+    "Breaker",
     "CalibrationWarning",
     "Cascade",
     "CensoredTraceWarning",

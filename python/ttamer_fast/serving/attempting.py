@@ -61,4 +61,4 @@ async def attempt_batch(stage: Stage[Any, Any], where: str, collate: Any, xs: li
 
 
 def pause(stage: Stage[Any, Any], attempt: int) -> float:
-    return random.uniform(0.0, min(1.0, stage.backoff * 2**attempt))
+    return random.uniform(0.0, min(1.0, stage.backoff * 2 ** (attempt - 1)))
