@@ -139,7 +139,9 @@ class _Pending:
         self.awaitable = awaitable
 
 
-async def _try_plain(call: Call, function: Callable[[], Any], reader: Callable[[Any], R], lost: Callable[[str], R]) -> R:
+async def _try_plain(
+    call: Call, function: Callable[[], Any], reader: Callable[[Any], R], lost: Callable[[str], R]
+) -> R:
     """Call a plain function and read what it returns, both in a worker if there is one; `lost` makes a reply of why it
     failed."""
     if call.workers is None:

@@ -15,6 +15,7 @@ from .._utils.checks import check_integer, check_number, check_one_of, shown
 from .cascade import Cascade
 from .dispatcher import Dispatcher
 from .driver import Driver
+from .limits import check_deadline
 from .offered import Offered
 from .queues import StageStats
 from .served import Served
@@ -139,6 +140,7 @@ class Batcher(Generic[X, Y]):
         if collate is not None and not callable(collate):
             raise ValidationError(f"`collate` must be callable or None, got {type(collate).__name__}")
         self._collate: Callable[[list[Any]], Any] = stacked if collate is None else collate
+        self._is_timed = cascade._is_timed
         self._has_single = any(stage.batch is None for stage in cascade.stages)
         self._state: Literal["new", "open", "closing", "closed"] = "new"
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -191,7 +193,7 @@ class Batcher(Generic[X, Y]):
         dispatcher = self._dispatcher
         if dispatcher is None or loop is not self._loop or self._state != "open":
             raise self._refusal(loop)
-        seconds = math.inf if deadline is None else check_deadline(deadline)
+        seconds = check_deadline(deadline)
         cascade = self._cascade
         driver: Driver[Y] = Driver(cascade.policy, cascade._identity)
         if driver.ask is None:
@@ -200,7 +202,7 @@ class Batcher(Generic[X, Y]):
         if is_full and not self._waits_when_full:
             raise OverloadedError(f"`max_pending` is {self._max_pending}, and so many requests are inside")
         context = copy_context() if self._has_single else None
-        request = Offered(x, driver, loop.create_future(), context, seconds < math.inf, seconds)
+        request = Offered(x, driver, loop.create_future(), context, self._is_timed or seconds < math.inf, seconds)
         if seconds < math.inf:
             request.ends = loop.time() + seconds
             request.timer = loop.call_at(request.ends, self._overdue, request)
@@ -221,7 +223,7 @@ class Batcher(Generic[X, Y]):
             raise ValidationError(f"`batcher` must be entered once, and is {self._state}")
         self._loop = loop = asyncio.get_running_loop()
         self._dispatcher = Dispatcher(
-            self._cascade, loop, self._devices, self._max_batch, self._max_wait, self._collate, self._ended
+            self._cascade._calls, loop, self._devices, self._max_batch, self._max_wait, self._collate, self._ended
         )
         self._state = "open"
         return self
@@ -314,13 +316,6 @@ class Batcher(Generic[X, Y]):
         if loop is not self._loop:
             return ValidationError("`batcher` must be called in the event loop in which it was entered, got another")
         return ValidationError(f"`batcher` must be open, and is {self._state}")
-
-
-def check_deadline(deadline: float) -> float:
-    number = check_number("deadline", deadline)
-    if not number > 0.0:
-        raise ValidationError(f"`deadline` must be above 0, got {shown(deadline)}")
-    return number
 
 
 def _check_wait(max_wait: float) -> float:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextvars import copy_context
 from functools import partial
+from itertools import repeat
 from typing import Any
 
-from .attempting import Attempt, attempt_batch, attempt_one, pause
+import numpy as np
+
+from .._core import ValidationError
+from .asking import Asked, Reading, none_of
+from .asynchronous import try_batch, try_one
+from .calls import Call
+from .failures import RETURNED_NONE, reason_of
+from .limits import has_failed, pause
 from .offered import Offered, Part
 from .queues import Device, StageQueue, StageStats
-from .stage import Stage
 
 __all__ = ["Dispatcher"]
 
@@ -42,7 +49,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        cascade: Any,
+        calls: Sequence[Call],
         loop: asyncio.AbstractEventLoop,
         devices: Sequence[Hashable],
         most: int,
@@ -50,16 +57,14 @@ class Dispatcher:
         collate: Callable[[list[Any]], Any],
         ended: Callable[[Offered, BaseException | None], None],
     ) -> None:
-        self._stages = cascade.stages
-        self._where = cascade._where
-        self._circuits = [None for _ in self._stages]
+        self._calls = calls
         self._loop = loop
         self._most = most
         self._patience = patience
         self._collate = collate
         self._ended = ended
         self._context = copy_context()
-        self._queues: list[StageQueue[Offered]] = [StageQueue(stage) for stage in range(len(self._stages))]
+        self._queues: list[StageQueue[Offered]] = [StageQueue(stage) for stage in range(len(calls))]
         groups: dict[Hashable, list[StageQueue[Offered]]] = {}
         for queue, device in zip(self._queues, devices, strict=True):
             groups.setdefault(device, []).append(queue)
@@ -91,8 +96,7 @@ class Dispatcher:
         elif request.part is not None:
             request.part.release(request)
         if request.permit is not None:
-            self._circuits[request.driver.ask].give_back(request.permit)
-            request.permit = None
+            self._give_back(request)
 
     def cut_off(self, request: Offered) -> None:
         """A request leaves, as its deadline has come; its driver is told."""
@@ -116,12 +120,13 @@ class Dispatcher:
         """To the queue of the stage that is asked, or to the end."""
         driver = request.driver
         while (asked := driver.ask) is not None:
-            circuit = self._circuits[asked]
+            circuit = self._calls[asked].circuit
             if circuit is not None and circuit.state != "closed":
-                request.permit = circuit.admit(now)
-                if request.permit is None:
-                    driver.barred(circuit.reason(now))
+                permit = circuit.admit(now)
+                if isinstance(permit, str):
+                    driver.barred(permit)
                     continue
+                request.permit = permit
             request.asked = now
             request.attempts = 0
             request.expires = math.inf
@@ -155,11 +160,9 @@ class Dispatcher:
         now = max(self._loop.time(), at)
         while (chosen := device.choose(now, self._patience)) is not None:
             queue, reason = chosen
-            circuit = self._circuits[queue.stage]
-            if circuit is not None and circuit.state != "closed":
-                self._bar(queue, now)
-                if not len(queue):
-                    continue
+            self._bar(queue, now)
+            if not len(queue):
+                continue
             self._begin_call(device, queue.stage, queue.take(self._most, reason, now), now)
             return
         due = device.due(self._patience)
@@ -167,50 +170,76 @@ class Dispatcher:
             device.timer = self._loop.call_at(due, self._dispatch, device, due, context=self._context)
 
     def _bar(self, queue: StageQueue[Offered], now: float) -> None:
-        """The circuit of a stage is not closed: whoever waits goes on without it, but for the one that is to try it."""
-        circuit = self._circuits[queue.stage]
+        """Where the circuit of a stage is not closed, all go on without it but the one that is to try it."""
+        circuit = self._calls[queue.stage].circuit
+        if circuit is None or circuit.state == "closed":
+            return
         for request in [request for request in queue if request.permit is None]:
+            reason = circuit.admit(now)
+            if not isinstance(reason, str):
+                request.permit = reason
+                continue
             self.drop(request)
             if request.attempts:
                 self._give_up(request, request.reason, now)
             else:
-                request.driver.barred(circuit.reason(now))
+                request.driver.barred(reason)
                 self._go_on(request, now)
+
+    def _give_back(self, request: Offered) -> None:
+        """Who was to try a stage does not."""
+        asked, permit = request.driver.ask, request.permit
+        request.permit = None
+        assert asked is not None
+        circuit = self._calls[asked].circuit
+        assert circuit is not None
+        assert permit is not None
+        circuit.give_back(permit)
 
     # ---- calls
 
     def _begin_call(self, device: RunningDevice, asked: int, requests: list[Offered], now: float) -> None:
-        stage, where, circuit = self._stages[asked], self._where[asked], self._circuits[asked]
-        rows_of_parts = [[request] for request in requests] if stage.batch is None else [requests]
+        call = self._calls[asked]
+        rows_of_parts = [[request] for request in requests] if call.stage.batch is None else [requests]
         device.under_way = len(rows_of_parts)
         for rows in rows_of_parts:
-            permit = None
-            if circuit is not None:
-                tries = [request.permit for request in rows if request.permit is not None]
-                permit = tries[0] if tries else circuit.admit(now)
-            part = Part(asked, rows, permit)
+            part = Part(asked, rows, self._permit(call, rows, now))
             for row, request in enumerate(rows):
                 request.queue, request.part, request.row, request.permit = None, part, row, None
                 request.attempts += 1
-                if request.wake is not None:
+                if request.attempts == 1:
+                    request.expires = now + call.timeout
+                elif request.wake is not None:
                     request.wake.cancel()
                     request.wake = None
-                if stage.timeout is not None and request.attempts == 1:
-                    request.expires = now + stage.timeout
-            if stage.timeout is not None:
+            if call.timeout < math.inf:
                 self._arm(part)
             context = self._context.copy() if rows[0].context is None else rows[0].context
-            task = self._loop.create_task(self._attempt(stage, where, [request.x for request in rows]), context=context)
+            task = self._loop.create_task(self._attempt(call, [request.x for request in rows]), context=context)
             part.task = task
             self._tasks.add(task)
             task.add_done_callback(partial(self._part_ended, device, part), context=self._context)
 
-    async def _attempt(self, stage: Stage[Any, Any], where: str, xs: list[Any]) -> Attempt | BaseException:
+    def _permit(self, call: Call, rows: list[Offered], now: float) -> int | None:
+        """Of the circuit for one call; None where nothing is to be told to it."""
+        if call.circuit is None:
+            return None
+        for request in rows:
+            if request.permit is not None:
+                return request.permit
+        permit = call.circuit.admit(now)
+        return None if isinstance(permit, str) else permit
+
+    async def _attempt(self, call: Call, xs: list[Any]) -> Reading | str | Asked | BaseException:
         """What this raises is handed to the callers: if the task raised it, some exceptions would end the loop."""
         try:
-            if stage.batch is None:
-                return await attempt_one(stage, where, xs[0])
-            return await attempt_batch(stage, where, self._collate, xs)
+            if call.stage.batch is None:
+                return await try_one(call, xs[0])
+            try:
+                taken = self._collate(xs)
+            except Exception as error:
+                return none_of(len(xs), reason_of(error))
+            return await try_batch(call, taken, len(xs))
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -223,80 +252,109 @@ class Dispatcher:
         if part.timer is not None:
             part.timer.cancel()
         now = self._loop.time()
-        found: Attempt | BaseException = asyncio.CancelledError() if task.cancelled() else task.result()
-        if isinstance(found, BaseException) or not part.left:
+        found: Reading | str | Asked | BaseException
+        found = asyncio.CancelledError() if task.cancelled() else task.result()
+        if isinstance(found, BaseException):
             self._tell_circuit(part, None, now)
-            if isinstance(found, BaseException):
-                self._raise(part, found)
+            self._raise(part, found)
             return
-        self._tell_circuit(part, len(found.failures) < len(part.rows), now)
-        given = zip(found.outputs, found.signal, found.prediction or [None] * len(found.outputs), strict=True)
+        self._tell_circuit(part, has_failed(found) if part.left else None, now)
+        try:
+            if isinstance(found, Asked):
+                self._deliver(part, found, now)
+            elif part.left:
+                self._deliver_one(part, found, now)
+        except BaseException as error:  # of a prediction's own comparison, or of this program
+            self._raise(part, error)
+
+    def _deliver(self, part: Part, found: Asked, now: float) -> None:
+        """What a call of `batch` gave, to the rows that are left."""
+        failures, is_lost = found.failures, has_failed(found)
+        said: Iterable[Any] = repeat(None)
+        if found.prediction is not None:
+            said = found.prediction.tolist() if isinstance(found.prediction, np.ndarray) else found.prediction
+        given = zip(found.outputs, found.signal.tolist(), said, strict=False)
         for row, request in enumerate(part.rows):
-            reason = found.failures.get(row)
-            if reason is None:
-                output, signal, prediction = next(given)
+            reason = failures.get(row)
+            reading = next(given) if reason is None else None
             if request is None:
                 continue
             request.part = None
-            if reason is not None:
-                self._failed(request, reason, found.raised, now)
-                continue
-            if request.is_timed:
-                request.driver.took(now - request.asked)
-            try:
-                request.driver.answered(signal, prediction, output)
-            except BaseException as error:
-                self._ended(request, error)
+            if reading is None:
+                self._failed(request, reason or "", is_lost and reason != RETURNED_NONE, now)
             else:
-                self._go_on(request, now)
+                self._answered(request, reading, now)
+
+    def _deliver_one(self, part: Part, found: Reading | str, now: float) -> None:
+        """What `run` gave, to the one row."""
+        (request,) = part.rows
+        assert request is not None
+        request.part = None
+        if isinstance(found, str):
+            self._failed(request, found, found != RETURNED_NONE, now)
+        else:
+            self._answered(request, found, now)
+
+    def _answered(self, request: Offered, reading: Reading, now: float) -> None:
+        output, signal, prediction = reading
+        driver = request.driver
+        if request.is_timed:
+            driver.took(now - request.asked)
+        try:
+            driver.answered(signal, prediction, output)
+        except ValidationError as error:
+            self._ended(request, error)
+        else:
+            self._go_on(request, now)
 
     def _raise(self, part: Part, error: BaseException) -> None:
         """Everybody who is left in a call gets what it raised."""
         for request in part.rows:
-            if request is not None:
+            if request is not None and request.part is part:
                 request.part = None
                 self._ended(request, error)
 
-    def _tell_circuit(self, part: Part, succeeded: bool | None, now: float) -> None:
-        """Once a part: that it gave something, that it gave nothing, or that nobody will know."""
-        circuit = self._circuits[part.stage]
-        if circuit is None or part.permit is None or part.was_told:
+    def _tell_circuit(self, part: Part, failed: bool | None, now: float) -> None:
+        """Once a part: whether it failed, or None: nobody will know."""
+        circuit, permit = self._calls[part.stage].circuit, part.permit
+        if circuit is None or permit is None:
             return
-        part.was_told = True
-        if succeeded is None:
-            circuit.give_back(part.permit)
-        elif succeeded:
-            circuit.succeeded(part.permit)
+        part.permit = None
+        if failed is None:
+            circuit.give_back(permit)
+        elif failed:
+            circuit.failed(permit, now)
+            self._bar(self._queues[part.stage], now)
         else:
-            circuit.failed(part.permit, now)
-            if circuit.state != "closed":
-                self._bar(self._queues[part.stage], now)
+            circuit.succeeded(permit)
 
     # ---- failures
 
-    def _failed(self, request: Offered, reason: str, may_try_again: bool, now: float) -> None:
+    def _failed(self, request: Offered, reason: str, may_repeat: bool, now: float) -> None:
         """An attempt gave nothing: another one, if there is time for it."""
-        stage = self._stages[request.driver.ask]
-        if may_try_again and request.attempts <= stage.retries:
-            at = now + pause(stage, request.attempts)
+        asked = request.driver.ask
+        assert asked is not None
+        stage = self._calls[asked].stage
+        if may_repeat and request.attempts <= stage.retries:
+            at = now + pause(stage.backoff, request.attempts)
             if at < min(request.expires, request.ends):
                 request.reason = reason
-                request.wake = self._loop.call_at(at, self._try_again, request, context=self._context)
+                request.wake = self._loop.call_at(at, self._try_again, request, asked, context=self._context)
                 return
         self._give_up(request, reason, now)
 
-    def _try_again(self, request: Offered) -> None:
+    def _try_again(self, request: Offered, asked: int) -> None:
         request.wake = None
-        now, stage = self._loop.time(), request.driver.ask
-        circuit = self._circuits[stage]
+        now, circuit = self._loop.time(), self._calls[asked].circuit
         if circuit is not None and circuit.state != "closed":
-            request.permit = circuit.admit(now)
-            if request.permit is None:
+            permit = circuit.admit(now)
+            if isinstance(permit, str):
                 self._give_up(request, request.reason, now)
                 return
+            request.permit = permit
         if request.expires < math.inf:
             request.wake = self._loop.call_at(request.expires, self._expire_waiting, request, context=self._context)
-        self._enqueue(request, stage, now)
+        self._enqueue(request, asked, now)
 
     def _expire_waiting(self, request: Offered) -> None:
         """The time of the stage is over before the next attempt has begun."""
@@ -320,11 +378,11 @@ class Dispatcher:
         part.timer = None
         late = [request for request in part.rows if request is not None and request.expires <= at]
         if part.left == len(late):
-            self._tell_circuit(part, False, at)
+            self._tell_circuit(part, True, at)
         for request in late:
             part.release(request)
         if part.left:
             self._arm(part)
-        reason = f"time-out after {self._stages[part.stage].timeout:g} s"
+        reason = f"time-out after {self._calls[part.stage].timeout:g} s"
         for request in late:
             self._give_up(request, reason, at)

@@ -89,7 +89,7 @@ class Part:
     A row that has left, as its request has ended or the time of the stage is over, is None.
     """
 
-    __slots__ = ("left", "permit", "rows", "stage", "task", "timer", "was_told")
+    __slots__ = ("left", "permit", "rows", "stage", "task", "timer")
 
     task: asyncio.Task[Any]
 
@@ -98,9 +98,7 @@ class Part:
         self.rows: list[Offered | None] = [*rows]
         self.left = len(rows)
         self.permit = permit
-        """Of the circuit of the stage, where it has one."""
-        self.was_told = False
-        """Whether the circuit knows what came of it."""
+        """Of the circuit of the stage, until it is told what came of this."""
         self.timer: asyncio.TimerHandle | None = None
         """Goes off when the time of the stage is over for a row."""
 
