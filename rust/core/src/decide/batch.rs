@@ -10,7 +10,7 @@ use crate::parallel;
 use crate::plan::{NO_STAGE, signed, stage_number};
 use crate::policy::Policy;
 use crate::price::Price;
-use crate::rules::{Observation, Observations, Progress, Rule, Visitor};
+use crate::rules::{Observations, Progress, Rule, Visitor};
 
 /// Requests that one task works on; below this a batch is decided on the calling thread.
 const CHUNK: usize = 16_384;
@@ -37,13 +37,12 @@ pub struct Batch {
 enum Known {
     /// No stage has reported.
     Nothing,
-    /// The entry stage has reported, which each request has in hand. Kept is what it said of those that go on: states
-    /// are made when a second stage reports.
-    First(Vec<Observation>),
+    /// The entry stage has reported, which each request has in hand: states are made when a second stage reports.
+    First(First),
     /// Each request that is followed, in ascending order. The others ended with the entry stage's report.
     States {
-        /// Their numbers; none where all are followed.
-        rows: Option<Vec<usize>>,
+        /// Their numbers, and what the entry stage said of all requests; none where all are followed.
+        rows: Option<(Vec<usize>, First)>,
         /// How far each has come.
         progress: Vec<Progress>,
         /// What each remembers: a vector of the rule's own memories.
@@ -51,6 +50,41 @@ enum Known {
         /// Of those that a stage gave nothing, by their place among the followed.
         failures: BTreeMap<usize, Failures>,
     },
+}
+
+/// What the entry stage said, of each request.
+#[derive(Debug)]
+struct First {
+    signal: Vec<f64>,
+    prediction: Option<Vec<i64>>,
+}
+
+/// What becomes of a request that its stage does not report to.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// The stage gave nothing.
+    Fail,
+    /// The stage cannot be tried.
+    Bar,
+    /// The request ends.
+    Stop,
+}
+
+impl First {
+    fn new(said: Observations) -> Self {
+        Self { signal: said.signal.to_vec(), prediction: said.prediction.map(<[i64]>::to_vec) }
+    }
+
+    fn said(&self) -> Observations<'_> {
+        Observations::new(&self.signal, self.prediction.as_deref())
+    }
+
+    /// The state of a request after that.
+    fn state<R: Rule>(&self, rule: &R, price: &Price, row: usize) -> (Progress, R::Memory) {
+        let (mut progress, mut memory) = rule.begin();
+        rule.observe(&mut progress, &mut memory, self.said().at(row), price);
+        (progress, memory)
+    }
 }
 
 impl Batch {
@@ -107,13 +141,18 @@ impl Batch {
         self.map(|progress| progress.cost)
     }
 
+    /// Expected loss of the answer each request has in hand, in the unit of the losses, infinite while none (n,).
+    pub fn expected_loss(&self) -> Vec<f64> {
+        self.policy.rule().visit(Losses { batch: self, price: self.policy.price() })
+    }
+
     fn map<T: Clone>(&self, of: impl Fn(&Progress) -> T) -> Vec<T> {
         let begin = *self.policy.begin().progress();
         match &self.known {
             Known::Nothing => vec![of(&begin); self.len()],
             Known::First(_) => vec![of(&entered(begin, self.policy.price())); self.len()],
             Known::States { rows: None, progress, .. } => progress.iter().map(of).collect(),
-            Known::States { rows: Some(rows), progress, .. } => {
+            Known::States { rows: Some((rows, _)), progress, .. } => {
                 let mut all = vec![of(&entered(begin, self.policy.price())); self.len()];
                 for (row, progress) in rows.iter().zip(progress) {
                     if let Some(cell) = all.get_mut(*row) {
@@ -174,6 +213,14 @@ impl Batch {
         Ok(())
     }
 
+    /// The stage that most requests wait for, the last of several, and which these are, ascending; none once all are
+    /// decided.
+    pub fn pending(&self) -> Option<(usize, Vec<i64>)> {
+        let (stage, _) =
+            self.waiting.iter().enumerate().filter(|(_, count)| **count > 0).max_by_key(|(_, count)| **count)?;
+        Some((stage, self.rows(stage).unwrap_or_default()))
+    }
+
     /// The stage gave nothing for some of the requests that wait for it: it is paid for, is never their answer, says
     /// nothing about the others and is not asked again. The rest of those that wait for it go on waiting.
     ///
@@ -181,22 +228,47 @@ impl Batch {
     /// [`Error::Invalid`] where `rows` do not ascend, one of them does not wait for `stage`, or there is no such stage;
     /// nothing is changed then.
     pub fn fail(&mut self, stage: usize, rows: &[i64]) -> Result<()> {
+        self.leave(stage, rows, Turn::Fail)
+    }
+
+    /// The stage cannot be tried for some of the requests that wait for it: as [`Batch::fail`], but not paid for.
+    ///
+    /// # Errors
+    /// Those of [`Batch::fail`].
+    pub fn bar(&mut self, stage: usize, rows: &[i64]) -> Result<()> {
+        self.leave(stage, rows, Turn::Bar)
+    }
+
+    fn leave(&mut self, stage: usize, rows: &[i64], turn: Turn) -> Result<()> {
         self.waiting(stage)?;
-        let mut waiting = Vec::with_capacity(rows.len());
-        for (at, given) in rows.iter().enumerate() {
-            let row = usize::try_from(*given).ok().filter(|row| self.next.get(*row) == Some(&(stage as u16)));
-            let row = row.filter(|row| waiting.last().is_none_or(|before| before < row));
-            waiting.push(row.ok_or_else(|| {
-                let wanted = format!("must be a request that waits for stage {stage}, larger than the entry before");
-                Error::invalid(format!("`rows[{at}]` {wanted}, got {given}"))
-            })?);
-        }
-        if !waiting.is_empty() {
+        let what = || format!("a request that waits for stage {stage}");
+        let rows = ascending(rows, what, |row| self.next.get(row) == Some(&(stage as u16)))?;
+        self.turn(&rows, turn);
+        Ok(())
+    }
+
+    /// Some requests end now, all without `rows`: those that are not decided pay for the stage they wait for, which is
+    /// under way, and keep the answer they have in hand.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where `rows` do not ascend, or there is no such request; nothing is changed then.
+    pub fn stop(&mut self, rows: Option<&[i64]>) -> Result<()> {
+        let n = self.len();
+        let rows = match rows {
+            None => (0..n).collect(),
+            Some(rows) => ascending(rows, || format!("a request in 0..{n}"), |row| row < n)?,
+        };
+        let undecided: Vec<usize> = rows.into_iter().filter(|row| self.stage_of(*row).is_some()).collect();
+        self.turn(&undecided, Turn::Stop);
+        Ok(())
+    }
+
+    fn turn(&mut self, rows: &[usize], turn: Turn) {
+        if !rows.is_empty() {
             let policy = Arc::clone(&self.policy);
-            policy.rule().visit(Fail { batch: self, price: policy.price(), rows: &waiting });
+            policy.rule().visit(Leave { batch: self, price: policy.price(), rows, turn });
             self.recount();
         }
-        Ok(())
     }
 
     fn recount(&mut self) {
@@ -213,6 +285,20 @@ impl Batch {
             }
         }
     }
+}
+
+/// Row numbers that ascend and are all wanted.
+fn ascending(rows: &[i64], wanted: impl Fn() -> String, is_wanted: impl Fn(usize) -> bool) -> Result<Vec<usize>> {
+    let mut found = Vec::with_capacity(rows.len());
+    for (at, given) in rows.iter().enumerate() {
+        let row = usize::try_from(*given).ok().filter(|row| is_wanted(*row));
+        let row = row.filter(|row| found.last().is_none_or(|before| before < row));
+        found.push(row.ok_or_else(|| {
+            let wanted = wanted();
+            Error::invalid(format!("`rows[{at}]` must be {wanted}, larger than the entry before, got {given}"))
+        })?);
+    }
+    Ok(found)
 }
 
 /// A request that the entry stage's report has ended.
@@ -240,10 +326,8 @@ impl Visitor for Step<'_> {
 
     fn visit<R: Rule>(self, rule: &R) {
         let Self { batch, stage, price, observations } = self;
-        if matches!(batch.known, Known::Nothing)
-            && let Some(kept) = rule.after_first_of_many(observations, &mut batch.next)
-        {
-            batch.known = Known::First(kept);
+        if matches!(batch.known, Known::Nothing) && rule.after_first_of_many(observations, &mut batch.next) {
+            batch.known = Known::First(First::new(observations));
             return;
         }
         make_states(rule, price, batch);
@@ -252,43 +336,81 @@ impl Visitor for Step<'_> {
         if failures.is_empty() {
             step(rule, stage, price, observations, progress, memory);
         } else {
-            let (signal, prediction) = last_resorts(rule, stage, price, observations, progress, failures);
+            let (signal, prediction) = after_failures(rule, stage, price, observations, progress, memory, failures);
             step(rule, stage, price, Observations::new(&signal, Some(&prediction)), progress, memory);
         }
-        publish(&mut batch.next, rows.as_deref(), progress);
+        publish(&mut batch.next, rows.as_ref(), progress);
     }
 }
 
-/// Some of the requests that wait for a stage get nothing from it.
-struct Fail<'a> {
+/// Some requests go on without the stage they wait for, or end.
+struct Leave<'a> {
     batch: &'a mut Batch,
     price: &'a Price,
     rows: &'a [usize],
+    turn: Turn,
 }
 
-impl Visitor for Fail<'_> {
+impl Visitor for Leave<'_> {
     type Output = ();
 
     fn visit<R: Rule>(self, rule: &R) {
-        let Self { batch, price, rows: failed } = self;
+        let Self { batch, price, rows: leaving, turn } = self;
         make_states(rule, price, batch);
         let Known::States { rows, progress, memory, failures } = &mut batch.known else { return };
         let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
-        for row in failed {
-            let Ok(at) = rows.as_ref().map_or(Ok(*row), |rows| rows.binary_search(row)) else { continue };
-            if let (Some(progress), Some(memory)) = (progress.get_mut(at), memory.get_mut(at)) {
-                failures.entry(at).or_default().fail(rule, price, progress, memory);
+        for row in leaving {
+            let Ok(at) = rows.as_ref().map_or(Ok(*row), |(rows, _)| rows.binary_search(row)) else { continue };
+            let (Some(progress), Some(memory)) = (progress.get_mut(at), memory.get_mut(at)) else { continue };
+            match (turn, failures.get_mut(&at)) {
+                (Turn::Fail, _) => failures.entry(at).or_default().fail(rule, price, progress, memory),
+                (Turn::Bar, _) => failures.entry(at).or_default().bar(rule, price, progress, memory),
+                (Turn::Stop, Some(failures)) => failures.stop(rule, price, progress, memory),
+                (Turn::Stop, None) => rule.stop(progress, memory, price),
             }
         }
-        publish(&mut batch.next, rows.as_deref(), progress);
+        publish(&mut batch.next, rows.as_ref(), progress);
+    }
+}
+
+/// What each request expects to lose with the answer in hand.
+struct Losses<'a> {
+    batch: &'a Batch,
+    price: &'a Price,
+}
+
+impl Visitor for Losses<'_> {
+    type Output = Vec<f64>;
+
+    fn visit<R: Rule>(self, rule: &R) -> Vec<f64> {
+        let Self { batch, price } = self;
+        let after = |(progress, memory): &(Progress, R::Memory)| rule.expected_loss(progress, memory);
+        let after_first = |first: &First| (0..batch.len()).map(|row| after(&first.state(rule, price, row))).collect();
+        match &batch.known {
+            Known::Nothing => vec![after(&rule.begin()); batch.len()],
+            Known::First(first) => after_first(first),
+            Known::States { rows, progress, memory, failures } => {
+                let mut all =
+                    rows.as_ref().map_or_else(|| vec![f64::INFINITY; batch.len()], |(_, first)| after_first(first));
+                let memory = memory.downcast_ref::<Vec<R::Memory>>().into_iter().flatten();
+                for (at, (progress, memory)) in progress.iter().zip(memory).enumerate() {
+                    let row = rows.as_ref().map_or(Some(at), |(rows, _)| rows.get(at).copied());
+                    if let Some(cell) = row.and_then(|row| all.get_mut(row)) {
+                        let resort = failures.get(&at).and_then(Failures::expected_loss);
+                        *cell = resort.unwrap_or_else(|| rule.expected_loss(progress, memory));
+                    }
+                }
+                all
+            }
+        }
     }
 }
 
 /// Writes down what is next for each request that is followed.
-fn publish(next: &mut [u16], rows: Option<&[usize]>, progress: &[Progress]) {
+fn publish(next: &mut [u16], rows: Option<&(Vec<usize>, First)>, progress: &[Progress]) {
     match rows {
         None => next.iter_mut().zip(progress).for_each(|(next, progress)| *next = progress.next),
-        Some(rows) => {
+        Some((rows, _)) => {
             for (row, progress) in rows.iter().zip(progress) {
                 if let Some(next) = next.get_mut(*row) {
                     *next = progress.next;
@@ -300,38 +422,40 @@ fn publish(next: &mut [u16], rows: Option<&[usize]>, progress: &[Progress]) {
 
 /// Makes the states of the requests that are followed, where that has not been done.
 fn make_states<R: Rule>(rule: &R, price: &Price, batch: &mut Batch) {
-    let (rows, states) = match &batch.known {
-        Known::States { .. } => return,
+    let (rows, states) = match std::mem::replace(&mut batch.known, Known::Nothing) {
+        known @ Known::States { .. } => {
+            batch.known = known;
+            return;
+        }
         Known::Nothing => (None, vec![rule.begin(); batch.next.len()]),
-        Known::First(kept) => {
+        Known::First(first) => {
             let going_on = batch.next.iter().enumerate().filter(|(_, next)| **next != NO_STAGE);
-            let after = |observation: &Observation| {
-                let (mut progress, mut memory) = rule.begin();
-                rule.observe(&mut progress, &mut memory, *observation, price);
-                (progress, memory)
-            };
-            (Some(going_on.map(|(row, _)| row).collect()), kept.iter().map(after).collect())
+            let rows: Vec<usize> = going_on.map(|(row, _)| row).collect();
+            let states = rows.iter().map(|row| first.state(rule, price, *row)).collect();
+            (Some((rows, first)), states)
         }
     };
     let (progress, memory): (Vec<Progress>, Vec<R::Memory>) = states.into_iter().unzip();
     batch.known = Known::States { rows, progress, memory: Box::new(memory), failures: BTreeMap::new() };
 }
 
-/// Hands their reports to the requests for which the stage runs out of its turn; returns those of the others.
-fn last_resorts<R: Rule>(
+/// Hands their reports to the requests whose failures take part in that; returns those of the others.
+fn after_failures<R: Rule>(
     rule: &R,
     stage: u16,
     price: &Price,
     observations: Observations,
     progress: &mut [Progress],
+    memory: &mut [R::Memory],
     failures: &mut BTreeMap<usize, Failures>,
 ) -> (Vec<f64>, Vec<i64>) {
     let mut others = (Vec::new(), Vec::new());
-    let waiting = progress.iter_mut().enumerate().filter(|(_, progress)| progress.next == stage);
-    for (report, (at, progress)) in waiting.enumerate() {
+    let states = progress.iter_mut().zip(memory).enumerate();
+    let waiting = states.filter(|(_, (progress, _))| progress.next == stage);
+    for (report, (at, (progress, memory))) in waiting.enumerate() {
         let observation = observations.at(report);
-        if let Some(failures) = failures.get_mut(&at).filter(|failures| failures.is_last_resort()) {
-            failures.resort_to(rule, price, progress, observation);
+        if let Some(failures) = failures.get_mut(&at).filter(|failures| failures.takes_part()) {
+            failures.observe(rule, price, progress, memory, observation);
         } else {
             others.0.push(observation.signal);
             others.1.push(observation.prediction);
