@@ -64,7 +64,8 @@ class World:
         self.begun: Counter[tuple[int, int]] = Counter()
         self.most = 0
         self.devices = [
-            SimulatedDevice(TRACE, queues=not given.batch, before=self.before) for _ in range(TRACE.k if given.apart else 1)
+            SimulatedDevice(TRACE, queues=not given.batch, before=self.before)
+            for _ in range(TRACE.k if given.apart else 1)
         ]
         limits = {"retries": given.retries, "timeout": given.timeout, "backoff": 4e-3}
         breaker = tt.Breaker(failures=2, cooldown=0.02) if given.breaker else None
