@@ -24,11 +24,11 @@ class Waiting:
 
 
 def device_with(lengths: Sequence[int], most: int = 4) -> Device[Waiting]:
-    queues: list[StageQueue[Waiting]] = [StageQueue(stage) for stage in range(len(lengths))]
+    queues: list[StageQueue[Waiting]] = [StageQueue(stage, most) for stage in range(len(lengths))]
     for queue, length in zip(queues, lengths, strict=True):
         for _ in range(length):
             queue.push(Waiting())
-    return Device(queues, most)
+    return Device(queues)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_nobody_waits_nobody_goes() -> None:
 
 
 def test_with_patience_a_queue_waits_until_it_is_full_or_its_first_has_waited() -> None:
-    first, second = StageQueue[Waiting](0), StageQueue[Waiting](1)
-    device = Device([first, second], 2)
+    first, second = StageQueue[Waiting](0, 2), StageQueue[Waiting](1, 2)
+    device = Device([first, second])
     first.push(Waiting(1.0))
     second.push(Waiting(0.5))
     assert device.choose(1.0, 0.75) is None
@@ -72,7 +72,7 @@ def test_with_patience_a_queue_waits_until_it_is_full_or_its_first_has_waited() 
 
 
 def test_queues_are_first_in_first_out_and_can_be_left() -> None:
-    queue = StageQueue[Waiting](0)
+    queue = StageQueue[Waiting](0, 4)
     every = [Waiting(float(i)) for i in range(5)]
     for one in every:
         queue.push(one)
@@ -82,7 +82,7 @@ def test_queues_are_first_in_first_out_and_can_be_left() -> None:
     stats = queue.stats()
     assert (stats.calls, stats.rows, stats.mean_batch, stats.longest_wait) == (2, 4, 2.0, 10.0)
     assert stats.mean_wait == (10.0 + 8.0 + 8.0 + 7.0) / 4
-    assert stats.released == {"full": 1, "idle": 1, "waited": 0, "passed over": 0}
+    assert stats.released == {"full": 1, "idle": 1, "waited": 0, "passed over": 0, "joined": 0}
 
 
 @given(

@@ -83,8 +83,10 @@ class Batcher(Generic[X, Y]):
     counts from the first time that it is begun for a request. What is no Exception, and a wrong number of outputs, is
     raised at every caller of that call.
 
-    *Stages without* `batch` run for all rows of a call at once, as tasks in the contexts of their callers; the call
-    lasts until the last of them has ended.
+    *Stages without* `batch` run for all rows of a call at once, as tasks in the contexts of their callers: of plain
+    functions at most `threads`. The call lasts until the last of them has ended; others may join it meanwhile, while
+    nobody waits for another stage of the device. Remote models, which do not get in each other's way, are best given
+    devices of their own.
 
     *Closing.* Leaving the ``async with`` block waits until all requests are answered. Leaving it by an exception
     cancels what is under way, and every caller gets a :class:`TTamerError`.
@@ -205,7 +207,7 @@ class Batcher(Generic[X, Y]):
         request = Offered(x, driver, loop.create_future(), context, self._is_timed or seconds < math.inf, seconds)
         if seconds < math.inf:
             request.ends = loop.time() + seconds
-            request.timer = loop.call_at(request.ends, self._overdue, request)
+            request.timer = loop.call_at(request.ends, dispatcher.overdue, request)
         if is_full:
             self._outside[request] = None
         else:
@@ -271,12 +273,6 @@ class Batcher(Generic[X, Y]):
             assert self._dispatcher is not None
             self._dispatcher.drop(request)
             self._ended(request, error)
-
-    def _overdue(self, request: Offered) -> None:
-        """The deadline of a request has come."""
-        assert self._dispatcher is not None
-        self._dispatcher.cut_off(request)
-        self._ended(request, None)
 
     def _ended(self, request: Offered, error: BaseException | None) -> None:
         """A request that waits for nothing more: its caller goes on, and another one may come in."""

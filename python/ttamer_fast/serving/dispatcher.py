@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from .._core import ValidationError
 from .asking import Asked, Reading, none_of
 from .asynchronous import try_batch, try_one
 from .calls import Call
@@ -27,16 +26,25 @@ __all__ = ["Dispatcher"]
 class RunningDevice(Device[Offered]):
     """A device and what it is at."""
 
-    __slots__ = ("is_woken", "timer", "under_way")
+    __slots__ = ("is_woken", "running", "timer", "under_way")
 
-    def __init__(self, queues: Sequence[StageQueue[Offered]], most: int) -> None:
-        super().__init__(queues, most)
+    def __init__(self, queues: Sequence[StageQueue[Offered]]) -> None:
+        super().__init__(queues)
         self.under_way = 0
         """Parts of the call under way."""
+        self.running: StageQueue[Offered] | None = None
+        """Whose call that is, where others may join it."""
         self.is_woken = False
         """Whether it will look for a call in a moment."""
         self.timer: asyncio.TimerHandle | None = None
         """Goes off when a queue has waited long enough for companions."""
+
+    def room(self) -> int:
+        """How many may join the call under way: none while somebody waits for another stage."""
+        running = self.running
+        if running is None or any(len(queue) for queue in self.queues if queue is not running):
+            return 0
+        return min(running.most - self.under_way, len(running))
 
 
 class Dispatcher:
@@ -59,16 +67,17 @@ class Dispatcher:
     ) -> None:
         self._calls = calls
         self._loop = loop
-        self._most = most
         self._patience = patience
         self._collate = collate
         self._ended = ended
         self._context = copy_context()
-        self._queues: list[StageQueue[Offered]] = [StageQueue(stage) for stage in range(len(calls))]
+        self._queues: list[StageQueue[Offered]] = [
+            StageQueue(stage, _rows_at_once(call, most)) for stage, call in enumerate(calls)
+        ]
         groups: dict[Hashable, list[StageQueue[Offered]]] = {}
         for queue, device in zip(self._queues, devices, strict=True):
             groups.setdefault(device, []).append(queue)
-        self._devices = {device: RunningDevice(queues, most) for device, queues in groups.items()}
+        self._devices = {device: RunningDevice(queues) for device, queues in groups.items()}
         self._device_of = [self._devices[device] for device in devices]
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -98,8 +107,8 @@ class Dispatcher:
         if request.permit is not None:
             self._give_back(request)
 
-    def cut_off(self, request: Offered) -> None:
-        """A request leaves, as its deadline has come; its driver is told."""
+    def overdue(self, request: Offered) -> None:
+        """The deadline of a request has come: it ends with the best answer in hand."""
         self.drop(request)
         driver = request.driver
         if request.attempts:
@@ -107,6 +116,7 @@ class Dispatcher:
             driver.cut_off(f"cut off by the deadline after {request.deadline:g} s")
         else:
             driver.stopped(f"was not begun before the deadline of {request.deadline:g} s")
+        self._ended(request, None)
 
     def hurry(self) -> None:
         """Nobody waits for companions any more."""
@@ -139,13 +149,11 @@ class Dispatcher:
         request.queued = now
         request.queue = queue
         queue.push(request)
-        device = self._device_of[stage]
-        if not (device.under_way or device.is_woken):
-            self._wake(device)
+        self._wake(self._device_of[stage])
 
     def _wake(self, device: RunningDevice) -> None:
         """The device looks for a call when all that is ready to run has run: who comes together goes together."""
-        if not (device.under_way or device.is_woken):
+        if not device.is_woken and (not device.under_way or device.running is not None):
             device.is_woken = True
             self._loop.call_soon(self._dispatch, device, context=self._context)
 
@@ -155,19 +163,24 @@ class Dispatcher:
         if device.timer is not None:
             device.timer.cancel()
             device.timer = None
-        if device.under_way:
-            return
         now = max(self._loop.time(), at)
+        if device.under_way:
+            queue = device.running
+            if queue is not None and self._waits(queue, now) and (room := device.room()):
+                self._begin(device, queue, queue.take(room, "joined", now), now)
+            return
         while (chosen := device.choose(now, self._patience)) is not None:
             queue, reason = chosen
-            self._bar(queue, now)
-            if not len(queue):
-                continue
-            self._begin_call(device, queue.stage, queue.take(self._most, reason, now), now)
-            return
+            if self._waits(queue, now) and self._begin(device, queue, queue.take(queue.most, reason, now), now):
+                return
         due = device.due(self._patience)
         if due < math.inf:
             device.timer = self._loop.call_at(due, self._dispatch, device, due, context=self._context)
+
+    def _waits(self, queue: StageQueue[Offered], now: float) -> bool:
+        """Whether there is somebody in a queue, once those have gone on whom the circuit of the stage bars."""
+        self._bar(queue, now)
+        return len(queue) > 0
 
     def _bar(self, queue: StageQueue[Offered], now: float) -> None:
         """Where the circuit of a stage is not closed, all go on without it but the one that is to try it."""
@@ -198,12 +211,16 @@ class Dispatcher:
 
     # ---- calls
 
-    def _begin_call(self, device: RunningDevice, asked: int, requests: list[Offered], now: float) -> None:
-        call = self._calls[asked]
-        rows_of_parts = [[request] for request in requests] if call.stage.batch is None else [requests]
-        device.under_way = len(rows_of_parts)
+    def _begin(self, device: RunningDevice, queue: StageQueue[Offered], taken: list[Offered], now: float) -> bool:
+        """Begins a call for those taken from a queue, or lets them join the one under way; False if all are late."""
+        call = self._calls[queue.stage]
+        requests = self._in_time(taken, now)
+        is_single = call.stage.batch is None
+        rows_of_parts = [[request] for request in requests] if is_single else [requests] if requests else []
+        device.under_way += len(rows_of_parts)
+        device.running = queue if is_single else None
         for rows in rows_of_parts:
-            part = Part(asked, rows, self._permit(call, rows, now))
+            part = Part(queue.stage, rows, self._permit(call, rows, now))
             for row, request in enumerate(rows):
                 request.queue, request.part, request.row, request.permit = None, part, row, None
                 request.attempts += 1
@@ -219,6 +236,18 @@ class Dispatcher:
             part.task = task
             self._tasks.add(task)
             task.add_done_callback(partial(self._part_ended, device, part), context=self._context)
+        return bool(requests)
+
+    def _in_time(self, requests: list[Offered], now: float) -> list[Offered]:
+        """Without those whose time is over, on a loop that is too busy for its timers to go off in time."""
+        late = [request for request in requests if request.ends <= now or request.expires <= now]
+        for request in late:
+            request.queue = None
+            if request.ends <= now:
+                self.overdue(request)
+            else:
+                self._expire_waiting(request)
+        return [request for request in requests if request not in late] if late else requests
 
     def _permit(self, call: Call, rows: list[Offered], now: float) -> int | None:
         """Of the circuit for one call; None where nothing is to be told to it."""
@@ -249,9 +278,10 @@ class Dispatcher:
         self._tasks.discard(task)
         device.under_way -= 1
         self._wake(device)
+        now = self._loop.time()
         if part.timer is not None:
             part.timer.cancel()
-        now = self._loop.time()
+            self._expire(part, now)
         found: Reading | str | Asked | BaseException
         found = asyncio.CancelledError() if task.cancelled() else task.result()
         if isinstance(found, BaseException):
@@ -259,58 +289,48 @@ class Dispatcher:
             self._raise(part, found)
             return
         self._tell_circuit(part, has_failed(found) if part.left else None, now)
-        try:
-            if isinstance(found, Asked):
-                self._deliver(part, found, now)
-            elif part.left:
-                self._deliver_one(part, found, now)
-        except BaseException as error:  # of a prediction's own comparison, or of this program
-            self._raise(part, error)
+        if isinstance(found, Asked):
+            self._deliver(part, found, now)
+        elif part.left:
+            (request,) = part.rows
+            assert request is not None
+            self._tell(request, found, True, now)
 
     def _deliver(self, part: Part, found: Asked, now: float) -> None:
         """What a call of `batch` gave, to the rows that are left."""
-        failures, is_lost = found.failures, has_failed(found)
+        failures, may_repeat = found.failures, has_failed(found)
         said: Iterable[Any] = repeat(None)
         if found.prediction is not None:
             said = found.prediction.tolist() if isinstance(found.prediction, np.ndarray) else found.prediction
         given = zip(found.outputs, found.signal.tolist(), said, strict=False)
         for row, request in enumerate(part.rows):
-            reason = failures.get(row)
-            reading = next(given) if reason is None else None
-            if request is None:
-                continue
-            request.part = None
-            if reading is None:
-                self._failed(request, reason or "", is_lost and reason != RETURNED_NONE, now)
-            else:
-                self._answered(request, reading, now)
+            reading = failures[row] if row in failures else next(given)
+            if request is not None:
+                self._tell(request, reading, may_repeat, now)
 
-    def _deliver_one(self, part: Part, found: Reading | str, now: float) -> None:
-        """What `run` gave, to the one row."""
-        (request,) = part.rows
-        assert request is not None
+    def _tell(self, request: Offered, found: Reading | str, may_repeat: bool, now: float) -> None:
+        """What an attempt gave for a request that is a row of it."""
         request.part = None
-        if isinstance(found, str):
-            self._failed(request, found, found != RETURNED_NONE, now)
+        if request.ends <= now:
+            self.overdue(request)
+        elif isinstance(found, str):
+            self._failed(request, found, may_repeat and found != RETURNED_NONE, now)
         else:
-            self._answered(request, found, now)
-
-    def _answered(self, request: Offered, reading: Reading, now: float) -> None:
-        output, signal, prediction = reading
-        driver = request.driver
-        if request.is_timed:
-            driver.took(now - request.asked)
-        try:
-            driver.answered(signal, prediction, output)
-        except ValidationError as error:
-            self._ended(request, error)
-        else:
-            self._go_on(request, now)
+            output, signal, prediction = found
+            driver = request.driver
+            if request.is_timed:
+                driver.took(now - request.asked)
+            try:
+                driver.answered(signal, prediction, output)
+            except BaseException as error:  # of the engine, or of a prediction that is compared
+                self._ended(request, error)
+            else:
+                self._go_on(request, now)
 
     def _raise(self, part: Part, error: BaseException) -> None:
         """Everybody who is left in a call gets what it raised."""
         for request in part.rows:
-            if request is not None and request.part is part:
+            if request is not None:
                 request.part = None
                 self._ended(request, error)
 
@@ -377,12 +397,19 @@ class Dispatcher:
         """The time of the stage is over for rows of a call."""
         part.timer = None
         late = [request for request in part.rows if request is not None and request.expires <= at]
-        if part.left == len(late):
+        if late and part.left == len(late):
             self._tell_circuit(part, True, at)
         for request in late:
             part.release(request)
-        if part.left:
+        if part.left and not part.task.done():
             self._arm(part)
         reason = f"time-out after {self._calls[part.stage].timeout:g} s"
         for request in late:
             self._give_up(request, reason, at)
+
+
+def _rows_at_once(call: Call, most: int) -> int:
+    """Rows in a call at most: of single calls of a plain function not more than it has threads."""
+    if call.stage.batch is None and not call.runs_async and call.workers is not None:
+        return min(most, call.stage.threads)
+    return most

@@ -10,8 +10,10 @@ from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
 __all__ = ["Device", "Reason", "StageQueue", "StageStats", "Waits"]
 
-Reason: TypeAlias = Literal["full", "idle", "waited", "passed over"]
+Reason: TypeAlias = Literal["full", "idle", "waited", "passed over", "joined"]
 """Why a call was begun when it was."""
+
+REASONS: tuple[Reason, ...] = ("full", "idle", "waited", "passed over", "joined")
 
 LEAST_PASSED = 8
 """Calls that a waiting queue is passed over by, at least, before it goes next whatever waits elsewhere."""
@@ -40,7 +42,8 @@ class StageStats:
     released : dict of str to int
         Calls by why they were begun when they were: "full": `max_batch` requests waited; "idle": fewer did, and the
         device was free; "waited": fewer did, and the oldest had waited for `max_wait`; "passed over": fewer did than
-        elsewhere, and the device had served other stages often enough.
+        elsewhere, and the device had served other stages often enough. "joined": the call of a stage without `batch`
+        was under way and had room, and nobody waited for another stage of the device.
     mean_wait : float
         Mean time in the queue, seconds; NaN before the first call.
     longest_wait : float
@@ -61,21 +64,22 @@ class StageStats:
     @classmethod
     def none(cls) -> StageStats:
         """Before the first call."""
-        return cls(0, 0, {"full": 0, "idle": 0, "waited": 0, "passed over": 0}, math.nan, 0.0)
+        return cls(0, 0, dict.fromkeys(REASONS, 0), math.nan, 0.0)
 
 
 class StageQueue(Generic[W]):
-    """Requests that wait for a stage, first in, first out."""
+    """Requests that wait for a stage, first in, first out; `most` of them are a full call."""
 
-    __slots__ = ("_calls", "_longest", "_released", "_rows", "_seconds", "_waiting", "passed", "stage")
+    __slots__ = ("_calls", "_longest", "_released", "_rows", "_seconds", "_waiting", "most", "passed", "stage")
 
-    def __init__(self, stage: int) -> None:
+    def __init__(self, stage: int, most: int) -> None:
         self.stage = stage
+        self.most = most
         self.passed = 0
         self._waiting: OrderedDict[W, None] = OrderedDict()
         self._calls = self._rows = 0
         self._seconds = self._longest = 0.0
-        self._released: dict[Reason, int] = {"full": 0, "idle": 0, "waited": 0, "passed over": 0}
+        self._released: dict[Reason, int] = dict.fromkeys(REASONS, 0)
 
     def push(self, request: W) -> None:
         """Puts a request at the end."""
@@ -119,7 +123,7 @@ class StageQueue(Generic[W]):
 class Device(Generic[W]):
     """What runs one call at a time, for the stages whose queues it has.
 
-    The fullest queue goes next, counted up to `most`; of equals the deepest. One that has been passed over by
+    The fullest queue goes next, counted up to its `most`; of equals the deepest. One that has been passed over by
     max(8, 2 q) calls since it last went, or since its first request came, goes before: with q queues nobody at the
     head of a queue is passed over by more than max(8, 2 q) + q - 1 calls.
 
@@ -127,24 +131,21 @@ class Device(Generic[W]):
     ----------
     queues : sequence of q StageQueue
         With ascending stages.
-    most : int
-        Largest number of requests a call.
     """
 
-    __slots__ = ("_limit", "_most", "queues")
+    __slots__ = ("_limit", "queues")
 
-    def __init__(self, queues: Sequence[StageQueue[W]], most: int) -> None:
+    def __init__(self, queues: Sequence[StageQueue[W]]) -> None:
         self.queues = tuple(queues)
-        self._most = most
         self._limit = max(LEAST_PASSED, 2 * len(queues))
 
     def choose(self, now: float, patience: float) -> tuple[StageQueue[W], Reason] | None:
         """The queue that goes next, and why; None if there is none that has not to wait for companions.
 
-        A queue with fewer than `most` requests waits until its first one has waited for `patience` seconds.
+        A queue with fewer than its `most` requests waits until its first one has waited for `patience` seconds.
         """
         ready = [
-            queue for queue in self.queues if (n := len(queue)) and (n >= self._most or queue.due(patience) <= now)
+            queue for queue in self.queues if (n := len(queue)) and (n >= queue.most or queue.due(patience) <= now)
         ]
         if not ready:
             return None
@@ -155,7 +156,7 @@ class Device(Generic[W]):
         for queue in ready:
             queue.passed += 1
         reason: Reason = "idle" if patience <= 0.0 else "waited"
-        if len(chosen) >= self._most:
+        if len(chosen) >= chosen.most:
             reason = "full"
         elif chosen is not fullest:
             reason = "passed over"
@@ -167,4 +168,4 @@ class Device(Generic[W]):
         return min([queue.due(patience) for queue in self.queues if len(queue)], default=math.inf)
 
     def _fullness(self, queue: StageQueue[W]) -> tuple[int, int]:
-        return min(len(queue), self._most), queue.stage
+        return min(len(queue), queue.most), queue.stage
