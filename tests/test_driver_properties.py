@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+import pickle
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 import ttamer_fast as tt
 from serving_policies import DEFAULTS, KINDS, policy_of, price_of, walked
-from ttamer_fast.serving.batch_driver import BatchDriver
+from ttamer_fast.serving.batch_driver import BatchDriver, in_step
 from ttamer_fast.serving.driver import Driver
+from ttamer_fast.serving.one_driver import OneDriver
 from ttamer_fast.traces.record import PolicyIdentity
 
 MOST = 4
@@ -50,7 +52,7 @@ def tell(driver: Driver[str], request: Request, seconds: Mapping[int, float]) ->
     assert stage is not None
     signal, prediction, fates = request
     fate = fates[stage]
-    if stage in seconds and fate not in ("barred", "stopped"):
+    if stage in seconds:
         driver.took(seconds[stage])
     if fate == "answered":
         assert driver.answered(signal[stage], prediction[stage], f"output {stage}") == driver.ask
@@ -152,7 +154,12 @@ def one_by_one(
     return found
 
 
-def tell_rows(driver: BatchDriver[str], requests: Sequence[Request], order: Sequence[Fate]) -> None:
+def tell_rows(
+    driver: BatchDriver[str] | OneDriver[str],
+    requests: Sequence[Request],
+    order: Sequence[Fate],
+    listed: Callable[[Any], Any] = list,
+) -> None:
     """All rows asked meet their fates, one kind of them after the other."""
     assert driver.ask is not None
     stage, rows = driver.ask
@@ -170,7 +177,7 @@ def tell_rows(driver: BatchDriver[str], requests: Sequence[Request], order: Sequ
     if left:
         signal = np.array([requests[row][0][stage] for row in left])
         said = [requests[row][1][stage] for row in left]
-        driver.answered(signal, said, [f"output {stage}" for _ in left])
+        driver.answered(signal, said, listed([f"output {stage}" for _ in left]))
 
 
 @given(
@@ -229,6 +236,52 @@ def test_many_in_step_are_decided_one_by_one(
             none = np.full(k, math.nan)
             np.testing.assert_array_equal(table.seconds[i], none if served.seconds is None else served.seconds)
     check_iterated(table, singly)
+
+
+@given(
+    st.sampled_from(KINDS),
+    requests,
+    st.permutations(FATES[1:]),
+    st.dictionaries(st.integers(0, MOST - 1), st.floats(0.0, 9.0)),
+    st.sampled_from([list, np.asarray]),
+)
+def test_one_in_step_is_served_as_one_of_many(
+    kind: str, request: Request, order: list[Fate], seconds: dict[int, float], listed: Callable[[Any], Any]
+) -> None:
+    policy = policy_of(kind)
+    identity = PolicyIdentity.of(policy)
+    drivers: list[BatchDriver[str] | OneDriver[str]] = [BatchDriver(policy, identity, 1), in_step(policy, identity, 1)]
+    assert isinstance(drivers[1], OneDriver)
+    for driver in drivers:
+        while driver.ask is not None:
+            if driver.ask[0] in seconds:
+                driver.took(seconds[driver.ask[0]])
+            tell_rows(driver, [request], order, listed)
+    many, one = (driver.served() for driver in drivers)
+    for name in ("stage", "cost", "expected_loss", "consulted", "outcome", "seconds"):
+        theirs, ours = getattr(many, name), getattr(one, name)
+        assert (theirs is None) == (ours is None)
+        if theirs is not None:
+            assert (theirs.dtype, theirs.shape, theirs.flags.writeable) == (
+                ours.dtype,
+                ours.shape,
+                ours.flags.writeable,
+            )
+            np.testing.assert_array_equal(theirs, ours)
+    assert (many.outputs, many.failures, many.barred) == (one.outputs, one.failures, one.barred)
+    assert (len(many), repr(many)) == (len(one), repr(one))
+    if many.stage[0] < 0 and kind not in DEFAULTS:
+        for table in (many, one):
+            with pytest.raises(tt.NoAnswerError) as caught:
+                table[0]
+            assert caught.value.failures == {**many.failures.get(0, {}), **many.barred.get(0, {})}
+            with pytest.raises(tt.NoAnswerError):
+                list(table)
+        return
+    assert facts(many[0], False) == facts(one[0], False) == facts(next(iter(one)), False)
+    assert one[0].request_id.endswith(".0")
+    again = pickle.loads(pickle.dumps(one))
+    assert (again[0].record, again.outputs) == (one[0].record, one.outputs)
 
 
 def facts(served: tt.Served[str], ended: bool) -> tuple[Any, ...]:

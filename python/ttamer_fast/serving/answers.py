@@ -13,7 +13,7 @@ from .._core import ValidationError
 from .._utils.checks import shown
 from .rows import length
 
-__all__ = ["Predictions", "as_predictions", "as_signal", "as_signals", "check_outputs"]
+__all__ = ["Predictions", "as_predictions", "as_signal", "as_signals", "check_outputs", "listed"]
 
 Predictions: TypeAlias = NDArray[Any] | list[Hashable]
 """One prediction a row."""
@@ -110,6 +110,11 @@ def _check_kind(argument: str, where: str, what: str, values: Any, count: int, r
     raise ValidationError(f"`{argument}` of {where} must return a list or an array of {count} {what}, got {given}")
 
 
+def listed(predictions: Predictions) -> list[Hashable]:
+    """Predictions as objects."""
+    return predictions.tolist() if isinstance(predictions, np.ndarray) else predictions
+
+
 def check_outputs(where: str, outputs: Any, count: int) -> None:
     """Refuse what are not `count` outputs in a list or an array, by a ValidationError."""
     if type(outputs) is not list:
@@ -141,7 +146,8 @@ def _has_masked(values: Any) -> bool:
     """Whether reading the values as an array would show what is masked."""
     if isinstance(values, np.ma.MaskedArray):
         return True
-    return isinstance(values, Sequence) and any(value is np.ma.masked for value in values)
+    masked = np.ma.masked
+    return isinstance(values, Sequence) and any(value is masked for value in values)
 
 
 def _kind(value: Any) -> str:

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from .answers import Predictions, as_predictions, as_signals, check_outputs
 from .failures import RETURNED_NONE, reason_of
-from .inputs import each_row
 from .stage import Stage
 
-__all__ = ["Asked", "Reading", "ask", "none_of", "read", "read_batch", "read_rows"]
+__all__ = ["Asked", "Reading", "none_of", "read", "read_batch", "read_rows"]
 
 Reading: TypeAlias = tuple[Any, Any, Hashable]
 """An output, its signal and its prediction, as the stage's functions gave them."""
@@ -65,9 +64,12 @@ def read_rows(stage: Stage[Any, Any], where: str, rows: Sequence[Reading | str])
         If a signal is no number; names the stage, `where`.
     """
     failures = {position: row for position, row in enumerate(rows) if isinstance(row, str)}
-    said = [row for row in rows if not isinstance(row, str)] if failures else rows
-    outputs, signals = [row[0] for row in said], as_signals(where, [row[1] for row in said], len(said))
-    return Asked(failures, outputs, signals, None if stage.prediction is None else [row[2] for row in said])
+    said = [row for row in rows if not isinstance(row, str)]
+    if not said:
+        return Asked(failures, (), np.empty(0), None)
+    outputs, signals, predictions = zip(*said, strict=True)
+    numbers = as_signals(where, signals, len(said))
+    return Asked(failures, outputs, numbers, None if stage.prediction is None else list(predictions))
 
 
 def read_batch(stage: Stage[Any, Any], where: str, outputs: Any, count: int) -> Asked:
@@ -82,7 +84,8 @@ def read_batch(stage: Stage[Any, Any], where: str, outputs: Any, count: int) -> 
     """
     check_outputs(where, outputs, count)
     failures: dict[int, str] = {}
-    if outputs.dtype.kind == "O" if isinstance(outputs, np.ndarray) else isinstance(outputs, Sequence):
+    is_list = type(outputs) is list or (isinstance(outputs, Sequence) and not isinstance(outputs, np.ndarray))
+    if is_list or (isinstance(outputs, np.ndarray) and outputs.dtype.kind == "O"):
         failures = {i: RETURNED_NONE for i, output in enumerate(outputs) if output is None}
     left = count - len(failures)
     if failures:
@@ -96,28 +99,3 @@ def read_batch(stage: Stage[Any, Any], where: str, outputs: Any, count: int) -> 
         return Asked(dict.fromkeys(range(count), reason_of(error)) | failures, (), np.empty(0), None)
     numbers = as_signals(where, signals, left)
     return Asked(failures, outputs, numbers, None if predictions is None else as_predictions(where, predictions, left))
-
-
-def ask(stage: Stage[Any, Any], where: str, taken: Any, count: int) -> Asked:
-    """Run a stage on `count` rows, in this thread: by `batch` if it has one, else row by row.
-
-    Raises
-    ------
-    ValidationError
-        As :func:`read_batch` and :func:`read_rows`.
-    """
-    if stage.batch is None:
-        return read_rows(stage, where, [_attempt(stage, x) for x in each_row(taken)])
-    try:
-        outputs = stage.batch(taken)
-    except Exception as error:
-        return none_of(count, reason_of(error))
-    return read_batch(stage, where, outputs, count)
-
-
-def _attempt(stage: Stage[Any, Any], x: Any) -> Reading | str:
-    try:
-        output = stage.run(x)
-    except Exception as error:
-        return reason_of(error)
-    return read(stage, output)

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from .asking import Asked, Reading, none_of, read, read_batch
-from .batch_driver import BatchDriver
 from .calls import Call
 from .coroutines import is_awaitable
 from .driver import Driver
@@ -25,7 +24,7 @@ from .limits import Attempts, Deadline, Lost
 from .served import Served
 from .served_batch import ServedBatch
 from .tasks import run_all
-from .telling import tell, tell_batch, tell_rows
+from .telling import StepDriver, tell, tell_batch, tell_rows
 from .timers import Limit
 from .workers import Job, Workers
 
@@ -69,7 +68,7 @@ async def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: fl
 
 
 async def serve_batch(
-    driver: BatchDriver[Any], calls: Sequence[Call], xs: Any, n: int, deadline: float, is_timed: bool
+    driver: StepDriver[Any], calls: Sequence[Call], xs: Any, n: int, deadline: float, is_timed: bool
 ) -> ServedBatch[Any]:
     """The n requests of a batch in step; the arguments as in :func:`serve`.
 
@@ -97,8 +96,8 @@ async def try_one(call: Call, x: Any) -> Reading | str:
     """One attempt of a stage on one input: the output, its signal and prediction, or why it failed.
 
     A plain function runs in a worker, or on the event loop where it has none; what it returns may be awaitable. What is
-    no Exception passes through. Cancelled, a coroutine is cancelled too; a call in a worker goes on, counted as late, or
-    is dropped: a :class:`NotBegunError` then.
+    no Exception passes through. When this is cancelled, a coroutine is cancelled too; a call in a worker goes on and is
+    counted as late, or, if it has not been begun, is dropped: a :class:`NotBegunError` then.
     """
     stage = call.stage
     if not call.runs_async:

@@ -8,18 +8,23 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import Policy, RunFinishedError, TTamerError, ValidationError
+from .._core import Batch, Policy, RunFinishedError, TTamerError, ValidationError
 from ..traces.record import PolicyIdentity
 from .answers import Predictions
-from .decided import Decided, Report
+from .decided import Columns, Decided, Report
+from .one_driver import OneDriver
 from .request_ids import new_request_id
-from .rows import rows_at
 from .served_batch import ServedBatch
 
-__all__ = ["BatchDriver"]
+__all__ = ["BatchDriver", "in_step"]
 
 Y = TypeVar("Y")
 Rows = NDArray[np.int64]
+
+
+def in_step(policy: Policy, identity: PolicyIdentity, n: int) -> BatchDriver[Any] | OneDriver[Any]:
+    """The driver of n requests."""
+    return OneDriver(policy, identity) if n == 1 else BatchDriver(policy, identity, n)
 
 
 class BatchDriver(Generic[Y]):
@@ -59,7 +64,7 @@ class BatchDriver(Generic[Y]):
         self._late: list[Rows] = []
         self._unpaid: list[tuple[Rows, NDArray[np.float64]]] = []
         self._seconds: float | None = None
-        self.ask = self._waiting()
+        self.ask = self._batch.first()
 
     def answered(
         self, signal: NDArray[np.float64], prediction: Predictions | None, outputs: Sequence[Y] | NDArray[Any]
@@ -82,7 +87,7 @@ class BatchDriver(Generic[Y]):
         ValidationError
             If one of them is not of length m, or a prediction is not hashable; nothing has changed then.
         """
-        stage, rows = self._asked("answered")
+        stage, rows = self.ask or self._asked("answered")
         if len(outputs) != len(rows):
             raise ValidationError(f"`outputs` must have {len(rows)} entries, one a row, got {len(outputs)}")
         try:
@@ -93,7 +98,7 @@ class BatchDriver(Generic[Y]):
         self._reports.append(Report(stage, rows, signal, prediction, None, True, self._seconds))
         self._outputs.append((stage, rows, outputs))
         self._seconds = None
-        self.ask = self._waiting()
+        self.ask = self._batch.first()
 
     def failed(self, failures: Mapping[int, str]) -> None:
         """The stage asked gave nothing for some of the m rows asked: why, by their positions. It is paid for.
@@ -171,7 +176,7 @@ class BatchDriver(Generic[Y]):
         self._go_on(stage)
 
     def took(self, seconds: float) -> None:
-        """How long the stage asked took; told before what became of it.
+        """How long the stage asked took; told before what became of it, and forgotten where it was not begun.
 
         Raises
         ------
@@ -191,25 +196,32 @@ class BatchDriver(Generic[Y]):
         """
         if self.ask is not None:
             raise TTamerError(f"`served` must follow the last answers: stage {self.ask[0]} is asked")
-        batch = self._batch
-        answer, cost = batch.answer, batch.cost
-        for rows, unpaid in self._unpaid:
-            cost[rows] = unpaid
+        answer = self._batch.answer
+        ended: Batch | Columns = self._batch
+        if self._unpaid:
+            ended = Columns(ended.cost, ended.expected_loss)
+            for rows, cost in self._unpaid:
+                ended.cost[rows] = cost
         is_late = None
         if self._late:
             is_late = np.zeros(len(answer), np.bool_)
             is_late[np.concatenate(self._late)] = True
-        decided = Decided(new_request_id(), self._identity, self._reports, answer, cost, batch.expected_loss, is_late)
+        decided = Decided(new_request_id(), self._identity, self._reports, answer, ended, is_late)
         return ServedBatch(decided, self._kept(answer))
 
     def _kept(self, answer: NDArray[np.int32]) -> list[Y | None]:
         """Of every row the output that answers."""
-        kept: list[Y | None] = [None] * len(answer)
-        answering = set(answer.tolist())
+        answers = answer.tolist()
+        kept: list[Y | None] = [None] * len(answers)
+        answering = set(answers)
         for stage, rows, outputs in self._outputs:
-            if stage in answering:
-                positions = rows if len(answer) == 1 else (answer[rows] == stage).nonzero()[0]
-                for row, output in zip(rows[positions].tolist(), rows_at(outputs, positions), strict=True):
+            if stage not in answering:
+                continue
+            if isinstance(outputs, np.ndarray):  # a copy of those that answer: views would hold on to the others
+                is_kept = answer[rows] == stage
+                rows, outputs = rows[is_kept], outputs[is_kept]
+            for row, output in zip(rows.tolist(), outputs, strict=True):
+                if answers[row] == stage:
                     kept[row] = output
         return kept
 
@@ -244,12 +256,4 @@ class BatchDriver(Generic[Y]):
             self.ask = stage, left
         else:
             self._seconds = None
-            self.ask = self._waiting()
-
-    def _waiting(self) -> tuple[int, Rows] | None:
-        """The lowest stage that rows wait for: where all go forward, each stage has then to run once at most."""
-        for stage in range(len(self._identity.stages)):
-            rows = self._batch.rows(stage)
-            if len(rows):
-                return stage, rows
-        return None
+            self.ask = self._batch.first()

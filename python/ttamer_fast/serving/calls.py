@@ -8,7 +8,7 @@ from typing import Any
 
 from ..traces.record import PolicyIdentity
 from .breaker import Circuit
-from .coroutines import is_coroutine_function
+from .coroutines import is_awaitable, is_coroutine_function
 from .stage import Stage
 from .workers import Workers
 
@@ -36,12 +36,15 @@ class Call:
         Whether it has a time-out, retries or a breaker.
     reads_clock : bool
         Whether it has a time-out or a breaker.
+    plain_type : type
+        Of the last output that was not to be awaited: one of the same type is not either.
     """
 
     __slots__ = (
         "batches_async",
         "circuit",
         "is_limited",
+        "plain_type",
         "reads_clock",
         "runs_async",
         "stage",
@@ -60,6 +63,14 @@ class Call:
         self.batches_async = self.runs_async if stage.batch is None else is_coroutine_function(stage.batch)
         self.reads_clock = stage.timeout is not None or stage.breaker is not None
         self.is_limited = self.reads_clock or stage.retries > 0
+        self.plain_type: type = object
+
+    def is_to_be_awaited(self, output: Any) -> bool:
+        """Whether an output of a plain function has turned out to be awaitable."""
+        if is_awaitable(output):
+            return True
+        self.plain_type = type(output)
+        return False
 
 
 def calls_of(stages: Sequence[Stage[Any, Any]], identity: PolicyIdentity) -> tuple[Call, ...]:

@@ -12,10 +12,9 @@ from .._core import Policy, ValidationError, in_order
 from .._utils.checks import check_flag
 from ..traces.record import PolicyIdentity
 from . import asynchronous, synchronous
-from .batch_driver import BatchDriver
+from .batch_driver import in_step
 from .breaker import Circuit
 from .calls import Call, calls_of
-from .coroutines import is_awaitable
 from .driver import Driver
 from .failures import RETURNED_NONE, reason_of
 from .inputs import count_rows
@@ -23,6 +22,7 @@ from .limits import check_deadline
 from .served import Served
 from .served_batch import ServedBatch
 from .stage import Stage
+from .telling import StepDriver
 
 __all__ = ["Cascade"]
 
@@ -69,8 +69,8 @@ class Cascade(Generic[X, Y]):
 
     *Failures.* A stage fails for a request when it, its `signal` or its `prediction` raises an Exception, when it takes
     longer than its `timeout`, or when its output is None. It is paid for, is never the answer and is not asked again;
-    the policy goes on without it. A stage that its breaker keeps from being tried is not paid for. KeyboardInterrupt and
-    its like pass through.
+    the policy goes on without it. A stage that its breaker keeps from being tried is not paid for. KeyboardInterrupt
+    and its like pass through.
 
     *Deadlines*, in seconds from the call. When it is over, the best answer in hand goes out: the stage under way is cut
     off, which is paid for and whose answer is lost, and none is begun any more. What comes later is lost too, as of a
@@ -130,7 +130,9 @@ class Cascade(Generic[X, Y]):
         order = _order([stage.name for stage in made], policy.stages, isinstance(stages, Mapping))
         self._stages = tuple(made[at] for at in order)
         self._calls = calls_of(self._stages, self._identity)
-        self._functions = tuple((stage.run, stage.signal, stage.prediction) for stage in self._stages)
+        self._functions = tuple(
+            (call.stage.run, call.stage.signal, call.stage.prediction, call) for call in self._calls
+        )
         is_timing = check_flag("timing", timing)
         is_limited = is_timing or any(call.is_limited for call in self._calls)
         self._is_timed = is_timing or any(call.reads_clock for call in self._calls)
@@ -187,21 +189,22 @@ class Cascade(Generic[X, Y]):
         driver: Driver[Y] = Driver(self._policy, self._identity)
         asked = driver.ask
         while asked is not None:
-            run, signal, prediction = self._functions[asked]
+            run, signal, prediction, call = self._functions[asked]
             try:
                 output = run(x)
                 if output is None:
                     asked = driver.failed(RETURNED_NONE)
                     continue
-                if not is_awaitable(output):
-                    sure, said = signal(output), None if prediction is None else prediction(output)
+                if type(output) is not call.plain_type and call.is_to_be_awaited(output):
+                    break
+                sure, said = signal(output), None if prediction is None else prediction(output)
             except Exception as error:
                 asked = driver.failed(reason_of(error))
                 continue
-            if is_awaitable(output):
-                raise synchronous.awaitable_error(self._calls[asked], "run", "cascade.acall(x)", output)
             asked = driver.answered(sure, said, output)
-        return driver.served()
+        else:
+            return driver.served()
+        raise synchronous.awaitable_error(call, "run", "acall(x)", output)
 
     async def acall(self, x: X, deadline: float | None = None) -> Served[Y]:
         """Serve one request on the event loop; the parameters as in a plain call.
@@ -223,9 +226,9 @@ class Cascade(Generic[X, Y]):
             return await asynchronous.serve(driver, self._calls, x, seconds, is_timed)
         asked = driver.ask
         while asked is not None:
-            run, signal, prediction = self._functions[asked]
+            run, signal, prediction, _ = self._functions[asked]
             try:
-                output: Any = await run(x)  # type: ignore[misc]  # all of them are coroutine functions
+                output: Any = await run(x)
                 if output is None:
                     asked = driver.failed(RETURNED_NONE)
                     continue
@@ -261,8 +264,8 @@ class Cascade(Generic[X, Y]):
         Every request is decided as if it were alone. O(n k) beside the stages.
 
         What `batch` raises, or `signal` and `prediction` of its outputs, fails all rows of that call; a None among the
-        outputs fails its row, and the others are handed on without it. Time-outs, retries and breakers are for a call of
-        `batch` as a whole, and row by row for a stage without.
+        outputs fails its row, and the others are handed on without it. Time-outs, retries and breakers are for a call
+        of `batch` as a whole, and row by row for a stage without.
 
         At the deadline, rows that have been answered keep their answers.
         """
@@ -270,7 +273,7 @@ class Cascade(Generic[X, Y]):
             raise ValidationError(self._refusals[1])
         seconds = check_deadline(deadline)
         n = count_rows(xs)
-        driver: BatchDriver[Y] = BatchDriver(self._policy, self._identity, n)
+        driver: StepDriver[Y] = in_step(self._policy, self._identity, n)
         return synchronous.serve_batch(driver, self._calls, xs, n, seconds, self._is_timed or seconds < math.inf)
 
     async def abatch(self, xs: Any, deadline: float | None = None) -> ServedBatch[Y]:
@@ -286,12 +289,12 @@ class Cascade(Generic[X, Y]):
 
         Notes
         -----
-        What is no Exception, such as KeyboardInterrupt, comes out by itself, once the other rows have been cancelled and
-        have ended.
+        What is no Exception, such as KeyboardInterrupt, comes out by itself, once the other rows have been cancelled
+        and have ended.
         """
         seconds = check_deadline(deadline)
         n = count_rows(xs)
-        driver: BatchDriver[Y] = BatchDriver(self._policy, self._identity, n)
+        driver: StepDriver[Y] = in_step(self._policy, self._identity, n)
         is_timed = self._is_timed or seconds < math.inf
         return await asynchronous.serve_batch(driver, self._calls, xs, n, seconds, is_timed)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core import Batch
 from ..traces.record import NONE_LOST, PolicyIdentity, Record, Step
-from .answers import Predictions
+from .answers import Predictions, listed
 from .failures import NoAnswerError
 
-__all__ = ["Decided", "Records", "Report"]
+__all__ = ["Columns", "Decided", "Records", "Report"]
 
 
 class Report(NamedTuple):
@@ -32,10 +33,33 @@ class Report(NamedTuple):
     """How long it took, where that was measured."""
 
 
-class Decided:
-    """How n requests were decided; `stage`, `cost` and `expected_loss` are read-only columns."""
+class Columns(NamedTuple):
+    """Columns of n requests that have ended."""
 
-    __slots__ = ("batch_id", "cost", "expected_loss", "identity", "is_late", "reports", "stage")
+    cost: NDArray[np.float64]
+    expected_loss: NDArray[np.float64]
+
+
+class Decided:
+    """How n requests were decided; columns are read-only.
+
+    Parameters
+    ----------
+    batch_id : str
+        What the names of the requests begin with.
+    identity : PolicyIdentity
+        Of the policy that decided.
+    reports : sequence of Report
+        What became of the stages, in their order.
+    stage : (n,) array of int32
+        The stages that answer, -1 for none.
+    ended : Batch or Columns
+        The engine's batch, which is asked for its columns when they are needed; or these.
+    is_late : (n,) array of bool, or None
+        Which requests the deadline ended; None for none.
+    """
+
+    __slots__ = ("_ended", "batch_id", "identity", "is_late", "reports", "stage")
 
     def __init__(
         self,
@@ -43,19 +67,35 @@ class Decided:
         identity: PolicyIdentity,
         reports: Sequence[Report],
         stage: NDArray[np.int32],
-        cost: NDArray[np.float64],
-        expected_loss: NDArray[np.float64],
+        ended: Batch | Columns,
         is_late: NDArray[np.bool_] | None,
     ) -> None:
-        for column in (stage, cost, expected_loss):
-            column.setflags(write=False)
+        stage.setflags(write=False)
         self.batch_id = batch_id
         self.identity = identity
         self.reports = reports
         self.stage = stage
-        self.cost = cost
-        self.expected_loss = expected_loss
         self.is_late = is_late
+        self._ended = _frozen(ended) if isinstance(ended, Columns) else ended
+
+    @property
+    def cost(self) -> NDArray[np.float64]:
+        """(n,) summed cost of the stages run."""
+        return self._columns().cost
+
+    @property
+    def expected_loss(self) -> NDArray[np.float64]:
+        """(n,) expected loss of the answers."""
+        return self._columns().expected_loss
+
+    def _columns(self) -> Columns:
+        ended = self._ended
+        if not isinstance(ended, Columns):
+            self._ended = ended = _frozen(Columns(ended.cost, ended.expected_loss))
+        return ended
+
+    def __reduce__(self) -> tuple[type[Decided], tuple[Any, ...]]:
+        return Decided, (self.batch_id, self.identity, self.reports, self.stage, self._columns(), self.is_late)
 
     def consulted(self) -> NDArray[np.bool_]:
         """(n, k) whether a stage was run."""
@@ -99,6 +139,10 @@ class Decided:
     def has_answer(self) -> NDArray[np.bool_]:
         """(n,) whether a stage answered, or the policy has a default."""
         return (self.stage >= 0) | (self.expected_loss < math.inf)
+
+    def records(self) -> Records:
+        """Those of all requests."""
+        return Records(self)
 
     def record(self, row: int) -> Record:
         """The record of one request, looked up in O(calls log n).
@@ -187,13 +231,19 @@ def _spread(decided: Decided) -> _Spread:
         stage, rows = report.stage, report.rows.tolist()
         if report.is_begun:
             signals = [math.nan] * len(rows) if report.signal is None else report.signal.tolist()
-            said = [None] * len(rows) if report.prediction is None else _listed(report.prediction)
+            said = [None] * len(rows) if report.prediction is None else listed(report.prediction)
             for row, signal, prediction in zip(rows, signals, said, strict=True):
                 steps[row].append((stage, signal, prediction))
         if report.seconds is not None:
             for row in rows:
                 seconds.setdefault(row, {})[stage] = report.seconds
     return _Spread(steps, decided.lost(True), decided.lost(False), seconds)
+
+
+def _frozen(columns: Columns) -> Columns:
+    for column in columns:
+        column.setflags(write=False)
+    return columns
 
 
 def _place(rows: NDArray[np.int64], row: int) -> int | None:
@@ -204,8 +254,4 @@ def _place(rows: NDArray[np.int64], row: int) -> int | None:
 
 def _said(report: Report, at: int) -> tuple[float, Hashable]:
     signal = math.nan if report.signal is None else report.signal.item(at)
-    return signal, None if report.prediction is None else _listed(report.prediction[at : at + 1])[0]
-
-
-def _listed(predictions: Predictions) -> list[Hashable]:
-    return predictions.tolist() if isinstance(predictions, np.ndarray) else predictions
+    return signal, None if report.prediction is None else listed(report.prediction[at : at + 1])[0]

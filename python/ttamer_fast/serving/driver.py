@@ -104,7 +104,7 @@ class Driver(Generic[Y]):
         """
         stage = self._asked("barred")
         self.ask = following = self._run.bar()
-        self._barred = {**self._barred, stage: reason}
+        self._pass_over(stage, reason)
         return following
 
     def cut_off(self, reason: str) -> None:
@@ -132,11 +132,11 @@ class Driver(Generic[Y]):
         """
         stage = self._asked("stopped")
         # The run goes on waiting for this stage, which it would pay for if it was told to stop.
-        self._barred = {**self._barred, stage: reason}
+        self._pass_over(stage, reason)
         self._late, self.ask = True, None
 
     def took(self, seconds: float) -> None:
-        """How long the stage `ask` took; told before what became of it.
+        """How long the stage `ask` took; told before what became of it, and forgotten where it was not begun.
 
         Raises
         ------
@@ -158,25 +158,42 @@ class Driver(Generic[Y]):
         TTamerError
             If a stage is still asked.
         """
+        record = self.record(new_request_id())
+        answer = self._run.answer
+        if answer is not None:
+            return Served(self._outputs[answer], record)
+        if self._run.expected_loss == math.inf:
+            raise NoAnswerError.of(self._identity, {**self._failures, **self._barred})
+        return Served(None, record)
+
+    def record(self, request_id: str) -> Record:
+        """The record of the decided request, also of one that has no answer.
+
+        Raises
+        ------
+        TTamerError
+            If a stage is still asked.
+        """
         if self.ask is not None:
             raise TTamerError(f"`served` must follow the last answer: stage {self.ask} is asked")
         run = self._run
-        answer, lost = run.answer, run.expected_loss
-        if answer is None and lost == math.inf:
-            raise NoAnswerError.of(self._identity, {**self._failures, **self._barred})
-        record = Record.of_steps(
-            new_request_id(),
+        return Record.of_steps(
+            request_id,
             self._identity,
             self._steps,
-            answer,
+            run.answer,
             run.cost,
-            lost,
+            run.expected_loss,
             self._failures,
             self._barred,
             self._late,
             self._seconds,
         )
-        return Served(None if answer is None else self._outputs[answer], record)
+
+    def output(self) -> Y | None:
+        """The output of the stage that answers, None where there is none."""
+        answer = self._run.answer
+        return None if answer is None else self._outputs[answer]
 
     def _asked(self, verb: str) -> int:
         if self.ask is None:
@@ -186,6 +203,12 @@ class Driver(Generic[Y]):
     def _lose(self, stage: int, reason: str) -> None:
         self._steps.append((stage, math.nan, None))
         self._failures = {**self._failures, stage: reason}
+
+    def _pass_over(self, stage: int, reason: str) -> None:
+        self._barred = {**self._barred, stage: reason}
+        if self._seconds is not None:
+            self._seconds.pop(stage, None)
+            self._seconds = self._seconds or None
 
     def _number(self, stage: int, signal: float | None) -> float:
         try:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..traces.record import Outcome, Record
-from .decided import Records
 
-__all__ = ["Served"]
+__all__ = ["Records", "Served"]
 
 Y_co = TypeVar("Y_co", covariant=True)
+
+
+class Records(Protocol):
+    """The records of a batch."""
+
+    def of(self, row: int) -> Record:
+        """That of one request, made when it is asked for."""
 
 
 class Served(Generic[Y_co]):

@@ -10,8 +10,9 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .decided import Decided, Records
-from .served import Served
+from .decided import Decided
+from .decided_one import DecidedOne
+from .served import Records, Served
 
 __all__ = ["ServedBatch"]
 
@@ -33,7 +34,7 @@ class ServedBatch(Generic[Y]):
 
     __slots__ = ("_consulted", "_decided", "_outcome", "_outputs")
 
-    def __init__(self, decided: Decided, outputs: list[Y | None]) -> None:
+    def __init__(self, decided: Decided | DecidedOne, outputs: list[Y | None]) -> None:
         self._decided = decided
         self._outputs = outputs
         self._consulted: NDArray[np.bool_] | None = None
@@ -109,7 +110,7 @@ class ServedBatch(Generic[Y]):
     def __iter__(self) -> Iterator[Served[Y]]:
         decided = self._decided
         make: Callable[[Y | None, Records, int], Served[Y]] = Served
-        served = map(make, self._outputs, repeat(Records(decided)), range(len(self)))
+        served = map(make, self._outputs, repeat(decided.records()), range(len(self)))
         has_answer = decided.has_answer()
         return served if has_answer.all() else self._until(int(has_answer.argmin()), served)
 

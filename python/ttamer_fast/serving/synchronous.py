@@ -10,16 +10,15 @@ from typing import Any, TypeVar
 
 from .._core import ValidationError
 from .asking import Asked, Reading, none_of, read, read_batch
-from .batch_driver import BatchDriver
 from .calls import Call
-from .coroutines import discard, is_awaitable
+from .coroutines import discard
 from .driver import Driver
 from .failures import reason_of
 from .inputs import each_row, take_rows
 from .limits import Attempts, Deadline, Lost
 from .served import Served
 from .served_batch import ServedBatch
-from .telling import tell, tell_batch, tell_rows
+from .telling import StepDriver, tell, tell_batch, tell_rows
 
 __all__ = ["awaitable_error", "serve", "serve_batch"]
 
@@ -39,7 +38,7 @@ def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: float, i
 
 
 def serve_batch(
-    driver: BatchDriver[Any], calls: Sequence[Call], xs: Any, n: int, deadline: float, is_timed: bool
+    driver: StepDriver[Any], calls: Sequence[Call], xs: Any, n: int, deadline: float, is_timed: bool
 ) -> ServedBatch[Any]:
     """The n requests of a batch in step; the arguments as in :func:`serve`."""
     clock = monotonic if is_timed else _no_clock
@@ -64,7 +63,9 @@ def awaitable_error(call: Call, function: str, instead: str, output: Any) -> Val
     """A stage has returned what is still to be awaited, where nobody can."""
     discard(output)
     given = f"an awaitable, {type(output).__name__}"
-    return ValidationError(f"`{function}` of {call.where} must return an output, got {given}: call `await {instead}`")
+    return ValidationError(
+        f"`{function}` of {call.where} must return an output, got {given}: call `await cascade.{instead}`"
+    )
 
 
 def _no_clock() -> float:
@@ -133,8 +134,8 @@ def _try_one(call: Call, x: Any, instead: str) -> Reading | str:
         output = call.stage.run(x)
     except Exception as error:
         return reason_of(error)
-    if is_awaitable(output):
-        raise awaitable_error(call, "run", f"cascade.{instead}", output)
+    if type(output) is not call.plain_type and call.is_to_be_awaited(output):
+        raise awaitable_error(call, "run", instead, output)
     return read(call.stage, output)
 
 
@@ -144,6 +145,6 @@ def _try_batch(call: Call, taken: Any, count: int) -> Asked:
         outputs = call.stage.batch(taken)
     except Exception as error:
         return none_of(count, reason_of(error))
-    if is_awaitable(outputs):
-        raise awaitable_error(call, "batch", "cascade.abatch(xs)", outputs)
+    if type(outputs) is not call.plain_type and call.is_to_be_awaited(outputs):
+        raise awaitable_error(call, "batch", "abatch(xs)", outputs)
     return read_batch(call.stage, call.where, outputs, count)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from .asking import Asked, Reading, read_rows
 from .batch_driver import BatchDriver
 from .calls import Call
 from .driver import Driver
 from .limits import Lost
+from .one_driver import OneDriver
 
-__all__ = ["tell", "tell_batch", "tell_rows"]
+__all__ = ["StepDriver", "tell", "tell_batch", "tell_rows"]
+
+Y = TypeVar("Y")
+
+StepDriver: TypeAlias = BatchDriver[Y] | OneDriver[Y]
+"""Of the requests of a batch."""
 
 NOT_BEGUN = ("barred", "stopped")
 """How stages are lost that took no time."""
@@ -36,7 +42,7 @@ def tell(driver: Driver[Any], outcome: Reading | str | Lost, seconds: float | No
         driver.stopped(outcome.reason)
 
 
-def tell_batch(driver: BatchDriver[Any], outcome: Asked | Lost, count: int, seconds: float | None) -> None:
+def tell_batch(driver: StepDriver[Any], outcome: Asked | Lost, count: int, seconds: float | None) -> None:
     """What came of one call of the stage asked, for all `count` rows asked, and how long it took."""
     if seconds is not None:
         driver.took(seconds)
@@ -50,7 +56,7 @@ def tell_batch(driver: BatchDriver[Any], outcome: Asked | Lost, count: int, seco
 
 
 def tell_rows(
-    driver: BatchDriver[Any], call: Call, outcomes: Sequence[Reading | str | Lost], seconds: float | None
+    driver: StepDriver[Any], call: Call, outcomes: Sequence[Reading | str | Lost], seconds: float | None
 ) -> None:
     """What came of the stage asked, row by row, and how long all of them took together.
 
@@ -72,7 +78,7 @@ def tell_rows(
         driver.answered(said.signal, said.prediction, said.outputs)
 
 
-def _lose(driver: BatchDriver[Any], how: str, lost: dict[int, str]) -> None:
+def _lose(driver: StepDriver[Any], how: str, lost: dict[int, str]) -> None:
     """Positions among the rows asked, and reasons; the rows that are left are asked on."""
     if how == "failed":
         driver.failed(lost)

@@ -8,7 +8,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use ttamer::rules::Observations;
 
-use crate::convert::{floats, integers};
+use crate::convert::{column, floats, integers};
 use crate::errors::raise;
 use crate::prediction::among;
 use crate::predictions::Predictions;
@@ -127,40 +127,47 @@ impl Batch {
     /// The stage each request waits for, −1 once decided.
     #[getter]
     fn next<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
-        PyArray1::from_vec(py, self.lock().next())
+        column(py, self.lock().next())
     }
 
     /// The stage whose answer each request has in hand, −1 while none.
     #[getter]
     fn answer<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
-        PyArray1::from_vec(py, self.lock().answer())
+        column(py, self.lock().answer())
     }
 
     /// What each request has cost so far, in the unit of the trace.
     #[getter]
     fn cost<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        PyArray1::from_vec(py, self.lock().cost())
+        column(py, self.lock().cost())
     }
 
     /// Expected loss of the answer each request has in hand, in the unit of the losses; inf while none.
     #[getter]
     fn expected_loss<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
         let losses = py.detach(|| self.lock().expected_loss());
-        PyArray1::from_vec(py, losses)
+        column(py, losses)
     }
 
     /// The stage that most requests wait for, the last of several, and which these are, ascending; None once all are
     /// decided.
     fn pending<'py>(&self, py: Python<'py>) -> Option<(usize, Bound<'py, PyArray1<i64>>)> {
         let (stage, rows) = self.lock().pending()?;
-        Some((stage, PyArray1::from_vec(py, rows)))
+        Some((stage, column(py, rows)))
     }
 
     /// Which requests wait for `stage`, ascending.
     #[pyo3(signature = (stage, /))]
     fn rows<'py>(&self, py: Python<'py>, stage: usize) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let rows = self.lock().rows(stage).map_err(|error| raise(py, error))?;
-        Ok(PyArray1::from_vec(py, rows))
+        Ok(column(py, rows))
+    }
+
+    /// The first stage that requests wait for, and which these are, ascending; None once all are decided. Where requests
+    /// only go forward, each stage taken in this order has all its requests at once.
+    fn first<'py>(&self, py: Python<'py>) -> Option<(usize, Bound<'py, PyArray1<i64>>)> {
+        let (stage, rows) = self.lock().first()?;
+        Some((stage, PyArray1::from_vec(py, rows)))
     }
 
     /// Signals and predictions of exactly the requests that wait for `stage`: predictions as a run takes them, one by

@@ -189,6 +189,12 @@ impl Batch {
         Ok(rows)
     }
 
+    /// The first stage that requests wait for, and which these are, ascending; none once all are decided.
+    pub fn first(&self) -> Option<(usize, Vec<i64>)> {
+        let stage = self.waiting.iter().position(|count| *count > 0)?;
+        Some((stage, self.rows(stage).unwrap_or_default()))
+    }
+
     /// Signals and predictions of exactly the requests that wait for `stage`, in ascending order of request.
     ///
     /// # Errors
