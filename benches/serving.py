@@ -10,8 +10,10 @@ both sides of a ratio come from the same minutes. Answers are compared with thos
 from __future__ import annotations
 
 import argparse
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -131,6 +133,60 @@ class Loops:
             assert np.array_equal(table.consulted, self.replay.consulted)
 
 
+async def asame(x: Any) -> Any:
+    """The same, to be awaited."""
+    return x
+
+
+class AsyncLoops:
+    """The same requests served by coroutines that never wait, one after the other in one task."""
+
+    def __init__(self, loops: Loops) -> None:
+        self._loops = loops
+        self._loop = asyncio.new_event_loop()
+        self._without = self._cascade()
+        self._timely = self._cascade(timeout=60.0)
+        self._guarded = self._cascade(timeout=60.0, retries=2, breaker=tt.Breaker())
+
+    def _cascade(self, **limits: Any) -> tt.Cascade[int, int]:
+        stages = [
+            tt.Stage(asame, signal=reader, name=name, **limits)
+            for reader, name in zip(self._loops.readers, self._loops.policy.stages, strict=True)
+        ]
+        return tt.Cascade(self._loops.policy, stages)
+
+    async def _calls(self) -> None:
+        for x in self._loops.requests:
+            for stage in self._loops.consulted[x]:
+                self._loops.readers[stage](await asame(x))
+
+    async def _serve(self, cascade: tt.Cascade[int, int], deadline: float | None) -> list[tt.Served[int]]:
+        return [await cascade.acall(x, deadline) for x in self._loops.requests]
+
+    def check(self) -> None:
+        """Every way gives the answers of the replay."""
+        for cascade in (self._without, self._timely, self._guarded):
+            for deadline in (None, 60.0):
+                served = self._loop.run_until_complete(self._serve(cascade, deadline))
+                assert [one.stage for one in served] == self._loops.replay.answer.tolist()
+
+    def ways(self) -> list[tuple[str, Callable[[], object], str, str]]:
+        """Name, loop, what the stages alone are, and beside what it is to be put."""
+
+        def way(
+            name: str, made: Callable[[], Coroutine[Any, Any, object]]
+        ) -> tuple[str, Callable[[], object], str, str]:
+            return name, lambda: self._loop.run_until_complete(made()), "the stages awaited", "`await cascade.acall(x)`"
+
+        return [
+            ("the stages awaited", lambda: self._loop.run_until_complete(self._calls()), "the stages awaited", ""),
+            way("`await cascade.acall(x)`", partial(self._serve, self._without, None)),
+            way("the same, with a deadline", partial(self._serve, self._without, 60.0)),
+            way("the same, with a time-out for each stage", partial(self._serve, self._timely, None)),
+            way("the same, with retries and a breaker too", partial(self._serve, self._guarded, None)),
+        ]
+
+
 def least(loops: Sequence[Callable[[], object]], repeats: int) -> list[float]:
     """Seconds of CPU time of each, the least of several repeats in turns."""
     found = [float("inf")] * len(loops)
@@ -150,7 +206,9 @@ def main() -> None:
     given = parser.parse_args()
     train, test = synthetic(4000 + given.rows, given.stages).split(test=given.rows / (4000 + given.rows))
     loops = Loops(tt.fit(train, tradeoff=TRADEOFF, graph="line"), test.signal)
+    coroutines = AsyncLoops(loops)
     loops.check()
+    coroutines.check()
     steps = int(loops.replay.consulted.sum())
     one, many, single = (f"the stages called, {rows}" for rows in ("a row", f"{len(test)} rows", "1 row in an array"))
     run, batch = "a hand-written loop around a run", f"a hand-written batch of {len(test)}"
@@ -167,6 +225,7 @@ def main() -> None:
         ("the same, stages without `batch`", loops.batch_of_plain_stages, one, batch),
         (single, loops.calls_of_one, single, ""),
         ("`cascade.batch`, 1 row", loops.batches_of_one, single, "`cascade(x)`"),
+        *coroutines.ways(),
     ]
     taken = least([loop for _, loop, _, _ in ways], given.repeats)
     each = {name: 1e6 * seconds / steps for (name, *_), seconds in zip(ways, taken, strict=True)}

@@ -304,17 +304,17 @@ def test_stages_that_are_not_the_policy_s() -> None:
         tt.Cascade(policy, mixed)
     for argument in ("signal", "prediction"):
         with refused(f"`{argument}` must be left out where every entry of `stages` is a Stage"):
-            tt.Cascade(policy, [small, large], **{argument: float})
+            tt.Cascade(policy, [small, large], **{argument: float})  # type: ignore[arg-type]
 
 
 def test_a_stage_is_made_of_callables() -> None:
     with refused("`run` must be callable, got int"):
-        tt.Stage(1, signal=float)  # type: ignore[arg-type]
+        tt.Stage(1, signal=float)  # type: ignore[call-overload]
     with refused("`signal` must be callable, got NoneType"):
-        tt.Stage(abs, signal=None)  # type: ignore[arg-type]
+        tt.Stage(abs, signal=None)  # type: ignore[call-overload]
     with refused("`prediction` must be callable or None, got str"):
-        tt.Stage(abs, signal=float, prediction="argmax")  # type: ignore[arg-type]
+        tt.Stage(abs, signal=float, prediction="argmax")  # type: ignore[call-overload]
     with refused("`batch` must be callable or None, got bool"):
-        tt.Stage(abs, signal=float, batch=True)  # type: ignore[arg-type]
+        tt.Stage(abs, signal=float, batch=True)  # type: ignore[call-overload]
     with refused("`name` must be a string or None, got int"):
-        tt.Stage(abs, signal=float, name=0)  # type: ignore[arg-type]
+        tt.Stage(abs, signal=float, name=0)  # type: ignore[call-overload]

@@ -92,7 +92,8 @@ def test_stages_that_cannot_be(given: dict[str, Any], message: str) -> None:
 
 
 def test_numbers_are_taken_as_python_s() -> None:
-    stage = tt.Stage(plain, signal=float, timeout=np.float32(0.5), retries=np.int8(2), backoff=0, threads=np.int64(0))  # type: ignore[arg-type]
+    numbers: dict[str, Any] = {"timeout": np.float32(0.5), "retries": np.int8(2), "backoff": 0, "threads": np.int64(0)}
+    stage = tt.Stage(plain, signal=float, **numbers)
     given = [stage.timeout, stage.retries, stage.backoff, stage.threads]
     assert given == [0.5, 2, 0.0, 0]
     assert [type(one) for one in given] == [float, int, float, int]

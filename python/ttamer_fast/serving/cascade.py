@@ -191,7 +191,7 @@ class Cascade(Generic[X, Y]):
         while asked is not None:
             run, signal, prediction, call = self._functions[asked]
             try:
-                output = run(x)
+                output: Any = run(x)
                 if output is None:
                     asked = driver.failed(RETURNED_NONE)
                     continue

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from .._core import ValidationError
 from .._utils.checks import check_between, check_budget, check_integer
@@ -16,6 +16,7 @@ __all__ = ["Stage"]
 
 X_contra = TypeVar("X_contra", contravariant=True)
 Y_co = TypeVar("Y_co", covariant=True)
+Y = TypeVar("Y")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Stage(Generic[X_contra, Y_co]):
     ([2.0, 1.0], [0, 1])
     """
 
-    run: Callable[[X_contra], Y_co]
+    run: Callable[[X_contra], Y_co | Awaitable[Y_co]]
     signal: Callable[[Any], Any] = field(kw_only=True)
     prediction: Callable[[Any], Any] | None = field(default=None, kw_only=True)
     batch: Callable[[Any], Any] | None = field(default=None, kw_only=True)
@@ -94,6 +95,42 @@ class Stage(Generic[X_contra, Y_co]):
     backoff: float = field(default=0.05, kw_only=True)
     breaker: Breaker | None = field(default=None, kw_only=True)
     threads: int = field(default=8, kw_only=True)
+
+    if TYPE_CHECKING:  # an output is what is awaited, where there is something to await
+
+        @overload
+        def __init__(
+            self: Stage[X_contra, Y],
+            run: Callable[[X_contra], Awaitable[Y]],
+            *,
+            signal: Callable[[Any], Any],
+            prediction: Callable[[Any], Any] | None = None,
+            batch: Callable[[Any], Any] | None = None,
+            timeout: float | None = None,
+            retries: int = 0,
+            name: str | None = None,
+            backoff: float = 0.05,
+            breaker: Breaker | None = None,
+            threads: int = 8,
+        ) -> None: ...
+
+        @overload
+        def __init__(
+            self,
+            run: Callable[[X_contra], Y_co],
+            *,
+            signal: Callable[[Any], Any],
+            prediction: Callable[[Any], Any] | None = None,
+            batch: Callable[[Any], Any] | None = None,
+            timeout: float | None = None,
+            retries: int = 0,
+            name: str | None = None,
+            backoff: float = 0.05,
+            breaker: Breaker | None = None,
+            threads: int = 8,
+        ) -> None: ...
+
+        def __init__(self, run: Any, **given: Any) -> None: ...
 
     def __post_init__(self) -> None:
         for argument, given in (("run", self.run), ("signal", self.signal)):
