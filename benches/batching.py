@@ -102,6 +102,7 @@ WAYS: dict[str, Callable[[Cascade, NDArray[np.float64]], Coroutine[Any, Any, Any
 
 
 def simulated(trace: tt.Trace, policy: tt.Policy, n: int, rates: Sequence[float]) -> None:
+    assert trace.prediction is not None
     answer = policy.replay(trace.signal[:n], trace.prediction[:n]).answer.tolist()
     print("| offered a second | way | served a second | p50 ms | p99 ms | mean batch |")
     print("| --- | --- | --- | --- | --- | --- |")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from typing import Any
 
@@ -116,8 +117,6 @@ def test_plain_functions_run_beside_the_loop(trace: tt.Trace, policy: tt.Policy,
 
 
 def test_rows_without_batch_run_at_once_in_the_contexts_of_their_callers(trace: tt.Trace, policy: tt.Policy) -> None:
-    import contextvars
-
     who: contextvars.ContextVar[int] = contextvars.ContextVar("who")
     under_way, most = 0, 0
 
@@ -130,9 +129,7 @@ def test_rows_without_batch_run_at_once_in_the_contexts_of_their_callers(trace: 
         under_way -= 1
         return row
 
-    stages = [
-        tt.Stage(run, signal=lambda row, v=v: trace.signal[row, v], prediction=lambda _: 0) for v in range(trace.k)
-    ]
+    stages = [tt.Stage(run, signal=trace.signal[:, v].__getitem__, prediction=lambda _: 0) for v in range(trace.k)]
 
     async def caller(batcher: tt.Batcher[int, int], row: int) -> None:
         who.set(row)
@@ -154,7 +151,7 @@ def one_column(read: Callable[[Any], Any]) -> Any:
         given.append(xs)
         return [0.5] * 3
 
-    cascade = tt.Cascade(
+    cascade: tt.Cascade[Any, float] = tt.Cascade(
         tt.solve(tt.Model.line([[0.1]], [1.0], [[[1.0]]])),
         [tt.Stage(lambda x: 0.5, batch=batch, signal=lambda outputs: [0] * len(outputs))],
     )
@@ -213,7 +210,7 @@ def test_collate_makes_what_a_stage_is_handed(trace: tt.Trace, policy: tt.Policy
 
 def test_a_policy_that_asks_nothing_is_answered_at_once() -> None:
     policy = tt.solve(tt.Model.line([[0.5, 0.9]], [1.0], [[[0.5, 0.5]]]), default_loss=0.1)
-    cascade = tt.Cascade(policy, [abs], signal=lambda _: 0)
+    cascade: tt.Cascade[int, int] = tt.Cascade(policy, [abs], signal=lambda _: 0)
 
     async def main() -> None:
         async with tt.Batcher(cascade) as batcher:

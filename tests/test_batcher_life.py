@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -47,7 +50,7 @@ def test_arguments_are_checked(cascade: tt.Cascade[int, int], options: Any, mess
 
 
 def test_the_cascade_is_one(policy: tt.Policy) -> None:
-    with pytest.raises(tt.ValidationError, match="^`cascade` must be a Cascade, got Policy$"):
+    with pytest.raises(tt.ValidationError, match=r"^`cascade` must be a Cascade, got Policy$"):
         tt.Batcher(policy)  # type: ignore[arg-type]
 
 
@@ -55,7 +58,7 @@ def test_the_cascade_is_one(policy: tt.Policy) -> None:
 def test_a_deadline_is_above_zero(cascade: tt.Cascade[int, int], deadline: Any) -> None:
     async def main() -> None:
         async with tt.Batcher(cascade) as batcher:
-            with pytest.raises(tt.ValidationError, match="^`deadline` must be "):
+            with pytest.raises(tt.ValidationError, match=r"^`deadline` must be "):
                 await batcher(0, deadline=deadline)
             assert batcher.pending == 0
             for none in (None, float("inf"), 1e300):
@@ -68,15 +71,15 @@ def test_it_serves_only_while_it_is_open(cascade: tt.Cascade[int, int]) -> None:
     batcher = tt.Batcher(cascade)
 
     async def main() -> None:
-        with pytest.raises(tt.ValidationError, match="^`batcher` must be entered by `async with` before it is called$"):
+        with pytest.raises(tt.ValidationError, match=r"^`batcher` must be entered by `async with` before"):
             await batcher(0)
         async with batcher:
-            with pytest.raises(tt.ValidationError, match="^`batcher` must be entered once, and is open$"):
+            with pytest.raises(tt.ValidationError, match=r"^`batcher` must be entered once, and is open$"):
                 await batcher.__aenter__()
             await batcher(0)
-        with pytest.raises(tt.ValidationError, match="^`batcher` must be open, and is closed$"):
+        with pytest.raises(tt.ValidationError, match=r"^`batcher` must be open, and is closed$"):
             await batcher(0)
-        with pytest.raises(tt.ValidationError, match="^`batcher` must be entered once, and is closed$"):
+        with pytest.raises(tt.ValidationError, match=r"^`batcher` must be entered once, and is closed$"):
             async with batcher:
                 raise AssertionError("entered twice")
 
@@ -104,7 +107,7 @@ def test_leaving_answers_all_that_was_offered(cascade: tt.Cascade[int, int], dev
         async with tt.Batcher(cascade, max_pending=8) as batcher:
             tasks = [asyncio.ensure_future(batcher(row)) for row in range(50)]
         assert (batcher.pending, batcher.outside) == (0, 0)
-        return await asyncio.gather(*tasks)
+        return list(await asyncio.gather(*tasks))
 
     seen = virtual_loop.observed(main())
     assert [served.output // device.trace.k for served in seen.result] == list(range(50))
@@ -133,16 +136,21 @@ def test_left_by_an_exception_no_caller_hangs(
     cascade: tt.Cascade[int, int], device: SimulatedDevice, error: BaseException
 ) -> None:
     async def main() -> list[Any]:
+        batcher = tt.Batcher(cascade, max_pending=40, max_batch=8)
         tasks: list[asyncio.Task[Any]] = []
-        with pytest.raises(type(error)):
-            async with tt.Batcher(cascade, max_pending=40, max_batch=8) as batcher:
-                tasks = [asyncio.ensure_future(batcher(row)) for row in range(60)]
+
+        async def block() -> None:
+            async with batcher:
+                tasks.extend(asyncio.ensure_future(batcher(row)) for row in range(60))
                 await asyncio.sleep(1e-3)
                 assert (batcher.pending, batcher.outside) == (40, 20)
                 raise error
+
+        with pytest.raises(type(error)):
+            await block()
         assert (batcher.pending, batcher.outside) == (0, 0)
         assert asyncio.get_running_loop().time() == 1e-3
-        return await asyncio.gather(*tasks, return_exceptions=True)
+        return list(await asyncio.gather(*tasks, return_exceptions=True))
 
     seen = virtual_loop.observed(main())
     assert {type(one) for one in seen.result} == {tt.TTamerError}
@@ -171,7 +179,7 @@ def test_cancelled_while_it_is_left_it_lets_go_of_all(trace: tt.Trace, policy: t
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaving
-        return await asyncio.gather(*tasks, return_exceptions=True)
+        return list(await asyncio.gather(*tasks, return_exceptions=True))
 
     seen = virtual_loop.observed(main())
     assert [str(one) for one in seen.result] == ["the batcher was left by CancelledError before the answer"] * 3
@@ -228,7 +236,7 @@ def test_a_cancelled_caller_leaves_from_wherever_it_is(cascade: tt.Cascade[int, 
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert (batcher.pending, batcher.outside) == (5, 0)
-            return await asyncio.gather(*tasks, return_exceptions=True)
+            return list(await asyncio.gather(*tasks, return_exceptions=True))
 
     seen = virtual_loop.observed(main())
     assert [row for row, one in enumerate(seen.result) if isinstance(one, asyncio.CancelledError)] == [0, 3, 7]
@@ -266,6 +274,87 @@ def test_a_call_that_all_have_left_is_cancelled_and_the_device_goes_on(trace: tt
     assert (seen.complaints, seen.tasks) == ([], [])
 
 
+@pytest.mark.parametrize("leaves", ["answered", "abandoned"])
+def test_a_call_that_does_not_end_when_it_is_cancelled_holds_up_leaving_for_a_moment_only(
+    policy: tt.Policy, leaves: str
+) -> None:
+    release: list[asyncio.Event] = []
+
+    async def stubborn(rows: Any) -> list[float]:
+        release.append(asyncio.Event())
+        while not release[-1].is_set():
+            try:
+                await release[-1].wait()
+            except asyncio.CancelledError:
+                continue
+        return [0.5] * len(rows)
+
+    async def single(row: int) -> float:
+        return 0.5
+
+    stages = [tt.Stage(single, batch=stubborn, signal=lambda y: y) for _ in policy.stages]
+
+    async def block(batcher: tt.Batcher[int, float]) -> None:
+        async with batcher:
+            with pytest.raises(tt.NoAnswerError, match="deadline"):
+                await batcher(0, deadline=0.1)
+            if leaves == "abandoned":
+                raise KeyError
+
+    async def main() -> float:
+        batcher = tt.Batcher(tt.Cascade(policy, stages))
+        if leaves == "abandoned":
+            with pytest.raises(KeyError):
+                await block(batcher)
+        else:
+            await block(batcher)
+        release[0].set()
+        return asyncio.get_running_loop().time()
+
+    seen = virtual_loop.observed(main())
+    assert seen.result == pytest.approx(1.1)
+    assert (seen.complaints, seen.tasks) == ([], [])
+
+
+def test_nothing_of_a_request_is_kept(policy: tt.Policy) -> None:
+    """Without the collector of cycles: what goes in and out is let go of at once."""
+
+    class Thing:
+        """To be referred to weakly."""
+
+    async def many(things: Any) -> list[Thing | None]:
+        return [None if at % 3 == 1 else Thing() for at in range(len(things))]
+
+    async def single(thing: Thing) -> Thing:
+        return thing
+
+    stages = [
+        tt.Stage(single, batch=many, signal=lambda y: [0.5] * len(y), timeout=5.0, retries=1) for _ in policy.stages
+    ]
+
+    async def main() -> list[weakref.ref[Any]]:
+        seen: list[weakref.ref[Any]] = []
+
+        async def one() -> None:
+            thing = Thing()
+            seen.append(weakref.ref(thing))
+            with contextlib.suppress(tt.NoAnswerError):
+                seen.append(weakref.ref((await batcher(thing, deadline=60.0)).output))
+
+        async with tt.Batcher(tt.Cascade(policy, stages), max_batch=8, max_pending=20) as batcher:
+            await asyncio.gather(*[one() for _ in range(60)])
+            await asyncio.sleep(0.1)
+            assert len(seen) > 60
+            return [one for one in seen if one() is not None]
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert virtual_loop.run(main()) == []
+    finally:
+        gc.enable()
+
+
 class Halt(BaseException):
     """No failure of a stage."""
 
@@ -284,7 +373,7 @@ def test_what_is_no_exception_reaches_every_caller_of_the_call(
 
     async def main() -> list[Any]:
         async with tt.Batcher(cascade, max_batch=4) as batcher:
-            return await asyncio.gather(*[batcher(row) for row in range(12)], return_exceptions=True)
+            return list(await asyncio.gather(*[batcher(row) for row in range(12)], return_exceptions=True))
 
     seen = virtual_loop.observed(main())
     raised = {row for row, one in enumerate(seen.result) if isinstance(one, kind)}
@@ -320,7 +409,7 @@ def test_a_wrong_number_of_outputs_reaches_every_caller_of_the_call(policy: tt.P
 
     async def main() -> list[Any]:
         async with tt.Batcher(cascade, max_batch=4) as batcher:
-            return await asyncio.gather(*[batcher(row) for row in range(8)], return_exceptions=True)
+            return list(await asyncio.gather(*[batcher(row) for row in range(8)], return_exceptions=True))
 
     seen = virtual_loop.observed(main())
     raised = {row for row, one in enumerate(seen.result) if isinstance(one, tt.ValidationError)}
@@ -347,7 +436,7 @@ def test_what_a_policy_cannot_take_reaches_its_caller_alone(policy: tt.Policy) -
 
     async def main() -> list[Any]:
         async with tt.Batcher(tt.Cascade(policy, stages)) as batcher:
-            return await asyncio.gather(*[batcher(row) for row in range(5)], return_exceptions=True)
+            return list(await asyncio.gather(*[batcher(row) for row in range(5)], return_exceptions=True))
 
     results = virtual_loop.run(main())
     assert [isinstance(one, tt.ValidationError) for one in results] == [False, False, True, False, False]

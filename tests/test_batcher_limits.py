@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ def by_engine(policy: tt.Policy, trace: tt.Trace, row: int, failing: Sequence[in
     return run.answer, asked
 
 
-async def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+async def timed(call: Callable[[], Awaitable[Any]]) -> tuple[Any, float]:
     """What a call gave or raised, and when."""
     loop = asyncio.get_running_loop()
     try:
@@ -64,7 +65,7 @@ def test_at_the_deadline_the_best_in_hand_goes_out(trace: tt.Trace, policy: tt.P
 
     async def main() -> list[Any]:
         async with tt.Batcher(cascade) as batcher:
-            return await asyncio.gather(*[timed(lambda row=row: batcher(row, deadline=0.5)) for row in rows])
+            return list(await asyncio.gather(*[timed(partial(batcher, row, deadline=0.5)) for row in rows]))
 
     seen = virtual_loop.observed(main())
     under_way = set(device.cancelled[0][1])
@@ -101,8 +102,8 @@ def test_each_request_has_a_deadline_of_its_own(trace: tt.Trace, policy: tt.Poli
 
     async def main() -> list[Any]:
         async with tt.Batcher(cascade, max_batch=4, max_pending=8) as batcher:
-            calls = [timed(lambda i=i, d=d: batcher(i, deadline=d)) for i, d in enumerate(deadlines)]
-            return await asyncio.gather(*calls)
+            calls = [timed(partial(batcher, i, deadline=d)) for i, d in enumerate(deadlines)]
+            return list(await asyncio.gather(*calls))
 
     seen = virtual_loop.observed(main())
     for row, (error, at) in enumerate(seen.result):
@@ -152,7 +153,7 @@ def test_a_time_out_counts_from_the_beginning_of_the_stage_and_fails_it(trace: t
 
     async def main() -> list[Any]:
         async with tt.Batcher(cascade, max_batch=2) as batcher:
-            return await asyncio.gather(*[timed(lambda row=row: batcher(row)) for row in rows])
+            return list(await asyncio.gather(*[timed(partial(batcher, row)) for row in rows]))
 
     seen = virtual_loop.observed(main())
     assert [set(rows) for _, rows in device.cancelled] == [{rows[0], rows[1]}, {rows[2]}]
@@ -179,7 +180,7 @@ def test_failed_calls_are_tried_again_while_the_device_serves_others(trace: tt.T
 
     async def main() -> list[Any]:
         async with tt.Batcher(cascade, max_batch=4) as batcher:
-            return await asyncio.gather(*[batcher(row) for row in range(60)])
+            return list(await asyncio.gather(*[batcher(row) for row in range(60)]))
 
     seen = virtual_loop.observed(main())
     for row, served in enumerate(seen.result):
@@ -206,7 +207,7 @@ def test_no_more_attempts_than_allowed(trace: tt.Trace, policy: tt.Policy, batch
 
     async def main() -> list[Any]:
         async with tt.Batcher(cascade) as batcher:
-            return await asyncio.gather(*[timed(lambda row=row: batcher(row)) for row in range(10)])
+            return list(await asyncio.gather(*[timed(partial(batcher, row)) for row in range(10)]))
 
     seen = virtual_loop.observed(main())
     assert set(tries.values()) == {3}
@@ -231,8 +232,8 @@ def test_no_attempt_is_made_that_could_not_begin_in_time(trace: tt.Trace, policy
             raise OSError("down")
 
     device = SimulatedDevice(trace, before=broken)
-    own = {"timeout": 0.5} if limit == "timeout" else {}
-    cascade = tt.Cascade(policy, device.stages(retries=10**6, backoff=0.2, **own))
+    timeout = 0.5 if limit == "timeout" else None
+    cascade = tt.Cascade(policy, device.stages(retries=10**6, backoff=0.2, timeout=timeout))
 
     async def main() -> tuple[Any, float]:
         async with tt.Batcher(cascade) as batcher:
@@ -269,7 +270,7 @@ def test_time_runs_out_while_a_repeated_request_waits_behind_others(trace: tt.Tr
         async with tt.Batcher(cascade, max_batch=1, devices=[v == first for v in range(trace.k)]) as batcher:
             one = asyncio.ensure_future(timed(lambda: batcher(rows[0])))
             two = asyncio.ensure_future(timed(lambda: batcher(rows[1])))
-            return await asyncio.gather(one, two)
+            return list(await asyncio.gather(one, two))
 
     (one, _), (two, _) = virtual_loop.run(main())
     assert calls[:2] == [(rows[0],), (rows[1],)]
@@ -386,7 +387,7 @@ def test_none_fails_its_row_alone(trace: tt.Trace, policy: tt.Policy) -> None:
 
     async def main() -> list[Any]:
         async with tt.Batcher(tt.Cascade(policy, [stage(v) for v in range(trace.k)])) as batcher:
-            return await asyncio.gather(*[timed(lambda row=row: batcher(row)) for row in range(8)])
+            return list(await asyncio.gather(*[timed(partial(batcher, row)) for row in range(8)]))
 
     for row, (served, _) in enumerate(virtual_loop.run(main())):
         if row == 3:
@@ -420,12 +421,14 @@ def test_a_stuck_thread_holds_nobody_up(trace: tt.Trace, policy: tt.Policy) -> N
         release.wait(30.0)
         return [0.5] * len(rows)
 
-    stages = [tt.Stage(lambda row: 0.5, batch=stuck, signal=lambda y: y, name=name) for name in policy.stages]
+    stages: list[Any] = [
+        tt.Stage(lambda row: 0.5, batch=stuck, signal=lambda y: y, name=name) for name in policy.stages
+    ]
     cascade = tt.Cascade(policy, stages)
 
     async def main() -> list[Any]:
         async with tt.Batcher(cascade) as batcher:
-            return await asyncio.gather(*[batcher(row, deadline=0.1) for row in range(3)], return_exceptions=True)
+            return list(await asyncio.gather(*[batcher(row, deadline=0.1) for row in range(3)], return_exceptions=True))
 
     try:
         results = asyncio.run(main())

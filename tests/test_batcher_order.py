@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,9 +40,11 @@ def device_with(lengths: Sequence[int], most: int = 4) -> Device[Waiting]:
         ([9, 4, 3], 1, "full"),
         ([0, 0, 1], 2, "idle"),
         ([5, 0, 0], 0, "full"),
+        ([1, 1, 0], 1, "idle"),
+        ([2, 1, 1], 0, "idle"),
     ],
 )
-def test_the_fullest_goes_first_and_the_deepest_of_equals(lengths: list[int], stage: int, reason: str) -> None:
+def test_the_fullest_goes_first_and_of_equals_the_deepest(lengths: list[int], stage: int, reason: str) -> None:
     chosen = device_with(lengths).choose(0.0, 0.0)
     assert chosen is not None
     assert (chosen[0].stage, chosen[1]) == (stage, reason)
@@ -115,8 +118,6 @@ def test_nobody_at_the_head_of_a_queue_is_passed_over_for_ever(
 
 def line_of_three(flood: float) -> tuple[tt.Trace, tt.Policy]:
     """Stage 0 ends nearly all requests; some go on to stages 1 and 2."""
-    import numpy as np
-
     rng = np.random.default_rng(0)
     n = 4000
     goes_on = rng.random(n) > flood
@@ -203,6 +204,42 @@ def test_max_wait_waits_for_companions_and_no_longer(trace: tt.Trace, policy: tt
     assert first.released["waited"] >= 2
     assert first.longest_wait == pytest.approx(patience)
     assert all(one.released["idle"] == 0 for one in stats.values())
+
+
+def test_those_that_wait_for_single_calls_join_the_one_under_way(trace: tt.Trace, policy: tt.Policy) -> None:
+    """One that is stuck takes one of the places, and does not hold up the others of its stage."""
+    under_way, most = 0, 0
+
+    async def run(row: int) -> int:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(1e3 if row == 0 else 0.01)
+        under_way -= 1
+        return row
+
+    stages = [tt.Stage(run, signal=trace.signal[:, v].__getitem__, prediction=lambda _: 0) for v in range(trace.k)]
+
+    async def main(devices: Any) -> tuple[list[float], dict[str, Any]]:
+        loop, ended = asyncio.get_running_loop(), list[float]()
+
+        async def one(row: int) -> None:
+            assert (await batcher(row)).output == row
+            ended.append(loop.time())
+
+        async with tt.Batcher(tt.Cascade(policy, stages), max_batch=4, devices=devices) as batcher:
+            await asyncio.gather(*[one(row) for row in range(41)])
+        return sorted(ended), batcher.stats()
+
+    ended, stats = virtual_loop.run(main(range(trace.k)))
+    assert ended[-2] < 1.0
+    assert ended[-1] >= 1e3
+    assert sum(one.released["joined"] for one in stats.values()) >= 10
+    # On a device of all stages the others wait for it, so that every stage has its turn.
+    most = 0
+    ended, stats = virtual_loop.run(main(None))
+    assert sum(seconds > 1e3 for seconds in ended) > 1
+    assert most == 4
 
 
 def test_leaving_ends_the_wait_for_companions(trace: tt.Trace, policy: tt.Policy) -> None:

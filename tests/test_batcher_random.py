@@ -1,4 +1,4 @@
-"""Whatever happens to requests in a batcher: each ends once, as the engine would end it with what came of its stages."""
+"""Whatever happens to requests in a batcher: each ends once, as the engine would end it by what its stages gave."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Any, NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import ttamer_fast as tt
@@ -142,7 +142,6 @@ def as_the_engine_says(row: int, served: tt.Served[int]) -> None:
     assert served.output == row * TRACE.k + (served.stage or 0)
 
 
-@settings(max_examples=150)
 @given(
     st.lists(requests, min_size=1, max_size=LONGEST),
     st.lists(st.lists(happenings, min_size=4, max_size=4), min_size=LONGEST, max_size=LONGEST),

@@ -70,9 +70,9 @@ class Batcher(Generic[X, Y]):
 
     Notes
     -----
-    *Order.* Of equally full queues the deepest goes first; a queue counts as full from `max_batch` requests on. One
-    that has been passed over by max(8, 2 q) calls of its device, which has q stages, goes next. Within a queue, first
-    come, first served; who is tried again comes to the end.
+    *Order.* The fullest queue goes first, counted up to `max_batch`; of equals the deepest, and queues that are not
+    half full are equals. One that has been passed over by max(8, 2 q) calls of its device, which has q stages, goes
+    next. Within a queue, first come, first served; who is tried again comes to the end.
 
     *Deadlines.* At its deadline a request leaves with the best answer in hand, from wherever it is. Time spent waiting
     counts, in `Served.seconds` too. A cancelled caller leaves as well. A call that all have left is cancelled, and the

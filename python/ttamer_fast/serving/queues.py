@@ -123,9 +123,10 @@ class StageQueue(Generic[W]):
 class Device(Generic[W]):
     """What runs one call at a time, for the stages whose queues it has.
 
-    The fullest queue goes next, counted up to its `most`; of equals the deepest. One that has been passed over by
-    max(8, 2 q) calls since it last went, or since its first request came, goes before: with q queues nobody at the
-    head of a queue is passed over by more than max(8, 2 q) + q - 1 calls.
+    The fullest queue goes next, counted up to its `most`; of equals the deepest, and those that are not half full are
+    equals: below saturation requests then end before others begin, which halves the time of the slowest. One that has
+    been passed over by max(8, 2 q) calls since it last went, or since its first request came, goes before: with q
+    queues nobody at the head of one is passed over by more than max(8, 2 q) + q - 1 calls.
 
     Parameters
     ----------
@@ -168,4 +169,5 @@ class Device(Generic[W]):
         return min([queue.due(patience) for queue in self.queues if len(queue)], default=math.inf)
 
     def _fullness(self, queue: StageQueue[W]) -> tuple[int, int]:
-        return min(len(queue), queue.most), queue.stage
+        count = min(len(queue), queue.most)
+        return (count if 2 * count >= queue.most else 0), queue.stage
