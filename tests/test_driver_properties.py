@@ -347,3 +347,21 @@ def test_positions_that_were_not_asked(verb: str, positions: list[int], wrong: i
         getattr(driver, verb)(*told)
     assert driver.ask is not None
     assert driver.ask[1].tolist() == [0, 1]
+    one: OneDriver[str] = OneDriver(policy, PolicyIdentity.of(policy))
+    with pytest.raises(tt.ValidationError, match=f"^`{verb}` must be told position 0, of the only row, or none, got "):
+        getattr(one, verb)(*told)
+    assert one.ask is not None
+
+
+def test_answers_for_one_row_are_one() -> None:
+    policy = policy_of("exits")
+    one: OneDriver[str] = OneDriver(policy, PolicyIdentity.of(policy))
+    for outputs, signal in ((["a", "b"], np.ones(1)), (["a"], np.ones(2)), ([], np.ones(0))):
+        with pytest.raises(tt.ValidationError, match="`outputs` and `signal` must have 1 entry, got "):
+            one.answered(signal, None, outputs)
+    one.failed({})
+    one.cut_off({})
+    one.barred("not tried", [])
+    one.stopped("late", [])
+    assert one.ask is not None
+    assert (one.ask[0], one.ask[1].tolist()) == (0, [0])

@@ -240,6 +240,8 @@ def test_results_are_frozen() -> None:
     assert [one.record for one in again] == [one.record for one in table]
     served = pickle.loads(pickle.dumps(table[1]))
     assert (served.output, served.record) == (2.0, table[1].record)
+    first, second = pickle.loads(pickle.dumps(list(table)))
+    assert (first.record, second.record, second.output) == (table[0].record, table[1].record, 2.0)
     assert repr(table) == f"ServedBatch(n=2, stages={policy_of('static').stages})"
     assert repr(served).startswith("Served(output=2.0, stage='stage ")
     with pytest.raises(IndexError, match="row must be from -2 to 1, got 2"):

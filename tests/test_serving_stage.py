@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
+import pickle
 from typing import Any
 
 import numpy as np
 import pytest
 
 import ttamer_fast as tt
+from small_cascades import line
 from ttamer_fast.serving.coroutines import is_coroutine_function
 
 
@@ -89,6 +92,19 @@ def test_stages_that_cannot_be(given: dict[str, Any], message: str) -> None:
     with pytest.raises(tt.ValidationError) as caught:
         tt.Stage(plain, **{"signal": float, **given})
     assert str(caught.value) == message
+
+
+def test_cascades_are_copied_without_what_they_have_counted() -> None:
+    policy = line()
+    made = [tt.Stage(plain, signal=float, name=name, breaker=tt.Breaker(1), threads=2) for name in policy.stages[::-1]]
+    cascade = tt.Cascade(policy, made, timing=True)
+    cascade.circuits["stage 0"].failed(0, 0.0)
+    again = pickle.loads(pickle.dumps(cascade))
+    assert (again.stages, again.policy.digest) == (cascade.stages, policy.digest)
+    assert [circuit.state for circuit in cascade.circuits.values()] == ["open", "closed", "closed"]
+    assert [circuit.state for circuit in again.circuits.values()] == ["closed"] * 3
+    assert again(1.0).seconds is not None
+    assert copy.copy(again).late == {"stage 0": 0, "stage 1": 0, "stage 2": 0}
 
 
 def test_numbers_are_taken_as_python_s() -> None:

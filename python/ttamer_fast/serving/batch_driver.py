@@ -217,9 +217,12 @@ class BatchDriver(Generic[Y]):
         for stage, rows, outputs in self._outputs:
             if stage not in answering:
                 continue
-            if isinstance(outputs, np.ndarray):  # a copy of those that answer: views would hold on to the others
+            if isinstance(outputs, np.ndarray):
+                # A copy of those that answer: views would hold on to the others.
                 is_kept = answer[rows] == stage
-                rows, outputs = rows[is_kept], outputs[is_kept]
+                for row, output in zip(rows[is_kept].tolist(), outputs[is_kept], strict=True):
+                    kept[row] = output
+                continue
             for row, output in zip(rows.tolist(), outputs, strict=True):
                 if answers[row] == stage:
                     kept[row] = output

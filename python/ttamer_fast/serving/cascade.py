@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -110,6 +111,7 @@ class Cascade(Generic[X, Y]):
         "_policy",
         "_refusals",
         "_stages",
+        "_timing",
     )
 
     def __init__(
@@ -133,9 +135,9 @@ class Cascade(Generic[X, Y]):
         self._functions = tuple(
             (call.stage.run, call.stage.signal, call.stage.prediction, call) for call in self._calls
         )
-        is_timing = check_flag("timing", timing)
-        is_limited = is_timing or any(call.is_limited for call in self._calls)
-        self._is_timed = is_timing or any(call.reads_clock for call in self._calls)
+        self._timing = check_flag("timing", timing)
+        is_limited = self._timing or any(call.is_limited for call in self._calls)
+        self._is_timed = self._timing or any(call.reads_clock for call in self._calls)
         self._refusals = _refusal_of_call(self._calls), _refusal_of_batch(self._calls)
         self._is_plain = not is_limited and self._refusals[0] is None
         self._is_plain_async = not is_limited and all(call.runs_async for call in self._calls)
@@ -303,6 +305,10 @@ class Cascade(Generic[X, Y]):
             raise ValidationError(self._refusals[0])
         driver: Driver[Y] = Driver(self._policy, self._identity)
         return synchronous.serve(driver, self._calls, x, seconds, self._is_timed or seconds < math.inf)
+
+    def __reduce__(self) -> tuple[Callable[..., Cascade[X, Y]], tuple[Policy, tuple[Stage[X, Y], ...]]]:
+        # What it counts stays behind: circuits and workers are those of one process.
+        return partial(Cascade, timing=self._timing), (self._policy, self._stages)
 
     def __repr__(self) -> str:
         return f"Cascade(stages={self._identity.stages}, policy={self._identity.digest[:12]})"

@@ -138,7 +138,8 @@ class Decided:
 
     def has_answer(self) -> NDArray[np.bool_]:
         """(n,) whether a stage answered, or the policy has a default."""
-        return (self.stage >= 0) | (self.expected_loss < math.inf)
+        answered: NDArray[np.bool_] = self.stage >= 0
+        return answered if answered.all() else answered | (self.expected_loss < math.inf)
 
     def records(self) -> Records:
         """Those of all requests."""

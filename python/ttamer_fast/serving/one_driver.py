@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -47,27 +47,28 @@ class OneDriver(Generic[Y]):
         said = None if prediction is None else listed(prediction)[0]
         # A row of a stage's own array is a view.
         (output,) = outputs.copy() if isinstance(outputs, np.ndarray) else outputs
-        self._go_on(self._driver.answered(signal.item(0), said, output))
+        following = self._driver.answered(signal.item(0), said, output)
+        self.ask = None if following is None else (following, ROW)
 
     def failed(self, failures: Mapping[int, str]) -> None:
         """As :meth:`BatchDriver.failed`."""
-        for reason in failures.values():
-            self._go_on(self._driver.failed(reason))
+        if self._is_told("failed", failures):
+            self._go_on(self._driver.failed(failures[0]))
 
     def barred(self, reason: str, positions: Sequence[int] | None = None) -> None:
         """As :meth:`BatchDriver.barred`."""
-        if positions is None or positions:
+        if self._is_told("barred", positions):
             self._go_on(self._driver.barred(reason))
 
     def cut_off(self, failures: Mapping[int, str]) -> None:
         """As :meth:`BatchDriver.cut_off`."""
-        for reason in failures.values():
-            self._driver.cut_off(reason)
+        if self._is_told("cut_off", failures):
+            self._driver.cut_off(failures[0])
             self.ask = None
 
     def stopped(self, reason: str, positions: Sequence[int] | None = None) -> None:
         """As :meth:`BatchDriver.stopped`."""
-        if positions is None or positions:
+        if self._is_told("stopped", positions):
             self._driver.stopped(reason)
             self.ask = None
 
@@ -79,6 +80,15 @@ class OneDriver(Generic[Y]):
         """As :meth:`BatchDriver.served`."""
         record = self._driver.record(f"{new_request_id()}.0")
         return ServedBatch(DecidedOne(self._identity, record), [self._driver.output()])
+
+    def _is_told(self, verb: str, positions: Iterable[int] | None) -> bool:
+        """Whether these positions are that of the row asked; else there are none."""
+        if positions is None:
+            return True
+        given = list(positions)
+        if given not in ([], [0]):
+            raise ValidationError(f"`{verb}` must be told position 0, of the only row, or none, got {given}")
+        return bool(given)
 
     def _go_on(self, stage: int | None) -> None:
         self.ask = None if stage is None else (stage, ROW)

@@ -50,12 +50,21 @@ def serve_batch(
             driver.stopped(due.not_begun().reason)
             break
         taken, count = take_rows(xs, rows, n), len(rows)
-        if call.stage.batch is not None:
-            outcome = _ask(call, partial(_try_batch, call, taken, count), begun, due, clock)
-            tell_batch(driver, outcome, count, clock() - begun if is_timed else None)
-        else:
-            outcomes = [_ask_row(call, x, due, clock) for x in each_row(taken)]
+        is_free = due.end == math.inf and not call.is_limited
+        if call.stage.batch is None:
+            outcomes: list[Reading | str | Lost]
+            if is_free:
+                outcomes = [_try_one(call, x, "abatch(xs)") for x in each_row(taken)]
+            else:
+                outcomes = [_ask_row(call, x, due, clock) for x in each_row(taken)]
             tell_rows(driver, call, outcomes, clock() - begun if is_timed else None)
+        else:
+            outcome: Asked | Lost
+            if is_free:
+                outcome = _try_batch(call, taken, count)
+            else:
+                outcome = _ask(call, partial(_try_batch, call, taken, count), begun, due, clock)
+            tell_batch(driver, outcome, count, clock() - begun if is_timed else None)
     return driver.served()
 
 

@@ -65,6 +65,10 @@ def tell_rows(
     ValidationError
         If a signal is no number; names the stage.
     """
+    came = [one for one in outcomes if not isinstance(one, Lost)]
+    if len(came) == len(outcomes):
+        tell_batch(driver, read_rows(call.stage, call.where, came), len(came), seconds)
+        return
     if seconds is not None:
         driver.took(seconds)
     left = [Lost("failed", one) if isinstance(one, str) else one for one in outcomes]

@@ -167,7 +167,7 @@ impl Batch {
     /// only go forward, each stage taken in this order has all its requests at once.
     fn first<'py>(&self, py: Python<'py>) -> Option<(usize, Bound<'py, PyArray1<i64>>)> {
         let (stage, rows) = self.lock().first()?;
-        Some((stage, PyArray1::from_vec(py, rows)))
+        Some((stage, column(py, rows)))
     }
 
     /// Signals and predictions of exactly the requests that wait for `stage`: predictions as a run takes them, one by
