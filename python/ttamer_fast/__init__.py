@@ -61,6 +61,7 @@ from .serving.batcher import Batcher, OverloadedError
 from .serving.breaker import Breaker
 from .serving.cascade import Cascade
 from .serving.failures import NoAnswerError
+from .serving.queues import StageStats
 from .serving.served import Served
 from .serving.served_batch import ServedBatch
 from .serving.stage import Stage
@@ -106,6 +107,7 @@ __all__ = [
     "ServedBatch",
     "ServingWarning",
     "Stage",
+    "StageStats",
     "Summary",
     "TTamerError",
     "TTamerWarning",
