@@ -3,15 +3,17 @@
 usage: python benches/serving.py [--rows 256] [--stages 4] [--repeats 25]
 
 The stages do nothing but hand on the request's number. Prints a markdown table of microseconds of CPU time a consulted
-stage, the least of several repeats, taken in turns so that both sides of a ratio come from the same minutes. Answers
-are compared with those of a replay first.
+stage, and of what is left of it without the calls of the stages; the least of several repeats, taken in turns so that
+both sides of a ratio come from the same minutes. Answers are compared with those of a replay first.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,7 @@ class Loops:
         self.readers: list[Callable[[int], float]] = [column.tolist().__getitem__ for column in self.columns]
         self.replay = policy.replay(signal)
         self.consulted: list[list[int]] = [run.nonzero()[0].tolist() for run in self.replay.consulted]
+        self.waiting = [run.nonzero()[0] for run in self.replay.consulted.T]
         self.single = self._cascade(None, self.readers)
         self.vectorised = self._cascade(same, [column.__getitem__ for column in self.columns])
 
@@ -62,6 +65,15 @@ class Loops:
         for x in self.requests:
             for stage in self.consulted[x]:
                 self.readers[stage](same(x))
+
+    def batch_calls(self) -> None:
+        for column, rows in zip(self.columns, self.waiting, strict=True):
+            column.__getitem__(same(rows))
+
+    def calls_of_one(self) -> None:
+        for x in self.requests:
+            for stage in self.consulted[x]:
+                self.columns[stage].__getitem__(same([x]))
 
     def by_hand(self) -> list[int]:
         answers = []
@@ -99,6 +111,9 @@ class Loops:
     def batch_and_objects(self) -> list[tt.Served[int]]:
         return list(self.batch())
 
+    def batch_and_records(self) -> list[tt.Record]:
+        return [served.record for served in self.batch()]
+
     def batch_of_plain_stages(self) -> tt.ServedBatch[int]:
         return self.single.batch(self.requests)
 
@@ -116,6 +131,60 @@ class Loops:
             assert table.stage.tolist() == answer
             assert table.outputs == requests
             assert np.array_equal(table.consulted, self.replay.consulted)
+
+
+async def asame(x: Any) -> Any:
+    """The same, to be awaited."""
+    return x
+
+
+class AsyncLoops:
+    """The same requests served by coroutines that never wait, one after the other in one task."""
+
+    def __init__(self, loops: Loops) -> None:
+        self._loops = loops
+        self._loop = asyncio.new_event_loop()
+        self._without = self._cascade()
+        self._timely = self._cascade(timeout=60.0)
+        self._guarded = self._cascade(timeout=60.0, retries=2, breaker=tt.Breaker())
+
+    def _cascade(self, **limits: Any) -> tt.Cascade[int, int]:
+        stages = [
+            tt.Stage(asame, signal=reader, name=name, **limits)
+            for reader, name in zip(self._loops.readers, self._loops.policy.stages, strict=True)
+        ]
+        return tt.Cascade(self._loops.policy, stages)
+
+    async def _calls(self) -> None:
+        for x in self._loops.requests:
+            for stage in self._loops.consulted[x]:
+                self._loops.readers[stage](await asame(x))
+
+    async def _serve(self, cascade: tt.Cascade[int, int], deadline: float | None) -> list[tt.Served[int]]:
+        return [await cascade.acall(x, deadline) for x in self._loops.requests]
+
+    def check(self) -> None:
+        """Every way gives the answers of the replay."""
+        for cascade in (self._without, self._timely, self._guarded):
+            for deadline in (None, 60.0):
+                served = self._loop.run_until_complete(self._serve(cascade, deadline))
+                assert [one.stage for one in served] == self._loops.replay.answer.tolist()
+
+    def ways(self) -> list[tuple[str, Callable[[], object], str, str]]:
+        """Name, loop, what the stages alone are, and beside what it is to be put."""
+
+        def way(
+            name: str, made: Callable[[], Coroutine[Any, Any, object]]
+        ) -> tuple[str, Callable[[], object], str, str]:
+            return name, lambda: self._loop.run_until_complete(made()), "the stages awaited", "`await cascade.acall(x)`"
+
+        return [
+            ("the stages awaited", lambda: self._loop.run_until_complete(self._calls()), "the stages awaited", ""),
+            way("`await cascade.acall(x)`", partial(self._serve, self._without, None)),
+            way("the same, with a deadline", partial(self._serve, self._without, 60.0)),
+            way("the same, with a time-out for each stage", partial(self._serve, self._timely, None)),
+            way("the same, with retries and a breaker too", partial(self._serve, self._guarded, None)),
+        ]
 
 
 def least(loops: Sequence[Callable[[], object]], repeats: int) -> list[float]:
@@ -137,26 +206,34 @@ def main() -> None:
     given = parser.parse_args()
     train, test = synthetic(4000 + given.rows, given.stages).split(test=given.rows / (4000 + given.rows))
     loops = Loops(tt.fit(train, tradeoff=TRADEOFF, graph="line"), test.signal)
+    coroutines = AsyncLoops(loops)
     loops.check()
+    coroutines.check()
     steps = int(loops.replay.consulted.sum())
-    ways: list[tuple[str, Callable[[], object], str]] = [
-        ("the stages called, nothing else", loops.calls, ""),
-        ("a hand-written loop around a run", loops.by_hand, ""),
-        ("`cascade(x)`", loops.one_by_one, "a hand-written loop around a run"),
-        (f"a hand-written batch of {len(test)}", loops.batch_by_hand, ""),
-        (f"`cascade.batch`, {len(test)} rows", loops.batch, f"a hand-written batch of {len(test)}"),
-        ("the same, all columns read", loops.batch_and_columns, f"a hand-written batch of {len(test)}"),
-        ("the same, an object for each row", loops.batch_and_objects, f"a hand-written batch of {len(test)}"),
-        ("the same, stages without `batch`", loops.batch_of_plain_stages, f"a hand-written batch of {len(test)}"),
-        ("`cascade.batch`, 1 row", loops.batches_of_one, "`cascade(x)`"),
+    one, many, single = (f"the stages called, {rows}" for rows in ("a row", f"{len(test)} rows", "1 row in an array"))
+    run, batch = "a hand-written loop around a run", f"a hand-written batch of {len(test)}"
+    ways: list[tuple[str, Callable[[], object], str, str]] = [
+        (one, loops.calls, one, ""),
+        (run, loops.by_hand, one, ""),
+        ("`cascade(x)`", loops.one_by_one, one, run),
+        (many, loops.batch_calls, many, ""),
+        (batch, loops.batch_by_hand, many, ""),
+        (f"`cascade.batch`, {len(test)} rows", loops.batch, many, batch),
+        ("the same, all columns read", loops.batch_and_columns, many, batch),
+        ("the same, an object for each row", loops.batch_and_objects, many, batch),
+        ("the same, and the record of each", loops.batch_and_records, many, batch),
+        ("the same, stages without `batch`", loops.batch_of_plain_stages, one, batch),
+        (single, loops.calls_of_one, single, ""),
+        ("`cascade.batch`, 1 row", loops.batches_of_one, single, "`cascade(x)`"),
+        *coroutines.ways(),
     ]
-    taken = least([loop for _, loop, _ in ways], given.repeats)
-    each = {name: 1e6 * seconds / steps for (name, _, _), seconds in zip(ways, taken, strict=True)}
+    taken = least([loop for _, loop, _, _ in ways], given.repeats)
+    each = {name: 1e6 * seconds / steps for (name, *_), seconds in zip(ways, taken, strict=True)}
     print(f"{steps / len(test):.2f} of {given.stages} stages a request; µs of CPU time a consulted stage\n")
-    print("| way | µs | beside | ratio |\n| --- | --- | --- | --- |")
-    for name, _, beside in ways:
+    print("| way | µs | without the stages | beside | ratio |\n| --- | --- | --- | --- | --- |")
+    for name, _, stages, beside in ways:
         ratio = f"{each[name] / each[beside]:.2f}" if beside else ""
-        print(f"| {name} | {each[name]:.3f} | {beside} | {ratio} |")
+        print(f"| {name} | {each[name]:.3f} | {each[name] - each[stages]:.3f} | {beside} | {ratio} |")
 
 
 if __name__ == "__main__":

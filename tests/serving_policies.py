@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -11,13 +12,21 @@ import numpy as np
 import ttamer_fast as tt
 from conftest import make_trace
 
-KINDS = ("models", "exits", "threshold", "patience", "static", "coin", "tree", "default", "nothing")
+KINDS = ("models", "exits", "threshold", "patience", "static", "coin", "line", "skip", "tree", "default", "nothing")
 """What :func:`policy_of` knows."""
+
+DEFAULTS = {"default": 0.3, "nothing": 0.001}
+"""Losses of answering with nothing, where that is finite."""
+
+TREE_COST = [0.02, 0.03, 0.05]
+LINE_COST = [0.05, 0.05]
+SKIP_COST = [[0.04, 0.05, 0.3], [0.0, 0.03, 0.06], [0.0, 0.0, 0.05]]
 
 
 @cache
 def policy_of(kind: str) -> tt.Policy:
-    """Belief policies in any order and on a line, simple rules, a coin between two, a tree, finite default losses."""
+    """Belief policies in any order and on a line, simple rules, a coin between two, exact models of every graph, and
+    with finite default losses."""
     models, exits = make_trace(600, 4), make_trace(600, 4, kind="exits")
     if kind in ("models", "exits"):
         return tt.fit(models if kind == "models" else exits, tradeoff=0.9)
@@ -33,10 +42,25 @@ def policy_of(kind: str) -> tt.Policy:
     stay = [[0.7, 0.3], [0.2, 0.8]]
     if kind == "tree":
         loss = [[0.2, 0.9], [0.1, 0.8], [0.0, 0.7]]
-        return tt.solve(tt.Model.tree([-1, 0, -1], loss, [0.02, 0.03, 0.05], [even, stay, even]))
+        return tt.solve(tt.Model.tree([-1, 0, -1], loss, TREE_COST, [even, stay, even]))
+    if kind == "skip":
+        loss = [[0.1, 0.9], [0.1, 0.5], [0.0, 0.2]]
+        return tt.solve(tt.Model.skip(loss, SKIP_COST, [even, stay, stay]))
     loss = [[0.0, 1.0], [0.0, 1.0]]
-    default = {"default": 0.3, "nothing": 0.001}[kind]
-    return tt.solve(tt.Model.line(loss, [0.05, 0.05], [even, stay]), default_loss=default)
+    return tt.solve(tt.Model.line(loss, LINE_COST, [even, stay]), default_loss=DEFAULTS.get(kind, math.inf))
+
+
+def price_of(kind: str, last: int | None, stage: int) -> float:
+    """What running `stage` costs under :func:`policy_of`, where `last` was the stage run before."""
+    if kind in ("line", "default", "nothing"):
+        return LINE_COST[stage]
+    if kind == "tree":
+        return TREE_COST[stage]
+    before = -1 if last is None else last
+    if kind == "skip":
+        return SKIP_COST[before + 1][stage]
+    costs = np.geomspace(1.0, 8.0, 4)
+    return float(costs[before + 1 : stage + 1].sum() if kind in ("exits", "patience") else costs[stage])
 
 
 class Walked(NamedTuple):

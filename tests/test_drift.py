@@ -228,6 +228,27 @@ def test_records_of_a_cascade_are_taken_in(trace: tt.Trace, policy: tt.Policy) -
     assert recorded.to_bytes() == single.to_bytes()
 
 
+@pytest.mark.parametrize("lost", [{"failures": {0: "broken"}, "answer": 1}, {"barred": {2: "open"}}, {"late": True}])
+def test_records_that_tell_of_stages_and_deadlines_are_left_out(
+    trace: tt.Trace, policy: tt.Policy, lost: dict[str, Any]
+) -> None:
+    parts: dict[str, Any] = {
+        "request_id": "7",
+        "digest": policy.digest,
+        "stages": policy.stages,
+        "consulted": [0, 1],
+        "signal": [0.5, 0.9, None, None],
+        "answer": 0,
+        "cost": 1.0,
+        "expected_loss": 0.1,
+    }
+    monitor = tt.DriftMonitor.fit(policy, trace)
+    monitor.update_record(tt.Record(**parts | lost))
+    assert monitor.requests == 0
+    monitor.update_record(tt.Record(**parts))
+    assert monitor.requests == 1
+
+
 def test_records_of_another_policy_are_refused(trace: tt.Trace, policy: tt.Policy) -> None:
     other = tt.fit(trace, tradeoff=0.5)
     cascade = tt.Cascade(other, [lambda x: x] * trace.k, signal=lambda y: y)

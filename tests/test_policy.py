@@ -70,13 +70,15 @@ def by_batch(
 ) -> tuple[list[int], list[list[bool]], list[float]]:
     batch = policy.start_batch(len(signal))
     ran = np.zeros(signal.shape, bool)
-    while (batch.next >= 0).any():
-        stage = int(batch.next[batch.next >= 0].min())
-        rows = batch.rows(stage)
+    while (waiting := batch.first()) is not None:
+        stage, rows = waiting
+        assert stage == batch.next[batch.next >= 0].min()
+        assert rows.tolist() == batch.rows(stage).tolist()
         assert rows.dtype == np.int64
         assert (np.diff(rows) > 0).all()
         ran[rows, stage] = True
         batch.observe(stage, signal[rows, stage], None if prediction is None else prediction[rows, stage])
+    assert (batch.next == -1).all()
     return batch.answer.tolist(), ran.tolist(), batch.cost.tolist()
 
 

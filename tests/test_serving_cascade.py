@@ -188,6 +188,7 @@ def test_predictions_are_any_hashable(words: list[Any]) -> None:
     table = cascade.batch(range(200))
     assert [walked(served.record) for served in table] == [walk(policy, *one) for one in zip(signal, said, strict=True)]
     assert [facts(served) for served in table] == [facts(cascade(row)) for row in range(200)]
+    assert [facts(cascade.batch([row])[0]) for row in range(20)] == [facts(table[row]) for row in range(20)]
 
 
 @pytest.mark.parametrize("dtype", ["uint64", "uint8", "int16", "bool", "float32", "U2", "object"])
@@ -204,6 +205,9 @@ def test_predictions_are_arrays_of_any_kind(dtype: str) -> None:
     table = tt.Cascade(policy, [stage(v) for v in range(4)]).batch(np.arange(200))
     wanted = [walk(policy, *one) for one in zip(signal, said.tolist(), strict=True)]
     assert [walked(served.record) for served in table] == wanted
+    singly = [tt.Cascade(policy, [stage(v) for v in range(4)]).batch(np.array([row]))[0] for row in range(20)]
+    assert [walked(served.record) for served in singly] == wanted[:20]
+    assert [repr(served.prediction) for served in singly] == [repr(table[row].prediction) for row in range(20)]
 
 
 def test_a_default_is_no_output() -> None:
@@ -240,6 +244,8 @@ def test_results_are_frozen() -> None:
     assert [one.record for one in again] == [one.record for one in table]
     served = pickle.loads(pickle.dumps(table[1]))
     assert (served.output, served.record) == (2.0, table[1].record)
+    first, second = pickle.loads(pickle.dumps(list(table)))
+    assert (first.record, second.record, second.output) == (table[0].record, table[1].record, 2.0)
     assert repr(table) == f"ServedBatch(n=2, stages={policy_of('static').stages})"
     assert repr(served).startswith("Served(output=2.0, stage='stage ")
     with pytest.raises(IndexError, match="row must be from -2 to 1, got 2"):
@@ -304,17 +310,17 @@ def test_stages_that_are_not_the_policy_s() -> None:
         tt.Cascade(policy, mixed)
     for argument in ("signal", "prediction"):
         with refused(f"`{argument}` must be left out where every entry of `stages` is a Stage"):
-            tt.Cascade(policy, [small, large], **{argument: float})
+            tt.Cascade(policy, [small, large], **{argument: float})  # type: ignore[arg-type]
 
 
 def test_a_stage_is_made_of_callables() -> None:
     with refused("`run` must be callable, got int"):
-        tt.Stage(1, signal=float)  # type: ignore[arg-type]
+        tt.Stage(1, signal=float)  # type: ignore[call-overload]
     with refused("`signal` must be callable, got NoneType"):
-        tt.Stage(abs, signal=None)  # type: ignore[arg-type]
+        tt.Stage(abs, signal=None)  # type: ignore[call-overload]
     with refused("`prediction` must be callable or None, got str"):
-        tt.Stage(abs, signal=float, prediction="argmax")  # type: ignore[arg-type]
+        tt.Stage(abs, signal=float, prediction="argmax")  # type: ignore[call-overload]
     with refused("`batch` must be callable or None, got bool"):
-        tt.Stage(abs, signal=float, batch=True)  # type: ignore[arg-type]
+        tt.Stage(abs, signal=float, batch=True)  # type: ignore[call-overload]
     with refused("`name` must be a string or None, got int"):
-        tt.Stage(abs, signal=float, name=0)  # type: ignore[arg-type]
+        tt.Stage(abs, signal=float, name=0)  # type: ignore[call-overload]

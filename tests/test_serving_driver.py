@@ -22,6 +22,9 @@ Request = tuple[list[float | None], list[Hashable]]
 MOST = 4
 """Stages of the largest policy."""
 
+FORWARD = ("exits", "patience", "line", "skip", "default")
+"""Policies under which no request goes back to a stage that it has passed over."""
+
 signals = st.one_of(
     st.none(), st.sampled_from([0.0, 1.0]), st.floats(0.0, 1.0), st.floats(), st.integers(-(10**400), 10**400)
 )
@@ -101,8 +104,10 @@ def test_many_in_step_as_one_by_one(kind: str, given: list[Request], telling: bo
     policy = policy_of(kind)
     driver: BatchDriver[str] = BatchDriver(policy, PolicyIdentity.of(policy), len(given))
     asked: set[tuple[int, int]] = set()
+    order: list[int] = []
     while driver.ask is not None:
         stage, rows = driver.ask
+        order.append(stage)
         assert rows.tolist() == sorted(set(rows.tolist()))
         for row in rows.tolist():
             assert (row, stage) not in asked
@@ -110,6 +115,8 @@ def test_many_in_step_as_one_by_one(kind: str, given: list[Request], telling: bo
         signal = signals_of([as_float(given[row][0][stage]) for row in rows], range(len(rows)))
         said = [given[row][1][stage] for row in rows] if telling else None
         driver.answered(signal, said, [f"output {row}.{stage}" for row in rows])
+    if kind in FORWARD:
+        assert order == sorted(set(order))
     table = driver.served()
     singly = [walk(policy, request[0], request[1] if telling else [None] * MOST) for request in given]
     assert len(table) == len(given)

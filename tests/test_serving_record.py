@@ -50,6 +50,34 @@ def test_a_record_holds_what_was_run() -> None:
     )
 
 
+def test_a_record_of_a_deadline() -> None:
+    """The large model was cut off; the medium one was not tried, as its circuit is open."""
+    parts = PARTS | {"consulted": [0, 2], "seconds": [0.1, 3.0, math.nan]}
+    record = tt.Record(**parts, failures={2: "cut off"}, barred={1: "not tried"}, late=True)
+    assert (record.outcome, record.late, record.recalled) == ("deadline", True, False)
+    assert (record.failures, record.barred) == ({2: "cut off"}, {1: "not tried"})
+    assert record.seconds is not None
+    np.testing.assert_array_equal(record.seconds, [0.1, math.nan, math.nan])
+    record.seconds[0], record.barred[0] = 9.0, "changed"
+    assert record.barred == {1: "not tried"}
+    assert record.seconds[0] == 0.1
+    assert repr(record) == (
+        "Record(request_id='7', outcome='deadline', consulted=['small', 'large'], answer='small', cost=5, "
+        "expected_loss=0.3, failed=['large'], barred=['medium'])"
+    )
+    assert record == pickle.loads(pickle.dumps(record)) == copy.deepcopy(record)
+    assert tt.Record(**PARTS | {"answer": None}, late=True).outcome == "deadline"
+
+
+def test_a_stage_that_was_not_tried_changes_no_outcome() -> None:
+    for answer, outcome in ((0, "stopped"), (2, "recalled"), (None, "abstained")):
+        record = tt.Record(**PARTS | {"answer": answer}, barred={1: "not tried"})
+        assert (record.outcome, record.barred, record.late, record.seconds) == (outcome, {1: "not tried"}, False, None)
+    unrun = tt.Record(**PARTS | {"consulted": [], "answer": None}, seconds=[0.1, 0.2, 0.3])
+    assert unrun.seconds is not None
+    assert np.isnan(unrun.seconds).all()
+
+
 def test_equal_in_all_fields() -> None:
     record = tt.Record(**PARTS)
     assert record == tt.Record(**PARTS)
@@ -65,6 +93,11 @@ def test_equal_in_all_fields() -> None:
         ("answer", 2),
         ("cost", 6.0),
         ("expected_loss", math.inf),
+        ("failures", {2: "late"}),
+        ("barred", {1: "not tried"}),
+        ("late", True),
+        ("seconds", [0.1, 0.2, 0.3]),
+        ("seconds", [math.nan, math.nan, math.nan]),
     ):
         assert record != tt.Record(**PARTS | {name: other}), name
     assert record != "7"
@@ -141,6 +174,15 @@ def test_frozen() -> None:
         ({"prediction": {1, 2, 3}}, "`prediction` must be a sequence of 3 hashables, got set"),
         ({"prediction": "cat"}, "`prediction` must be a sequence of 3 hashables, got str"),
         ({"prediction": [1, [2], 3]}, "`prediction` entry 1 must be hashable, got list"),
+        ({"barred": [1]}, "`barred` must be a dict of stages and texts, got list"),
+        ({"barred": {0: "late"}}, "`barred` must have stages not run, [1], as keys, got 0"),
+        ({"barred": {3: "late"}}, "`barred` must have stages not run, [1], as keys, got 3"),
+        ({"barred": {True: "late"}}, "`barred` must have stages not run, [1], as keys, got True"),
+        ({"barred": {1: None}}, "`barred` must be a string, got NoneType"),
+        ({"late": 1}, "`late` must be True or False, got 1"),
+        ({"seconds": [0.1]}, "`seconds` must have shape (3,), got (1,)"),
+        ({"seconds": [-0.1, 0.1, 0.1]}, "`seconds[0]` must be finite and at least 0, or NaN, got -0.1"),
+        ({"seconds": [0.1, 0.1, math.inf]}, "`seconds[2]` must be finite and at least 0, or NaN, got inf"),
         ({"answer": 0.5}, "`answer` must be None or one of the stages that answered, [2, 0], got 0.5"),
         ({"answer": False}, "`answer` must be None or one of the stages that answered, [2, 0], got False"),
         ({"cost": "5"}, "`cost` must be a number, got '5'"),

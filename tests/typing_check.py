@@ -65,3 +65,26 @@ def serving(policy: tt.Policy) -> None:
     assert_type(table.consulted, NDArray[np.bool_])
     assert_type(tt.Cascade(policy, [tt.Stage(len, signal=float)]), tt.Cascade[Sized, int])
     served.cost = 0.0  # type: ignore[misc]
+
+
+async def remote(text: str) -> int:
+    """A model that is awaited."""
+    return len(text)
+
+
+def local(text: str) -> int:
+    """A model that is not."""
+    return len(text)
+
+
+async def serving_coroutines(policy: tt.Policy) -> None:
+    limited = tt.Stage(remote, signal=float, timeout=0.5, retries=2, breaker=tt.Breaker(failures=3), threads=1)
+    assert_type(limited, tt.Stage[str, int])
+    cascade = tt.Cascade(policy, [limited, tt.Stage(local, signal=float)], timing=True)
+    assert_type(cascade, tt.Cascade[str, int])
+    assert_type(await cascade.acall("text", deadline=0.5), tt.Served[int])
+    assert_type(await cascade.abatch(["a", "b"], deadline=None), tt.ServedBatch[int])
+    assert_type((await cascade.acall("text")).seconds, NDArray[np.float64] | None)
+    assert_type(cascade.late, dict[str, int])
+    assert_type(cascade.circuits["small"].state, str)
+    tt.Stage(remote, signal=float, breaker=5)  # type: ignore[call-overload]

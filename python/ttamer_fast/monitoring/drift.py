@@ -185,8 +185,8 @@ class DriftMonitor:
     def update_record(self, record: Record) -> bool:
         """Take in one served request: :meth:`update` with what the record says.
 
-        A request in which a stage failed is left out: what it consulted and answered tells of the stages, not of the
-        requests.
+        A request in which a stage failed or was not tried, or that a deadline ended, is left out: what it consulted
+        and answered tells of the stages, not of the requests.
 
         Parameters
         ----------
@@ -224,7 +224,7 @@ class DriftMonitor:
         if record.stages != (names := self.stages):
             ours, theirs = list(names), list(record.stages)
             raise ValidationError(f"`record` must have the stages of the policy that is watched, {ours}, got {theirs}")
-        if record.failures:
+        if record.failures or record.barred or record.late:
             return self.alarm
         steps = record.steps
         said = {stage: prediction for stage, _, prediction in steps}

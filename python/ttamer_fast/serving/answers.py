@@ -13,10 +13,13 @@ from .._core import ValidationError
 from .._utils.checks import shown
 from .rows import length
 
-__all__ = ["Predictions", "as_predictions", "as_signal", "as_signals", "check_outputs"]
+__all__ = ["Predictions", "as_predictions", "as_signal", "as_signals", "check_outputs", "listed"]
 
 Predictions: TypeAlias = NDArray[Any] | list[Hashable]
 """One prediction a row."""
+
+REAL = "fiub"
+"""Kinds of arrays that are signals as they stand."""
 
 NOT_REAL = "cmMSU"
 """Kinds of arrays that are no signals: complex numbers, times, text."""
@@ -57,9 +60,11 @@ def as_signals(where: str, signals: Any, count: int) -> NDArray[np.float64]:
     ValidationError
         If these are not `count` numbers in a list or an array.
     """
+    if type(signals) is np.ndarray and signals.dtype.kind in REAL and signals.shape == (count,):
+        return signals.astype(np.float64)
     _check_kind("signal", where, "numbers", signals, count, NOT_REAL)
     array = None if _has_masked(signals) else _array(signals)
-    if array is not None and array.dtype.kind in "fiub":
+    if array is not None and array.dtype.kind in REAL:
         _check_shape("signal", where, "numbers", array, count)
         return np.array(array, np.float64)
     _check_count("signal", where, "numbers", signals, count)
@@ -98,16 +103,22 @@ def as_predictions(where: str, predictions: Any, count: int) -> Predictions:
 
 def _check_kind(argument: str, where: str, what: str, values: Any, count: int, refused: str) -> None:
     """Refuse what is no list or array, and arrays of some kinds."""
-    given = type(values).__name__
-    if length(values) is not None:
-        if _kind(values) not in refused:
-            return
-        given = f"an array of {values.dtype}"
+    is_listed = length(values) is not None
+    if is_listed and _kind(values) not in refused:
+        return
+    given = f"an array of {values.dtype}" if is_listed else type(values).__name__
     raise ValidationError(f"`{argument}` of {where} must return a list or an array of {count} {what}, got {given}")
+
+
+def listed(predictions: Predictions) -> list[Hashable]:
+    """Predictions as objects."""
+    return predictions.tolist() if isinstance(predictions, np.ndarray) else predictions
 
 
 def check_outputs(where: str, outputs: Any, count: int) -> None:
     """Refuse what are not `count` outputs in a list or an array, by a ValidationError."""
+    if type(outputs) is list and len(outputs) == count:
+        return
     _check_kind("batch", where, "outputs", outputs, count, "")
     _check_count("batch", where, "outputs", outputs, count)
 
@@ -136,7 +147,8 @@ def _has_masked(values: Any) -> bool:
     """Whether reading the values as an array would show what is masked."""
     if isinstance(values, np.ma.MaskedArray):
         return True
-    return isinstance(values, Sequence) and any(value is np.ma.masked for value in values)
+    masked = np.ma.masked
+    return isinstance(values, Sequence) and any(value is masked for value in values)
 
 
 def _kind(value: Any) -> str:

@@ -1,94 +1,101 @@
-"""A stage is asked for some rows of a batch: what it answers, and for which rows it fails."""
+"""What a stage returned for some rows of a batch, read: what it says of which rows, and for which it fails."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .answers import Predictions, as_predictions, as_signals, check_outputs
 from .failures import RETURNED_NONE, reason_of
-from .inputs import each_row
 from .stage import Stage
 
-__all__ = ["Asked", "ask"]
+__all__ = ["Asked", "Reading", "none_of", "read", "read_batch", "read_rows"]
+
+Reading: TypeAlias = tuple[Any, Any, Hashable]
+"""An output, its signal and its prediction, as the stage's functions gave them."""
 
 
-@dataclass(frozen=True, slots=True)
 class Asked:
     """What a stage gave for m rows, of which f failed."""
 
-    failures: dict[int, str]
-    """Why it gave nothing, by positions among the m rows, ascending."""
-    outputs: Sequence[Any] | NDArray[Any] = ()
-    """(m - f) outputs of the others."""
-    signal: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    """(m - f,) NaN: no information."""
-    prediction: Predictions | None = None
-    """(m - f) entries, None for none."""
+    __slots__ = ("failures", "outputs", "prediction", "signal")
+
+    def __init__(
+        self,
+        failures: dict[int, str],
+        outputs: Sequence[Any] | NDArray[Any],
+        signal: NDArray[np.float64],
+        prediction: Predictions | None,
+    ) -> None:
+        self.failures = failures
+        """Why it gave nothing, by positions among the m rows, ascending."""
+        self.outputs = outputs
+        """(m - f) outputs of the others."""
+        self.signal = signal
+        """(m - f,) NaN: no information."""
+        self.prediction = prediction
+        """(m - f) entries, None for none."""
 
 
-def ask(stage: Stage[Any, Any], where: str, taken: Any, count: int) -> Asked:
-    """Run a stage on `count` rows.
+def none_of(count: int, reason: str) -> Asked:
+    """A stage that gave nothing for any row."""
+    return Asked(dict.fromkeys(range(count), reason), (), np.empty(0), None)
 
-    A row fails where the stage, its `signal` or its `prediction` raises an Exception, or the output is None; what
-    `batch` raises, and `signal` and `prediction` of its outputs, fails all rows.
+
+def read(stage: Stage[Any, Any], output: Any) -> Reading | str:
+    """What one output of a stage says; the reason where the stage fails by it."""
+    if output is None:
+        return RETURNED_NONE
+    try:
+        return output, stage.signal(output), None if stage.prediction is None else stage.prediction(output)
+    except Exception as error:
+        return reason_of(error)
+
+
+def read_rows(stage: Stage[Any, Any], where: str, rows: Sequence[Reading | str]) -> Asked:
+    """What a stage gave for m rows that were run one by one: each what it said, or why it gave nothing.
 
     Raises
     ------
     ValidationError
-        If outputs, signals or predictions of a batch are not one a row, or if a signal is no number; names the stage,
-        `where`.
+        If a signal is no number; names the stage, `where`.
     """
-    if stage.batch is None:
-        return _ask_each(stage, where, taken)
-    return _ask_batch(stage, where, taken, count)
+    failures = {position: row for position, row in enumerate(rows) if isinstance(row, str)}
+    said = [row for row in rows if not isinstance(row, str)]
+    if not said:
+        return Asked(failures, (), np.empty(0), None)
+    outputs, signals, predictions = zip(*said, strict=True)
+    numbers = as_signals(where, signals, len(said))
+    return Asked(failures, outputs, numbers, None if stage.prediction is None else list(predictions))
 
 
-def _ask_each(stage: Stage[Any, Any], where: str, taken: Any) -> Asked:
-    run, signal, prediction = stage.run, stage.signal, stage.prediction
-    failures: dict[int, str] = {}
-    outputs: list[Any] = []
-    signals: list[Any] = []
-    predictions: list[Hashable] = []
-    for position, x in enumerate(each_row(taken)):
-        try:
-            output = run(x)
-            if output is None:
-                failures[position] = RETURNED_NONE
-                continue
-            sure, said = signal(output), None if prediction is None else prediction(output)
-        except Exception as error:
-            failures[position] = reason_of(error)
-            continue
-        outputs.append(output)
-        signals.append(sure)
-        predictions.append(said)
-    numbers = as_signals(where, signals, len(outputs))
-    return Asked(failures, outputs, numbers, None if prediction is None else predictions)
+def read_batch(stage: Stage[Any, Any], where: str, outputs: Any, count: int) -> Asked:
+    """What the `batch` of a stage returned for `count` rows.
 
+    A None among the outputs fails its row; what `signal` and `prediction` raise fails all rows.
 
-def _ask_batch(stage: Stage[Any, Any], where: str, taken: Any, count: int) -> Asked:
-    try:
-        outputs = stage.batch(taken) if stage.batch is not None else ()
-    except Exception as error:
-        return Asked(dict.fromkeys(range(count), reason_of(error)))
+    Raises
+    ------
+    ValidationError
+        If outputs, signals or predictions are not one a row, or if a signal is no number; names the stage, `where`.
+    """
     check_outputs(where, outputs, count)
     failures: dict[int, str] = {}
-    if isinstance(outputs, Sequence) or (isinstance(outputs, np.ndarray) and outputs.dtype.kind == "O"):
+    is_list = type(outputs) is list or (isinstance(outputs, Sequence) and not isinstance(outputs, np.ndarray))
+    if is_list or (isinstance(outputs, np.ndarray) and outputs.dtype.kind == "O"):
         failures = {i: RETURNED_NONE for i, output in enumerate(outputs) if output is None}
+    left = count - len(failures)
     if failures:
         outputs = [output for output in outputs if output is not None]
-        if not outputs:
-            return Asked(failures)
+        if not left:
+            return none_of(count, RETURNED_NONE)
     try:
         signals = stage.signal(outputs)
         predictions = None if stage.prediction is None else stage.prediction(outputs)
     except Exception as error:
-        return Asked(dict.fromkeys(range(count), reason_of(error)) | failures)
-    left = count - len(failures)
+        return Asked(dict.fromkeys(range(count), reason_of(error)) | failures, (), np.empty(0), None)
     numbers = as_signals(where, signals, left)
     return Asked(failures, outputs, numbers, None if predictions is None else as_predictions(where, predictions, left))

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import Policy, RunFinishedError, TTamerError, ValidationError
+from .._core import Batch, Policy, RunFinishedError, TTamerError, ValidationError
 from ..traces.record import PolicyIdentity
 from .answers import Predictions
+from .decided import Columns, Decided, Report
+from .one_driver import OneDriver
 from .request_ids import new_request_id
-from .rows import rows_at
-from .served_batch import Report, ServedBatch
+from .served_batch import ServedBatch
 
-__all__ = ["BatchDriver"]
+__all__ = ["BatchDriver", "in_step"]
 
 Y = TypeVar("Y")
+Rows = NDArray[np.int64]
+
+
+def in_step(policy: Policy, identity: PolicyIdentity, n: int) -> BatchDriver[Any] | OneDriver[Any]:
+    """The driver of n requests."""
+    return OneDriver(policy, identity) if n == 1 else BatchDriver(policy, identity, n)
 
 
 class BatchDriver(Generic[Y]):
     """What every loop that serves n requests in step goes round.
 
     `ask` is the stage to run now and the rows that wait for it, ascending; None once all are decided. Run it, tell
-    :meth:`failed` for which rows it gave nothing and :meth:`answered` what it gave for the others, and go on until
-    there is nothing to ask; then :meth:`served` hands over outputs and records. Each stage is asked at most once for
-    each row, and on a line once for all.
+    :meth:`failed` for which rows it gave nothing and :meth:`answered` what it gave for the others; tell :meth:`barred`
+    where it cannot be tried now. Go on until there is nothing to ask; then :meth:`served` hands over outputs and
+    records. Each stage is asked at most once for each row, and on a line once for all. A deadline ends requests early:
+    :meth:`cut_off` those for which the stage is under way, :meth:`stopped` those for which it has not been begun.
 
     Parameters
     ----------
@@ -40,19 +48,23 @@ class BatchDriver(Generic[Y]):
     Notes
     -----
     Every row is decided as a :class:`Driver` of its own would decide it. Not synchronised.
+
+    Rows are told of by their positions among the m rows asked, ascending.
     """
 
-    __slots__ = ("_batch", "_identity", "_outputs", "_policy", "_reports", "ask")
+    __slots__ = ("_batch", "_identity", "_late", "_outputs", "_reports", "_seconds", "_unpaid", "ask")
 
-    ask: tuple[int, NDArray[np.int64]] | None
+    ask: tuple[int, Rows] | None
 
     def __init__(self, policy: Policy, identity: PolicyIdentity, n: int) -> None:
-        self._policy = policy
         self._identity = identity
         self._batch = policy.start_batch(n)
         self._reports: list[Report] = []
-        self._outputs: list[Sequence[Y] | NDArray[Any]] = []
-        self.ask = self._waiting(0)
+        self._outputs: list[tuple[int, Rows, Sequence[Y] | NDArray[Any]]] = []
+        self._late: list[Rows] = []
+        self._unpaid: list[tuple[Rows, NDArray[np.float64]]] = []
+        self._seconds: float | None = None
+        self.ask = self._batch.first()
 
     def answered(
         self, signal: NDArray[np.float64], prediction: Predictions | None, outputs: Sequence[Y] | NDArray[Any]
@@ -75,9 +87,7 @@ class BatchDriver(Generic[Y]):
         ValidationError
             If one of them is not of length m, or a prediction is not hashable; nothing has changed then.
         """
-        if self.ask is None:
-            raise RunFinishedError("`answered` must follow a question: all requests are decided")
-        stage, rows = self.ask
+        stage, rows = self.ask or self._asked("answered")
         if len(outputs) != len(rows):
             raise ValidationError(f"`outputs` must have {len(rows)} entries, one a row, got {len(outputs)}")
         try:
@@ -85,12 +95,13 @@ class BatchDriver(Generic[Y]):
         except ValidationError as error:
             where = self._identity.where(stage)
             raise ValidationError(str(error).replace("`prediction`", f"`prediction` of {where}", 1)) from error
-        self._reports.append(Report(stage, rows, signal, prediction, None))
-        self._outputs.append(outputs)
-        self.ask = self._waiting(stage + 1)
+        self._reports.append(Report(stage, rows, signal, prediction, None, True, self._seconds))
+        self._outputs.append((stage, rows, outputs))
+        self._seconds = None
+        self.ask = self._batch.first()
 
     def failed(self, failures: Mapping[int, str]) -> None:
-        """The stage asked gave nothing for some of the m rows asked: why, by their positions among these, ascending.
+        """The stage asked gave nothing for some of the m rows asked: why, by their positions. It is paid for.
 
         The others are asked next, unless there are none.
 
@@ -101,19 +112,79 @@ class BatchDriver(Generic[Y]):
         ValidationError
             If a position is not one of the m, or they do not ascend; nothing has changed then.
         """
-        if self.ask is None:
-            raise RunFinishedError("`failed` must follow a question: all requests are decided")
-        stage, rows = self.ask
-        positions = list(failures)
-        for at in positions:
-            if not 0 <= at < len(rows):
-                raise ValidationError(f"`failures` must have positions from 0 to {len(rows) - 1} as keys, got {at}")
-        lost = rows[positions]
+        stage, lost = self._positions("failed", failures)
         self._batch.fail(stage, lost)
-        self._reports.append(Report(stage, lost, np.full(len(lost), np.nan), None, tuple(failures.values())))
-        self._outputs.append(())
-        left = self._batch.rows(stage)
-        self.ask = (stage, left) if len(left) else self._waiting(stage + 1)
+        self._lose(stage, lost, tuple(failures.values()))
+
+    def barred(self, reason: str, positions: Sequence[int] | None = None) -> None:
+        """The stage asked cannot be tried now for some of the m rows asked, None for all: it is neither consulted nor
+        paid for.
+
+        The others are asked next, unless there are none.
+
+        Raises
+        ------
+        RunFinishedError
+            If nothing was asked.
+        ValidationError
+            If a position is not one of the m, or they do not ascend; nothing has changed then.
+        """
+        stage, lost = self._positions("barred", positions)
+        self._batch.bar(stage, lost)
+        self._lose(stage, lost, (reason,) * len(lost), is_begun=False)
+
+    def cut_off(self, failures: Mapping[int, str]) -> None:
+        """The deadline passed while the stage asked was under way for some of the m rows asked: why, by their
+        positions. It is paid for, its answer is lost, and these requests end.
+
+        The others are asked next, unless there are none.
+
+        Raises
+        ------
+        RunFinishedError
+            If nothing was asked.
+        ValidationError
+            If a position is not one of the m, or they do not ascend; nothing has changed then.
+        """
+        stage, lost = self._positions("cut_off", failures)
+        self._batch.stop(lost)
+        self._late.append(lost)
+        self._lose(stage, lost, tuple(failures.values()))
+
+    def stopped(self, reason: str, positions: Sequence[int] | None = None) -> None:
+        """The deadline passed before the stage asked was begun for some of the m rows asked: it is neither consulted
+        nor paid for, and these requests end. With None all requests end that are not decided, each before its own
+        stage.
+
+        Raises
+        ------
+        RunFinishedError
+            If nothing was asked.
+        ValidationError
+            If a position is not one of the m, or they do not ascend; nothing has changed then.
+        """
+        stage, lost = self._positions("stopped", positions)
+        ended = [(stage, lost)]
+        if positions is None:
+            waiting = ((other, self._batch.rows(other)) for other in range(len(self._identity.stages)))
+            ended = [(other, rows) for other, rows in waiting if len(rows)]
+        for other, rows in ended:
+            self._unpaid.append((rows, self._batch.cost[rows]))
+            self._batch.stop(rows)
+            self._late.append(rows)
+            self._reports.append(Report(other, rows, reasons=(reason,) * len(rows), is_begun=False))
+        self._go_on(stage)
+
+    def took(self, seconds: float) -> None:
+        """How long the stage asked took; told before what became of it, and forgotten where it was not begun.
+
+        Raises
+        ------
+        RunFinishedError
+            If nothing was asked.
+        """
+        self._asked("took")
+        self._seconds = seconds
 
     def served(self) -> ServedBatch[Y]:
         """Outputs and records of the decided requests.
@@ -126,23 +197,66 @@ class BatchDriver(Generic[Y]):
         if self.ask is not None:
             raise TTamerError(f"`served` must follow the last answers: stage {self.ask[0]} is asked")
         answer = self._batch.answer
-        kept: list[Y | None] = [None] * len(answer)
-        answering = set(answer.tolist())
-        for report, outputs in zip(self._reports, self._outputs, strict=True):
-            if report.stage not in answering or report.failures is not None:
-                continue
-            positions = (answer[report.rows] == report.stage).nonzero()[0]
-            for row, output in zip(report.rows[positions].tolist(), rows_at(outputs, positions), strict=True):
-                kept[row] = output
-        return ServedBatch(
-            new_request_id(), self._policy, self._identity, self._reports, answer, self._batch.cost, kept
-        )
+        ended: Batch | Columns = self._batch
+        if self._unpaid:
+            ended = Columns(ended.cost, ended.expected_loss)
+            for rows, cost in self._unpaid:
+                ended.cost[rows] = cost
+        is_late = None
+        if self._late:
+            is_late = np.zeros(len(answer), np.bool_)
+            is_late[np.concatenate(self._late)] = True
+        decided = Decided(new_request_id(), self._identity, self._reports, answer, ended, is_late)
+        return ServedBatch(decided, self._kept(answer))
 
-    def _waiting(self, first: int) -> tuple[int, NDArray[np.int64]] | None:
-        """The next stage that rows wait for, from `first` on and then from 0 on: a line is gone along once."""
-        k = len(self._identity.stages)
-        for stage in range(first, first + k):
-            rows = self._batch.rows(stage % k)
-            if len(rows):
-                return stage % k, rows
-        return None
+    def _kept(self, answer: NDArray[np.int32]) -> list[Y | None]:
+        """Of every row the output that answers."""
+        answers = answer.tolist()
+        kept: list[Y | None] = [None] * len(answers)
+        answering = set(answers)
+        for stage, rows, outputs in self._outputs:
+            if stage not in answering:
+                continue
+            if isinstance(outputs, np.ndarray):
+                # A copy of those that answer: views would hold on to the others.
+                is_kept = answer[rows] == stage
+                for row, output in zip(rows[is_kept].tolist(), outputs[is_kept], strict=True):
+                    kept[row] = output
+                continue
+            for row, output in zip(rows.tolist(), outputs, strict=True):
+                if answers[row] == stage:
+                    kept[row] = output
+        return kept
+
+    def _asked(self, verb: str) -> tuple[int, Rows]:
+        if self.ask is None:
+            raise RunFinishedError(f"`{verb}` must follow a question: all requests are decided")
+        return self.ask
+
+    def _positions(self, verb: str, positions: Iterable[int] | None) -> tuple[int, Rows]:
+        """The stage asked, and the rows at these positions."""
+        stage, rows = self._asked(verb)
+        if positions is None:
+            return stage, rows
+        wanted, before = list(positions), -1
+        for at in wanted:
+            if not before < at < len(rows):
+                allowed = f"positions from 0 to {len(rows) - 1}, each larger than the one before"
+                raise ValidationError(f"`{verb}` must be told {allowed}, got {at}")
+            before = at
+        return stage, rows[wanted]
+
+    def _lose(self, stage: int, rows: Rows, reasons: Sequence[str], *, is_begun: bool = True) -> None:
+        """A stage gave nothing for these rows, which the batch has been told."""
+        seconds = self._seconds if is_begun else None
+        self._reports.append(Report(stage, rows, reasons=reasons, is_begun=is_begun, seconds=seconds))
+        self._go_on(stage)
+
+    def _go_on(self, stage: int) -> None:
+        """Ask what is left of the rows that wait for a stage, then what waits for others."""
+        left = self._batch.rows(stage)
+        if len(left):
+            self.ask = stage, left
+        else:
+            self._seconds = None
+            self.ask = self._batch.first()

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from .._core import Policy, ValidationError, in_order
+from .._utils.checks import check_flag
 from ..traces.record import PolicyIdentity
-from .asking import ask
-from .batch_driver import BatchDriver
+from . import asynchronous, synchronous
+from .batch_driver import in_step
+from .breaker import Circuit
+from .calls import Call, calls_of
 from .driver import Driver
 from .failures import RETURNED_NONE, reason_of
-from .inputs import count_rows, take_rows
+from .inputs import count_rows
+from .limits import check_deadline
 from .served import Served
 from .served_batch import ServedBatch
 from .stage import Stage
+from .telling import StepDriver
 
 __all__ = ["Cascade"]
 
@@ -45,6 +53,9 @@ class Cascade(Generic[X, Y]):
         ``signal(output)`` of the plain callables, as in :class:`Stage`.
     prediction : callable, optional
         ``prediction(output)`` of the plain callables, as in :class:`Stage`.
+    timing : bool
+        Whether to measure how long every stage takes: :attr:`Served.seconds`. Else it is measured where a deadline, a
+        time-out or a breaker needs the time.
 
     Raises
     ------
@@ -53,11 +64,19 @@ class Cascade(Generic[X, Y]):
 
     Notes
     -----
-    Immutable: one cascade serves any number of threads, if its stages do.
+    Four doors: ``cascade(x)`` and :meth:`batch` for plain functions, :meth:`acall` and :meth:`abatch` for coroutine
+    functions and plain ones. All take the same decisions. One cascade serves any number of threads and event loops, if
+    its stages do: what it counts, circuits and workers, is safe to share.
 
-    *Failures.* A stage fails for a request when it, its `signal` or its `prediction` raises an Exception, or when its
-    output is None. It is paid for, is never the answer and is not asked again; the policy goes on without it.
-    KeyboardInterrupt and its like pass through.
+    *Failures.* A stage fails for a request when it, its `signal` or its `prediction` raises an Exception, when it takes
+    longer than its `timeout`, or when its output is None. It is paid for, is never the answer and is not asked again;
+    the policy goes on without it. A stage that its breaker keeps from being tried is not paid for. KeyboardInterrupt
+    and its like pass through.
+
+    *Deadlines*, in seconds from the call. When it is over, the best answer in hand goes out: the stage under way is cut
+    off, which is paid for and whose answer is lost, and none is begun any more. What comes later is lost too, as of a
+    coroutine that goes on after it was cancelled, whose end is awaited. The clock is `time.monotonic`, and `loop.time`
+    in coroutines.
 
     Examples
     --------
@@ -74,9 +93,26 @@ class Cascade(Generic[X, Y]):
     ((7, 0.99), 'small', 'stopped')
     >>> cascade.batch([7, 8]).outputs
     [(7, 0.99), (8, 0.99)]
+    >>> import asyncio
+    >>> async def ask(x):
+    ...     return (x, 0.99)
+    >>> remote = tt.Cascade(policy, [tt.Stage(ask, signal=lambda y: y[1], timeout=2.0, retries=1), large])
+    >>> asyncio.run(remote.acall(7, deadline=5.0)).output
+    (7, 0.99)
     """
 
-    __slots__ = ("_calls", "_identity", "_policy", "_stages", "_where")
+    __slots__ = (
+        "_calls",
+        "_functions",
+        "_identity",
+        "_is_plain",
+        "_is_plain_async",
+        "_is_timed",
+        "_policy",
+        "_refusals",
+        "_stages",
+        "_timing",
+    )
 
     def __init__(
         self,
@@ -85,6 +121,7 @@ class Cascade(Generic[X, Y]):
         *,
         signal: Callable[[Y], Any] | None = None,
         prediction: Callable[[Y], Any] | None = None,
+        timing: bool = False,
     ) -> None:
         if not isinstance(policy, Policy):
             raise ValidationError(f"`policy` must be a Policy, got {type(policy).__name__}")
@@ -94,8 +131,16 @@ class Cascade(Generic[X, Y]):
         made = _as_stages(names, entries, signal, prediction)
         order = _order([stage.name for stage in made], policy.stages, isinstance(stages, Mapping))
         self._stages = tuple(made[at] for at in order)
-        self._where = tuple(self._identity.where(stage) for stage in range(len(policy.stages)))
-        self._calls = tuple((stage.run, stage.signal, stage.prediction) for stage in self._stages)
+        self._calls = calls_of(self._stages, self._identity)
+        self._functions = tuple(
+            (call.stage.run, call.stage.signal, call.stage.prediction, call) for call in self._calls
+        )
+        self._timing = check_flag("timing", timing)
+        is_limited = self._timing or any(call.is_limited for call in self._calls)
+        self._is_timed = self._timing or any(call.reads_clock for call in self._calls)
+        self._refusals = _refusal_of_call(self._calls), _refusal_of_batch(self._calls)
+        self._is_plain = not is_limited and self._refusals[0] is None
+        self._is_plain_async = not is_limited and all(call.runs_async for call in self._calls)
 
     @property
     def policy(self) -> Policy:
@@ -107,22 +152,85 @@ class Cascade(Generic[X, Y]):
         """The k stages, in the order of `policy.stages`."""
         return self._stages
 
-    def __call__(self, x: X) -> Served[Y]:
+    @property
+    def circuits(self) -> Mapping[str, Circuit]:
+        """Of the stages with a breaker, by name: whether they are tried at present; a new mapping each time."""
+        named = zip(self._identity.stages, self._calls, strict=True)
+        return MappingProxyType({name: call.circuit for name, call in named if call.circuit is not None})
+
+    @property
+    def late(self) -> dict[str, int]:
+        """How many calls of each stage are under way that nobody waits for, by name; a new dict each time.
+
+        These are calls of plain functions that a time-out, a deadline or the end of their caller has left behind. They
+        keep a worker busy until they end.
+        """
+        named = zip(self._identity.stages, self._calls, strict=True)
+        return {name: 0 if call.workers is None else call.workers.late for name, call in named}
+
+    def __call__(self, x: X, deadline: float | None = None) -> Served[Y]:
         """Serve one request.
+
+        Parameters
+        ----------
+        x : object
+            What the stages get.
+        deadline : float, optional
+            Seconds from now, above 0; inf or None for none.
 
         Raises
         ------
         NoAnswerError
-            If every stage that was asked has failed, and the policy has no default; has their reasons.
+            If no stage has answered, and the policy has no default; has the reasons of all.
         ValidationError
-            If a signal is no number or a prediction is not hashable; names the stage.
+            If a stage is a coroutine function, or gives what is to be awaited; if the deadline is none; if a signal is
+            no number or a prediction is not hashable. It names the stage.
         """
+        if deadline is not None or not self._is_plain:
+            return self._serve_within(x, check_deadline(deadline))
         driver: Driver[Y] = Driver(self._policy, self._identity)
         asked = driver.ask
         while asked is not None:
-            run, signal, prediction = self._calls[asked]
+            run, signal, prediction, call = self._functions[asked]
             try:
-                output = run(x)
+                output: Any = run(x)
+                if output is None:
+                    asked = driver.failed(RETURNED_NONE)
+                    continue
+                if type(output) is not call.plain_type and call.is_to_be_awaited(output):
+                    break
+                sure, said = signal(output), None if prediction is None else prediction(output)
+            except Exception as error:
+                asked = driver.failed(reason_of(error))
+                continue
+            asked = driver.answered(sure, said, output)
+        else:
+            return driver.served()
+        raise synchronous.awaitable_error(call, "run", "acall(x)", output)
+
+    async def acall(self, x: X, deadline: float | None = None) -> Served[Y]:
+        """Serve one request on the event loop; the parameters as in a plain call.
+
+        A plain function runs in a worker thread. Where the caller is cancelled, the stage under way is too, and its end
+        awaited.
+
+        Raises
+        ------
+        NoAnswerError
+            If no stage has answered, and the policy has no default; has the reasons of all.
+        ValidationError
+            If the deadline is none; if a signal is no number or a prediction is not hashable: names the stage.
+        """
+        seconds = check_deadline(deadline)
+        driver: Driver[Y] = Driver(self._policy, self._identity)
+        if seconds < math.inf or not self._is_plain_async:
+            is_timed = self._is_timed or seconds < math.inf
+            return await asynchronous.serve(driver, self._calls, x, seconds, is_timed)
+        asked = driver.ask
+        while asked is not None:
+            run, signal, prediction, _ = self._functions[asked]
+            try:
+                output: Any = await run(x)
                 if output is None:
                     asked = driver.failed(RETURNED_NONE)
                     continue
@@ -133,7 +241,7 @@ class Cascade(Generic[X, Y]):
             asked = driver.answered(sure, said, output)
         return driver.served()
 
-    def batch(self, xs: Any) -> ServedBatch[Y]:
+    def batch(self, xs: Any, deadline: float | None = None) -> ServedBatch[Y]:
         """Serve n requests in step: stages run on all the requests that wait for them.
 
         Parameters
@@ -143,34 +251,84 @@ class Cascade(Generic[X, Y]):
             A stage with `batch` is handed some rows of it: of a numpy array an array, of a dict a dict with these rows
             of each of its arrays, of all else a list. A stage without is handed its rows one by one; a row of a dict is
             a dict.
+        deadline : float, optional
+            Seconds from now in which all of them are to be answered, above 0; inf or None for none.
 
         Raises
         ------
         ValidationError
             If `xs` is none of these, or a stage returns no list or array of as many outputs, signals or predictions as
-            it was given inputs.
+            it was given inputs; if a stage is a coroutine function, or gives what is to be awaited; if the deadline is
+            none.
 
         Notes
         -----
         Every request is decided as if it were alone. O(n k) beside the stages.
 
         What `batch` raises, or `signal` and `prediction` of its outputs, fails all rows of that call; a None among the
-        outputs fails its row, and the others are handed on without it.
+        outputs fails its row, and the others are handed on without it. Time-outs, retries and breakers are for a call
+        of `batch` as a whole, and row by row for a stage without.
+
+        At the deadline, rows that have been answered keep their answers.
         """
+        if self._refusals[1] is not None:
+            raise ValidationError(self._refusals[1])
+        seconds = check_deadline(deadline)
         n = count_rows(xs)
-        driver: BatchDriver[Y] = BatchDriver(self._policy, self._identity, n)
-        while (question := driver.ask) is not None:
-            asked, rows = question
-            stage = self._stages[asked]
-            found = ask(stage, self._where[asked], take_rows(xs, rows, n), len(rows))
-            if found.failures:
-                driver.failed(found.failures)
-            if len(found.failures) < len(rows):
-                driver.answered(found.signal, found.prediction, found.outputs)
-        return driver.served()
+        driver: StepDriver[Y] = in_step(self._policy, self._identity, n)
+        return synchronous.serve_batch(driver, self._calls, xs, n, seconds, self._is_timed or seconds < math.inf)
+
+    async def abatch(self, xs: Any, deadline: float | None = None) -> ServedBatch[Y]:
+        """Serve n requests in step on the event loop; the parameters as in :meth:`batch`.
+
+        A stage with `batch` is called once for all rows that wait for it; without, its rows run at the same time:
+        coroutines as tasks, plain functions in worker threads.
+
+        Raises
+        ------
+        ValidationError
+            As in :meth:`batch`, but for coroutine functions and what is to be awaited.
+
+        Notes
+        -----
+        What is no Exception, such as KeyboardInterrupt, comes out by itself, once the other rows have been cancelled
+        and have ended.
+        """
+        seconds = check_deadline(deadline)
+        n = count_rows(xs)
+        driver: StepDriver[Y] = in_step(self._policy, self._identity, n)
+        is_timed = self._is_timed or seconds < math.inf
+        return await asynchronous.serve_batch(driver, self._calls, xs, n, seconds, is_timed)
+
+    def _serve_within(self, x: X, seconds: float) -> Served[Y]:
+        if self._refusals[0] is not None:
+            raise ValidationError(self._refusals[0])
+        driver: Driver[Y] = Driver(self._policy, self._identity)
+        return synchronous.serve(driver, self._calls, x, seconds, self._is_timed or seconds < math.inf)
+
+    def __reduce__(self) -> tuple[Callable[..., Cascade[X, Y]], tuple[Policy, tuple[Stage[X, Y], ...]]]:
+        # What it counts stays behind: circuits and workers are those of one process.
+        return partial(Cascade, timing=self._timing), (self._policy, self._stages)
 
     def __repr__(self) -> str:
         return f"Cascade(stages={self._identity.stages}, policy={self._identity.digest[:12]})"
+
+
+def _refusal_of_call(calls: Sequence[Call]) -> str | None:
+    """Why ``cascade(x)`` cannot run these stages; None where it can."""
+    for call in calls:
+        if call.runs_async:
+            return f"`run` of {call.where} is a coroutine function: call `await cascade.acall(x)`"
+    return None
+
+
+def _refusal_of_batch(calls: Sequence[Call]) -> str | None:
+    """Why ``cascade.batch(xs)`` cannot run these stages; None where it can."""
+    for call in calls:
+        if call.batches_async:
+            function = "run" if call.stage.batch is None else "batch"
+            return f"`{function}` of {call.where} is a coroutine function: call `await cascade.abatch(xs)`"
+    return None
 
 
 def _named(stages: Stages[X, Y]) -> tuple[list[str | None], list[Stage[X, Y] | Callable[[X], Y]]]:

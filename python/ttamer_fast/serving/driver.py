@@ -1,4 +1,4 @@
-"""One request under a policy, without I/O, clock or threads: which stage to ask, and what it answered."""
+"""One request under a policy, without I/O, clock or threads: which stage to ask, and what became of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from .._core import Policy, RunFinishedError, TTamerError, ValidationError
 from .._utils.checks import shown
-from ..traces.record import NO_FAILURES, PolicyIdentity, Record, Step
+from ..traces.record import NONE_LOST, PolicyIdentity, Record, Step
 from .answers import as_signal
 from .failures import NoAnswerError
 from .request_ids import new_request_id
@@ -22,9 +22,10 @@ Y = TypeVar("Y")
 class Driver(Generic[Y]):
     """What every loop that serves one request goes round.
 
-    `ask` is the stage to run now, None once the request is decided. Run it in whatever way, tell :meth:`answered` or
-    :meth:`failed`, and go on until there is nothing to ask; then :meth:`served` hands over the output and the record.
-    Each stage is asked at most once.
+    `ask` is the stage to run now, None once the request is decided. Run it in whatever way and tell :meth:`answered` or
+    :meth:`failed`; tell :meth:`barred` where it cannot be tried now. Go on until there is nothing to ask; then
+    :meth:`served` hands over the output and the record. Each stage is asked at most once. A deadline ends the request
+    early: :meth:`cut_off` where the stage is under way, :meth:`stopped` where it has not been begun.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ class Driver(Generic[Y]):
     O(1) a stage. A driver belongs to one request and is not synchronised.
     """
 
-    __slots__ = ("_failures", "_identity", "_outputs", "_run", "_steps", "ask")
+    __slots__ = ("_barred", "_failures", "_identity", "_late", "_outputs", "_run", "_seconds", "_steps", "ask")
 
     ask: int | None
 
@@ -47,7 +48,10 @@ class Driver(Generic[Y]):
         self._run = run = policy.start()
         self._steps: list[Step] = []
         self._outputs: dict[int, Y] = {}
-        self._failures: Mapping[int, str] = NO_FAILURES
+        self._failures: Mapping[int, str] = NONE_LOST
+        self._barred: Mapping[int, str] = NONE_LOST
+        self._late = False
+        self._seconds: dict[int, float] | None = None
         self.ask = run.next
 
     def answered(self, signal: float | None, prediction: Hashable, output: Y) -> int | None:
@@ -64,7 +68,7 @@ class Driver(Generic[Y]):
         """
         stage = self.ask
         if stage is None:
-            raise RunFinishedError("`answered` must follow a question: the request is decided")
+            stage = self._asked("answered")
         number = signal if type(signal) is float else self._number(stage, signal)
         try:
             following = self._run.observe(number, prediction)
@@ -77,21 +81,72 @@ class Driver(Generic[Y]):
         return following
 
     def failed(self, reason: str) -> int | None:
-        """The stage `ask` gave no answer, for `reason`; returns the new `ask`.
+        """The stage `ask` gave no answer, for `reason`; it is paid for. Returns the new `ask`.
 
         Raises
         ------
         RunFinishedError
             If nothing was asked.
         """
-        stage = self.ask
-        if stage is None:
-            raise RunFinishedError("`failed` must follow a question: the request is decided")
-        following = self._run.fail()
-        self._steps.append((stage, math.nan, None))
-        self._failures = {**self._failures, stage: reason}
-        self.ask = following
+        stage = self._asked("failed")
+        self.ask = following = self._run.fail()
+        self._lose(stage, reason)
         return following
+
+    def barred(self, reason: str) -> int | None:
+        """The stage `ask` cannot be tried now, for `reason`: it is neither consulted nor paid for. Returns the new
+        `ask`.
+
+        Raises
+        ------
+        RunFinishedError
+            If nothing was asked.
+        """
+        stage = self._asked("barred")
+        self.ask = following = self._run.bar()
+        self._pass_over(stage, reason)
+        return following
+
+    def cut_off(self, reason: str) -> None:
+        """The deadline passed while the stage `ask` was under way: it is paid for, its answer is lost, and the request
+        ends.
+
+        Raises
+        ------
+        RunFinishedError
+            If nothing was asked.
+        """
+        stage = self._asked("cut_off")
+        self._run.stop()
+        self._lose(stage, reason)
+        self._late, self.ask = True, None
+
+    def stopped(self, reason: str) -> None:
+        """The deadline passed before the stage `ask` was begun: it is neither consulted nor paid for, and the request
+        ends.
+
+        Raises
+        ------
+        RunFinishedError
+            If nothing was asked.
+        """
+        stage = self._asked("stopped")
+        # The run goes on waiting for this stage, which it would pay for if it was told to stop.
+        self._pass_over(stage, reason)
+        self._late, self.ask = True, None
+
+    def took(self, seconds: float) -> None:
+        """How long the stage `ask` took; told before what became of it, and forgotten where it was not begun.
+
+        Raises
+        ------
+        RunFinishedError
+            If nothing was asked.
+        """
+        stage = self._asked("took")
+        if self._seconds is None:
+            self._seconds = {}
+        self._seconds[stage] = seconds
 
     def served(self) -> Served[Y]:
         """The output and the record of the decided request.
@@ -99,19 +154,61 @@ class Driver(Generic[Y]):
         Raises
         ------
         NoAnswerError
-            If every stage that was asked has failed, and the policy has no default.
+            If no stage answered, and the policy has no default; has the reasons of all stages asked for.
+        TTamerError
+            If a stage is still asked.
+        """
+        record = self.record(new_request_id())
+        answer = self._run.answer
+        if answer is not None:
+            return Served(self._outputs[answer], record)
+        if self._run.expected_loss == math.inf:
+            raise NoAnswerError.of(self._identity, {**self._failures, **self._barred})
+        return Served(None, record)
+
+    def record(self, request_id: str) -> Record:
+        """The record of the decided request, also of one that has no answer.
+
+        Raises
+        ------
         TTamerError
             If a stage is still asked.
         """
         if self.ask is not None:
             raise TTamerError(f"`served` must follow the last answer: stage {self.ask} is asked")
         run = self._run
-        answer = run.answer
-        lost, failures = run.expected_loss, self._failures
-        if answer is None and failures and lost == math.inf:
-            raise NoAnswerError.of(self._identity, failures)
-        record = Record.of_steps(new_request_id(), self._identity, self._steps, answer, run.cost, lost, failures)
-        return Served(None if answer is None else self._outputs[answer], record)
+        return Record.of_steps(
+            request_id,
+            self._identity,
+            self._steps,
+            run.answer,
+            run.cost,
+            run.expected_loss,
+            self._failures,
+            self._barred,
+            self._late,
+            self._seconds,
+        )
+
+    def output(self) -> Y | None:
+        """The output of the stage that answers, None where there is none."""
+        answer = self._run.answer
+        return None if answer is None else self._outputs[answer]
+
+    def _asked(self, verb: str) -> int:
+        if self.ask is None:
+            raise RunFinishedError(f"`{verb}` must follow a question: the request is decided")
+        return self.ask
+
+    def _lose(self, stage: int, reason: str) -> None:
+        self._steps.append((stage, math.nan, None))
+        self._failures = {**self._failures, stage: reason}
+
+    def _pass_over(self, stage: int, reason: str) -> None:
+        self._barred = {**self._barred, stage: reason}
+        if self._seconds is not None:
+            self._seconds.pop(stage, None)
+            self._seconds = self._seconds or None
 
     def _number(self, stage: int, signal: float | None) -> float:
         try:

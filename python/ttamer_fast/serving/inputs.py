@@ -22,7 +22,7 @@ def count_rows(xs: Any) -> int:
     ValidationError
         If it is no list, array or dict of them, or if the columns of a dict differ in length.
     """
-    if not isinstance(xs, Mapping):
+    if type(xs) is list or not isinstance(xs, Mapping):
         return _length("`xs` must be a list, an array or a dict of arrays", xs)
     lengths = {name: _length(f"`xs` column {name!r} must be an array or a list", xs[name]) for name in xs}
     if len(set(lengths.values())) != 1:
@@ -37,7 +37,7 @@ def take_rows(xs: Any, rows: NDArray[np.int64], n: int) -> Any:
     """
     if isinstance(xs, np.ndarray):
         return xs if len(rows) == n else xs[rows]
-    if isinstance(xs, Mapping):
+    if type(xs) is not list and isinstance(xs, Mapping):
         return {name: take_rows(column, rows, n) for name, column in xs.items()}
     return list(xs) if len(rows) == n else rows_at(xs, rows)
 

@@ -16,13 +16,17 @@ def length(rows: Any) -> int | None:
 
     Tables and labelled columns are not taken: iterated or indexed, they give columns, or rows by their labels.
     """
+    if type(rows) is list:
+        return len(rows)
+    if isinstance(rows, np.ndarray):
+        return len(rows) if rows.ndim else None
     if isinstance(rows, str | bytes | bytearray):
         return None
-    if not isinstance(rows, np.ndarray | Sequence) and not hasattr(rows, "__dlpack__"):
+    if not isinstance(rows, Sequence) and not hasattr(rows, "__dlpack__"):
         return None
     try:
         return len(rows)
-    except TypeError:  # an array or a tensor without axes
+    except TypeError:  # a tensor without axes
         return None
 
 
@@ -31,5 +35,5 @@ def rows_at(rows: Any, positions: NDArray[np.int64]) -> list[Any]:
     if isinstance(rows, np.ndarray):
         return list(rows[positions])
     # What is no sequence promises its order only where it is iterated.
-    ordered = rows if isinstance(rows, Sequence) else list(rows)
+    ordered = rows if type(rows) is list or isinstance(rows, Sequence) else list(rows)
     return [ordered[position] for position in positions.tolist()]

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..traces.record import Outcome, Record
 
-__all__ = ["Served"]
+__all__ = ["Records", "Served"]
 
 Y_co = TypeVar("Y_co", covariant=True)
+
+
+class Records(Protocol):
+    """The records of a batch."""
+
+    def of(self, row: int) -> Record:
+        """That of one request, made when it is asked for."""
 
 
 class Served(Generic[Y_co]):
@@ -24,11 +31,12 @@ class Served(Generic[Y_co]):
     Arrays and tuples are made when they are asked for, in O(k).
     """
 
-    __slots__ = ("_output", "_record")
+    __slots__ = ("_output", "_row", "_source")
 
-    def __init__(self, output: Y_co | None, record: Record) -> None:
+    def __init__(self, output: Y_co | None, source: Record | Records, row: int = 0) -> None:
         self._output = output
-        self._record = record
+        self._source = source
+        self._row = row
 
     @property
     def output(self) -> Y_co | None:
@@ -38,71 +46,85 @@ class Served(Generic[Y_co]):
     @property
     def record(self) -> Record:
         """The request as data, without the output."""
-        return self._record
+        source = self._source
+        if isinstance(source, Record):
+            return source
+        self._source = record = source.of(self._row)
+        return record
 
     @property
     def stage(self) -> int | None:
         """Number of the stage that gave the output; None if the request was abstained from."""
-        return self._record.answer
+        return self.record.answer
 
     @property
     def stage_name(self) -> str | None:
         """Name of that stage."""
-        stage = self._record.answer
-        return None if stage is None else self._record.stages[stage]
+        record = self.record
+        return None if record.answer is None else record.stages[record.answer]
 
     @property
     def consulted(self) -> tuple[int, ...]:
         """Numbers of the stages that were run, in this order."""
-        return self._record.consulted
+        return self.record.consulted
 
     @property
     def recalled(self) -> bool:
         """Whether the output is that of an earlier stage than the last one that gave any."""
-        return self._record.recalled
+        return self.record.recalled
 
     @property
     def outcome(self) -> Outcome:
-        """How the request ended: "stopped", "recalled", "failed" or "abstained", as in :attr:`Record.outcome`."""
-        return self._record.outcome
+        """How the request ended: "stopped", "recalled", "deadline", "failed" or "abstained"; :attr:`Record.outcome`."""
+        return self.record.outcome
 
     @property
     def cost(self) -> float:
         """Summed cost of the stages run, in the unit of the trace."""
-        return self._record.cost
+        return self.record.cost
 
     @property
     def expected_loss(self) -> float:
         """Expected loss of the output, in the unit of the trace's losses."""
-        return self._record.expected_loss
+        return self.record.expected_loss
 
     @property
     def signal(self) -> NDArray[np.float64]:
         """(k,) signals, NaN where a stage was not run or said nothing; a new array each time."""
-        return self._record.signal
+        return self.record.signal
 
     @property
     def prediction(self) -> tuple[Hashable, ...]:
         """(k,) predictions, None where a stage was not run or made none."""
-        return self._record.prediction
+        return self.record.prediction
 
     @property
     def failures(self) -> dict[int, str]:
-        """Why stages gave no answer, by their numbers; a new dict each time."""
-        return self._record.failures
+        """Why stages that were begun gave no answer, by their numbers; a new dict each time."""
+        return self.record.failures
+
+    @property
+    def barred(self) -> dict[int, str]:
+        """Why stages that were asked for were not tried, by their numbers; a new dict each time."""
+        return self.record.barred
+
+    @property
+    def seconds(self) -> NDArray[np.float64] | None:
+        """(k,) how long the stages took, NaN where nobody measured; None where nothing asked for times."""
+        return self.record.seconds
 
     @property
     def digest(self) -> str:
         """`Policy.digest` of the policy that decided."""
-        return self._record.digest
+        return self.record.digest
 
     @property
     def request_id(self) -> str:
         """Different for every request, of all processes."""
-        return self._record.request_id
+        return self.record.request_id
 
     def __reduce__(self) -> tuple[type[Served[Y_co]], tuple[Y_co | None, Record]]:
-        return Served, (self._output, self._record)
+        return Served, (self._output, self.record)
 
     def __repr__(self) -> str:
         return (

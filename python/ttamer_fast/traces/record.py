@@ -14,24 +14,27 @@ from numpy.typing import ArrayLike, NDArray
 from .._core import Policy, ValidationError
 from .record_checks import (
     check_answer,
+    check_barred,
     check_consulted,
     check_failures,
+    check_flag,
     check_names,
     check_predictions,
     check_real,
+    check_seconds,
     check_signals,
     check_text,
 )
 
-__all__ = ["NO_FAILURES", "Outcome", "PolicyIdentity", "Record", "Step"]
+__all__ = ["NONE_LOST", "Outcome", "PolicyIdentity", "Record", "Step"]
 
 Step: TypeAlias = tuple[int, float, Hashable]
 """What one stage said: its number, its signal (NaN: no information), its prediction (None: none)."""
 
-Outcome: TypeAlias = Literal["stopped", "recalled", "failed", "abstained"]
+Outcome: TypeAlias = Literal["stopped", "recalled", "deadline", "failed", "abstained"]
 
-NO_FAILURES: Mapping[int, str] = MappingProxyType({})
-"""Of a request in which every stage gave an answer."""
+NONE_LOST: Mapping[int, str] = MappingProxyType({})
+"""Failures, and barred stages, of a request in which every stage asked gave an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,15 @@ class Record:
     expected_loss : float
         Expected loss of the answer, in the unit of the trace's losses, at least 0; may be infinite.
     failures : dict of int to str, optional
-        Why stages gave no answer, by their numbers; each is one of `consulted` and not `answer`, and said nothing.
+        Why stages that were begun gave no answer, by their numbers; each is one of `consulted` and not `answer`, and
+        said nothing.
+    barred : dict of int to str, optional
+        Why stages that were asked for were not tried, by their numbers; none of them is one of `consulted`.
+    late : bool, optional
+        Whether the deadline ended the request.
+    seconds : (k,) array_like of float, optional
+        How long the stages took; NaN where nobody measured. Entries of stages that were not run are dropped. None where
+        nothing asked for times.
 
     Raises
     ------
@@ -100,14 +111,28 @@ class Record:
     ('recalled', ((0, 0.4, 'cat'), (1, 0.2, 'dog')))
     """
 
-    __slots__ = ("_answer", "_cost", "_expected_loss", "_failures", "_policy", "_request_id", "_steps")
+    __slots__ = (
+        "_answer",
+        "_barred",
+        "_cost",
+        "_expected_loss",
+        "_failures",
+        "_late",
+        "_policy",
+        "_request_id",
+        "_seconds",
+        "_steps",
+    )
 
     _answer: int | None
+    _barred: Mapping[int, str]
     _cost: float
     _expected_loss: float
     _failures: Mapping[int, str]
+    _late: bool
     _policy: PolicyIdentity
     _request_id: str
+    _seconds: Mapping[int, float] | None
     _steps: Sequence[Step]
 
     def __init__(
@@ -123,6 +148,9 @@ class Record:
         cost: float,
         expected_loss: float,
         failures: Mapping[int, str] | None = None,
+        barred: Mapping[int, str] | None = None,
+        late: bool = False,
+        seconds: ArrayLike | Sequence[float] | None = None,
     ) -> None:
         names = check_names(stages)
         k = len(names)
@@ -139,6 +167,9 @@ class Record:
         if self._cost == math.inf:
             raise ValidationError(f"`cost` must be finite and at least 0, got {self._cost}")
         self._expected_loss = check_real("expected_loss", expected_loss)
+        self._barred = check_barred(barred, run, k)
+        self._late = check_flag("late", late)
+        self._seconds = check_seconds(seconds, run, k)
 
     @classmethod
     def of_steps(
@@ -150,9 +181,11 @@ class Record:
         cost: float,
         expected_loss: float,
         failures: Mapping[int, str],
+        barred: Mapping[int, str],
+        late: bool,
+        seconds: Mapping[int, float] | None,
     ) -> Record:
-        """The record of a request, unchecked: for the loops that served it, which change neither `steps` nor `failures`
-        afterwards."""
+        """The record of a request, unchecked: for the loops that served it, which change none of this afterwards."""
         self = object.__new__(cls)
         self._request_id = request_id
         self._policy = policy
@@ -161,6 +194,9 @@ class Record:
         self._cost = cost
         self._expected_loss = expected_loss
         self._failures = failures
+        self._barred = barred
+        self._late = late
+        self._seconds = seconds
         return self
 
     @property
@@ -221,8 +257,28 @@ class Record:
 
     @property
     def failures(self) -> dict[int, str]:
-        """Why stages gave no answer, by their numbers; a new dict each time."""
+        """Why stages that were begun gave no answer, by their numbers; a new dict each time."""
         return dict(self._failures)
+
+    @property
+    def barred(self) -> dict[int, str]:
+        """Why stages that were asked for were not tried, by their numbers; a new dict each time."""
+        return dict(self._barred)
+
+    @property
+    def late(self) -> bool:
+        """Whether the deadline ended the request."""
+        return self._late
+
+    @property
+    def seconds(self) -> NDArray[np.float64] | None:
+        """(k,) how long the stages took, NaN where nobody measured; None where nothing asked for times."""
+        if self._seconds is None:
+            return None
+        seconds = np.full(len(self._policy.stages), math.nan)
+        for stage, taken in self._seconds.items():
+            seconds[stage] = taken
+        return seconds
 
     @property
     def recalled(self) -> bool:
@@ -234,10 +290,13 @@ class Record:
     def outcome(self) -> Outcome:
         """How the request ended.
 
-        "stopped": with the answer of the stage run last; "recalled": with that of an earlier one; "failed": the stage
-        run last gave no answer, and the best in hand was returned, if there was one; "abstained": with none, as the
-        policy prefers its default.
+        "stopped": with the answer of the stage run last; "recalled": with that of an earlier one; "deadline": the
+        deadline ended it, and the best in hand was returned, if there was one; "failed": the stage run last gave no
+        answer, and the best in hand was returned, if there was one; "abstained": with none, as the policy prefers its
+        default.
         """
+        if self._late:
+            return "deadline"
         if self._failures and self._steps[-1][0] in self._failures:
             return "failed"
         if self._answer is None:
@@ -256,17 +315,22 @@ class Record:
     def __repr__(self) -> str:
         names = [self.stages[stage] for stage in self.consulted]
         answer = None if self._answer is None else self.stages[self._answer]
+        failed, barred = ([self.stages[stage] for stage in lost] for lost in (self._failures, self._barred))
+        without = f", failed={failed}" if failed else ""
+        without += f", barred={barred}" if barred else ""
         return (
             f"Record(request_id={self._request_id!r}, outcome={self.outcome!r}, consulted={names}, answer={answer!r}, "
-            f"cost={self._cost:g}, expected_loss={self._expected_loss:g})"
+            f"cost={self._cost:g}, expected_loss={self._expected_loss:g}{without})"
         )
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return Record.of_steps, self._fields()
 
     def _fields(self) -> tuple[Any, ...]:
-        ended = self._answer, self._cost, self._expected_loss, dict(self._failures)
-        return self._request_id, self._policy, self.steps, *ended
+        ended = self._answer, self._cost, self._expected_loss
+        lost = dict(self._failures), dict(self._barred), self._late
+        seconds = None if self._seconds is None else dict(self._seconds)
+        return self._request_id, self._policy, self.steps, *ended, *lost, seconds
 
 
 def _alike(one: object, other: object) -> bool:

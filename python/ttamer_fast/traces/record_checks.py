@@ -90,6 +90,46 @@ def check_failures(failures: Any, run: list[int]) -> dict[int, str]:
     return found
 
 
+def check_barred(barred: Any, run: list[int], k: int) -> dict[int, str]:
+    """Texts by stages that were not run, or a ValidationError."""
+    if barred is None:
+        return {}
+    if not isinstance(barred, Mapping):
+        raise ValidationError(f"`barred` must be a dict of stages and texts, got {type(barred).__name__}")
+    found: dict[int, str] = {}
+    for given, reason in barred.items():
+        stage = _integer(given)
+        if stage is None or not 0 <= stage < k or stage in run:
+            allowed = [stage for stage in range(k) if stage not in run]
+            raise ValidationError(f"`barred` must have stages not run, {allowed}, as keys, got {shown(given)}")
+        found[stage] = check_text("barred", reason)
+    return found
+
+
+def check_seconds(seconds: Any, run: list[int], k: int) -> dict[int, float] | None:
+    """Times of the stages that were run and timed, None for none, or a ValidationError."""
+    if seconds is None:
+        return None
+    times = float_array("seconds", seconds)
+    if times.shape != (k,):
+        raise ValidationError(f"`seconds` must have shape ({k},), got {times.shape}")
+    found: dict[int, float] = {}
+    for stage in run:
+        taken = float(times[stage])
+        if taken < 0.0 or taken == math.inf:
+            raise ValidationError(f"`seconds[{stage}]` must be finite and at least 0, or NaN, got {taken}")
+        if not math.isnan(taken):
+            found[stage] = taken
+    return found
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """True or False, or a ValidationError."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValidationError(f"`{name}` must be True or False, got {shown(value)}")
+    return bool(value)
+
+
 def check_answer(answer: Any, answered: list[int]) -> int | None:
     """None or a stage that gave an answer, or a ValidationError."""
     stage = None if answer is None else _integer(answer)

@@ -40,6 +40,8 @@ fn check(policy: Policy, signal: &[f64], prediction: &[i64]) {
         let rows = batch.rows(stage).unwrap();
         let waiting = batch.next().iter().filter(|next| **next == stage as i32).count();
         assert_eq!(rows.len(), waiting);
+        let first = batch.next().into_iter().filter(|next| *next >= 0).min().map(|next| next as usize);
+        assert_eq!(batch.first(), first.map(|first| (first, batch.rows(first).unwrap())));
         let at: Vec<usize> = rows.iter().map(|row| *row as usize * k + stage).collect();
         let signals: Vec<f64> = at.iter().map(|at| signal[*at]).collect();
         let predictions: Vec<i64> = at.iter().map(|at| prediction[*at]).collect();

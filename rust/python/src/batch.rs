@@ -8,7 +8,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use ttamer::rules::Observations;
 
-use crate::convert::{floats, integers};
+use crate::convert::{column, floats, integers};
 use crate::errors::raise;
 use crate::prediction::among;
 use crate::predictions::Predictions;
@@ -77,6 +77,23 @@ impl Batch {
         Ok(Some(Numbered { rows, new }))
     }
 
+    /// Changes some requests without a report.
+    fn turn(
+        &self,
+        py: Python<'_>,
+        rows: Option<&Bound<'_, PyAny>>,
+        work: impl FnOnce(&mut ttamer::Batch, Option<&[i64]>) -> ttamer::Result<()> + Send,
+    ) -> PyResult<()> {
+        let rows = rows.map(|rows| integers("rows", rows)).transpose()?;
+        let done = {
+            let rows = rows.as_ref().map(|rows| rows.as_slice()).transpose()?;
+            py.detach(|| work(&mut self.lock(), rows))
+        };
+        done.map_err(|error| raise(py, error))?;
+        self.keep(Vec::new());
+        Ok(())
+    }
+
     /// Keeps new objects, and lets go of those of decided rows.
     fn keep(&self, new: Vec<(usize, Bound<'_, PyAny>)>) {
         let mut gone = Vec::new();
@@ -110,26 +127,47 @@ impl Batch {
     /// The stage each request waits for, −1 once decided.
     #[getter]
     fn next<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
-        PyArray1::from_vec(py, self.lock().next())
+        column(py, self.lock().next())
     }
 
     /// The stage whose answer each request has in hand, −1 while none.
     #[getter]
     fn answer<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
-        PyArray1::from_vec(py, self.lock().answer())
+        column(py, self.lock().answer())
     }
 
     /// What each request has cost so far, in the unit of the trace.
     #[getter]
     fn cost<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        PyArray1::from_vec(py, self.lock().cost())
+        column(py, self.lock().cost())
+    }
+
+    /// Expected loss of the answer each request has in hand, in the unit of the losses; inf while none.
+    #[getter]
+    fn expected_loss<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        let losses = py.detach(|| self.lock().expected_loss());
+        column(py, losses)
+    }
+
+    /// The stage that most requests wait for, the last of several, and which these are, ascending; None once all are
+    /// decided.
+    fn pending<'py>(&self, py: Python<'py>) -> Option<(usize, Bound<'py, PyArray1<i64>>)> {
+        let (stage, rows) = self.lock().pending()?;
+        Some((stage, column(py, rows)))
     }
 
     /// Which requests wait for `stage`, ascending.
     #[pyo3(signature = (stage, /))]
     fn rows<'py>(&self, py: Python<'py>, stage: usize) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let rows = self.lock().rows(stage).map_err(|error| raise(py, error))?;
-        Ok(PyArray1::from_vec(py, rows))
+        Ok(column(py, rows))
+    }
+
+    /// The first stage that requests wait for, and which these are, ascending; None once all are decided. Where requests
+    /// only go forward, each stage taken in this order has all its requests at once.
+    fn first<'py>(&self, py: Python<'py>) -> Option<(usize, Bound<'py, PyArray1<i64>>)> {
+        let (stage, rows) = self.lock().first()?;
+        Some((stage, column(py, rows)))
     }
 
     /// Signals and predictions of exactly the requests that wait for `stage`: predictions as a run takes them, one by
@@ -174,14 +212,19 @@ impl Batch {
     /// The stage gave nothing for these requests, which wait for it.
     #[pyo3(signature = (stage, rows, /))]
     fn fail(&self, py: Python<'_>, stage: usize, rows: &Bound<'_, PyAny>) -> PyResult<()> {
-        let rows = integers("rows", rows)?;
-        let failed = {
-            let rows = rows.as_slice()?;
-            py.detach(|| self.lock().fail(stage, rows))
-        };
-        failed.map_err(|error| raise(py, error))?;
-        self.keep(Vec::new());
-        Ok(())
+        self.turn(py, Some(rows), |batch, rows| batch.fail(stage, rows.unwrap_or_default()))
+    }
+
+    /// The stage cannot be tried for these requests, which wait for it: it is not paid for.
+    #[pyo3(signature = (stage, rows, /))]
+    fn bar(&self, py: Python<'_>, stage: usize, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.turn(py, Some(rows), |batch, rows| batch.bar(stage, rows.unwrap_or_default()))
+    }
+
+    /// These requests (None: all) end now, with what they have in hand; the stages under way are paid for.
+    #[pyo3(signature = (rows = None))]
+    fn stop(&self, py: Python<'_>, rows: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        self.turn(py, rows, ttamer::Batch::stop)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

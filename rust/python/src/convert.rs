@@ -25,22 +25,21 @@ pub fn floats<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadonly
     Ok(made.cast_into::<PyArrayDyn<f64>>().map_err(PyErr::from)?.readonly())
 }
 
-/// An array of integers; floats that are not whole numbers are refused.
+/// An array of integers; floats are refused, but for an empty array, which numpy makes of an empty list.
 pub fn integers<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'py, i64>> {
     let py = value.py();
+    let array = value.cast::<PyArrayDyn<i64>>().ok();
+    if let Some(array) = array.filter(|array| is_plain(array)) {
+        return Ok(array.readonly());
+    }
     let numpy = py.import("numpy")?;
-    if value.cast::<PyArrayDyn<i64>>().is_err() {
+    if array.is_none() {
         let given = numpy.call_method1("asarray", (value,))?;
         let kind: String = given.getattr("dtype")?.getattr("kind")?.extract()?;
-        if !matches!(kind.as_str(), "i" | "u" | "b") {
+        if !matches!(kind.as_str(), "i" | "u" | "b") && given.getattr("size")?.extract::<usize>()? > 0 {
             let dtype = given.getattr("dtype")?.str()?;
             return Err(invalid(py, format!("`{name}` must be an array of integers, got {dtype}")));
         }
-    }
-    if let Ok(array) = value.cast::<PyArrayDyn<i64>>()
-        && is_plain(array)
-    {
-        return Ok(array.readonly());
     }
     let options = PyDict::new(py);
     options.set_item("dtype", "int64")?;
@@ -73,4 +72,12 @@ pub fn entries<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Vec<(Stri
 pub fn arrays(py: Python<'_>, columns: &[Vec<f64>]) -> PyResult<Py<PyList>> {
     let arrays = columns.iter().map(|column| PyArray1::from_slice(py, column));
     Ok(PyList::new(py, arrays.collect::<Vec<_>>())?.unbind())
+}
+
+/// Entries below which an array that is copied costs less than one that owns a vector.
+const FEW: usize = 1024;
+
+/// An array of these numbers.
+pub fn column<T: numpy::Element + Copy>(py: Python<'_>, numbers: Vec<T>) -> Bound<'_, PyArray1<T>> {
+    if numbers.len() < FEW { PyArray1::from_slice(py, &numbers) } else { PyArray1::from_vec(py, numbers) }
 }

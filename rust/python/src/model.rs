@@ -92,11 +92,8 @@ fn matrix(name: &str, value: &Bound<'_, PyAny>) -> PyResult<ndarray::Array2<f64>
     matrix.map_err(|_| invalid(value.py(), format!("`{name}` must have 2 dimensions, got {dims}")))
 }
 
-/// A list of stage numbers; an empty one has no dtype worth checking.
+/// A list of stage numbers.
 fn numbers(name: &str, entry: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
-    if entry.len().is_ok_and(|length| length == 0) {
-        return Ok(Vec::new());
-    }
     let array = integers(name, entry)?;
     if array.ndim() != 1 {
         return Err(invalid(entry.py(), format!("`{name}` must have 1 dimension, got {}", array.ndim())));

@@ -1,19 +1,14 @@
-//! Many requests in step: who waits for which stage, and what their reports decide.
+//! Many requests in step: who waits for which stage, and what is reported for them.
 
-use std::any::Any;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::failure::Failures;
+use super::known::Known;
+use super::step::{Leave, Losses, Step, Turn, count_where};
 use crate::error::{Error, Result};
-use crate::parallel;
 use crate::plan::{NO_STAGE, signed, stage_number};
 use crate::policy::Policy;
 use crate::price::Price;
-use crate::rules::{Observation, Observations, Progress, Rule, Visitor};
-
-/// Requests that one task works on; below this a batch is decided on the calling thread.
-const CHUNK: usize = 16_384;
+use crate::rules::{Observations, Progress, Rule};
 
 /// Up to this many stages, counting each in a pass of its own is faster than one pass with a table.
 const FEW_STAGES: usize = 16;
@@ -26,31 +21,10 @@ pub const MAX_REQUESTS: usize = i32::MAX as usize;
 pub struct Batch {
     policy: Arc<Policy>,
     /// The stage each request waits for.
-    next: Vec<u16>,
+    pub(super) next: Vec<u16>,
     /// How many wait for each stage.
     waiting: Vec<usize>,
-    known: Known,
-}
-
-/// What is known of the requests.
-#[derive(Debug)]
-enum Known {
-    /// No stage has reported.
-    Nothing,
-    /// The entry stage has reported, which each request has in hand. Kept is what it said of those that go on: states
-    /// are made when a second stage reports.
-    First(Vec<Observation>),
-    /// Each request that is followed, in ascending order. The others ended with the entry stage's report.
-    States {
-        /// Their numbers; none where all are followed.
-        rows: Option<Vec<usize>>,
-        /// How far each has come.
-        progress: Vec<Progress>,
-        /// What each remembers: a vector of the rule's own memories.
-        memory: Box<dyn Any + Send + Sync>,
-        /// Of those that a stage gave nothing, by their place among the followed.
-        failures: BTreeMap<usize, Failures>,
-    },
+    pub(super) known: Known,
 }
 
 impl Batch {
@@ -107,13 +81,18 @@ impl Batch {
         self.map(|progress| progress.cost)
     }
 
+    /// Expected loss of the answer each request has in hand, in the unit of the losses, infinite while none (n,).
+    pub fn expected_loss(&self) -> Vec<f64> {
+        self.policy.rule().visit(Losses { batch: self, price: self.policy.price() })
+    }
+
     fn map<T: Clone>(&self, of: impl Fn(&Progress) -> T) -> Vec<T> {
         let begin = *self.policy.begin().progress();
         match &self.known {
             Known::Nothing => vec![of(&begin); self.len()],
             Known::First(_) => vec![of(&entered(begin, self.policy.price())); self.len()],
             Known::States { rows: None, progress, .. } => progress.iter().map(of).collect(),
-            Known::States { rows: Some(rows), progress, .. } => {
+            Known::States { rows: Some((rows, _)), progress, .. } => {
                 let mut all = vec![of(&entered(begin, self.policy.price())); self.len()];
                 for (row, progress) in rows.iter().zip(progress) {
                     if let Some(cell) = all.get_mut(*row) {
@@ -150,6 +129,12 @@ impl Batch {
         Ok(rows)
     }
 
+    /// The first stage that requests wait for, and which these are, ascending; none once all are decided.
+    pub fn first(&self) -> Option<(usize, Vec<i64>)> {
+        let stage = self.waiting.iter().position(|count| *count > 0)?;
+        Some((stage, self.rows(stage).unwrap_or_default()))
+    }
+
     /// Signals and predictions of exactly the requests that wait for `stage`, in ascending order of request.
     ///
     /// # Errors
@@ -174,6 +159,14 @@ impl Batch {
         Ok(())
     }
 
+    /// The stage that most requests wait for, the last of several, and which these are, ascending; none once all are
+    /// decided.
+    pub fn pending(&self) -> Option<(usize, Vec<i64>)> {
+        let (stage, _) =
+            self.waiting.iter().enumerate().filter(|(_, count)| **count > 0).max_by_key(|(_, count)| **count)?;
+        Some((stage, self.rows(stage).unwrap_or_default()))
+    }
+
     /// The stage gave nothing for some of the requests that wait for it: it is paid for, is never their answer, says
     /// nothing about the others and is not asked again. The rest of those that wait for it go on waiting.
     ///
@@ -181,22 +174,47 @@ impl Batch {
     /// [`Error::Invalid`] where `rows` do not ascend, one of them does not wait for `stage`, or there is no such stage;
     /// nothing is changed then.
     pub fn fail(&mut self, stage: usize, rows: &[i64]) -> Result<()> {
+        self.leave(stage, rows, Turn::Fail)
+    }
+
+    /// The stage cannot be tried for some of the requests that wait for it: as [`Batch::fail`], but not paid for.
+    ///
+    /// # Errors
+    /// Those of [`Batch::fail`].
+    pub fn bar(&mut self, stage: usize, rows: &[i64]) -> Result<()> {
+        self.leave(stage, rows, Turn::Bar)
+    }
+
+    fn leave(&mut self, stage: usize, rows: &[i64], turn: Turn) -> Result<()> {
         self.waiting(stage)?;
-        let mut waiting = Vec::with_capacity(rows.len());
-        for (at, given) in rows.iter().enumerate() {
-            let row = usize::try_from(*given).ok().filter(|row| self.next.get(*row) == Some(&(stage as u16)));
-            let row = row.filter(|row| waiting.last().is_none_or(|before| before < row));
-            waiting.push(row.ok_or_else(|| {
-                let wanted = format!("must be a request that waits for stage {stage}, larger than the entry before");
-                Error::invalid(format!("`rows[{at}]` {wanted}, got {given}"))
-            })?);
-        }
-        if !waiting.is_empty() {
+        let what = || format!("a request that waits for stage {stage}");
+        let rows = ascending(rows, what, |row| self.next.get(row) == Some(&(stage as u16)))?;
+        self.turn(&rows, turn);
+        Ok(())
+    }
+
+    /// Some requests end now, all without `rows`: those that are not decided pay for the stage they wait for, which is
+    /// under way, and keep the answer they have in hand.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where `rows` do not ascend, or there is no such request; nothing is changed then.
+    pub fn stop(&mut self, rows: Option<&[i64]>) -> Result<()> {
+        let n = self.len();
+        let rows = match rows {
+            None => (0..n).collect(),
+            Some(rows) => ascending(rows, || format!("a request in 0..{n}"), |row| row < n)?,
+        };
+        let undecided: Vec<usize> = rows.into_iter().filter(|row| self.stage_of(*row).is_some()).collect();
+        self.turn(&undecided, Turn::Stop);
+        Ok(())
+    }
+
+    fn turn(&mut self, rows: &[usize], turn: Turn) {
+        if !rows.is_empty() {
             let policy = Arc::clone(&self.policy);
-            policy.rule().visit(Fail { batch: self, price: policy.price(), rows: &waiting });
+            policy.rule().visit(Leave { batch: self, price: policy.price(), rows, turn });
             self.recount();
         }
-        Ok(())
     }
 
     fn recount(&mut self) {
@@ -215,153 +233,23 @@ impl Batch {
     }
 }
 
+/// Row numbers that ascend and are all wanted.
+fn ascending(rows: &[i64], wanted: impl Fn() -> String, is_wanted: impl Fn(usize) -> bool) -> Result<Vec<usize>> {
+    let mut found = Vec::with_capacity(rows.len());
+    for (at, given) in rows.iter().enumerate() {
+        let row = usize::try_from(*given).ok().filter(|row| is_wanted(*row));
+        let row = row.filter(|row| found.last().is_none_or(|before| before < row));
+        found.push(row.ok_or_else(|| {
+            let wanted = wanted();
+            Error::invalid(format!("`rows[{at}]` must be {wanted}, larger than the entry before, got {given}"))
+        })?);
+    }
+    Ok(found)
+}
+
 /// A request that the entry stage's report has ended.
 fn entered(mut begin: Progress, price: &Price) -> Progress {
     begin.answer = begin.pay_from(price);
     begin.next = NO_STAGE;
     begin
-}
-
-/// How many entries are `wanted`; sums of narrow numbers, which the compiler turns into vector code.
-fn count_where<T>(items: &[T], wanted: impl Fn(&T) -> bool) -> usize {
-    items.chunks(CHUNK).map(|chunk| usize::from(chunk.iter().map(|item| u16::from(wanted(item))).sum::<u16>())).sum()
-}
-
-/// One observation of the requests that wait for a stage.
-struct Step<'a> {
-    batch: &'a mut Batch,
-    stage: u16,
-    price: &'a Price,
-    observations: Observations<'a>,
-}
-
-impl Visitor for Step<'_> {
-    type Output = ();
-
-    fn visit<R: Rule>(self, rule: &R) {
-        let Self { batch, stage, price, observations } = self;
-        if matches!(batch.known, Known::Nothing)
-            && let Some(kept) = rule.after_first_of_many(observations, &mut batch.next)
-        {
-            batch.known = Known::First(kept);
-            return;
-        }
-        make_states(rule, price, batch);
-        let Known::States { rows, progress, memory, failures } = &mut batch.known else { return };
-        let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
-        if failures.is_empty() {
-            step(rule, stage, price, observations, progress, memory);
-        } else {
-            let (signal, prediction) = last_resorts(rule, stage, price, observations, progress, failures);
-            step(rule, stage, price, Observations::new(&signal, Some(&prediction)), progress, memory);
-        }
-        publish(&mut batch.next, rows.as_deref(), progress);
-    }
-}
-
-/// Some of the requests that wait for a stage get nothing from it.
-struct Fail<'a> {
-    batch: &'a mut Batch,
-    price: &'a Price,
-    rows: &'a [usize],
-}
-
-impl Visitor for Fail<'_> {
-    type Output = ();
-
-    fn visit<R: Rule>(self, rule: &R) {
-        let Self { batch, price, rows: failed } = self;
-        make_states(rule, price, batch);
-        let Known::States { rows, progress, memory, failures } = &mut batch.known else { return };
-        let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
-        for row in failed {
-            let Ok(at) = rows.as_ref().map_or(Ok(*row), |rows| rows.binary_search(row)) else { continue };
-            if let (Some(progress), Some(memory)) = (progress.get_mut(at), memory.get_mut(at)) {
-                failures.entry(at).or_default().fail(rule, price, progress, memory);
-            }
-        }
-        publish(&mut batch.next, rows.as_deref(), progress);
-    }
-}
-
-/// Writes down what is next for each request that is followed.
-fn publish(next: &mut [u16], rows: Option<&[usize]>, progress: &[Progress]) {
-    match rows {
-        None => next.iter_mut().zip(progress).for_each(|(next, progress)| *next = progress.next),
-        Some(rows) => {
-            for (row, progress) in rows.iter().zip(progress) {
-                if let Some(next) = next.get_mut(*row) {
-                    *next = progress.next;
-                }
-            }
-        }
-    }
-}
-
-/// Makes the states of the requests that are followed, where that has not been done.
-fn make_states<R: Rule>(rule: &R, price: &Price, batch: &mut Batch) {
-    let (rows, states) = match &batch.known {
-        Known::States { .. } => return,
-        Known::Nothing => (None, vec![rule.begin(); batch.next.len()]),
-        Known::First(kept) => {
-            let going_on = batch.next.iter().enumerate().filter(|(_, next)| **next != NO_STAGE);
-            let after = |observation: &Observation| {
-                let (mut progress, mut memory) = rule.begin();
-                rule.observe(&mut progress, &mut memory, *observation, price);
-                (progress, memory)
-            };
-            (Some(going_on.map(|(row, _)| row).collect()), kept.iter().map(after).collect())
-        }
-    };
-    let (progress, memory): (Vec<Progress>, Vec<R::Memory>) = states.into_iter().unzip();
-    batch.known = Known::States { rows, progress, memory: Box::new(memory), failures: BTreeMap::new() };
-}
-
-/// Hands their reports to the requests for which the stage runs out of its turn; returns those of the others.
-fn last_resorts<R: Rule>(
-    rule: &R,
-    stage: u16,
-    price: &Price,
-    observations: Observations,
-    progress: &mut [Progress],
-    failures: &mut BTreeMap<usize, Failures>,
-) -> (Vec<f64>, Vec<i64>) {
-    let mut others = (Vec::new(), Vec::new());
-    let waiting = progress.iter_mut().enumerate().filter(|(_, progress)| progress.next == stage);
-    for (report, (at, progress)) in waiting.enumerate() {
-        let observation = observations.at(report);
-        if let Some(failures) = failures.get_mut(&at).filter(|failures| failures.is_last_resort()) {
-            failures.resort_to(rule, price, progress, observation);
-        } else {
-            others.0.push(observation.signal);
-            others.1.push(observation.prediction);
-        }
-    }
-    others
-}
-
-/// Hands the waiting requests their reports, on all cores where there are many.
-fn step<R: Rule>(
-    rule: &R,
-    stage: u16,
-    price: &Price,
-    observations: Observations,
-    progress: &mut [Progress],
-    memory: &mut [R::Memory],
-) {
-    let mut before = 0;
-    let mut chunks = Vec::with_capacity(progress.len().div_ceil(CHUNK));
-    for (progress, memory) in progress.chunks_mut(CHUNK).zip(memory.chunks_mut(CHUNK)) {
-        let first = before;
-        before += count_where(progress, |progress| progress.next == stage);
-        chunks.push((progress, memory, first));
-    }
-    let work = |(progress, memory, mut at): (&mut [Progress], &mut [R::Memory], usize)| {
-        let waiting = progress.iter_mut().zip(memory).filter(|(progress, _)| progress.next == stage);
-        for (progress, memory) in waiting {
-            rule.observe(progress, memory, observations.at(at), price);
-            at += 1;
-        }
-    };
-    parallel::for_each(chunks, work);
 }

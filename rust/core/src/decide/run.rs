@@ -47,8 +47,8 @@ impl Policy {
             return;
         }
         match &mut state.failures {
-            Some(failures) if failures.is_last_resort() => {
-                failures.resort_to(self.rule(), self.price(), &mut state.progress, observation);
+            Some(failures) if failures.takes_part() => {
+                failures.observe(self.rule(), self.price(), &mut state.progress, &mut state.memory, observation);
             }
             _ => self.rule().observe(&mut state.progress, &mut state.memory, observation, self.price()),
         }
@@ -61,6 +61,28 @@ impl Policy {
         if state.progress.is_waiting() {
             let failures = state.failures.get_or_insert_default();
             failures.fail(self.rule(), self.price(), &mut state.progress, &mut state.memory);
+        }
+    }
+
+    /// The waiting stage cannot be tried: as [`Policy::fail`], but it has not run and is not paid for. Does nothing when
+    /// nothing is waiting. `state` must come from this policy's [`Policy::begin`].
+    #[cold]
+    pub fn bar(&self, state: &mut State) {
+        if state.progress.is_waiting() {
+            let failures = state.failures.get_or_insert_default();
+            failures.bar(self.rule(), self.price(), &mut state.progress, &mut state.memory);
+        }
+    }
+
+    /// The request ends while the waiting stage is under way: it is paid for, and what is in hand stays as it is. Does
+    /// nothing when nothing is waiting. `state` must come from this policy's [`Policy::begin`].
+    #[cold]
+    pub fn stop(&self, state: &mut State) {
+        let State { progress, memory, failures } = state;
+        match failures {
+            _ if !progress.is_waiting() => {}
+            Some(failures) => failures.stop(self.rule(), self.price(), progress, memory),
+            None => self.rule().stop(progress, memory, self.price()),
         }
     }
 
@@ -155,5 +177,23 @@ impl Run<'_> {
         }
         self.policy.fail(&mut self.state);
         Ok(self.next())
+    }
+    /// The stage `next()` cannot be tried; returns the new `next()`. It is not paid for, is never the answer, says nothing
+    /// about the others and is not asked again.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the request is decided already.
+    pub fn bar(&mut self) -> Result<Option<usize>> {
+        if !self.state.progress.is_waiting() {
+            return Err(Error::Stopped);
+        }
+        self.policy.bar(&mut self.state);
+        Ok(self.next())
+    }
+
+    /// The request ends now, with the answer in hand. The stage `next()` is under way and paid for. Does nothing if the
+    /// request is decided already.
+    pub fn stop(&mut self) {
+        self.policy.stop(&mut self.state);
     }
 }

@@ -117,6 +117,10 @@ impl Rule for MixtureRule {
         self.component(memory.is_first).fail(progress, &mut memory.memory, price);
     }
 
+    fn stop(&self, progress: &mut Progress, memory: &mut MixtureMemory, price: &Price) {
+        self.component(memory.is_first).stop(progress, &mut memory.memory, price);
+    }
+
     fn alone(&self, stage: u16, observation: Observation) -> Option<f64> {
         self.component(true).alone(stage, observation)
     }

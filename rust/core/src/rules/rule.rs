@@ -47,6 +47,13 @@ pub trait Rule: Sized + Sync {
     /// the answer, and no evidence about the others. Must not be called when nothing is waiting.
     fn fail(&self, progress: &mut Progress, memory: &mut Self::Memory, price: &Price);
 
+    /// The request ends while the waiting stage is under way: books its price; what is in hand stays as it is. Must not
+    /// be called when nothing is waiting.
+    fn stop(&self, progress: &mut Progress, _memory: &mut Self::Memory, price: &Price) {
+        progress.pay_from(price);
+        progress.next = NO_STAGE;
+    }
+
     /// Expected loss, in the unit of the losses, of the answer of a stage that reports this and nothing else has
     /// answered; `None` where a stage may not run out of its turn.
     fn alone(&self, stage: u16, observation: Observation) -> Option<f64>;
@@ -61,12 +68,16 @@ pub trait Rule: Sized + Sync {
         None
     }
 
-    /// Many first reports at once: sets what is next for every request, and returns the reports of those that go on.
-    /// `None`, and nothing is set, where [`Rule::after_first`] is `None`.
-    fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> Option<Vec<Observation>> {
-        self.after_first(Observation::EMPTY)?;
-        let reports = (0..observations.signal.len()).map(|at| observations.at(at));
-        Some(keep_where(next, reports, |observation| self.after_first(observation).unwrap_or(NO_STAGE)))
+    /// Many first reports at once: sets what is next for every request. False, and nothing is set, where
+    /// [`Rule::after_first`] is `None`.
+    fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> bool {
+        let tells_first = self.after_first(Observation::EMPTY).is_some();
+        if tells_first {
+            for (at, next) in next.iter_mut().enumerate() {
+                *next = self.after_first(observations.at(at)).unwrap_or(NO_STAGE);
+            }
+        }
+        tells_first
     }
 
     /// Calls `visitor` with the concrete rule.
@@ -82,27 +93,6 @@ pub trait Visitor {
 
     /// Does the work with one concrete rule.
     fn visit<R: Rule>(self, rule: &R) -> Self::Output;
-}
-
-/// Sets what is next for every request, and returns the reports of those that go on.
-#[inline]
-pub(super) fn keep_where(
-    next: &mut [u16],
-    reports: impl Iterator<Item = Observation>,
-    stage: impl Fn(Observation) -> u16,
-) -> Vec<Observation> {
-    let mut kept = vec![Observation::new(0.0, 0); next.len()];
-    let mut count = 0;
-    for (next, observation) in next.iter_mut().zip(reports) {
-        *next = stage(observation);
-        // Written always and advanced by 0 or 1: a branch on the decision would be mispredicted half of the time.
-        if let Some(cell) = kept.get_mut(count) {
-            *cell = observation;
-        }
-        count += usize::from(*next != NO_STAGE);
-    }
-    kept.truncate(count);
-    kept
 }
 
 /// One enum over rules, one over their memories, and the rule that asks the kind and hands over: nobody else who decides
@@ -194,6 +184,13 @@ macro_rules! rules {
             fn fail(&self, progress: &mut Progress, memory: &mut $memory, price: &Price) {
                 match (self, memory) {
                     $((Self::$name(rule), $memory::$name(memory)) => rule.fail(progress, memory, price),)+
+                    _ => {}
+                }
+            }
+
+            fn stop(&self, progress: &mut Progress, memory: &mut $memory, price: &Price) {
+                match (self, memory) {
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.stop(progress, memory, price),)+
                     _ => {}
                 }
             }

@@ -65,6 +65,8 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
             c"restart($self, /)\n--\n\nMakes this the run of a new request; returns its first stage.",
         ),
         method(c"fail", fail, FAIL_DOC),
+        method(c"bar", bar, BAR_DOC),
+        method(c"stop", stop, STOP_DOC),
         method(c"__reduce__", reduce, c"__reduce__($self, /)\n--\n\nA run is neither pickled nor copied: TypeError."),
         ffi::PyMethodDef::zeroed(),
     ];
@@ -190,6 +192,70 @@ Examples
 (None, 1)
 ";
 
+const BAR_DOC: &CStr = c"bar($self, /)
+--
+
+The stage `next` cannot be tried now: it is switched off, overloaded, or out of reach.
+
+As `fail`, but it is not paid for: it is never the answer, says nothing about the other stages and is not asked again.
+Where stages are paid for by the jump from the stage before, the next jump begins at the stage that ran last, if there is
+a price of that jump.
+
+Returns
+-------
+int or None
+    The new `next`. `answer` is None at the end if no stage has answered.
+
+Raises
+------
+RunFinishedError
+    If the request is decided already.
+
+Notes
+-----
+O(k + size of the policy), as `fail`. No lock.
+
+Examples
+--------
+>>> import numpy as np, ttamer_fast as tt
+>>> rng = np.random.default_rng(0)
+>>> signal = rng.random((1000, 2))
+>>> trace = tt.Trace(signal, rng.random((1000, 2)) > signal, cost=[1.0, 2.0], kind='models')
+>>> run = tt.fit(trace, tradeoff=0.9).start()
+>>> run.next
+0
+>>> run.bar(), run.cost
+(1, 0.0)
+>>> run.observe(0.5), run.answer, run.cost
+(None, 1, 2.0)
+";
+
+const STOP_DOC: &CStr = c"stop($self, /)
+--
+
+The request ends now, while the stage `next` is under way.
+
+That stage is paid for; `answer` and `expected_loss` stay as they are, None and inf while nothing is in hand. Does nothing
+if the request is decided already.
+
+Notes
+-----
+O(1), no lock.
+
+Examples
+--------
+>>> import numpy as np, ttamer_fast as tt
+>>> rng = np.random.default_rng(0)
+>>> signal = rng.random((1000, 2))
+>>> trace = tt.Trace(signal, rng.random((1000, 2)) > signal, cost=[1.0, 2.0], kind='models')
+>>> run = tt.fit(trace, tradeoff=0.9).start()
+>>> run.observe(0.5)
+1
+>>> run.stop()
+>>> run.next, run.answer, run.cost
+(None, 0, 3.0)
+";
+
 unsafe extern "C" fn get_answer(object: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
     // SAFETY: as in `run_of`.
     unsafe {
@@ -250,13 +316,38 @@ unsafe extern "C" fn restart(object: *mut ffi::PyObject, _: *mut ffi::PyObject) 
 
 unsafe extern "C" fn fail(object: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: as in `run_of`.
+    unsafe { go_on(object, ttamer::Policy::fail) }
+}
+
+unsafe extern "C" fn bar(object: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as in `run_of`.
+    unsafe { go_on(object, ttamer::Policy::bar) }
+}
+
+/// The waiting stage does not report; refused where there is none.
+unsafe fn go_on(object: *mut ffi::PyObject, turn: fn(&ttamer::Policy, &mut ttamer::State)) -> *mut ffi::PyObject {
+    // SAFETY: as in `run_of`.
     unsafe {
-        let (run, policy) = run_of(object);
+        let (run, _) = run_of(object);
         if !run.state.progress().is_waiting() {
             return attached(|py| Err(raise(py, ttamer::Error::Stopped)));
         }
+        change(object, turn)
+    }
+}
+
+unsafe extern "C" fn stop(object: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as in `run_of`; nothing is waiting afterwards, so that what is returned is None.
+    unsafe { change(object, ttamer::Policy::stop) }
+}
+
+/// Changes the state without a report, and lets go of what was kept where the request ends; returns the new `next`.
+unsafe fn change(object: *mut ffi::PyObject, turn: fn(&ttamer::Policy, &mut ttamer::State)) -> *mut ffi::PyObject {
+    // SAFETY: as in `run_of`.
+    unsafe {
+        let (run, policy) = run_of(object);
         run.changes = run.changes.wrapping_add(1);
-        policy.fail(&mut run.state);
+        turn(policy, &mut run.state);
         let next = publish_next(run);
         if !run.state.progress().is_waiting() && !run.objects.is_empty() {
             let_go(release(object));

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::super::checks;
 use super::super::describe::decision;
 use super::super::observation::{Observation, Observations};
+use super::super::prediction::NO_PREDICTION;
 use super::super::progress::Progress;
-use super::super::rule::{Rule, keep_where};
+use super::super::rule::Rule;
 use super::entry::EntryCuts;
 use super::node::Node;
 use super::reading::{Reading, SLOTS};
@@ -85,6 +86,13 @@ impl BeliefRule {
         let [first, ..] = &mut memory.readings;
         *first = self.beliefs.read(progress.answer, memory.first);
         memory.incomplete = u32::from(!first.is_complete());
+    }
+
+    /// Works out the first report, which the second will not join.
+    fn hold_first(&self, progress: &Progress, memory: &mut BeliefMemory) {
+        self.catch_up(progress, memory);
+        let [first, ..] = &memory.readings;
+        memory.belief = self.beliefs.alone(progress.answer, first);
     }
 
     /// The stage of `node` reports: remember and weigh, without deciding.
@@ -301,11 +309,7 @@ impl Rule for BeliefRule {
         match node.members.len() {
             // Without an answer in hand this is read as a failure when a second stage reports.
             1 => memory.first = Observation::EMPTY,
-            2 => {
-                self.catch_up(progress, memory);
-                let [first, ..] = &memory.readings;
-                memory.belief = self.beliefs.alone(progress.answer, first);
-            }
+            2 => self.hold_first(progress, memory),
             _ => {}
         }
         if let Some(slot) = memory.readings.get_mut(usize::from(node.slot)) {
@@ -315,6 +319,14 @@ impl Rule for BeliefRule {
         progress.pay(node.price);
         let belief = if progress.answer == NO_STAGE { f64::INFINITY } else { memory.belief };
         self.enter(self.decisions.action(usize::from(memory.node), belief), progress, memory);
+    }
+
+    fn stop(&self, progress: &mut Progress, memory: &mut BeliefMemory, price: &Price) {
+        if self.nodes.get(usize::from(memory.node)).is_some_and(|node| node.members.len() == 2) {
+            self.hold_first(progress, memory);
+        }
+        progress.pay_from(price);
+        progress.next = NO_STAGE;
     }
 
     fn alone(&self, stage: u16, observation: Observation) -> Option<f64> {
@@ -339,27 +351,27 @@ impl Rule for BeliefRule {
         Some(self.stage_of(self.first_action(observation)))
     }
 
-    fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> Option<Vec<Observation>> {
+    fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> bool {
         let Observations { signal, prediction } = observations;
         let plain = self.entry.thresholds().filter(|found| found.onward == self.first_action(Observation::EMPTY));
-        let with_prediction = prediction
-            .map(|prediction| signal.iter().zip(prediction).map(|(signal, said)| Observation::new(*signal, *said)));
-        let alone = signal.iter().map(|signal| Observation { signal: *signal, ..Observation::EMPTY });
-        let after = |observation: Observation| self.stage_of(self.first_action(observation));
-        Some(match (plain, with_prediction) {
-            (Some(found), Some(reports)) => {
+        match (plain, prediction) {
+            (Some(found), Some(prediction)) => {
                 let onward = self.stage_of(found.onward);
-                let after = |report: Observation| {
-                    if report.signal >= found.least(report.prediction) { NO_STAGE } else { onward }
-                };
-                keep_where(next, reports, after)
+                let after = |signal: f64, said| if signal >= found.least(said) { NO_STAGE } else { onward };
+                let reports = signal.iter().zip(prediction);
+                next.iter_mut().zip(reports).for_each(|(next, (signal, said))| *next = after(*signal, *said));
             }
             (Some(found), None) => {
-                let (onward, least) = (self.stage_of(found.onward), found.least(Observation::EMPTY.prediction));
-                keep_where(next, alone, |report| if report.signal >= least { NO_STAGE } else { onward })
+                let (onward, least) = (self.stage_of(found.onward), found.least(NO_PREDICTION));
+                let after = |signal: f64| if signal >= least { NO_STAGE } else { onward };
+                next.iter_mut().zip(signal).for_each(|(next, signal)| *next = after(*signal));
             }
-            (None, Some(reports)) => keep_where(next, reports, after),
-            (None, None) => keep_where(next, alone, after),
-        })
+            (None, _) => {
+                for (at, next) in next.iter_mut().enumerate() {
+                    *next = self.stage_of(self.first_action(observations.at(at)));
+                }
+            }
+        }
+        true
     }
 }

@@ -1,0 +1,159 @@
+"""The loops of `cascade(x)` and `cascade.batch(xs)` where a limit is in play, in the thread of the caller."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import monotonic, sleep
+from typing import Any, TypeVar
+
+from .._core import ValidationError
+from .asking import Asked, Reading, none_of, read, read_batch
+from .calls import Call
+from .coroutines import discard
+from .driver import Driver
+from .failures import reason_of
+from .inputs import each_row, take_rows
+from .limits import Attempts, Deadline, Lost
+from .served import Served
+from .served_batch import ServedBatch
+from .telling import StepDriver, tell, tell_batch, tell_rows
+
+__all__ = ["awaitable_error", "serve", "serve_batch"]
+
+R = TypeVar("R", Reading | str, Asked)
+
+
+def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: float, is_timed: bool) -> Served[Any]:
+    """One request; `deadline` in seconds from now, inf for none. Without `is_timed` no clock is read."""
+    clock = monotonic if is_timed else _no_clock
+    due = Deadline(deadline, clock())
+    while (asked := driver.ask) is not None:
+        call = calls[asked]
+        begun = clock()
+        outcome = due.not_begun() if begun >= due.end else _ask(call, _one(call, x, "acall(x)"), begun, due, clock)
+        tell(driver, outcome, clock() - begun if is_timed else None)
+    return driver.served()
+
+
+def serve_batch(
+    driver: StepDriver[Any], calls: Sequence[Call], xs: Any, n: int, deadline: float, is_timed: bool
+) -> ServedBatch[Any]:
+    """The n requests of a batch in step; the arguments as in :func:`serve`."""
+    clock = monotonic if is_timed else _no_clock
+    due = Deadline(deadline, clock())
+    while (question := driver.ask) is not None:
+        asked, rows = question
+        call, begun = calls[asked], clock()
+        if begun >= due.end:
+            driver.stopped(due.not_begun().reason)
+            break
+        taken, count = take_rows(xs, rows, n), len(rows)
+        is_free = due.end == math.inf and not call.is_limited
+        if call.stage.batch is None:
+            outcomes: list[Reading | str | Lost]
+            if is_free:
+                outcomes = [_try_one(call, x, "abatch(xs)") for x in each_row(taken)]
+            else:
+                outcomes = [_ask_row(call, x, due, clock) for x in each_row(taken)]
+            tell_rows(driver, call, outcomes, clock() - begun if is_timed else None)
+        else:
+            outcome: Asked | Lost
+            if is_free:
+                outcome = _try_batch(call, taken, count)
+            else:
+                outcome = _ask(call, partial(_try_batch, call, taken, count), begun, due, clock)
+            tell_batch(driver, outcome, count, clock() - begun if is_timed else None)
+    return driver.served()
+
+
+def awaitable_error(call: Call, function: str, instead: str, output: Any) -> ValidationError:
+    """A stage has returned what is still to be awaited, where nobody can."""
+    discard(output)
+    given = f"an awaitable, {type(output).__name__}"
+    return ValidationError(
+        f"`{function}` of {call.where} must return an output, got {given}: call `await cascade.{instead}`"
+    )
+
+
+def _no_clock() -> float:
+    return 0.0
+
+
+def _ask_row(call: Call, x: Any, due: Deadline, clock: Callable[[], float]) -> Reading | str | Lost:
+    now = clock()
+    return due.not_begun() if now >= due.end else _ask(call, _one(call, x, "abatch(xs)"), now, due, clock)
+
+
+def _ask(call: Call, work: Callable[[], R], now: float, due: Deadline, clock: Callable[[], float]) -> R | Lost:
+    """What a stage comes to, by as many attempts as it may have."""
+    if due.end == math.inf and not call.is_limited:
+        return work()
+    attempts = Attempts(call, now, due.end)
+    try:
+        while True:
+            if (without := attempts.begin(now)) is not None:
+                return without  # type: ignore[return-value]  # a reply of this kind, or none
+            reply = _attempt(call, work, now, attempts, due, clock)
+            if isinstance(reply, Lost):
+                return reply
+            now = clock()
+            wait = attempts.ended(reply, now)
+            if wait is None:
+                return reply
+            sleep(wait)
+            now = clock()
+    finally:
+        attempts.give_back()
+
+
+def _attempt(
+    call: Call, work: Callable[[], R], now: float, attempts: Attempts, due: Deadline, clock: Callable[[], float]
+) -> R | Lost:
+    """One attempt: in a worker where it may have to be left behind, else in this thread."""
+    limit, is_begun = attempts.limit, True
+    if limit == math.inf or call.workers is None:
+        reply = work()
+        if limit == math.inf or clock() < limit:
+            return reply
+    else:
+        try:
+            job = call.workers.submit(work)
+        except RuntimeError as error:  # the system has no thread for it
+            return Lost("failed", reason_of(error))
+        try:
+            if job.wait(limit - now):
+                return job.result()
+        except BaseException:
+            job.abandon()
+            raise
+        is_begun = job.abandon()
+    if limit < due.end:
+        return attempts.timed_out(clock())
+    return due.cut_off() if is_begun or not attempts.is_first else due.not_begun()
+
+
+def _one(call: Call, x: Any, instead: str) -> Callable[[], Reading | str]:
+    return partial(_try_one, call, x, instead)
+
+
+def _try_one(call: Call, x: Any, instead: str) -> Reading | str:
+    try:
+        output = call.stage.run(x)
+    except Exception as error:
+        return reason_of(error)
+    if type(output) is not call.plain_type and call.is_to_be_awaited(output):
+        raise awaitable_error(call, "run", instead, output)
+    return read(call.stage, output)
+
+
+def _try_batch(call: Call, taken: Any, count: int) -> Asked:
+    assert call.stage.batch is not None
+    try:
+        outputs = call.stage.batch(taken)
+    except Exception as error:
+        return none_of(count, reason_of(error))
+    if type(outputs) is not call.plain_type and call.is_to_be_awaited(outputs):
+        raise awaitable_error(call, "batch", "abatch(xs)", outputs)
+    return read_batch(call.stage, call.where, outputs, count)
