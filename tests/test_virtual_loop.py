@@ -21,6 +21,7 @@ async def clock_of(*sleeps: float) -> list[float]:
 def test_time_passes_only_by_timers() -> None:
     started = time.monotonic()
     assert virtual_loop.run(clock_of(3600.0, 0.0, 0.25)) == [3600.0, 3600.0, 3600.25]
+    assert virtual_loop.run(clock_of(1e300, 1e300)) == [1e300, 2e300]
     assert time.monotonic() - started < 60.0
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 from collections.abc import Coroutine
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,7 +27,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
-        self._clock_resolution = 1e-12
+        self._clock_resolution = math.ulp(self._now)
         selector: Any = self._selector  # type: ignore[attr-defined]
         look = selector.select
 
@@ -41,6 +42,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 scheduled: Any = self._scheduled  # type: ignore[attr-defined]
                 # As the timer says, not as the sum of differences would round.
                 self._now = scheduled[0].when() if scheduled else self._now + timeout
+                self._clock_resolution = math.ulp(self._now)
             return events
 
         selector.select = select

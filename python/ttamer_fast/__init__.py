@@ -57,9 +57,11 @@ from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
 from .monitoring.order import OrderFinding, OrderWarning, order_findings
 from .monitoring.report import Drift, DriftReport
+from .serving.batcher import Batcher, OverloadedError
 from .serving.breaker import Breaker
 from .serving.cascade import Cascade
 from .serving.failures import NoAnswerError
+from .serving.queues import StageStats
 from .serving.served import Served
 from .serving.served_batch import ServedBatch
 from .serving.stage import Stage
@@ -71,6 +73,7 @@ from .traces.trace import Trace
 __all__ = [
     "Aggregated",
     "Batch",
+    "Batcher",
     "Breaker",
     "CalibrationWarning",
     "Cascade",
@@ -92,6 +95,7 @@ __all__ = [
     "NoAnswerError",
     "OrderFinding",
     "OrderWarning",
+    "OverloadedError",
     "Policy",
     "PolicyFormatError",
     "Record",
@@ -103,6 +107,7 @@ __all__ = [
     "ServedBatch",
     "ServingWarning",
     "Stage",
+    "StageStats",
     "Summary",
     "TTamerError",
     "TTamerWarning",
