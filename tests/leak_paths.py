@@ -12,6 +12,7 @@ import numpy as np
 
 import ttamer_fast as tt
 from conftest import make_trace
+from leak_paths_serving import CALLS
 from ttamer_fast._core import prediction_codes
 
 POLICY = tt.fit(make_trace(n=800, k=3, seed=1), tradeoff=0.95)
@@ -96,6 +97,32 @@ def cascade(label: Any) -> Serving:
     return Serving(lambda: served(0), 4000)
 
 
+def cut(way: str) -> Serving:
+    """A request with an object kept, whose second stage does not report; as a run and in a batch."""
+
+    def call() -> None:
+        run = POLICY.start()
+        run.observe(0.5, Said(1))
+        while run.next is not None:
+            getattr(run, way)()
+
+    return Serving(call, 10_000)
+
+
+def cut_batch(way: str) -> Serving:
+    """A batch of four, some of which do not report."""
+
+    def call() -> None:
+        batch = POLICY.start_batch(4)
+        batch.observe(ENTRY, [0.5] * 4, [Said(1)] * 4)
+        while (pending := batch.pending()) is not None:
+            stage, rows = pending
+            batch.stop(rows) if way == "stop" else getattr(batch, way)(stage, rows)
+        assert len(batch.expected_loss) == 4
+
+    return Serving(call, 4000)
+
+
 PATHS: dict[str, Serving] = {
     "float": observing(0.5),
     "float, int": observing(0.5, 3),
@@ -116,6 +143,9 @@ PATHS: dict[str, Serving] = {
     "masked": observing(np.ma.masked, np.ma.masked),
     "objects": Serving(objects, 10_000),
     "objects, given up": Serving(unfinished, 10_000),
+    "objects, failing": cut("fail"),
+    "objects, barred": cut("bar"),
+    "objects, stopped": cut("stop"),
     "signal refused": refused("high", 1),
     "prediction refused": refused(0.5, []),
     "no argument": refused(),
@@ -130,6 +160,9 @@ PATHS: dict[str, Serving] = {
     "batch, text": batch(np.array(["a", "b", "c", "d"])),
     "batch, mixed": batch(["a", None, 2.5, (1,)]),
     "batch, objects": batch([Said(1), Said(2), Said(1), Said(3)]),
+    "batch, failing": cut_batch("fail"),
+    "batch, barred": cut_batch("bar"),
+    "batch, stopped": cut_batch("stop"),
     "replay, ints": replay(np.arange(6).reshape(2, 3)),
     "replay, floats": replay(np.ones((2, 3))),
     "replay, uint64": replay(np.ones((2, 3), np.uint64)),
@@ -138,6 +171,7 @@ PATHS: dict[str, Serving] = {
     "codes": Serving(lambda: prediction_codes([["a", 1, Said(1)]]), 10_000),
     "cascade, text": cascade("positive"),
     "cascade, objects": cascade(Said(1)),
+    **{name: Serving(call, 800) for name, call in CALLS.items()},
 }
 
 

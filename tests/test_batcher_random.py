@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -35,13 +36,25 @@ class Options(NamedTuple):
     retries: int
     timeout: float | None
     breaker: bool
+    stops: float | None
+    """When the block is left by an exception."""
+
+
+class Halt(BaseException):
+    """No failure of a stage."""
+
+
+class StopError(Exception):
+    """Leaves the block."""
 
 
 times = st.sampled_from([0.0, 1e-3, 2e-3, 3e-3, 5e-3, 0.01, 0.03, 0.1, 0.4])
 requests = st.builds(
     Request, times, st.one_of(st.none(), times.filter(bool)), st.one_of(st.none(), st.none(), times.filter(bool))
 )
-happenings = st.sampled_from(["answers"] * 5 + ["raises", "raises once", "is slow", "hangs"])
+happenings = st.sampled_from(
+    ["answers"] * 8 + ["raises", "raises", "raises once", "is slow", "is slow", "hangs", "halts"]
+)
 options = st.builds(
     Options,
     max_batch=st.integers(1, 4),
@@ -52,6 +65,7 @@ options = st.builds(
     retries=st.integers(0, 2),
     timeout=st.sampled_from([None, 0.05, 0.5]),
     breaker=st.booleans(),
+    stops=st.one_of(st.none(), st.none(), times),
 )
 
 
@@ -80,6 +94,8 @@ class World:
             await asyncio.sleep(1e6 if self.given.timeout is not None else 0.3)
         if "is slow" in what:
             await asyncio.sleep(0.02)
+        if "halts" in what:
+            raise Halt
         if "raises" in what or any(
             self.happens[row][stage] == "raises once" and self.begun[stage, row] == 1 for row in rows
         ):
@@ -103,18 +119,24 @@ async def one(batcher: tt.Batcher[int, int], row: int, request: Request) -> End:
 
 async def serve(world: World, asked: list[Request]) -> list[End]:
     given = world.given
-    async with tt.Batcher(
+    batcher = tt.Batcher(
         world.cascade,
         max_batch=given.max_batch,
         max_wait=given.max_wait,
         max_pending=given.max_pending,
         devices=range(TRACE.k) if given.apart else None,
-    ) as batcher:
-        ends = await asyncio.gather(*[one(batcher, row, request) for row, request in enumerate(asked)])
-        assert (batcher.pending, batcher.outside) == (0, 0)
-        stats = batcher.stats().values()
-        assert sum(one.rows for one in stats) >= sum(world.begun.values())
-        return ends
+    )
+    callers: list[asyncio.Task[End]] = []
+    with contextlib.suppress(StopError):
+        async with batcher:
+            callers = [asyncio.ensure_future(one(batcher, row, request)) for row, request in enumerate(asked)]
+            if given.stops is not None:
+                await asyncio.sleep(given.stops)
+                raise StopError
+            await asyncio.gather(*callers)
+    assert (batcher.pending, batcher.outside) == (0, 0)
+    assert sum(one.rows for one in batcher.stats().values()) >= sum(world.begun.values())
+    return list(await asyncio.gather(*callers))
 
 
 def as_the_engine_says(row: int, served: tt.Served[int]) -> None:
@@ -162,6 +184,17 @@ def test_every_request_ends_once_and_as_the_engine_says(
         if isinstance(end.result, asyncio.CancelledError):
             assert request.leaves is not None
             continue
+        if isinstance(end.result, Halt):
+            assert any("halts" in stages for stages in happens)
+            continue
+        if type(end.result) in (tt.TTamerError, tt.ValidationError):
+            assert given.stops is not None
+            assert end.at >= given.stops
+            assert str(end.result) in (
+                "the batcher was left by StopError before the answer",
+                "`batcher` must be open, and is closed",
+            )
+            continue
         if isinstance(end.result, tt.Served):
             as_the_engine_says(row, end.result)
             assert {stage for stage, own in world.begun if own == row} <= set(end.result.consulted)
@@ -173,7 +206,7 @@ def test_every_request_ends_once_and_as_the_engine_says(
 
 def test_the_same_arrivals_are_served_alike() -> None:
     """Nothing depends on anything but the clock, where nobody draws a pause."""
-    given = Options(3, 0.0, 5, False, True, 0, 0.05, False)
+    given = Options(3, 0.0, 5, False, True, 0, 0.05, False, None)
     happens = [["answers", "raises", "is slow", "hangs"], ["is slow", "answers", "answers", "raises"]] * 6
     asked = [Request(1e-3 * row, 0.2 if row % 3 else None, None) for row in range(LONGEST)]
 

@@ -40,6 +40,19 @@ def test_timers_go_off_in_order_and_at_their_times() -> None:
     assert virtual_loop.run(main()) == [("early", 0.1), ("middle", 0.2), ("late", 0.3)]
 
 
+def test_while_the_thread_is_busy_no_timer_goes_off() -> None:
+    async def main() -> list[float]:
+        loop, seen = asyncio.get_running_loop(), list[float]()
+        loop.call_at(0.5, lambda: seen.append(loop.time()))
+        virtual_loop.spend(2.0)
+        seen.append(loop.time())
+        await asyncio.sleep(0.0)
+        await asyncio.sleep(0.0)
+        return seen
+
+    assert virtual_loop.run(main()) == [2.0, 2.0]
+
+
 def test_threads_are_waited_for() -> None:
     async def main() -> tuple[str, float]:
         return await asyncio.to_thread(lambda: "done"), asyncio.get_running_loop().time()

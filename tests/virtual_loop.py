@@ -50,6 +50,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._now
 
+    def spend(self, seconds: float) -> None:
+        """The thread is busy for so long: time passes, and no timer goes off meanwhile."""
+        self._now += seconds
+        self._clock_resolution = math.ulp(self._now)
+
+
+def spend(seconds: float) -> None:
+    """By what runs on a virtual loop: to be busy for so long."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop.spend(seconds)
+
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run`, on a virtual loop."""

@@ -142,15 +142,38 @@ impl Batch {
         column(py, self.lock().cost())
     }
 
-    /// Expected loss of the answer each request has in hand, in the unit of the losses; inf while none.
+    /// Expected loss of the answer each request has in hand, in the unit of the losses; inf while none: (n,) float64.
+    ///
+    /// To the last bit what a `Run` with the same reports expects. O(n).
     #[getter]
     fn expected_loss<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
         let losses = py.detach(|| self.lock().expected_loss());
         column(py, losses)
     }
 
-    /// The stage that most requests wait for, the last of several, and which these are, ascending; None once all are
-    /// decided.
+    /// The stage that most requests wait for, of several the last one, and which requests wait for it.
+    ///
+    /// Returns
+    /// -------
+    /// tuple or None
+    ///     The stage, and the numbers of the requests, ascending: (m,) int64. None once all are decided.
+    ///
+    /// Notes
+    /// -----
+    /// O(n). Threads may share a batch: each call finds it as it is between two others.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import numpy as np, ttamer_fast as tt
+    /// >>> rng = np.random.default_rng(0)
+    /// >>> signal = rng.random((1000, 3))
+    /// >>> trace = tt.Trace(signal, rng.random((1000, 3)) > signal, cost=[1.0, 2.0, 4.0])
+    /// >>> batch = tt.fit(trace, tradeoff=0.9).start_batch(len(trace))
+    /// >>> while (pending := batch.pending()) is not None:
+    /// ...     stage, rows = pending
+    /// ...     batch.observe(stage, trace.signal[rows, stage])
+    /// >>> bool((batch.answer >= 0).all())
+    /// True
     fn pending<'py>(&self, py: Python<'py>) -> Option<(usize, Bound<'py, PyArray1<i64>>)> {
         let (stage, rows) = self.lock().pending()?;
         Some((stage, column(py, rows)))
@@ -209,19 +232,91 @@ impl Batch {
         Ok(())
     }
 
-    /// The stage gave nothing for these requests, which wait for it.
+    /// The stage gave no answer for these requests, which wait for it: `Run.fail` for each of them.
+    ///
+    /// Parameters
+    /// ----------
+    /// stage : int
+    ///     The stage.
+    /// rows : array of int
+    ///     Numbers of requests that wait for it, ascending: (m,). The others that do go on waiting.
+    ///
+    /// Raises
+    /// ------
+    /// ValidationError
+    ///     If there is no such stage, or `rows` do not ascend or do not wait for it. Nothing is changed then.
+    ///
+    /// Notes
+    /// -----
+    /// O(n + m log n). Threads may share a batch.
     #[pyo3(signature = (stage, rows, /))]
     fn fail(&self, py: Python<'_>, stage: usize, rows: &Bound<'_, PyAny>) -> PyResult<()> {
         self.turn(py, Some(rows), |batch, rows| batch.fail(stage, rows.unwrap_or_default()))
     }
 
-    /// The stage cannot be tried for these requests, which wait for it: it is not paid for.
+    /// The stage cannot be tried now for these requests, which wait for it: `Run.bar` for each of them.
+    ///
+    /// Parameters
+    /// ----------
+    /// stage : int
+    ///     The stage. It is not paid for.
+    /// rows : array of int
+    ///     Numbers of requests that wait for it, ascending: (m,). The others that do go on waiting.
+    ///
+    /// Raises
+    /// ------
+    /// ValidationError
+    ///     If there is no such stage, or `rows` do not ascend or do not wait for it. Nothing is changed then.
+    ///
+    /// Notes
+    /// -----
+    /// O(n + m log n). Threads may share a batch.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import numpy as np, ttamer_fast as tt
+    /// >>> rng = np.random.default_rng(0)
+    /// >>> signal = rng.random((1000, 2))
+    /// >>> trace = tt.Trace(signal, rng.random((1000, 2)) > signal, cost=[1.0, 2.0], kind='models')
+    /// >>> batch = tt.fit(trace, tradeoff=0.9).start_batch(3)
+    /// >>> batch.bar(0, [1])
+    /// >>> batch.next.tolist(), batch.cost.tolist()
+    /// ([0, 1, 0], [0.0, 0.0, 0.0])
     #[pyo3(signature = (stage, rows, /))]
     fn bar(&self, py: Python<'_>, stage: usize, rows: &Bound<'_, PyAny>) -> PyResult<()> {
         self.turn(py, Some(rows), |batch, rows| batch.bar(stage, rows.unwrap_or_default()))
     }
 
-    /// These requests (None: all) end now, with what they have in hand; the stages under way are paid for.
+    /// Requests end now, while the stages they wait for are under way: `Run.stop` for each of them.
+    ///
+    /// Those that are not decided pay for that stage, and keep the answer they have in hand, if any. The others stay as
+    /// they are.
+    ///
+    /// Parameters
+    /// ----------
+    /// rows : array of int, optional
+    ///     Numbers of requests, ascending: (m,). All of them by default.
+    ///
+    /// Raises
+    /// ------
+    /// ValidationError
+    ///     If `rows` do not ascend, or one is no request. Nothing is changed then.
+    ///
+    /// Notes
+    /// -----
+    /// O(n + m log n). Threads may share a batch.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import numpy as np, ttamer_fast as tt
+    /// >>> rng = np.random.default_rng(0)
+    /// >>> signal = rng.random((1000, 2))
+    /// >>> trace = tt.Trace(signal, rng.random((1000, 2)) > signal, cost=[1.0, 2.0], kind='models')
+    /// >>> batch = tt.fit(trace, tradeoff=0.9).start_batch(3)
+    /// >>> batch.observe(0, [0.5, 0.5, 0.99])
+    /// >>> batch.stop([0])
+    /// >>> batch.next.tolist(), batch.answer.tolist(), batch.cost.tolist()
+    /// ([-1, 1, -1], [0, 0, 0], [3.0, 1.0, 1.0])
     #[pyo3(signature = (rows = None))]
     fn stop(&self, py: Python<'_>, rows: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         self.turn(py, rows, ttamer::Batch::stop)

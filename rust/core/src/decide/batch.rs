@@ -21,10 +21,10 @@ pub const MAX_REQUESTS: usize = i32::MAX as usize;
 pub struct Batch {
     policy: Arc<Policy>,
     /// The stage each request waits for.
-    pub(super) next: Vec<u16>,
+    next: Vec<u16>,
     /// How many wait for each stage.
     waiting: Vec<usize>,
-    pub(super) known: Known,
+    known: Known,
 }
 
 impl Batch {
@@ -83,7 +83,7 @@ impl Batch {
 
     /// Expected loss of the answer each request has in hand, in the unit of the losses, infinite while none (n,).
     pub fn expected_loss(&self) -> Vec<f64> {
-        self.policy.rule().visit(Losses { batch: self, price: self.policy.price() })
+        self.policy.rule().visit(Losses { known: &self.known, len: self.len(), price: self.policy.price() })
     }
 
     fn map<T: Clone>(&self, of: impl Fn(&Progress) -> T) -> Vec<T> {
@@ -154,7 +154,13 @@ impl Batch {
         }
         let policy = Arc::clone(&self.policy);
         let observations = Observations::new(signal, prediction);
-        policy.rule().visit(Step { batch: self, stage: stage as u16, price: policy.price(), observations });
+        policy.rule().visit(Step {
+            known: &mut self.known,
+            next: &mut self.next,
+            stage: stage as u16,
+            price: policy.price(),
+            observations,
+        });
         self.recount();
         Ok(())
     }
@@ -212,7 +218,13 @@ impl Batch {
     fn turn(&mut self, rows: &[usize], turn: Turn) {
         if !rows.is_empty() {
             let policy = Arc::clone(&self.policy);
-            policy.rule().visit(Leave { batch: self, price: policy.price(), rows, turn });
+            policy.rule().visit(Leave {
+                known: &mut self.known,
+                next: &mut self.next,
+                price: policy.price(),
+                rows,
+                turn,
+            });
             self.recount();
         }
     }

@@ -79,10 +79,11 @@ impl Policy {
     #[cold]
     pub fn stop(&self, state: &mut State) {
         let State { progress, memory, failures } = state;
-        match failures {
-            _ if !progress.is_waiting() => {}
-            Some(failures) => failures.stop(self.rule(), self.price(), progress, memory),
-            None => self.rule().stop(progress, memory, self.price()),
+        if progress.is_waiting() {
+            match failures {
+                Some(failures) => failures.stop(self.rule(), self.price(), progress, memory),
+                None => self.rule().stop(progress, memory, self.price()),
+            }
         }
     }
 

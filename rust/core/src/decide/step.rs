@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::batch::Batch;
 use super::failure::Failures;
 use super::known::{First, Known};
 use crate::parallel;
@@ -30,7 +29,8 @@ pub(super) fn count_where<T>(items: &[T], wanted: impl Fn(&T) -> bool) -> usize 
 
 /// One observation of the requests that wait for a stage.
 pub(super) struct Step<'a> {
-    pub(super) batch: &'a mut Batch,
+    pub(super) known: &'a mut Known,
+    pub(super) next: &'a mut [u16],
     pub(super) stage: u16,
     pub(super) price: &'a Price,
     pub(super) observations: Observations<'a>,
@@ -40,13 +40,13 @@ impl Visitor for Step<'_> {
     type Output = ();
 
     fn visit<R: Rule>(self, rule: &R) {
-        let Self { batch, stage, price, observations } = self;
-        if matches!(batch.known, Known::Nothing) && rule.after_first_of_many(observations, &mut batch.next) {
-            batch.known = Known::First(First::new(observations));
+        let Self { known, next, stage, price, observations } = self;
+        if matches!(known, Known::Nothing) && rule.after_first_of_many(observations, next) {
+            *known = Known::First(First::new(observations));
             return;
         }
-        batch.known.make_states(rule, price, &batch.next);
-        let Known::States { rows, progress, memory, failures } = &mut batch.known else { return };
+        known.make_states(rule, price, next);
+        let Known::States { rows, progress, memory, failures } = known else { return };
         let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
         if failures.is_empty() {
             step(rule, stage, price, observations, progress, memory);
@@ -54,13 +54,14 @@ impl Visitor for Step<'_> {
             let (signal, prediction) = after_failures(rule, stage, price, observations, progress, memory, failures);
             step(rule, stage, price, Observations::new(&signal, Some(&prediction)), progress, memory);
         }
-        publish(&mut batch.next, rows.as_ref(), progress);
+        publish(next, rows.as_ref(), progress);
     }
 }
 
 /// Some requests go on without the stage they wait for, or end.
 pub(super) struct Leave<'a> {
-    pub(super) batch: &'a mut Batch,
+    pub(super) known: &'a mut Known,
+    pub(super) next: &'a mut [u16],
     pub(super) price: &'a Price,
     pub(super) rows: &'a [usize],
     pub(super) turn: Turn,
@@ -70,9 +71,9 @@ impl Visitor for Leave<'_> {
     type Output = ();
 
     fn visit<R: Rule>(self, rule: &R) {
-        let Self { batch, price, rows: leaving, turn } = self;
-        batch.known.make_states(rule, price, &batch.next);
-        let Known::States { rows, progress, memory, failures } = &mut batch.known else { return };
+        let Self { known, next, price, rows: leaving, turn } = self;
+        known.make_states(rule, price, next);
+        let Known::States { rows, progress, memory, failures } = known else { return };
         let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
         for row in leaving {
             let Ok(at) = rows.as_ref().map_or(Ok(*row), |(rows, _)| rows.binary_search(row)) else { continue };
@@ -84,13 +85,14 @@ impl Visitor for Leave<'_> {
                 (Turn::Stop, None) => rule.stop(progress, memory, price),
             }
         }
-        publish(&mut batch.next, rows.as_ref(), progress);
+        publish(next, rows.as_ref(), progress);
     }
 }
 
 /// What each request expects to lose with the answer in hand.
 pub(super) struct Losses<'a> {
-    pub(super) batch: &'a Batch,
+    pub(super) known: &'a Known,
+    pub(super) len: usize,
     pub(super) price: &'a Price,
 }
 
@@ -98,15 +100,14 @@ impl Visitor for Losses<'_> {
     type Output = Vec<f64>;
 
     fn visit<R: Rule>(self, rule: &R) -> Vec<f64> {
-        let Self { batch, price } = self;
+        let Self { known, len, price } = self;
         let after = |(progress, memory): &(Progress, R::Memory)| rule.expected_loss(progress, memory);
-        let after_first = |first: &First| (0..batch.len()).map(|row| after(&first.state(rule, price, row))).collect();
-        match &batch.known {
-            Known::Nothing => vec![after(&rule.begin()); batch.len()],
+        let after_first = |first: &First| (0..len).map(|row| after(&first.state(rule, price, row))).collect();
+        match known {
+            Known::Nothing => vec![after(&rule.begin()); len],
             Known::First(first) => after_first(first),
             Known::States { rows, progress, memory, failures } => {
-                let mut all =
-                    rows.as_ref().map_or_else(|| vec![f64::INFINITY; batch.len()], |(_, first)| after_first(first));
+                let mut all = rows.as_ref().map_or_else(|| vec![f64::INFINITY; len], |(_, first)| after_first(first));
                 let memory = memory.downcast_ref::<Vec<R::Memory>>().into_iter().flatten();
                 for (at, (progress, memory)) in progress.iter().zip(memory).enumerate() {
                     let row = rows.as_ref().map_or(Some(at), |(rows, _)| rows.get(at).copied());
