@@ -12,6 +12,7 @@ import numpy as np
 
 import ttamer_fast as tt
 from conftest import make_trace
+from leak_paths_serving import CALLS
 from ttamer_fast._core import prediction_codes
 
 POLICY = tt.fit(make_trace(n=800, k=3, seed=1), tradeoff=0.95)
@@ -138,6 +139,7 @@ PATHS: dict[str, Serving] = {
     "codes": Serving(lambda: prediction_codes([["a", 1, Said(1)]]), 10_000),
     "cascade, text": cascade("positive"),
     "cascade, objects": cascade(Said(1)),
+    **{name: Serving(call, 800) for name, call in CALLS.items()},
 }
 
 

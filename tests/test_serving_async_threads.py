@@ -141,12 +141,12 @@ def test_a_late_function_is_left_behind_and_counted(gate: threading.Event) -> No
         raise OSError("nobody hears this")
 
     runs: list[Any] = [lambda x: (0, x, GO_ON), stuck, lambda x: (2, x, GO_ON)]
-    timely = tt.Cascade(line(), stages(runs, timeout=[None, 0.02, None]))
+    timely = tt.Cascade(line(), stages(runs, timeout=[None, 0.25, None]))
     due = tt.Cascade(line(), stages(runs))
 
     async def main() -> None:
         served = await timely.acall("x")
-        assert served.failures == {1: "time-out after 0.02 s"}
+        assert served.failures == {1: "time-out after 0.25 s"}
         request = asyncio.ensure_future(due.acall("y"))
         await happened(lambda: "y" in begun)
         request.cancel()

@@ -1,0 +1,93 @@
+"""Paths of a cascade within limits that a server may take for ever: in threads and on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import ttamer_fast as tt
+from small_cascades import GO_ON, STOP, K, every, line, stages
+from virtual_loop import VirtualLoop
+
+
+def plain(x: Any) -> Any:
+    return 0, x, STOP
+
+
+def fails(x: Any) -> Any:
+    raise OSError(x)
+
+
+async def coroutine(x: Any) -> Any:
+    return 0, x, STOP
+
+
+async def slow(x: Any) -> Any:
+    await asyncio.sleep(0.0625)
+    return 0, x, GO_ON
+
+
+async def hangs(x: Any) -> Any:
+    await asyncio.sleep(1e6)
+
+
+async def stubborn(x: Any) -> Any:
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(1e6)
+    raise OSError(x)
+
+
+def on_the_loop(serve: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[], None]:
+    """A request served to its end, whatever that is; the clock jumps, so that what is late takes no time."""
+    loop = VirtualLoop()
+
+    def call() -> None:
+        with suppress(tt.NoAnswerError, asyncio.CancelledError):
+            loop.run_until_complete(serve())
+
+    return call
+
+
+def in_this_thread(serve: Callable[[], Any]) -> Callable[[], None]:
+    def call() -> None:
+        with suppress(tt.NoAnswerError):
+            serve()
+
+    return call
+
+
+async def cancelled(cascade: tt.Cascade[Any, Any]) -> None:
+    task = asyncio.ensure_future(cascade.acall("x", deadline=9.0))
+    await asyncio.sleep(0.0625)
+    task.cancel()
+    await task
+
+
+def cascade(*runs: Any, **given: Any) -> tt.Cascade[Any, Any]:
+    return tt.Cascade(line(), stages(runs * K if len(runs) == 1 else runs, **given))
+
+
+GUARDED: dict[str, Any] = {
+    "timeout": every(60.0),
+    "retries": every(1),
+    "backoff": every(0.0),
+    "breaker": every(tt.Breaker(10**9)),
+}
+
+CALLS: dict[str, Callable[[], None]] = {
+    "cascade, in a worker": in_this_thread(partial(cascade(plain), "x", 60.0)),
+    "cascade, retries in a worker": in_this_thread(partial(cascade(fails, **GUARDED), "x", 60.0)),
+    "batch, in a worker": in_this_thread(partial(cascade(plain).batch, ["x", "y"], 60.0)),
+    "acall": on_the_loop(partial(cascade(coroutine).acall, "x")),
+    "acall, deadline": on_the_loop(partial(cascade(coroutine, **GUARDED).acall, "x", 60.0)),
+    "acall, in a worker": on_the_loop(partial(cascade(plain, retries=every(1)).acall, "x")),
+    "acall, retries": on_the_loop(partial(cascade(fails, threads=every(0), **GUARDED).acall, "x", 60.0)),
+    "acall, cut off": on_the_loop(partial(cascade(slow, hangs, slow).acall, "x", 0.25)),
+    "acall, late": on_the_loop(partial(cascade(slow, stubborn, slow).acall, "x", 0.25)),
+    "acall, time-outs": on_the_loop(partial(cascade(hangs, timeout=every(0.0625)).acall, "x")),
+    "acall, cancelled": on_the_loop(partial(cancelled, cascade(hangs))),
+    "abatch, cut off": on_the_loop(partial(cascade(slow, hangs, slow).abatch, ["x", "y"], 0.25)),
+}
