@@ -15,10 +15,11 @@ Batch = Callable[[list[int]], list[int]]
 
 
 def cascade_of(read: Callable[[list[int]], None], begun: list[list[int]], **limits: Any) -> tt.Cascade[int, int]:
-    """One stage, which takes no time; `read` is called when its outputs are."""
+    """One stage, which takes 0.1 s times the row; `read` is called when its outputs are."""
 
     async def batch(rows: list[int]) -> list[int]:
         begun.append(rows)
+        await asyncio.sleep(rows[0] * 0.1)
         return rows
 
     async def single(row: int) -> int:
