@@ -75,10 +75,22 @@ def test_no_further_attempt_is_begun_after_the_time_out() -> None:
     def read(rows: list[int]) -> None:
         if rows == [0]:
             raise OSError("busy")
-        virtual_loop.spend(1.0)
 
-    results = virtual_loop.run(serve(cascade_of(read, begun, timeout=0.5, retries=3, backoff=0.0), [None, None]))
-    assert results == ["OSError: busy", "time-out after 0.5 s"]
+    cascade = cascade_of(read, begun, timeout=0.5, retries=3, backoff=0.0)
+
+    async def main() -> None:
+        async with tt.Batcher(cascade, max_batch=1) as batcher:
+
+            async def answered_and_busy() -> None:
+                await batcher(1)
+                virtual_loop.spend(1.0)
+
+            other = asyncio.ensure_future(answered_and_busy())
+            with pytest.raises(tt.NoAnswerError, match="OSError: busy"):
+                await batcher(0)
+            await other
+
+    virtual_loop.run(main())
     assert begun == [[0], [1]]
 
 

@@ -276,9 +276,15 @@ class Dispatcher:
 
     def _part_ended(self, device: RunningDevice, part: Part, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        device.under_way -= 1
-        self._wake(device)
-        now = self._loop.time()
+        try:
+            self._hear(part, task, self._loop.time())
+        finally:
+            # Not before: whoever is answered goes on before the device looks for a call, and may have a next request.
+            device.under_way -= 1
+            self._wake(device)
+
+    def _hear(self, part: Part, task: asyncio.Task[Any], now: float) -> None:
+        """What came of a part, for the rows that are left."""
         if part.timer is not None:
             part.timer.cancel()
             self._expire(part, now)
