@@ -1,4 +1,7 @@
-"""Run, batch and replay decide what the reference decides: every rule, crafted and fitted, on every kind of report."""
+"""Run, batch and replay decide what the reference decides: every rule, crafted and fitted, on every kind of report.
+
+Runs and batches also where stages fail, are barred, or are under way when a request is stopped.
+"""
 
 from __future__ import annotations
 
@@ -34,67 +37,105 @@ class Seen(NamedTuple):
     expected_loss: float
 
 
-def decided(policy: reference.Policy, signal: list[float], prediction: list[int], is_exact: bool) -> list[Seen]:
-    """What the reference sees before and after each report, up to a decision that rounding may change."""
+def decided(
+    policy: reference.Policy, signal: list[float], prediction: list[int], turns: list[int], is_exact: bool
+) -> list[Seen]:
+    """What the reference sees before and after each turn, up to a decision that rounding may change."""
     request = policy.start()
     steps = [Seen(request.next, None, 0.0, request.expected_loss)]
     while request.next is not None:
         stage = request.next
-        request.observe(signal[stage], prediction[stage])
-        if request.is_close and not (is_exact and all(abs(report.signal) >= TINY for report in request.reports)):
+        reference.take_turn(request, turns[stage], signal[stage], prediction[stage])
+        if request.is_close and not (
+            is_exact and all(one.is_failed or abs(one.signal) >= TINY for one in request.reports)
+        ):
             return [*steps, Seen(-1, -1, math.nan, math.nan)]
         steps.append(Seen(request.next, request.answer, request.cost, request.expected_loss))
     return steps
 
 
 def check(data: bytes, signal: NDArray[np.float64], prediction: NDArray[np.int64], is_exact: bool) -> int:
-    """Compares all three with the reference; returns how many rows were too close to compare to their end."""
-    policy, expected = tt.Policy.from_bytes(data), reference.policy_of(data)
-    rows = [
-        decided(expected, one, said, is_exact) for one, said in zip(signal.tolist(), prediction.tolist(), strict=True)
-    ]
-    for steps, one, said in zip(rows, signal.tolist(), prediction.tolist(), strict=True):
-        check_run(policy, steps, one, said)
-    is_close = np.array([steps[-1].next == -1 for steps in rows])
-    is_silent = (prediction == NO_PREDICTION).all(axis=1)
-    for chosen, said in ((~is_close, prediction), (~is_close & is_silent, None)):
-        followed = [rows[row] for row in np.flatnonzero(chosen)]
-        check_batch(policy, followed, signal[chosen], None if said is None else said[chosen])
-        check_replay(policy, followed, signal[chosen], None if said is None else said[chosen])
-    return int(is_close.sum())
+    """Compares all three with the reference; returns how many rows were too close to compare to their end.
+
+    Once where all stages report, and once where some fail, are barred, or are under way when the request is stopped.
+    """
+    close = 0
+    for turns in (
+        np.full(signal.shape, reference.OBSERVE),
+        crafted.turns(np.random.default_rng(len(data)), signal.shape),
+    ):
+        policy, expected = tt.Policy.from_bytes(data), reference.policy_of(data)
+        given = zip(signal.tolist(), prediction.tolist(), turns.tolist(), strict=True)
+        rows = [decided(expected, *one, is_exact) for one in given]
+        given = zip(rows, signal.tolist(), prediction.tolist(), turns.tolist(), strict=True)
+        losses = [check_run(policy, *one) for one in given]
+        is_close = np.array([steps[-1].next == -1 for steps in rows])
+        is_silent = (prediction == NO_PREDICTION).all(axis=1)
+        for chosen, said in ((~is_close, prediction), (~is_close & is_silent, None)):
+            at = np.flatnonzero(chosen)
+            said = None if said is None else said[chosen]
+            check_batch(
+                policy, [rows[row] for row in at], [losses[row] for row in at], signal[chosen], said, turns[chosen]
+            )
+            if (turns == reference.OBSERVE).all():
+                check_replay(policy, [rows[row] for row in at], signal[chosen], said)
+        close += int(is_close.sum())
+    return close
 
 
-def check_run(policy: tt.Policy, steps: list[Seen], signal: list[float], prediction: list[int]) -> None:
-    run = policy.start()
+def check_run(
+    policy: tt.Policy, steps: list[Seen], signal: list[float], prediction: list[int], turns: list[int]
+) -> list[float]:
+    """Returns the expected losses, which are the same up to rounding."""
+    run, losses = policy.start(), []
     for at, step in enumerate(steps):
         if step.next == -1:
-            return
-        told = (signal, prediction, at)
+            return losses
+        told = (signal, prediction, turns, at)
         assert (run.next, run.answer, run.cost) == step[:3], told
         assert run.expected_loss == pytest.approx(step.expected_loss, rel=1e-12, abs=1e-300), told
+        losses.append(run.expected_loss)
         if step.next is not None:
             said = prediction[step.next]
-            run.observe(signal[step.next], None if said == NO_PREDICTION else said)
+            reference.take_turn(run, turns[step.next], signal[step.next], None if said == NO_PREDICTION else said)
+    run.stop()
+    assert (run.next, run.answer, run.cost) == steps[-1][:3], "an ended request is stopped"
+    return losses
 
 
 def check_batch(
-    policy: tt.Policy, rows: list[list[Seen]], signal: NDArray[np.float64], prediction: NDArray[np.int64] | None
+    policy: tt.Policy,
+    rows: list[list[Seen]],
+    losses: list[list[float]],
+    signal: NDArray[np.float64],
+    prediction: NDArray[np.int64] | None,
+    turns: NDArray[np.int64],
 ) -> None:
-    """After every report of a stage, every request is where the reference has it."""
+    """After every turn of a stage, every request is where the reference has it."""
     batch, at = policy.start_batch(len(rows)), np.zeros(len(rows), int)
     while True:
         seen = [steps[step] for steps, step in zip(rows, at, strict=True)]
         assert batch.next.tolist() == [-1 if one.next is None else one.next for one in seen]
         assert batch.answer.tolist() == [-1 if one.answer is None else one.answer for one in seen]
         assert batch.cost.tolist() == [one.cost for one in seen]
+        assert batch.expected_loss.tolist() == [of_run[step] for of_run, step in zip(losses, at, strict=True)]
         waiting = [one.next for one in seen if one.next is not None]
-        if not waiting:
+        pending = batch.pending()
+        if pending is None:
+            assert not waiting
             return
+        fullest = max(waiting, key=lambda stage: (waiting.count(stage), stage))
+        assert (pending[0], pending[1].tolist()) == (fullest, batch.rows(fullest).tolist())
         stage = waiting[len(waiting) // 2]
-        reporting = batch.rows(stage)
-        assert reporting.tolist() == [row for row, one in enumerate(seen) if one.next == stage]
-        batch.observe(stage, signal[reporting, stage], None if prediction is None else prediction[reporting, stage])
-        at[reporting] += 1
+        asked = batch.rows(stage)
+        assert asked.tolist() == [row for row, one in enumerate(seen) if one.next == stage]
+        turn = turns[asked, stage]
+        batch.stop(asked[turn == reference.STOP])
+        batch.fail(stage, asked[turn == reference.FAIL])
+        batch.bar(stage, asked[turn == reference.BAR])
+        told = asked[turn == reference.OBSERVE]
+        batch.observe(stage, signal[told, stage], None if prediction is None else prediction[told, stage])
+        at[asked] += 1
 
 
 def check_replay(
@@ -208,15 +249,33 @@ def test_the_reference_sees_every_kind_of_event() -> None:
             fields = crafted.policy(kind, rng)
             policy = reference.Policy(fields)
             signal, prediction = crafted.requests(rng, len(policy.stages), 30)
-            for one, said in zip(signal.tolist(), prediction.tolist(), strict=True):
-                request = policy.start()
+            turns = crafted.turns(rng, signal.shape)
+            turns[:15] = reference.OBSERVE
+            for one, said, turn in zip(signal.tolist(), prediction.tolist(), turns.tolist(), strict=True):
+                request, held, taken = policy.start(), None, [reference.OBSERVE]
                 while request.next is not None:
-                    request.observe(one[request.next], said[request.next])
-                last = request.last
-                answers = "nothing" if request.answer is None else "last" if request.answer == last else "earlier"
-                seen |= {answers, f"{min(len(request.reports), 4)} stages"}
+                    stage, held = request.next, request.answer
+                    taken.append(turn[stage])
+                    reference.take_turn(request, turn[stage], one[stage], said[stage])
+                if set(taken) == {reference.OBSERVE}:
+                    last = request.last
+                    answers = "nothing" if request.answer is None else "last" if request.answer == last else "earlier"
+                    seen |= {answers, f"{min(len(request.reports), 4)} stages"}
+                else:
+                    hand = "nothing" if held is None else "an answer"
+                    seen.add(f"{('report', 'failure', 'bar', 'stop')[taken[-1]]} with {hand} in hand")
+                    seen |= (
+                        {"last resort"}
+                        if request.answer not in [None, *(one.stage for one in request.reports)]
+                        else set()
+                    )
     for kind, seen in events.items():
         assert {"1 stages", "2 stages", "3 stages", "4 stages", "last", "earlier"} <= seen, kind
+        ends = {
+            f"{last} with {hand} in hand" for last in ("failure", "bar", "stop") for hand in ("nothing", "an answer")
+        }
+        assert ends <= seen, kind
+    assert {kind for kind, seen in events.items() if "last resort" in seen} == set(crafted.KINDS) - {"tree", "dag"}
     assert all("nothing" in events[kind] for kind in ("chain", "tree", "dag"))
 
 
@@ -226,7 +285,7 @@ def test_vectors_of_the_core_are_what_the_reference_decides() -> None:
     for case in cases:
         policy = reference.policy_of(case["policy"])
         for row in case["rows"]:
-            found = vectors.steps(policy, row["signal"], row["prediction"])
+            found = vectors.steps(policy, row["signal"], row["prediction"], row["turns"])
             for (*seen, loss), (*expected, expected_loss) in zip(found, row["steps"], strict=True):
                 assert seen == expected
                 assert loss == pytest.approx(expected_loss, rel=1e-12)

@@ -188,6 +188,7 @@ def test_predictions_are_any_hashable(words: list[Any]) -> None:
     table = cascade.batch(range(200))
     assert [walked(served.record) for served in table] == [walk(policy, *one) for one in zip(signal, said, strict=True)]
     assert [facts(served) for served in table] == [facts(cascade(row)) for row in range(200)]
+    assert [facts(cascade.batch([row])[0]) for row in range(20)] == [facts(table[row]) for row in range(20)]
 
 
 @pytest.mark.parametrize("dtype", ["uint64", "uint8", "int16", "bool", "float32", "U2", "object"])
@@ -204,6 +205,9 @@ def test_predictions_are_arrays_of_any_kind(dtype: str) -> None:
     table = tt.Cascade(policy, [stage(v) for v in range(4)]).batch(np.arange(200))
     wanted = [walk(policy, *one) for one in zip(signal, said.tolist(), strict=True)]
     assert [walked(served.record) for served in table] == wanted
+    singly = [tt.Cascade(policy, [stage(v) for v in range(4)]).batch(np.array([row]))[0] for row in range(20)]
+    assert [walked(served.record) for served in singly] == wanted[:20]
+    assert [repr(served.prediction) for served in singly] == [repr(table[row].prediction) for row in range(20)]
 
 
 def test_a_default_is_no_output() -> None:

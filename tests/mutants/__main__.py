@@ -1,6 +1,6 @@
 """Every mutant of the rules must fail a test of the core, or be listed as one that changes nothing.
 
-    PYTHONPATH=tests python -m mutants [PART OF A NAME]
+    PYTHONPATH=tests python -m mutants [PART OF A NAME ...]
 
 Needs cargo-mutants, which lists the mutants, and the packages tree-sitter and tree-sitter-rust; `make mutants` installs
 all three. One build holds all mutants (`sources.py`); each is turned on for one run of the test binaries, those that
@@ -75,10 +75,10 @@ def limits(tests: list[Path]) -> dict[Path, float]:
     return found
 
 
-def main(part: str = "") -> int:
+def main(*parts: str) -> int:
     os.environ |= {f"CARGO_PROFILE_RELEASE_{name}": value for name, value in PROFILE.items()}
     made = prepare(TREE, mutants())
-    chosen = [mutant for mutant in made if part in mutant.name]
+    chosen = [mutant for mutant in made if not parts or any(part in mutant.name for part in parts)]
     tests = limits(built())
 
     def survives(mutant: Mutant) -> bool:

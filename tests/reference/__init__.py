@@ -2,7 +2,8 @@
 
 The engine's run, batch and replay share one implementation of every rule, so that comparing them with each other cannot
 show a wrong rule. This package shares nothing with them. It reads a stored policy as data (`stored.py`) and decides
-from the whole history of a request, in plain Python: one class a rule, with `begin`, `observe` and `expected_loss`.
+from the whole history of a request, in plain Python: one class a rule, with `begin`, `observe`,
+`expected_loss` and `alone`.
 
     policy = reference.policy_of(tt.Policy.to_bytes(...))
     request = policy.start()
@@ -10,8 +11,24 @@ from the whole history of a request, in plain Python: one class a rule, with `be
         request.observe(signal[request.next], prediction[request.next])
 """
 
-from reference.policy import Policy, Request, policy_of
+from reference.policy import BAR, FAIL, OBSERVE, STOP, TURNS, Policy, Request, policy_of, take_turn
 from reference.rule import NO_PREDICTION, Choice, Report, Rule
 from reference.stored import opened, sealed
 
-__all__ = ["NO_PREDICTION", "Choice", "Policy", "Report", "Request", "Rule", "opened", "policy_of", "sealed"]
+__all__ = [
+    "BAR",
+    "FAIL",
+    "NO_PREDICTION",
+    "OBSERVE",
+    "STOP",
+    "TURNS",
+    "Choice",
+    "Policy",
+    "Report",
+    "Request",
+    "Rule",
+    "opened",
+    "policy_of",
+    "sealed",
+    "take_turn",
+]

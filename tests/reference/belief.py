@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from reference.rule import NO_PREDICTION, Choice, Decisions, Fields, Report, Rule
+from reference.rule import NO_PREDICTION, Choice, Decisions, Fields, Report, Rule, answered
 
 LIMIT = 9.0
 """Beliefs stay within so many logits."""
@@ -78,34 +78,51 @@ class Belief(Rule):
     def observe(self, reports: Sequence[Report]) -> Choice:
         best, target, is_close = self._walked(reports)
         stage = None if target is None else self.situations[target]["stage"]
-        return Choice(stage, best.stage, is_close)
+        return Choice(stage, None if best is None else best.stage, is_close)
 
     def expected_loss(self, reports: Sequence[Report]) -> float:
-        if not reports:
-            return math.inf
         best, _, _ = self._walked(reports)
-        return self.scale / (1.0 + math.exp(-best.logit))
+        return math.inf if best is None else self._loss(best.logit)
 
-    def _walked(self, reports: Sequence[Report]) -> tuple[Best, int | None, bool]:
-        """The best answer in hand, the situation that follows, and whether a decision on the way was close."""
-        situation, is_close = 0, False
+    def alone(self, report: Report) -> float | None:
+        return self._loss(self._read(report))
+
+    def _loss(self, logit: float) -> float:
+        return self.scale / (1.0 + math.exp(-logit))
+
+    def _read(self, report: Report) -> float:
+        """What a report says by itself."""
+        calibration = self.calibrations[report.stage]
+        logit = calibration.read(report)
+        return calibration.missing_logit if logit is None else logit
+
+    def _walked(self, reports: Sequence[Report]) -> tuple[Best | None, int | None, bool]:
+        """The best answer in hand, the situation that follows, and whether a decision on the way was close.
+
+        A stage that failed leaves what is in hand as it is; nothing in hand is the worst belief.
+        """
+        best: Best | None = None
+        target: int | None = 0
+        is_close = False
         for count in range(1, len(reports) + 1):
-            best = self._best(situation, reports[:count])
-            target = self.decisions.action(situation, best.logit)
-            is_close = is_close or best.is_close or self._is_close(situation, best, reports[:count])
-            if count < len(reports):
-                assert target is not None
-                situation = target
+            assert target is not None
+            situation = target
+            if not reports[count - 1].is_failed:
+                best = self._best(situation, reports[:count])
+            target = self.decisions.action(situation, math.inf if best is None else best.logit)
+            if best is not None:
+                is_close = is_close or best.is_close or self._is_close(situation, best, reports[:count])
         return best, target, is_close
 
     def _is_close(self, situation: int, best: Best, reports: Sequence[Report]) -> bool:
         """Whether a decision changes within the rounding of a belief, or of the only signal."""
         near = [best.logit - CLOSE, best.logit + CLOSE]
-        if len(reports) == 1 and reports[0].is_known and math.isfinite(reports[0].signal):
-            (only,) = reports
+        heard = answered(reports)
+        if len(heard) == 1 and heard[0].is_known and math.isfinite(heard[0].signal):
+            (only,) = heard
             width = CLOSE * max(1.0, abs(only.signal))
             moved = [only._replace(signal=only.signal + step) for step in (-width, width)]
-            near += [self._best(situation, [one]).logit for one in moved]
+            near += [self._read(one) for one in moved]
         return len({self.decisions.action(situation, logit) for logit in [best.logit, *near]}) > 1
 
     def _best(self, situation: int, reports: Sequence[Report]) -> Best:
@@ -113,16 +130,23 @@ class Belief(Rule):
 
         A stage without a signal answers only where no member has one. Without recall the last stage answers, or, if it
         is one without a signal, the one of highest number that has one.
+
+        Members that failed never answer. The others are weighed as where those have not run, if there is such a
+        situation (without recall one that the last stage enters); else what failed says what it says on average.
         """
         last = reports[-1]
         weighed = self.sets[self.situations[situation]["set"]]
-        members: list[int] = weighed["members"]
         said = {report.stage: report for report in reports}
-        if len(reports) == 1:
-            logit = self.calibrations[last.stage].read(last)
-            return Best(self.calibrations[last.stage].missing_logit if logit is None else logit, last.stage, False)
-        known = [member for member in members if said[member].is_known]
-        candidates = known or members
+        others = [member for member in weighed["members"] if not said[member].is_failed]
+        if len(others) == 1:
+            return Best(self._read(said[others[0]]), others[0], False)
+        for smaller in self.situations:
+            if self.sets[smaller["set"]]["members"] == others and (self.recall or smaller["stage"] == last.stage):
+                if others != weighed["members"]:
+                    weighed = self.sets[smaller["set"]]
+                break
+        known = [member for member in others if said[member].is_known]
+        candidates = known or others
         if not self.recall:
             candidates = [last.stage if last.stage in candidates else candidates[-1]]
         logits = {member: self._posterior(weighed, member, said) for member in candidates}
@@ -139,13 +163,13 @@ class Belief(Rule):
         for at, other in enumerate(members):
             differ, equal, unknown = weighed["evidence"][members.index(member) * len(members) + at]
             mine, theirs = said[member], said[other]
-            if not (mine.is_known and theirs.is_known):
+            if theirs.is_failed:
+                offset, slope = unknown
+            elif not (mine.is_known and theirs.is_known):
                 offset, slope = differ
             elif NO_PREDICTION in (mine.prediction, theirs.prediction):
                 offset, slope = unknown
             else:
                 offset, slope = equal if mine.agrees(theirs) else differ
-            calibration = self.calibrations[other]
-            logit = calibration.read(theirs)
-            total += offset + slope * (calibration.missing_logit if logit is None else logit)
+            total += offset + slope * self._read(theirs)
         return total

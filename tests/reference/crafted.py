@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reference.mixture import Mixture
+from reference.policy import OBSERVE, TURNS
 from reference.rule import NO_PREDICTION, Report
 
 Fields: TypeAlias = dict[str, Any]
@@ -315,3 +316,11 @@ def requests(rng: Rng, k: int, rows: int) -> tuple[NDArray[np.float64], NDArray[
     signal[:2], prediction[0], prediction[1] = 0.5, 1, NO_PREDICTION
     signal[dark_row] = np.where(rng.random((int(dark_row.sum()), k)) < 0.6, math.nan, signal[dark_row])
     return signal, prediction
+
+
+def turns(rng: Rng, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """(n, k) what becomes of each stage that is next: in some requests most report, in others hardly any does."""
+    reporting = rng.choice([0.1, 0.5, 0.8], size=(shape[0], 1))
+    kind = rng.random(shape)
+    others = rng.choice(TURNS[1:], p=[0.5, 0.42, 0.08], size=shape)
+    return np.where(kind < reporting, OBSERVE, others)

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from reference.rule import Choice, Decisions, Fields, Report, Rule, stage_or_none
+from reference.rule import Choice, Decisions, Fields, Report, Rule, answered, stage_or_none
 
 
 class Hand(NamedTuple):
@@ -35,17 +35,21 @@ class Exact(Rule):
 
     def hand(self, reports: Sequence[Report]) -> Hand:
         """The least loss, of the earliest of equals, where it is less than that of no answer."""
-        known = [(self.loss(report), at) for at, report in enumerate(reports) if self.loss(report) < math.inf]
+        heard = answered(reports)
+        known = [(self.loss(report), at) for at, report in enumerate(heard) if self.loss(report) < math.inf]
         least, at = min(known, default=(math.inf, -1))
         if least < self.default_loss:
-            return Hand(reports[at].stage, least)
-        if self.default_loss == math.inf and reports:
-            return Hand(reports[-1].stage, math.inf)
+            return Hand(heard[at].stage, least)
+        if self.default_loss == math.inf and heard:
+            return Hand(heard[-1].stage, math.inf)
         return Hand(None, self.default_loss)
 
     def expected_loss(self, reports: Sequence[Report]) -> float:
         answer, loss = self.hand(reports)
         return self.mean_loss[answer] if answer is not None and loss == math.inf else loss
+
+    def alone(self, report: Report) -> float | None:
+        return None
 
 
 class Chain(Exact):
@@ -75,7 +79,7 @@ class Chain(Exact):
         return self.losses[self.row(report)]
 
     def hand(self, reports: Sequence[Report]) -> Hand:
-        known = [report for report in reports if self.loss(report) < math.inf]
+        known = [report for report in answered(reports) if self.loss(report) < math.inf]
         if self.recall or not known:
             return super().hand(reports)
         return Hand(known[-1].stage, self.loss(known[-1]))
@@ -90,6 +94,10 @@ class Chain(Exact):
     def expected_loss(self, reports: Sequence[Report]) -> float:
         loss = super().expected_loss(reports)
         return loss if loss == math.inf else loss * self.unit
+
+    def alone(self, report: Report) -> float | None:
+        loss = self.loss(report)
+        return (self.mean_loss[report.stage] if loss == math.inf else loss) * self.unit
 
 
 class Tree(Exact):

@@ -49,3 +49,6 @@ class Mixture(Rule):
 
     def expected_loss(self, reports: Sequence[Report]) -> float:
         return self.component(reports).expected_loss(reports)
+
+    def alone(self, report: Report) -> float | None:
+        return self.components[0].alone(report)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 from reference.belief import Belief
 from reference.exact import Chain, Dag, Tree
 from reference.mixture import Mixture
-from reference.rule import NO_PREDICTION, Choice, Fields, Report, Rule
+from reference.rule import NO_PREDICTION, Choice, Fields, Report, Rule, failed
 from reference.stored import opened
 from reference.walks import Patience, Threshold
 
@@ -49,6 +51,12 @@ class Policy:
         jump: float = self._price["jump"][row * len(self.stages) + stage]
         return jump
 
+    def may_follow(self, last: int | None, stage: int) -> bool:
+        """Whether `stage` may run after `last` out of its turn; jumps lead forward."""
+        if self._priced == "stage" or last is None:
+            return self.price(last, stage) < math.inf
+        return stage > last and self.price(last, stage) < math.inf
+
     def start(self) -> Request:
         return Request(self)
 
@@ -60,7 +68,13 @@ class Request:
         self.policy = policy
         self.reports: list[Report] = []
         self.cost = 0.0
+        self.last: int | None = None
+        """The stage that ran last; one that was barred did not run."""
         self._choice = Choice(policy.rule.begin(), None)
+        self._without: set[int] = set()
+        """Stages that failed or were barred."""
+        self._resort: float | None = None
+        """Expected loss where a stage runs, or has run, out of its turn; infinite before it reports."""
 
     @property
     def next(self) -> int | None:
@@ -76,19 +90,69 @@ class Request:
         return self._choice.is_close
 
     @property
-    def last(self) -> int | None:
-        return self.reports[-1].stage if self.reports else None
-
-    @property
     def expected_loss(self) -> float:
-        return self.policy.rule.expected_loss(self.reports)
+        return self.policy.rule.expected_loss(self.reports) if self._resort is None else self._resort
 
     def observe(self, signal: float, prediction: int = NO_PREDICTION) -> None:
         """What the stage `next` reports."""
+        report = Report(self._pay(), signal, prediction)
+        if self._resort is None:
+            self.reports.append(report)
+            self._choice = self.policy.rule.observe(self.reports)
+        else:
+            self._resort = self.policy.rule.alone(report)
+            self._choice = self._choice._replace(next=None, answer=report.stage)
+
+    def fail(self) -> None:
+        """The stage `next` has run and gave nothing."""
+        self._go_on_without(self._pay())
+
+    def bar(self) -> None:
+        """The stage `next` cannot be tried."""
         assert self.next is not None, "the request has ended"
-        self.cost += self.policy.price(self.last, self.next)
-        self.reports.append(Report(self.next, signal, prediction))
-        self._choice = self.policy.rule.observe(self.reports)
+        self._go_on_without(self.next)
+
+    def stop(self) -> None:
+        """The request ends while the stage `next` runs."""
+        self._pay()
+        self._choice = self._choice._replace(next=None)
+
+    def _pay(self) -> int:
+        """The stage `next` has run. After barred ones it is paid for from the one that ran, where that has a price."""
+        assert self.next is not None, "the request has ended"
+        price = self.policy.price(self.last, self.next)
+        self.cost += price if price < math.inf else self.policy.price(self.reports[-1].stage, self.next)
+        self.last = self.next
+        return self.next
+
+    def _go_on_without(self, stage: int) -> None:
+        """As the rule says; where that ends with empty hands, the best stage that has not been tried and may run."""
+        rule = self.policy.rule
+        self._without.add(stage)
+        if self._resort is None:
+            self.reports.append(failed(stage))
+            self._choice = rule.observe(self.reports)
+        else:
+            self._choice = self._choice._replace(next=None)
+        if self.next is None and self.answer is None and rule.expected_loss(self.reports) == math.inf:
+            stages = range(len(self.policy.stages))
+            losses = {v: rule.alone(failed(v)) for v in stages if self.policy.may_follow(self.last, v)}
+            known = {v: loss for v, loss in losses.items() if loss is not None and v not in self._without}
+            if known:
+                self._choice = self._choice._replace(next=min(known, key=lambda v: (known[v], v)))
+            self._resort = math.inf if known else None
+
+
+OBSERVE, FAIL, BAR, STOP = TURNS = range(4)
+"""What may become of the stage that is next."""
+
+
+def take_turn(request: Any, turn: int, signal: float, prediction: int | None) -> None:
+    """One of :data:`TURNS`, for a request or a run."""
+    if turn == OBSERVE:
+        request.observe(signal, prediction)
+    else:
+        {FAIL: request.fail, BAR: request.bar, STOP: request.stop}[turn]()
 
 
 def policy_of(data: bytes) -> Policy:

@@ -22,6 +22,8 @@ class Report(NamedTuple):
     """NaN: nothing."""
     prediction: int
     """:data:`NO_PREDICTION`: none."""
+    is_failed: bool = False
+    """Whether the stage gave nothing at all: it was asked and is no answer."""
 
     @property
     def is_known(self) -> bool:
@@ -29,6 +31,16 @@ class Report(NamedTuple):
 
     def agrees(self, other: Report) -> bool:
         return self.prediction == other.prediction != NO_PREDICTION
+
+
+def failed(stage: int) -> Report:
+    """That the stage gave nothing."""
+    return Report(stage, math.nan, NO_PREDICTION, is_failed=True)
+
+
+def answered(reports: Sequence[Report]) -> list[Report]:
+    """Without those of stages that gave nothing."""
+    return [report for report in reports if not report.is_failed]
 
 
 class Choice(NamedTuple):
@@ -56,6 +68,10 @@ class Rule(ABC):
     @abstractmethod
     def expected_loss(self, reports: Sequence[Report]) -> float:
         """Of the answer in hand; infinite while there is none and nothing to answer with by default."""
+
+    @abstractmethod
+    def alone(self, report: Report) -> float | None:
+        """Expected loss of an answer that is all there is; None where stages do not run out of their turn."""
 
 
 def stage_or_none(number: int) -> int | None:

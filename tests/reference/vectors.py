@@ -16,17 +16,17 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from reference import crafted
-from reference.policy import Policy
+from reference.policy import OBSERVE, Policy, take_turn
 from reference.rule import NO_PREDICTION
 from reference.stored import read, sealed, written
 
 FILE = Path(__file__).parent.parent / "data" / "reference.msgpack"
-MOST_BYTES = 300_000
+MOST_BYTES = 500_000
 ROWS = 15
 
 
-def steps(policy: Policy, signal: list[float], prediction: list[int]) -> list[list[Any]]:
-    """Before and after each report: next stage, answer (-1: none), cost, expected loss."""
+def steps(policy: Policy, signal: list[float], prediction: list[int], turns: list[int]) -> list[list[Any]]:
+    """Before and after each turn: next stage, answer (-1: none), cost, expected loss."""
     request = policy.start()
     found = []
     while True:
@@ -34,19 +34,24 @@ def steps(policy: Policy, signal: list[float], prediction: list[int]) -> list[li
         found.append([next_, answer, request.cost, request.expected_loss])
         if request.next is None:
             return found
-        request.observe(signal[request.next], prediction[request.next])
+        take_turn(request, turns[request.next], signal[request.next], prediction[request.next])
 
 
 def case(kind: str, seed: int) -> dict[str, Any]:
-    """One policy, requests for it, and what is decided: long ones that are complete, long ones that are not, any."""
+    """One policy, requests for it, and what is decided: long ones that are complete, long ones that are not, any.
+
+    The last third of them have stages that fail, are barred, or are under way when the request is stopped.
+    """
     rng = np.random.default_rng(seed)
     fields = crafted.policy(kind, rng)
     policy = Policy(fields)
     signal, prediction = crafted.requests(rng, len(policy.stages), 60)
     signal[np.abs(signal) < 2.0**-1000] = 0.0
+    turns = crafted.turns(np.random.default_rng(seed), signal.shape)
+    turns[: 2 * len(turns) // 3] = OBSERVE
     rows = [
-        {"signal": one, "prediction": said, "steps": steps(policy, one, said)}
-        for one, said in zip(signal.tolist(), prediction.tolist(), strict=True)
+        {"signal": one, "prediction": said, "turns": turn, "steps": steps(policy, one, said, turn)}
+        for one, said, turn in zip(signal.tolist(), prediction.tolist(), turns.tolist(), strict=True)
     ]
 
     def missing(row: int) -> bool:
@@ -54,8 +59,10 @@ def case(kind: str, seed: int) -> dict[str, Any]:
         return any(np.isnan(signal[row, v]) or prediction[row, v] == NO_PREDICTION for v in ran)
 
     longest = sorted(range(len(rows)), key=lambda row: -len(rows[row]["steps"]))
-    some, whole = ([row for row in longest if missing(row) == wanted][: ROWS // 3] for wanted in (True, False))
-    chosen = list(dict.fromkeys([0, 1, *some, *whole, *range(len(rows))]))[:ROWS]
+    told = [row for row in longest if (turns[row] == OBSERVE).all()]
+    some, whole = ([row for row in told if missing(row) == wanted][: ROWS // 3] for wanted in (True, False))
+    cut = [row for row in longest if row not in told][: 2 * ROWS // 3]
+    chosen = [*list(dict.fromkeys([0, 1, *some, *whole, *told]))[:ROWS], *cut]
     return {"kind": kind, "policy": sealed(fields), "rows": [rows[row] for row in chosen]}
 
 
@@ -66,7 +73,7 @@ def cases() -> Iterator[dict[str, Any]]:
         for kind in crafted.KINDS:
             made = case(kind, seed)
             length = len(written(made))
-            if length < 12_000 or (kind == "belief" and seed < 1012):
+            if length < 20_000 or (kind == "belief" and seed < 1012):
                 size += length
                 if size > MOST_BYTES:
                     return

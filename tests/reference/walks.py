@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from reference.rule import NO_PREDICTION, Choice, Fields, Report, Rule, stage_or_none
+from reference.rule import NO_PREDICTION, Choice, Fields, Report, Rule, answered, stage_or_none
 
 
 class Walk(Rule):
     """Runs stages in a fixed order until :meth:`is_enough`.
 
-    The last stage with a signal is the answer; while there is none, the last stage.
+    The last stage with a signal is the answer; while there is none, the last stage. Those that failed are passed over.
     """
 
     def __init__(self, walk: Fields) -> None:
@@ -25,16 +25,23 @@ class Walk(Rule):
     def begin(self) -> int | None:
         return self.entry
 
-    def answer(self, reports: Sequence[Report]) -> int:
-        known = [report for report in reports if report.is_known]
-        return (known or reports)[-1].stage
+    def answer(self, reports: Sequence[Report]) -> int | None:
+        heard = answered(reports)
+        known = [report for report in heard if report.is_known]
+        return (known or heard)[-1].stage if heard else None
 
     def observe(self, reports: Sequence[Report]) -> Choice:
-        onward = stage_or_none(self.successor[reports[-1].stage])
-        return Choice(None if self.is_enough(reports) else onward, self.answer(reports))
+        last = reports[-1]
+        onward = stage_or_none(self.successor[last.stage])
+        is_enough = not last.is_failed and self.is_enough(answered(reports))
+        return Choice(None if is_enough else onward, self.answer(reports))
 
     def expected_loss(self, reports: Sequence[Report]) -> float:
-        return self.mean_loss[self.answer(reports)] if reports else math.inf
+        answer = self.answer(reports)
+        return math.inf if answer is None else self.mean_loss[answer]
+
+    def alone(self, report: Report) -> float | None:
+        return self.mean_loss[report.stage]
 
 
 class Threshold(Walk):

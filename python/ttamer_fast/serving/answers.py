@@ -117,8 +117,9 @@ def listed(predictions: Predictions) -> list[Hashable]:
 
 def check_outputs(where: str, outputs: Any, count: int) -> None:
     """Refuse what are not `count` outputs in a list or an array, by a ValidationError."""
-    if type(outputs) is not list:
-        _check_kind("batch", where, "outputs", outputs, count, "")
+    if type(outputs) is list and len(outputs) == count:
+        return
+    _check_kind("batch", where, "outputs", outputs, count, "")
     _check_count("batch", where, "outputs", outputs, count)
 
 

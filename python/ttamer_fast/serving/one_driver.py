@@ -35,7 +35,8 @@ class OneDriver(Generic[Y]):
     def __init__(self, policy: Policy, identity: PolicyIdentity) -> None:
         self._identity = identity
         self._driver: Driver[Y] = Driver(policy, identity)
-        self._go_on(self._driver.ask)
+        first = self._driver.ask
+        self.ask = None if first is None else (first, ROW)
 
     def answered(
         self, signal: NDArray[np.float64], prediction: Predictions | None, outputs: Sequence[Y] | NDArray[Any]

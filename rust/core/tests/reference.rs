@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rmpv::Value;
 use ttamer::rules::NO_PREDICTION;
-use ttamer::{Batch, Policy};
+use ttamer::{Batch, Policy, Run};
 
 /// What can be seen of a request: next stage and answer (−1: none), cost, expected loss.
 type Seen = (i32, i32, f64, f64);
@@ -14,7 +14,35 @@ type Seen = (i32, i32, f64, f64);
 struct Row {
     signal: Vec<f64>,
     prediction: Vec<i64>,
+    /// What becomes of each stage that is next.
+    turns: Vec<Turn>,
     steps: Vec<Seen>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Turn {
+    Observe,
+    Fail,
+    Bar,
+    Stop,
+}
+
+impl Row {
+    /// What becomes of the stage that the run waits for.
+    fn take_turn(&self, run: &mut Run) {
+        let stage = run.next().unwrap();
+        let said = self.prediction[stage];
+        match self.turns[stage] {
+            Turn::Observe => drop(run.observe(self.signal[stage], (said != NO_PREDICTION).then_some(said)).unwrap()),
+            Turn::Fail => assert_eq!(run.fail().unwrap(), run.next()),
+            Turn::Bar => assert_eq!(run.bar().unwrap(), run.next()),
+            Turn::Stop => run.stop(),
+        }
+    }
+
+    fn is_observed(&self) -> bool {
+        self.turns.iter().all(|turn| *turn == Turn::Observe)
+    }
 }
 
 struct Case {
@@ -39,6 +67,9 @@ fn row(value: &Value) -> Row {
     Row {
         signal: items(field(value, "signal"), number),
         prediction: items(field(value, "prediction"), |value| value.as_i64().unwrap()),
+        turns: items(field(value, "turns"), |value| {
+            [Turn::Observe, Turn::Fail, Turn::Bar, Turn::Stop][value.as_u64().unwrap() as usize]
+        }),
         steps: items(field(value, "steps"), step),
     }
 }
@@ -58,9 +89,12 @@ fn number(stage: Option<usize>) -> i32 {
     stage.map_or(-1, |stage| stage as i32)
 }
 
+fn is_near(loss: f64, expected: f64) -> bool {
+    loss == expected || (loss - expected).abs() <= 1e-12 * expected.abs()
+}
+
 fn is_same(seen: Seen, expected: Seen) -> bool {
-    let near = seen.3 == expected.3 || (seen.3 - expected.3).abs() <= 1e-12 * expected.3.abs();
-    (seen.0, seen.1, seen.2) == (expected.0, expected.1, expected.2) && near
+    (seen.0, seen.1, seen.2) == (expected.0, expected.1, expected.2) && is_near(seen.3, expected.3)
 }
 
 #[test]
@@ -92,13 +126,15 @@ fn runs() {
                     let seen = (number(run.next()), number(run.answer()), run.cost(), run.expected_loss());
                     let told = format!("case {at}, {}, row {number_of_row}, step {step}", case.kind);
                     assert!(is_same(seen, *expected), "{told}: {seen:?}, expected {expected:?}");
-                    if let Some(stage) = run.next() {
-                        let said = row.prediction[stage];
-                        run.observe(row.signal[stage], (said != NO_PREDICTION).then_some(said)).unwrap();
+                    if run.next().is_some() {
+                        row.take_turn(run);
                     }
                 }
             }
-            assert!(run.observe(0.5, None).is_err());
+            let end = (run.answer(), run.cost(), run.expected_loss());
+            assert!(run.observe(0.5, None).is_err() && run.fail().is_err() && run.bar().is_err());
+            run.stop();
+            assert_eq!((run.next(), (run.answer(), run.cost(), run.expected_loss())), (None, end));
         }
     }
 }
@@ -115,17 +151,31 @@ fn batches() {
             assert_eq!(batch.next(), expected.iter().map(|seen| seen.0).collect::<Vec<_>>(), "{told}");
             assert_eq!(batch.answer(), expected.iter().map(|seen| seen.1).collect::<Vec<_>>(), "{told}");
             assert_eq!(batch.cost(), expected.iter().map(|seen| seen.2).collect::<Vec<_>>(), "{told}");
-            let mut waiting = expected.iter().map(|seen| seen.0).filter(|next| *next >= 0);
-            let Some(stage) = waiting.next_back().map(|next| next as usize) else { break };
+            assert!(batch.expected_loss().iter().zip(&expected).all(|(loss, seen)| is_near(*loss, seen.3)), "{told}");
+            let waiting: Vec<i32> = expected.iter().map(|seen| seen.0).filter(|next| *next >= 0).collect();
+            let count = |stage: usize| waiting.iter().filter(|next| **next == stage as i32).count();
+            let fullest =
+                (0..case.rows[0].signal.len()).max_by_key(|stage| count(*stage)).filter(|_| !waiting.is_empty());
+            let pending = batch.pending();
+            assert_eq!(pending, fullest.map(|stage| (stage, batch.rows(stage).unwrap())), "{told}");
+            let Some(stage) = waiting.last().map(|next| *next as usize) else { break };
             let rows = batch.rows(stage).unwrap();
+            assert_eq!(batch.waiting(stage).unwrap(), rows.len(), "{told}");
             let of_stage = expected.iter().enumerate().filter(|(_, seen)| seen.0 == stage as i32);
             assert_eq!(rows, of_stage.map(|(row, _)| row as i64).collect::<Vec<_>>(), "{told}");
-            let reporting: Vec<usize> = rows.iter().map(|row| *row as usize).collect();
+            let taking = |turn: Turn| {
+                let rows = rows.iter().copied().filter(|row| case.rows[*row as usize].turns[stage] == turn);
+                rows.collect::<Vec<i64>>()
+            };
+            batch.fail(stage, &taking(Turn::Fail)).unwrap();
+            batch.bar(stage, &taking(Turn::Bar)).unwrap();
+            batch.stop(Some(&taking(Turn::Stop))).unwrap();
+            let reporting: Vec<usize> = taking(Turn::Observe).into_iter().map(|row| row as usize).collect();
             let signal: Vec<f64> = reporting.iter().map(|row| case.rows[*row].signal[stage]).collect();
             let prediction: Vec<i64> = reporting.iter().map(|row| case.rows[*row].prediction[stage]).collect();
             batch.observe(stage, &signal, Some(&prediction)).unwrap();
-            for row in reporting {
-                step[row] += 1;
+            for row in rows {
+                step[row as usize] += 1;
             }
         }
     }
@@ -141,7 +191,7 @@ fn without_predictions() {
             let mut ran = row.steps.iter().filter(|seen| seen.0 >= 0).map(|seen| seen.0 as usize);
             ran.all(|stage| row.prediction[stage] == NO_PREDICTION)
         };
-        let rows: Vec<&Row> = case.rows.iter().filter(is_silent).collect();
+        let rows: Vec<&Row> = case.rows.iter().filter(is_silent).filter(|row| row.is_observed()).collect();
         let ends: Vec<(i32, f64)> =
             rows.iter().map(|row| row.steps.last().map(|seen| (seen.1, seen.2)).unwrap()).collect();
         let signal: Vec<f64> = rows.iter().flat_map(|row| row.signal.clone()).collect();
@@ -164,11 +214,12 @@ fn without_predictions() {
 fn replays() {
     for (at, case) in cases().iter().enumerate() {
         let policy = Policy::from_bytes(&case.bytes).unwrap();
-        let signal: Vec<f64> = case.rows.iter().flat_map(|row| row.signal.clone()).collect();
-        let prediction: Vec<i64> = case.rows.iter().flat_map(|row| row.prediction.clone()).collect();
+        let rows: Vec<&Row> = case.rows.iter().filter(|row| row.is_observed()).collect();
+        let signal: Vec<f64> = rows.iter().flat_map(|row| row.signal.clone()).collect();
+        let prediction: Vec<i64> = rows.iter().flat_map(|row| row.prediction.clone()).collect();
         let replay = policy.replay(&signal, Some(&prediction)).unwrap();
         let k = policy.stages().len();
-        for (number_of_row, row) in case.rows.iter().enumerate() {
+        for (number_of_row, row) in rows.into_iter().enumerate() {
             let told = format!("case {at}, {}, row {number_of_row}", case.kind);
             let ran: Vec<i32> = row.steps.iter().map(|seen| seen.0).filter(|next| *next >= 0).collect();
             let (_, answer, cost, _) = row.steps.last().unwrap();

@@ -1,19 +1,14 @@
-//! Many requests in step: who waits for which stage, and what their reports decide.
+//! Many requests in step: who waits for which stage, and what is reported for them.
 
-use std::any::Any;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::failure::Failures;
+use super::known::Known;
+use super::step::{Leave, Losses, Step, Turn, count_where};
 use crate::error::{Error, Result};
-use crate::parallel;
 use crate::plan::{NO_STAGE, signed, stage_number};
 use crate::policy::Policy;
 use crate::price::Price;
-use crate::rules::{Observations, Progress, Rule, Visitor};
-
-/// Requests that one task works on; below this a batch is decided on the calling thread.
-const CHUNK: usize = 16_384;
+use crate::rules::{Observations, Progress, Rule};
 
 /// Up to this many stages, counting each in a pass of its own is faster than one pass with a table.
 const FEW_STAGES: usize = 16;
@@ -26,65 +21,10 @@ pub const MAX_REQUESTS: usize = i32::MAX as usize;
 pub struct Batch {
     policy: Arc<Policy>,
     /// The stage each request waits for.
-    next: Vec<u16>,
+    pub(super) next: Vec<u16>,
     /// How many wait for each stage.
     waiting: Vec<usize>,
-    known: Known,
-}
-
-/// What is known of the requests.
-#[derive(Debug)]
-enum Known {
-    /// No stage has reported.
-    Nothing,
-    /// The entry stage has reported, which each request has in hand: states are made when a second stage reports.
-    First(First),
-    /// Each request that is followed, in ascending order. The others ended with the entry stage's report.
-    States {
-        /// Their numbers, and what the entry stage said of all requests; none where all are followed.
-        rows: Option<(Vec<usize>, First)>,
-        /// How far each has come.
-        progress: Vec<Progress>,
-        /// What each remembers: a vector of the rule's own memories.
-        memory: Box<dyn Any + Send + Sync>,
-        /// Of those that a stage gave nothing, by their place among the followed.
-        failures: BTreeMap<usize, Failures>,
-    },
-}
-
-/// What the entry stage said, of each request.
-#[derive(Debug)]
-struct First {
-    signal: Vec<f64>,
-    prediction: Option<Vec<i64>>,
-}
-
-/// What becomes of a request that its stage does not report to.
-#[derive(Clone, Copy, Debug)]
-enum Turn {
-    /// The stage gave nothing.
-    Fail,
-    /// The stage cannot be tried.
-    Bar,
-    /// The request ends.
-    Stop,
-}
-
-impl First {
-    fn new(said: Observations) -> Self {
-        Self { signal: said.signal.to_vec(), prediction: said.prediction.map(<[i64]>::to_vec) }
-    }
-
-    fn said(&self) -> Observations<'_> {
-        Observations::new(&self.signal, self.prediction.as_deref())
-    }
-
-    /// The state of a request after that.
-    fn state<R: Rule>(&self, rule: &R, price: &Price, row: usize) -> (Progress, R::Memory) {
-        let (mut progress, mut memory) = rule.begin();
-        rule.observe(&mut progress, &mut memory, self.said().at(row), price);
-        (progress, memory)
-    }
+    pub(super) known: Known,
 }
 
 impl Batch {
@@ -312,186 +252,4 @@ fn entered(mut begin: Progress, price: &Price) -> Progress {
     begin.answer = begin.pay_from(price);
     begin.next = NO_STAGE;
     begin
-}
-
-/// How many entries are `wanted`; sums of narrow numbers, which the compiler turns into vector code.
-fn count_where<T>(items: &[T], wanted: impl Fn(&T) -> bool) -> usize {
-    items.chunks(CHUNK).map(|chunk| usize::from(chunk.iter().map(|item| u16::from(wanted(item))).sum::<u16>())).sum()
-}
-
-/// One observation of the requests that wait for a stage.
-struct Step<'a> {
-    batch: &'a mut Batch,
-    stage: u16,
-    price: &'a Price,
-    observations: Observations<'a>,
-}
-
-impl Visitor for Step<'_> {
-    type Output = ();
-
-    fn visit<R: Rule>(self, rule: &R) {
-        let Self { batch, stage, price, observations } = self;
-        if matches!(batch.known, Known::Nothing) && rule.after_first_of_many(observations, &mut batch.next) {
-            batch.known = Known::First(First::new(observations));
-            return;
-        }
-        make_states(rule, price, batch);
-        let Known::States { rows, progress, memory, failures } = &mut batch.known else { return };
-        let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
-        if failures.is_empty() {
-            step(rule, stage, price, observations, progress, memory);
-        } else {
-            let (signal, prediction) = after_failures(rule, stage, price, observations, progress, memory, failures);
-            step(rule, stage, price, Observations::new(&signal, Some(&prediction)), progress, memory);
-        }
-        publish(&mut batch.next, rows.as_ref(), progress);
-    }
-}
-
-/// Some requests go on without the stage they wait for, or end.
-struct Leave<'a> {
-    batch: &'a mut Batch,
-    price: &'a Price,
-    rows: &'a [usize],
-    turn: Turn,
-}
-
-impl Visitor for Leave<'_> {
-    type Output = ();
-
-    fn visit<R: Rule>(self, rule: &R) {
-        let Self { batch, price, rows: leaving, turn } = self;
-        make_states(rule, price, batch);
-        let Known::States { rows, progress, memory, failures } = &mut batch.known else { return };
-        let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
-        for row in leaving {
-            let Ok(at) = rows.as_ref().map_or(Ok(*row), |(rows, _)| rows.binary_search(row)) else { continue };
-            let (Some(progress), Some(memory)) = (progress.get_mut(at), memory.get_mut(at)) else { continue };
-            match (turn, failures.get_mut(&at)) {
-                (Turn::Fail, _) => failures.entry(at).or_default().fail(rule, price, progress, memory),
-                (Turn::Bar, _) => failures.entry(at).or_default().bar(rule, price, progress, memory),
-                (Turn::Stop, Some(failures)) => failures.stop(rule, price, progress, memory),
-                (Turn::Stop, None) => rule.stop(progress, memory, price),
-            }
-        }
-        publish(&mut batch.next, rows.as_ref(), progress);
-    }
-}
-
-/// What each request expects to lose with the answer in hand.
-struct Losses<'a> {
-    batch: &'a Batch,
-    price: &'a Price,
-}
-
-impl Visitor for Losses<'_> {
-    type Output = Vec<f64>;
-
-    fn visit<R: Rule>(self, rule: &R) -> Vec<f64> {
-        let Self { batch, price } = self;
-        let after = |(progress, memory): &(Progress, R::Memory)| rule.expected_loss(progress, memory);
-        let after_first = |first: &First| (0..batch.len()).map(|row| after(&first.state(rule, price, row))).collect();
-        match &batch.known {
-            Known::Nothing => vec![after(&rule.begin()); batch.len()],
-            Known::First(first) => after_first(first),
-            Known::States { rows, progress, memory, failures } => {
-                let mut all =
-                    rows.as_ref().map_or_else(|| vec![f64::INFINITY; batch.len()], |(_, first)| after_first(first));
-                let memory = memory.downcast_ref::<Vec<R::Memory>>().into_iter().flatten();
-                for (at, (progress, memory)) in progress.iter().zip(memory).enumerate() {
-                    let row = rows.as_ref().map_or(Some(at), |(rows, _)| rows.get(at).copied());
-                    if let Some(cell) = row.and_then(|row| all.get_mut(row)) {
-                        let resort = failures.get(&at).and_then(Failures::expected_loss);
-                        *cell = resort.unwrap_or_else(|| rule.expected_loss(progress, memory));
-                    }
-                }
-                all
-            }
-        }
-    }
-}
-
-/// Writes down what is next for each request that is followed.
-fn publish(next: &mut [u16], rows: Option<&(Vec<usize>, First)>, progress: &[Progress]) {
-    match rows {
-        None => next.iter_mut().zip(progress).for_each(|(next, progress)| *next = progress.next),
-        Some((rows, _)) => {
-            for (row, progress) in rows.iter().zip(progress) {
-                if let Some(next) = next.get_mut(*row) {
-                    *next = progress.next;
-                }
-            }
-        }
-    }
-}
-
-/// Makes the states of the requests that are followed, where that has not been done.
-fn make_states<R: Rule>(rule: &R, price: &Price, batch: &mut Batch) {
-    let (rows, states) = match std::mem::replace(&mut batch.known, Known::Nothing) {
-        known @ Known::States { .. } => {
-            batch.known = known;
-            return;
-        }
-        Known::Nothing => (None, vec![rule.begin(); batch.next.len()]),
-        Known::First(first) => {
-            let going_on = batch.next.iter().enumerate().filter(|(_, next)| **next != NO_STAGE);
-            let rows: Vec<usize> = going_on.map(|(row, _)| row).collect();
-            let states = rows.iter().map(|row| first.state(rule, price, *row)).collect();
-            (Some((rows, first)), states)
-        }
-    };
-    let (progress, memory): (Vec<Progress>, Vec<R::Memory>) = states.into_iter().unzip();
-    batch.known = Known::States { rows, progress, memory: Box::new(memory), failures: BTreeMap::new() };
-}
-
-/// Hands their reports to the requests whose failures take part in that; returns those of the others.
-fn after_failures<R: Rule>(
-    rule: &R,
-    stage: u16,
-    price: &Price,
-    observations: Observations,
-    progress: &mut [Progress],
-    memory: &mut [R::Memory],
-    failures: &mut BTreeMap<usize, Failures>,
-) -> (Vec<f64>, Vec<i64>) {
-    let mut others = (Vec::new(), Vec::new());
-    let states = progress.iter_mut().zip(memory).enumerate();
-    let waiting = states.filter(|(_, (progress, _))| progress.next == stage);
-    for (report, (at, (progress, memory))) in waiting.enumerate() {
-        let observation = observations.at(report);
-        if let Some(failures) = failures.get_mut(&at).filter(|failures| failures.takes_part()) {
-            failures.observe(rule, price, progress, memory, observation);
-        } else {
-            others.0.push(observation.signal);
-            others.1.push(observation.prediction);
-        }
-    }
-    others
-}
-
-/// Hands the waiting requests their reports, on all cores where there are many.
-fn step<R: Rule>(
-    rule: &R,
-    stage: u16,
-    price: &Price,
-    observations: Observations,
-    progress: &mut [Progress],
-    memory: &mut [R::Memory],
-) {
-    let mut before = 0;
-    let mut chunks = Vec::with_capacity(progress.len().div_ceil(CHUNK));
-    for (progress, memory) in progress.chunks_mut(CHUNK).zip(memory.chunks_mut(CHUNK)) {
-        let first = before;
-        before += count_where(progress, |progress| progress.next == stage);
-        chunks.push((progress, memory, first));
-    }
-    let work = |(progress, memory, mut at): (&mut [Progress], &mut [R::Memory], usize)| {
-        let waiting = progress.iter_mut().zip(memory).filter(|(progress, _)| progress.next == stage);
-        for (progress, memory) in waiting {
-            rule.observe(progress, memory, observations.at(at), price);
-            at += 1;
-        }
-    };
-    parallel::for_each(chunks, work);
 }

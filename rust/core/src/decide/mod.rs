@@ -3,8 +3,10 @@
 
 mod batch;
 mod failure;
+mod known;
 mod replay;
 mod run;
+mod step;
 
 pub use batch::{Batch, MAX_REQUESTS};
 pub use replay::Replay;
