@@ -25,6 +25,10 @@ async def coroutine(x: Any) -> Any:
     return 0, x, STOP
 
 
+async def many(xs: Any) -> Any:
+    return [(0, x, GO_ON) for x in xs]
+
+
 async def slow(x: Any) -> Any:
     await asyncio.sleep(0.0625)
     return 0, x, GO_ON
@@ -40,15 +44,30 @@ async def stubborn(x: Any) -> Any:
     raise OSError(x)
 
 
-def on_the_loop(serve: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[], None]:
+def on_the_loop(
+    serve: Callable[[], Coroutine[Any, Any, Any]], loop: asyncio.AbstractEventLoop | None = None
+) -> Callable[[], None]:
     """A request served to its end, whatever that is; the clock jumps, so that what is late takes no time."""
-    loop = VirtualLoop()
+    if loop is None:
+        loop = VirtualLoop()
 
     def call() -> None:
         with suppress(tt.NoAnswerError, asyncio.CancelledError):
             loop.run_until_complete(serve())
 
     return call
+
+
+def batched(cascade: tt.Cascade[Any, Any], deadline: float | None = None) -> Callable[[], None]:
+    """Four requests at a time, in a batcher that stays open."""
+    loop, batcher = VirtualLoop(), tt.Batcher(cascade, max_batch=2, max_pending=3)
+    loop.run_until_complete(batcher.__aenter__())
+
+    async def serve() -> None:
+        calls = [batcher(x, deadline=deadline) for x in "wxyz"]
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    return on_the_loop(serve, loop)
 
 
 def in_this_thread(serve: Callable[[], Any]) -> Callable[[], None]:
@@ -89,5 +108,10 @@ CALLS: dict[str, Callable[[], None]] = {
     "acall, late": on_the_loop(partial(cascade(slow, stubborn, slow).acall, "x", 0.25)),
     "acall, time-outs": on_the_loop(partial(cascade(hangs, timeout=every(0.0625)).acall, "x")),
     "acall, cancelled": on_the_loop(partial(cancelled, cascade(hangs))),
+    "Batcher": batched(cascade(coroutine, batch=every(many)), 60.0),
+    "Batcher, single calls": batched(cascade(coroutine, **GUARDED), 60.0),
+    "Batcher, retries": batched(cascade(fails, threads=every(0), **GUARDED)),
+    "Batcher, cut off": batched(cascade(slow, hangs, slow), 0.25),
+    "Batcher, time-outs": batched(cascade(coroutine, batch=every(hangs), timeout=every(0.0625))),
     "abatch, cut off": on_the_loop(partial(cascade(slow, hangs, slow).abatch, ["x", "y"], 0.25)),
 }

@@ -89,6 +89,34 @@ def test_who_comes_while_the_device_is_busy_goes_next(trace: tt.Trace, policy: t
     assert len(second.rows) == 19
 
 
+def test_the_next_request_of_who_was_answered_goes_with_those_that_wait() -> None:
+    calls: list[list[int]] = []
+
+    async def batch(rows: list[int]) -> list[int]:
+        calls.append(rows)
+        await asyncio.sleep(0.1)
+        return rows
+
+    async def single(row: int) -> int:
+        return row
+
+    stage = tt.Stage(single, batch=batch, signal=lambda rows: [0] * len(rows))
+    cascade = tt.Cascade(tt.solve(tt.Model.line([[0.1]], [1.0], [[[1.0]]])), [stage])
+
+    async def client(batcher: tt.Batcher[int, int], *rows: int) -> None:
+        for row in rows:
+            assert (await batcher(row)).output == row
+
+    async def main() -> None:
+        async with tt.Batcher(cascade) as batcher:
+            first = asyncio.ensure_future(client(batcher, 1, 2, 3))
+            await asyncio.sleep(0.05)
+            await asyncio.gather(first, client(batcher, 10, 20))
+
+    virtual_loop.run(main())
+    assert [sorted(rows) for rows in calls] == [[1], [2, 10], [3, 20]]
+
+
 @pytest.mark.parametrize("batch", [True, False])
 def test_plain_functions_run_beside_the_loop(trace: tt.Trace, policy: tt.Policy, batch: bool) -> None:
     said = trace.prediction

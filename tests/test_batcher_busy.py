@@ -15,10 +15,11 @@ Batch = Callable[[list[int]], list[int]]
 
 
 def cascade_of(read: Callable[[list[int]], None], begun: list[list[int]], **limits: Any) -> tt.Cascade[int, int]:
-    """One stage, which takes no time; `read` is called when its outputs are."""
+    """One stage, which takes 0.1 s times the row; `read` is called when its outputs are."""
 
     async def batch(rows: list[int]) -> list[int]:
         begun.append(rows)
+        await asyncio.sleep(rows[0] * 0.1)
         return rows
 
     async def single(row: int) -> int:
@@ -74,10 +75,22 @@ def test_no_further_attempt_is_begun_after_the_time_out() -> None:
     def read(rows: list[int]) -> None:
         if rows == [0]:
             raise OSError("busy")
-        virtual_loop.spend(1.0)
 
-    results = virtual_loop.run(serve(cascade_of(read, begun, timeout=0.5, retries=3, backoff=0.0), [None, None]))
-    assert results == ["OSError: busy", "time-out after 0.5 s"]
+    cascade = cascade_of(read, begun, timeout=0.5, retries=3, backoff=0.0)
+
+    async def main() -> None:
+        async with tt.Batcher(cascade, max_batch=1) as batcher:
+
+            async def answered_and_busy() -> None:
+                await batcher(1)
+                virtual_loop.spend(1.0)
+
+            other = asyncio.ensure_future(answered_and_busy())
+            with pytest.raises(tt.NoAnswerError, match="OSError: busy"):
+                await batcher(0)
+            await other
+
+    virtual_loop.run(main())
     assert begun == [[0], [1]]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ import ttamer_fast as tt
 import virtual_loop
 from serving_policies import walk
 from simulated_device import CALL, ROW, SimulatedDevice
+from ttamer_fast.serving import dispatcher
 
 
 def consulted(policy: tt.Policy, trace: tt.Trace, row: int) -> tuple[int, ...]:
@@ -219,32 +221,86 @@ def test_no_more_attempts_than_allowed(trace: tt.Trace, policy: tt.Policy, batch
 
 
 @pytest.mark.parametrize("limit", ["timeout", "deadline"])
-def test_no_attempt_is_made_that_could_not_begin_in_time(trace: tt.Trace, policy: tt.Policy, limit: str) -> None:
+def test_no_attempt_is_waited_for_that_could_not_begin_in_time(
+    trace: tt.Trace, policy: tt.Policy, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is left of the time goes to other stages, and the reason is that of the last attempt."""
     row = of_length(policy, trace, 1)[0]
     first = consulted(policy, trace, row)[0]
+    monkeypatch.setattr(dispatcher, "pause", lambda backoff, retry: 0.3)
     begun: list[float] = []
 
     async def broken(stage: int, rows: Any) -> None:
         if stage == first:
             begun.append(asyncio.get_running_loop().time())
-            await asyncio.sleep(0.01)
             raise OSError("down")
 
     device = SimulatedDevice(trace, before=broken)
     timeout = 0.5 if limit == "timeout" else None
-    cascade = tt.Cascade(policy, device.stages(retries=10**6, backoff=0.2, timeout=timeout))
+    cascade = tt.Cascade(policy, device.stages(retries=9, timeout=timeout))
 
     async def main() -> tuple[Any, float]:
         async with tt.Batcher(cascade) as batcher:
-            return await timed(lambda: batcher(row, deadline=0.5 if limit == "deadline" else None))
+            return await timed(partial(batcher, row, deadline=0.5 if limit == "deadline" else None))
 
     seen = virtual_loop.observed(main())
-    served, _ = seen.result
-    assert begun[-1] < 0.5
-    if limit == "timeout":
-        assert (served.stage, list(served.consulted)) == by_engine(policy, trace, row, [first])
-        assert served.failures[first] in ("OSError: down", "time-out after 0.5 s")
+    served, at = seen.result
+    assert begun == [0.0, 0.3]
+    assert 0.3 < at < 0.4
+    assert (served.stage, list(served.consulted)) == by_engine(policy, trace, row, [first])
+    assert served.failures == {first: "OSError: down"}
+    assert (seen.complaints, seen.tasks) == ([], [])
+
+
+def test_the_time_of_a_stage_ends_with_it(trace: tt.Trace, policy: tt.Policy) -> None:
+    """A stage that was tried twice had a time-out, which says nothing about the stages after it."""
+    row = of_length(policy, trace, 2)[0]
+    first = consulted(policy, trace, row)[0]
+    tries: Counter[int] = Counter()
+
+    async def before(stage: int, rows: Any) -> None:
+        tries[stage] += 1
+        if stage == first and tries[stage] == 1:
+            raise OSError("busy")
+        await asyncio.sleep(0.0 if stage == first else 2.0)
+
+    device = SimulatedDevice(trace, before=before)
+    stages = device.stages()
+    stages[first] = device.stages(timeout=0.5, retries=1, backoff=0.01)[first]
+
+    async def main() -> Any:
+        async with tt.Batcher(tt.Cascade(policy, stages)) as batcher:
+            return await batcher(row)
+
+    seen = virtual_loop.observed(main())
+    assert (seen.result.stage, list(seen.result.consulted)) == by_engine(policy, trace, row, [])
+    assert seen.result.failures == {}
+    assert tries[first] == 2
+    assert (seen.complaints, seen.tasks) == ([], [])
+
+
+def test_who_leaves_between_two_attempts_is_not_tried_again(
+    trace: tt.Trace, policy: tt.Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "pause", lambda backoff, retry: 1.0)
+    tries: Counter[int] = Counter()
+
+    async def broken(stage: int, rows: Any) -> None:
+        tries[stage] += 1
+        raise OSError("down")
+
+    cascade = tt.Cascade(policy, SimulatedDevice(trace, before=broken).stages(retries=3))
+
+    async def main() -> None:
+        async with tt.Batcher(cascade) as batcher:
+            task = asyncio.ensure_future(batcher(0))
+            await asyncio.sleep(0.5)
+            assert (batcher.pending, sum(tries.values())) == (1, 1)
+            task.cancel()
+            await asyncio.sleep(5.0)
+            assert (batcher.pending, sum(tries.values())) == (0, 1)
+
+    seen = virtual_loop.observed(main())
     assert (seen.complaints, seen.tasks) == ([], [])
 
 
@@ -364,6 +420,79 @@ def test_who_was_to_try_a_stage_and_leaves_lets_another_try(trace: tt.Trace, pol
     virtual_loop.run(main())
 
 
+def test_those_who_wait_for_companions_are_barred_at_once(trace: tt.Trace, policy: tt.Policy) -> None:
+    rows = of_length(policy, trace, 1)[:3]
+    first = consulted(policy, trace, rows[0])[0]
+
+    async def broken(stage: int, asked: Any) -> None:
+        if stage == first:
+            raise OSError("down")
+
+    device = SimulatedDevice(trace, before=broken)
+    stages = device.stages()
+    stages[first] = device.stages(breaker=tt.Breaker(failures=1, cooldown=60.0))[first]
+
+    async def main() -> Any:
+        async with tt.Batcher(tt.Cascade(policy, stages), max_batch=2, max_wait=5.0) as batcher:
+            calls = [asyncio.ensure_future(batcher(row)) for row in rows]
+            await asyncio.sleep(0.001)
+            assert "stage 1" in batcher.stats()
+            before = {name: one.calls for name, one in batcher.stats().items()}
+            await asyncio.gather(*calls)
+            return before, calls[2].result()
+
+    before, third = virtual_loop.run(main())
+    assert before[f"stage {first}"] == 1
+    assert list(third.barred) == [first]
+    assert third.seconds is not None
+    # It went on to the next stage at once, and waited for companions there alone.
+    following = third.consulted[0]
+    assert third.seconds[following] <= 5.0 + 2 * (CALL + ROW * 3)
+    assert next(call.begun for call in device.calls if rows[2] in call.rows) < 5.1
+
+
+def test_a_stage_that_was_begun_and_is_then_barred_has_failed(trace: tt.Trace, policy: tt.Policy) -> None:
+    rows = of_length(policy, trace, 1)[:3]
+    first = consulted(policy, trace, rows[0])[0]
+
+    async def broken(stage: int, asked: Any) -> None:
+        if stage == first:
+            await asyncio.sleep(0.1)
+            raise OSError(f"down for {asked[0]}")
+
+    device = SimulatedDevice(trace, before=broken)
+    stages = device.stages(breaker=tt.Breaker(failures=2, cooldown=60.0), retries=1, backoff=0.0)
+
+    async def main() -> Any:
+        async with tt.Batcher(tt.Cascade(policy, stages), max_batch=1) as batcher:
+            return list(await asyncio.gather(*[batcher(row) for row in rows]))
+
+    served = virtual_loop.run(main())
+    for row, one in zip(rows[:2], served, strict=False):
+        assert one.failures == {first: f"OSError: down for {row}"}
+        assert one.barred == {}
+    assert (served[2].failures, list(served[2].barred)) == ({}, [first])
+
+
+def test_many_who_are_barred_at_the_door_leave_one_after_the_other() -> None:
+    """Not one within the other."""
+    policy = tt.solve(tt.Model.line([[0.1]], [1.0], [[[1.0]]]))
+
+    async def broken(row: int) -> int:
+        raise OSError("down")
+
+    breaker = tt.Breaker(failures=1, cooldown=60.0)
+    cascade: tt.Cascade[int, int] = tt.Cascade(policy, [tt.Stage(broken, signal=lambda _: 0, breaker=breaker)])
+
+    async def main() -> list[Any]:
+        async with tt.Batcher(cascade, max_pending=1) as batcher:
+            return list(await asyncio.gather(*[batcher(row) for row in range(3000)], return_exceptions=True))
+
+    seen = virtual_loop.observed(main())
+    assert {type(one) for one in seen.result} == {tt.NoAnswerError}
+    assert (seen.complaints, seen.tasks) == ([], [])
+
+
 def test_none_fails_its_row_alone(trace: tt.Trace, policy: tt.Policy) -> None:
     tries: Counter[int] = Counter()
     said = trace.prediction
@@ -413,8 +542,6 @@ def test_times_are_told_only_where_something_asks_for_them(trace: tt.Trace, poli
 
 def test_a_stuck_thread_holds_nobody_up(trace: tt.Trace, policy: tt.Policy) -> None:
     """In real time: the deadline is kept by a thread that is left behind, and leaving does not wait for it."""
-    import threading
-
     release = threading.Event()
 
     def stuck(rows: Any) -> Any:
@@ -436,3 +563,26 @@ def test_a_stuck_thread_holds_nobody_up(trace: tt.Trace, policy: tt.Policy) -> N
         assert sum(cascade.late.values()) == 1
     finally:
         release.set()
+
+
+def test_single_calls_of_a_plain_function_are_begun_as_it_has_threads(policy: tt.Policy) -> None:
+    """In real time: of five requests two are cut off, and three have not been begun."""
+    release = threading.Event()
+
+    def stuck(row: int) -> float:
+        release.wait(30.0)
+        return 0.5
+
+    stages: list[Any] = [tt.Stage(stuck, signal=float, threads=2) for _ in policy.stages]
+
+    async def main() -> list[Any]:
+        async with tt.Batcher(tt.Cascade(policy, stages)) as batcher:
+            calls = [batcher(row, deadline=0.1) for row in range(5)]
+            return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    try:
+        reasons = [reason for one in asyncio.run(main()) for reason in one.failures.values()]
+    finally:
+        release.set()
+    assert sum("cut off" in reason for reason in reasons) == 2
+    assert sum("not begun" in reason for reason in reasons) == 3

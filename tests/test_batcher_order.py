@@ -33,19 +33,22 @@ def device_with(lengths: Sequence[int], most: int = 4) -> Device[Waiting]:
 
 
 @pytest.mark.parametrize(
-    ("lengths", "stage", "reason"),
+    ("lengths", "most", "stage", "reason"),
     [
-        ([1, 3, 2], 1, "idle"),
-        ([3, 1, 3], 2, "idle"),
-        ([9, 4, 3], 1, "full"),
-        ([0, 0, 1], 2, "idle"),
-        ([5, 0, 0], 0, "full"),
-        ([1, 1, 0], 1, "idle"),
-        ([2, 1, 1], 0, "idle"),
+        ([1, 3, 2], 4, 1, "idle"),
+        ([3, 1, 3], 4, 2, "idle"),
+        ([9, 4, 3], 4, 1, "full"),
+        ([0, 0, 1], 4, 2, "idle"),
+        ([5, 0, 0], 4, 0, "full"),
+        ([2, 1, 1], 4, 0, "idle"),
+        ([3, 2, 0], 8, 1, "idle"),
+        ([4, 3, 3], 8, 0, "idle"),
     ],
 )
-def test_the_fullest_goes_first_and_of_equals_the_deepest(lengths: list[int], stage: int, reason: str) -> None:
-    chosen = device_with(lengths).choose(0.0, 0.0)
+def test_the_fullest_goes_first_and_of_equals_the_deepest(
+    lengths: list[int], most: int, stage: int, reason: str
+) -> None:
+    chosen = device_with(lengths, most).choose(0.0, 0.0)
     assert chosen is not None
     assert (chosen[0].stage, chosen[1]) == (stage, reason)
 
@@ -86,6 +89,17 @@ def test_queues_are_first_in_first_out_and_can_be_left() -> None:
     assert (stats.calls, stats.rows, stats.mean_batch, stats.longest_wait) == (2, 4, 2.0, 10.0)
     assert stats.mean_wait == (10.0 + 8.0 + 8.0 + 7.0) / 4
     assert stats.released == {"full": 1, "idle": 1, "waited": 0, "passed over": 0, "joined": 0}
+
+
+def test_who_comes_after_all_have_left_has_not_been_passed_over() -> None:
+    device = device_with([4, 1], 4)
+    first, second = device.queues
+    for _ in range(5):
+        device.choose(0.0, 0.0)
+    assert (first.passed, second.passed) == (0, 5)
+    second.remove(next(iter(second)))
+    second.push(Waiting())
+    assert second.passed == 0
 
 
 @given(
@@ -240,6 +254,33 @@ def test_those_that_wait_for_single_calls_join_the_one_under_way(trace: tt.Trace
     ended, stats = virtual_loop.run(main(None))
     assert sum(seconds > 1e3 for seconds in ended) > 1
     assert most == 4
+
+
+def test_nobody_joins_while_others_wait_for_another_stage(trace: tt.Trace, policy: tt.Policy) -> None:
+    """Single calls that overlap without a gap would else keep the device for ever."""
+    ended: list[int] = []
+
+    async def run(row: int) -> int:
+        await asyncio.sleep(1.0 + row % 2 / 2)
+        return row
+
+    stages = [tt.Stage(run, signal=trace.signal[:, v].__getitem__, prediction=lambda _: 0) for v in range(trace.k)]
+    cascade = tt.Cascade(policy, stages)
+
+    async def one(batcher: tt.Batcher[int, int], row: int) -> None:
+        served = await batcher(row)
+        if len(served.consulted) > 1:
+            ended.append(row)
+
+    async def main() -> None:
+        async with tt.Batcher(cascade, max_batch=4) as batcher:
+            tasks = [asyncio.ensure_future(one(batcher, row)) for row in range(400)]
+            while len(ended) < 20:
+                await asyncio.sleep(1.0)
+            assert batcher.stats()["stage 0"].rows < 200
+            await asyncio.gather(*tasks)
+
+    virtual_loop.run(main())
 
 
 def test_leaving_ends_the_wait_for_companions(trace: tt.Trace, policy: tt.Policy) -> None:

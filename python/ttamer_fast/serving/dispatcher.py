@@ -157,13 +157,13 @@ class Dispatcher:
             device.is_woken = True
             self._loop.call_soon(self._dispatch, device, context=self._context)
 
-    def _dispatch(self, device: RunningDevice, at: float = -math.inf) -> None:
+    def _dispatch(self, device: RunningDevice) -> None:
         """Begins a call, if the device is free and somebody need not wait any more."""
         device.is_woken = False
         if device.timer is not None:
             device.timer.cancel()
             device.timer = None
-        now = max(self._loop.time(), at)
+        now = self._loop.time()
         if device.under_way:
             queue = device.running
             if queue is not None and self._waits(queue, now) and (room := device.room()):
@@ -175,7 +175,7 @@ class Dispatcher:
                 return
         due = device.due(self._patience)
         if due < math.inf:
-            device.timer = self._loop.call_at(due, self._dispatch, device, due, context=self._context)
+            device.timer = self._loop.call_at(due, self._dispatch, device, context=self._context)
 
     def _waits(self, queue: StageQueue[Offered], now: float) -> bool:
         """Whether there is somebody in a queue, once those have gone on whom the circuit of the stage bars."""
@@ -276,9 +276,15 @@ class Dispatcher:
 
     def _part_ended(self, device: RunningDevice, part: Part, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        device.under_way -= 1
-        self._wake(device)
-        now = self._loop.time()
+        try:
+            self._hear(part, task, self._loop.time())
+        finally:
+            # Not before: whoever is answered goes on before the device looks for a call, and may have a next request.
+            device.under_way -= 1
+            self._wake(device)
+
+    def _hear(self, part: Part, task: asyncio.Task[Any], now: float) -> None:
+        """What came of a part, for the rows that are left."""
         if part.timer is not None:
             part.timer.cancel()
             self._expire(part, now)
