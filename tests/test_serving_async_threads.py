@@ -183,9 +183,7 @@ def test_cut_off_at_the_deadline(gate: threading.Event) -> None:
     assert cascade.late["stage 1"] <= 1
 
 
-def test_a_retry_that_waits_for_a_worker_has_been_begun(
-    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_retry_that_waits_for_a_worker_has_been_begun(gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ttamer_fast.serving.limits.pause", lambda backoff, retry: 0.5)
     calls: list[Any] = []
 
