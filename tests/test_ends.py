@@ -70,7 +70,8 @@ def test_a_batch_is_so_many_runs(kind: str, given: list[tuple[list[float], list[
     while (pending := batch.pending()) is not None:
         stage, rows = pending
         sizes = [len(batch.rows(v)) for v in range(len(policy.stages))]
-        assert (type(stage), rows.dtype, rows.tolist()) == (int, np.int64, batch.rows(stage).tolist())
+        assert (type(stage), rows.dtype) == (int, np.dtype(np.int64))
+        assert rows.tolist() == batch.rows(stage).tolist()
         assert stage == max(v for v, size in enumerate(sizes) if size == max(sizes))
         by_turn = {turn: [row for row in rows if given[row][2][stage] == turn] for turn in TURNS}
         batch.stop(by_turn["stop"])

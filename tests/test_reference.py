@@ -65,10 +65,9 @@ def check(data: bytes, signal: NDArray[np.float64], prediction: NDArray[np.int64
         crafted.turns(np.random.default_rng(len(data)), signal.shape),
     ):
         policy, expected = tt.Policy.from_bytes(data), reference.policy_of(data)
-        given = zip(signal.tolist(), prediction.tolist(), turns.tolist(), strict=True)
+        given = list(zip(signal.tolist(), prediction.tolist(), turns.tolist(), strict=True))
         rows = [decided(expected, *one, is_exact) for one in given]
-        given = zip(rows, signal.tolist(), prediction.tolist(), turns.tolist(), strict=True)
-        losses = [check_run(policy, *one) for one in given]
+        losses = [check_run(policy, steps, *one) for steps, one in zip(rows, given, strict=True)]
         is_close = np.array([steps[-1].next == -1 for steps in rows])
         is_silent = (prediction == NO_PREDICTION).all(axis=1)
         for chosen, said in ((~is_close, prediction), (~is_close & is_silent, None)):
@@ -87,7 +86,8 @@ def check_run(
     policy: tt.Policy, steps: list[Seen], signal: list[float], prediction: list[int], turns: list[int]
 ) -> list[float]:
     """Returns the expected losses, which are the same up to rounding."""
-    run, losses = policy.start(), []
+    run = policy.start()
+    losses: list[float] = []
     for at, step in enumerate(steps):
         if step.next == -1:
             return losses

@@ -1,4 +1,5 @@
-//! Policies of every kind on any reports: alone, in a batch and as a replay they are decided alike, and every request
+//! Policies of every kind on any reports, with stages that fail or are barred and requests that are stopped: alone, in a
+//! batch and as a replay they are decided alike, and every request
 //! ends with an answer that a stage gave, at a finite cost, each stage asked once.
 #![no_main]
 

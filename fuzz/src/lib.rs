@@ -65,6 +65,15 @@ impl Dice<'_> {
         }
     }
 
+    fn turn(&mut self) -> Turn {
+        match self.byte() {
+            0..=127 => Turn::Observe,
+            128..=191 => Turn::Fail,
+            192..=247 => Turn::Bar,
+            _ => Turn::Stop,
+        }
+    }
+
     fn prediction(&mut self) -> i64 {
         match self.byte() {
             byte @ 0..=199 => i64::from(byte % 5) - 1,
@@ -72,6 +81,15 @@ impl Dice<'_> {
             _ => self.word().cast_signed(),
         }
     }
+}
+
+/// What becomes of a stage that a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Turn {
+    Observe,
+    Fail,
+    Bar,
+    Stop,
 }
 
 /// Decides requests alone, in a batch and as a replay, and panics where they differ or are not what every policy
@@ -106,6 +124,61 @@ pub fn decide(policy: Policy, dice: &mut Dice) {
         assert_eq!(run.answer().map_or(-1, |answer| answer as i32), replay.answer[row]);
         assert_eq!(run.cost().to_bits(), replay.cost[row].to_bits());
         assert_eq!(ran, replay.consulted[row * k..(row + 1) * k]);
+    }
+    let turns: Vec<Turn> = (0..ROWS * k).map(|_| dice.turn()).collect();
+    decide_with_turns(&policy, &signal, &prediction, &turns);
+}
+
+/// The same where some stages fail, are barred, or are under way when a request is stopped: alone and in a batch.
+fn decide_with_turns(policy: &Arc<Policy>, signal: &[f64], prediction: &[i64], turns: &[Turn]) {
+    let k = policy.stages().len();
+    let mut batch = Batch::new(Arc::clone(policy), ROWS).expect("few requests");
+    while let Some((stage, rows)) = batch.pending() {
+        let taking = |turn: Turn| {
+            rows.iter().copied().filter(|row| turns[*row as usize * k + stage] == turn).collect::<Vec<i64>>()
+        };
+        batch.fail(stage, &taking(Turn::Fail)).expect("waiting requests");
+        batch.stop(Some(&taking(Turn::Stop))).expect("requests");
+        batch.bar(stage, &taking(Turn::Bar)).expect("waiting requests");
+        let at: Vec<usize> = taking(Turn::Observe).into_iter().map(|row| row as usize * k + stage).collect();
+        let signal: Vec<f64> = at.iter().map(|at| signal[*at]).collect();
+        let said: Vec<i64> = at.iter().map(|at| prediction[*at]).collect();
+        batch.observe(stage, &signal, Some(&said)).expect("one report per waiting request");
+    }
+    let (answer, cost, loss) = (batch.answer(), bits(&batch.cost()), bits(&batch.expected_loss()));
+    for row in 0..ROWS {
+        let mut run = policy.start();
+        let (mut asked, mut reported) = (vec![false; k], vec![false; k]);
+        while let Some(stage) = run.next() {
+            assert!(!std::mem::replace(&mut asked[stage], true), "stage {stage} is asked twice");
+            let held = (run.answer(), run.cost(), run.expected_loss().to_bits());
+            let turn = turns[row * k + stage];
+            match turn {
+                Turn::Observe => {
+                    let said = prediction[row * k + stage];
+                    reported[stage] = true;
+                    run.observe(signal[row * k + stage], (said != NO_PREDICTION).then_some(said)).map(drop)
+                }
+                Turn::Fail => run.fail().map(drop),
+                Turn::Bar => run.bar().map(drop),
+                Turn::Stop => {
+                    run.stop();
+                    assert_eq!(run.next(), None);
+                    Ok(())
+                }
+            }
+            .expect("a waiting run");
+            if turn != Turn::Observe {
+                assert_eq!((run.answer(), run.expected_loss().to_bits()), (held.0, held.2), "what is in hand changes");
+            }
+            if turn == Turn::Bar {
+                assert_eq!(run.cost().to_bits(), held.1.to_bits(), "a stage that was barred is paid for");
+            }
+            assert!(run.cost() >= held.1 && run.cost().is_finite(), "a cost of {}", run.cost());
+            assert!(run.answer().is_none_or(|answer| reported[answer]), "an answer that nobody gave");
+        }
+        assert_eq!(run.answer().map_or(-1, |answer| answer as i32), answer[row]);
+        assert_eq!((run.cost().to_bits(), run.expected_loss().to_bits()), (cost[row], loss[row]));
     }
 }
 

@@ -42,11 +42,11 @@ impl Price {
         }
     }
 
-    /// Whether `next` may run out of its turn after `last`: any other stage where prices are by stage, a later one where
-    /// they are of jumps.
+    /// Whether `next`, which has not run, may do so out of its turn after `last`: any stage where prices are by stage, a
+    /// later one where they are of jumps.
     pub(crate) fn may_follow(&self, last: u16, next: u16) -> bool {
         let is_forward = last == NO_STAGE || next > last;
-        next != last && (is_forward || matches!(self, Self::Stage(_))) && self.allows(last, usize::from(next))
+        (is_forward || matches!(self, Self::Stage(_))) && self.allows(last, usize::from(next))
     }
 
     /// Whether there is a finite price of running `next` after `last`: none after the last stage, where jumps have prices.
@@ -73,5 +73,21 @@ impl Price {
                 check(jump.iter().all(is_price), "a price of a jump is not between 0 and 1e300, or infinite")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn out_of_turn_jumps_lead_forward_at_a_price() {
+        let jump =
+            Price::Jump { stages: 3, jump: vec![1.0, f64::INFINITY, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, f64::INFINITY] };
+        let from = |last: u16| [0, 1, 2].map(|next| jump.may_follow(last, next));
+        assert_eq!(from(NO_STAGE), [true, false, true]);
+        assert_eq!((from(0), from(1), from(2)), ([false, true, true], [false, false, false], [false; 3]));
+        let stage = Price::Stage(vec![1.0; 3]);
+        assert!(stage.may_follow(2, 0) && stage.may_follow(NO_STAGE, 2) && stage.may_follow(0, 1));
     }
 }

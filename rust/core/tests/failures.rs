@@ -232,10 +232,11 @@ fn the_fullest_stage_is_pending_and_of_several_the_last() {
     assert_eq!(batch.pending(), Some((0, vec![0, 1, 2, 3, 4])));
     batch.fail(0, &[1, 3]).unwrap();
     assert_eq!(batch.pending(), Some((0, vec![0, 2, 4])));
+    assert_eq!([0, 1, 2, 5].map(|row| batch.stage_of(row)), [Some(0), Some(1), Some(0), None]);
     batch.stop(Some(&[2])).unwrap();
     assert_eq!(batch.pending(), Some((1, vec![1, 3])));
     batch.stop(None).unwrap();
-    assert_eq!(batch.pending(), None);
+    assert_eq!((batch.pending(), batch.stage_of(0)), (None, None));
     assert_eq!((batch.next(), batch.cost()), (vec![-1; 5], vec![1.0, 2.0, 1.0, 2.0, 1.0]));
     assert_eq!(Batch::new(policy, 0).unwrap().pending(), None);
 }

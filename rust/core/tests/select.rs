@@ -3,7 +3,7 @@
 
 mod recorded;
 
-use recorded::data;
+use recorded::{STAGES, data};
 use ttamer::learn::{Approach, Learner, Recall, Tuning};
 use ttamer::{Candidate, Kind, Trace};
 
@@ -57,4 +57,46 @@ fn estimates_do_not_need_a_choice() {
         assert_eq!(held.map(|held| (held.loss, held.cost)), Some((candidates[at].loss, candidates[at].cost)));
         assert!(policy.facts().candidates.is_empty());
     }
+}
+
+/// How the candidates of a learner did at one trade-off.
+fn candidates(learned: &Learner, tradeoff: f64) -> Vec<Candidate> {
+    learned.policy(tradeoff, Recall::Auto, vec![]).unwrap().facts().candidates.clone()
+}
+
+#[test]
+fn so_many_errors_better_is_not_clearly_better_and_of_equals_the_first_is_taken() {
+    let (mut at_the_limit, mut ties) = (0, 0);
+    let learned = learner(300, 0.0);
+    for tradeoff in [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9] {
+        let found = candidates(&learned, tradeoff);
+        let chosen = expected(&found, 0.0);
+        ties += found.iter().skip(chosen + 1).filter(|one| one.difference == found[chosen].difference).count();
+        assert!(found[chosen].is_chosen);
+        let errors = -found[chosen].difference / found[chosen].error;
+        if at_the_limit == 0 && errors > 0.0 && -errors * found[chosen].error == found[chosen].difference {
+            let again = candidates(&learner(300, errors), tradeoff);
+            assert_eq!(again[chosen].difference, found[chosen].difference);
+            assert!(!again[chosen].is_chosen && again.iter().any(|one| one.is_chosen));
+            at_the_limit += 1;
+        }
+    }
+    assert!(at_the_limit > 0 && ties > 0, "{at_the_limit} at the limit, {ties} ties");
+}
+
+#[test]
+fn rows_of_a_group_count_as_one_in_the_error() {
+    let (signal, loss, prediction) = data(300);
+    let repeated = |times: usize| {
+        let k = STAGES;
+        let rows = |of: &[f64]| of.chunks(k).flat_map(|row| row.repeat(times)).collect::<Vec<_>>();
+        let said: Vec<i64> = prediction.chunks(k).flat_map(|row| row.repeat(times)).collect();
+        let trace =
+            Trace::from_rows(&rows(&signal), &rows(&loss), Some(&said), &[1.0, 2.0, 4.0], Kind::Models).unwrap();
+        let group = (0..300 * times as i64).map(|row| row / times as i64).collect();
+        let learned = Learner::new(trace.grouped(Some(group)).unwrap(), &Approach::default(), Tuning::default());
+        candidates(&learned.unwrap(), 0.9).iter().map(|one| one.error).sum::<f64>()
+    };
+    let ratio = repeated(9) / repeated(1);
+    assert!((0.7..1.4).contains(&ratio), "{ratio}: three times smaller, were rows counted");
 }

@@ -17,17 +17,13 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// Whether the next report is more than one of the rule's: that of a stage out of its turn, or after barred ones.
-    pub fn takes_part(&self) -> bool {
-        self.resort.is_some() || self.ran.is_some()
-    }
-
     /// Expected loss of the answer in hand, where a stage runs or has run out of its turn.
     pub fn expected_loss(&self) -> Option<f64> {
         self.resort
     }
 
     /// The waiting stage reports. If it runs out of its turn, nothing else can answer.
+    #[cold]
     pub fn observe<R: Rule>(
         &mut self,
         rule: &R,

@@ -47,10 +47,10 @@ impl Policy {
             return;
         }
         match &mut state.failures {
-            Some(failures) if failures.takes_part() => {
+            Some(failures) => {
                 failures.observe(self.rule(), self.price(), &mut state.progress, &mut state.memory, observation);
             }
-            _ => self.rule().observe(&mut state.progress, &mut state.memory, observation, self.price()),
+            None => self.rule().observe(&mut state.progress, &mut state.memory, observation, self.price()),
         }
     }
 

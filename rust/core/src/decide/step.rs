@@ -136,7 +136,7 @@ fn publish(next: &mut [u16], rows: Option<&(Vec<usize>, First)>, progress: &[Pro
     }
 }
 
-/// Hands their reports to the requests whose failures take part in that; returns those of the others.
+/// Hands their reports to the requests that a stage gave nothing; returns those of the others.
 fn after_failures<R: Rule>(
     rule: &R,
     stage: u16,
@@ -151,7 +151,7 @@ fn after_failures<R: Rule>(
     let waiting = states.filter(|(_, (progress, _))| progress.next == stage);
     for (report, (at, (progress, memory))) in waiting.enumerate() {
         let observation = observations.at(report);
-        if let Some(failures) = failures.get_mut(&at).filter(|failures| failures.takes_part()) {
+        if let Some(failures) = failures.get_mut(&at) {
             failures.observe(rule, price, progress, memory, observation);
         } else {
             others.0.push(observation.signal);

@@ -160,3 +160,39 @@ impl Read for Watched<'_> {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::parallel::interruptible;
+
+    #[test]
+    fn a_look_is_taken_once_a_piece() {
+        let (bytes, reads) = (vec![0; 4 * PIECE], Cell::new(0));
+        let ended = interruptible(
+            || true,
+            || {
+                // Until it is time to ask.
+                sleep(Duration::from_millis(100));
+                let mut body = Watched { rest: &bytes, unwatched: 0 };
+                while body.read(&mut [0; PIECE / 2]).is_ok_and(|count| count > 0) {
+                    reads.set(reads.get() + 1);
+                }
+            },
+        );
+        assert!(matches!(ended, Err(Error::Interrupted)));
+        assert_eq!(reads.get(), 1, "reads before the look");
+    }
+
+    #[test]
+    fn larger_files_than_any_policy_are_not_looked_at() {
+        let refused = Policy::from_bytes(&vec![0; MAX_BYTES + 1]).map_err(|error| error.to_string());
+        let told = format!("too large for a policy file: it may have at most {MAX_BYTES} bytes");
+        assert_eq!(refused, Err(told));
+        assert!(check_size(MAX_BYTES).is_ok());
+    }
+}
