@@ -25,6 +25,7 @@ BELOW = {
     "monitoring": {"_core", "_utils", "traces"},
     "fitting": {"_core", "_utils", "traces"},
     "baselines": {"_core", "fitting", "traces"},
+    "signals": {"_core"},
     "evaluation": {"_core", "_utils", "traces", "plotting", "fitting", "baselines"},
 }
 BELOW["demo"] = set(BELOW)
@@ -71,6 +72,6 @@ def test_importing_loads_numpy_and_nothing_else() -> None:
 def test_public_is_what_is_listed_and_the_named_submodules() -> None:
     listed = ttamer_fast.__all__
     assert len(set(listed)) == len(listed)
-    assert {name for name in listed if isinstance(getattr(ttamer_fast, name), ModuleType)} == {"baselines"}
+    assert {name for name in listed if isinstance(getattr(ttamer_fast, name), ModuleType)} == {"baselines", "signals"}
     beside = {name for name in vars(ttamer_fast) if not name.startswith("_")} - {*listed, "annotations"}
     assert all(isinstance(getattr(ttamer_fast, name), ModuleType) for name in beside)

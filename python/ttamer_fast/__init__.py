@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import warnings
 
-from . import baselines
+from . import baselines, signals
 from ._core import (
     Batch,
     Certificate,
@@ -127,6 +127,7 @@ __all__ = [
     "load",
     "order_findings",
     "read_trace",
+    "signals",
     "solve",
     "summarize",
     "verify",
