@@ -193,7 +193,22 @@ mod tests {
     fn codes_are_those_of_every_version() {
         let found = [narrow_text(b"positive"), bytes(b"positive"), float(0.5), tuple(vec![1, 2]), set(vec![2, 1])];
         assert_eq!(found, CODES);
+        let long =
+            [wide_text(&[945, 1, 2, 3, 255, 65_535]), text(&[66_000, 945, 7]), narrow_text(b"longer than a word")];
+        assert_eq!(long, LONG_CODES);
+        let numbers = [complex(1.0, 2.0), large(3), ratio(true, &[1, 2], &[3]), unsigned(u64::MAX), nothing()];
+        assert_eq!(numbers, NUMBER_CODES);
     }
+
+    const LONG_CODES: [i64; 3] = [69_016_308_948_867_914, -4_703_501_792_672_457_121, 6_797_189_427_178_197_661];
+
+    const NUMBER_CODES: [i64; 5] = [
+        -1_588_196_548_411_769_541,
+        8_503_879_694_222_384_599,
+        -8_888_238_188_892_572_879,
+        5_649_564_272_558_581_505,
+        -2_403_551_556_134_234_465,
+    ];
 
     const CODES: [i64; 5] = [
         -8_422_961_505_513_862_087,
@@ -245,6 +260,11 @@ mod tests {
     fn unsigned_hashes_keep_their_bits() {
         assert_eq!(unsigned(5), 5);
         assert_eq!(unsigned((1 << 63) + 5), i64::MIN + 5);
+        assert_eq!(unsigned((SMALLEST_OWN - 1) as u64), SMALLEST_OWN - 1);
+        for taken in [SMALLEST_OWN as u64, u64::MAX - 2047] {
+            assert_eq!(unsigned(taken), hash(Kind::Float, [(taken as f64).to_bits()]));
+        }
+        assert_eq!(unsigned(u64::MAX), ratio(false, &[0xff; 8], &[1]));
         assert!(![-1, NO_PREDICTION].contains(&unsigned(u64::MAX)) && unsigned(1 << 63) != NO_PREDICTION);
     }
 
