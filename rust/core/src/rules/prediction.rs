@@ -224,6 +224,9 @@ mod tests {
         codes.extend([
             bytes(b"a"),
             wide_text(&[97, 300]),
+            text(&[0x100]),
+            wide_text(&[0]),
+            text(&[0x1_0000]),
             text(&[97, 66_000]),
             tuple(vec![]),
             tuple(vec![1]),
@@ -252,6 +255,8 @@ mod tests {
         assert_eq!([float(2.0_f64.powi(63)), float(2.0_f64.powi(63))], [unsigned(1 << 63); 2]);
         assert_eq!(text(&[104, 105]), narrow_text(b"hi"));
         assert_eq!(text(&[104, 0x3b1]), wide_text(&[104, 0x3b1]));
+        assert_eq!(text(&[0xff, 0xff]), narrow_text(&[0xff, 0xff]));
+        assert_eq!(text(&[0xffff]), wide_text(&[0xffff]));
         assert_eq!(set(vec![3, 1, 2]), set(vec![2, 3, 1]));
         assert_eq!(ratio(false, &[7, 0, 0], &[2, 0]), ratio(false, &[7], &[2]));
     }
