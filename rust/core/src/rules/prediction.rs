@@ -257,6 +257,7 @@ mod tests {
         assert_eq!(text(&[104, 0x3b1]), wide_text(&[104, 0x3b1]));
         assert_eq!(text(&[0xff, 0xff]), narrow_text(&[0xff, 0xff]));
         assert_eq!(text(&[0xffff]), wide_text(&[0xffff]));
+        assert_eq!(text(&[0x3b1, 0x3b1]), wide_text(&[0x3b1, 0x3b1]));
         assert_eq!(set(vec![3, 1, 2]), set(vec![2, 3, 1]));
         assert_eq!(ratio(false, &[7, 0, 0], &[2, 0]), ratio(false, &[7], &[2]));
     }
