@@ -5,12 +5,13 @@ mod support;
 
 use std::sync::Arc;
 
+use ndarray::Array2;
 use proptest::prelude::*;
 use support::{Dice, Parts};
 use ttamer::plan::NO_STAGE;
 use ttamer::rules::{Component, NO_PREDICTION, ThresholdRule, Walk};
 use ttamer::solve::SolveOptions;
-use ttamer::{Batch, Facts, Model, Policy, Price, compile};
+use ttamer::{Batch, Facts, Model, Policy, Price, Transition, compile};
 
 /// What becomes of the stage that is next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -167,6 +168,21 @@ fn the_best_stage_that_has_not_been_tried_is_the_last_resort() {
     assert_eq!((run.next(), run.cost(), run.answer()), (Some(1), 0.0, None));
     assert_eq!([run.fail(), run.fail(), run.fail(), run.fail()].map(Result::unwrap), [Some(2), Some(0), Some(3), None]);
     assert_eq!((run.answer(), run.expected_loss(), run.cost()), (None, f64::INFINITY, 15.0));
+}
+
+#[test]
+fn stages_of_a_solved_model_are_a_last_resort_by_their_mean_losses() {
+    let transition = || Transition::Dense(Array2::from_elem((1, 1), 1.0));
+    let mut cost = Array2::from_shape_fn((4, 4), |(row, next)| f64::from(u8::from(next >= row)));
+    cost[[0, 3]] = 0.0;
+    let losses = vec![vec![0.9], vec![0.2], vec![0.5], vec![0.0]];
+    let model = Model::skip(losses, cost, (0..4).map(|_| transition()).collect()).unwrap();
+    let policy = compile(&model, &SolveOptions::default()).unwrap();
+    let mut run = policy.start();
+    assert_eq!(run.next(), Some(3));
+    assert_eq!([run.bar(), run.bar()].map(Result::unwrap), [Some(1), Some(2)]);
+    assert_eq!(run.observe(f64::NAN, None).unwrap(), None);
+    assert_eq!((run.answer(), run.expected_loss(), run.cost()), (Some(2), 0.5, 1.0));
 }
 
 /// Prices of jumps: a unit for each stage that is passed, also backwards, where nobody jumps.

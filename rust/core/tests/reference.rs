@@ -139,44 +139,49 @@ fn runs() {
     }
 }
 
+/// Once with the requests whose stages all report, and once with all of them.
 #[test]
 fn batches() {
     for (at, case) in cases().iter().enumerate() {
         let policy = Arc::new(Policy::from_bytes(&case.bytes).unwrap());
-        let mut batch = Batch::new(policy, case.rows.len()).unwrap();
-        let mut step = vec![0; case.rows.len()];
-        loop {
-            let expected: Vec<Seen> = case.rows.iter().zip(&step).map(|(row, step)| row.steps[*step]).collect();
-            let told = format!("case {at}, {}", case.kind);
-            assert_eq!(batch.next(), expected.iter().map(|seen| seen.0).collect::<Vec<_>>(), "{told}");
-            assert_eq!(batch.answer(), expected.iter().map(|seen| seen.1).collect::<Vec<_>>(), "{told}");
-            assert_eq!(batch.cost(), expected.iter().map(|seen| seen.2).collect::<Vec<_>>(), "{told}");
-            assert!(batch.expected_loss().iter().zip(&expected).all(|(loss, seen)| is_near(*loss, seen.3)), "{told}");
-            let waiting: Vec<i32> = expected.iter().map(|seen| seen.0).filter(|next| *next >= 0).collect();
-            let count = |stage: usize| waiting.iter().filter(|next| **next == stage as i32).count();
-            let fullest =
-                (0..case.rows[0].signal.len()).max_by_key(|stage| count(*stage)).filter(|_| !waiting.is_empty());
-            let pending = batch.pending();
-            assert_eq!(pending, fullest.map(|stage| (stage, batch.rows(stage).unwrap())), "{told}");
-            let Some(stage) = waiting.last().map(|next| *next as usize) else { break };
-            let rows = batch.rows(stage).unwrap();
-            assert_eq!(batch.waiting(stage).unwrap(), rows.len(), "{told}");
-            let of_stage = expected.iter().enumerate().filter(|(_, seen)| seen.0 == stage as i32);
-            assert_eq!(rows, of_stage.map(|(row, _)| row as i64).collect::<Vec<_>>(), "{told}");
-            let taking = |turn: Turn| {
-                let rows = rows.iter().copied().filter(|row| case.rows[*row as usize].turns[stage] == turn);
-                rows.collect::<Vec<i64>>()
-            };
-            batch.fail(stage, &taking(Turn::Fail)).unwrap();
-            batch.bar(stage, &taking(Turn::Bar)).unwrap();
-            batch.stop(Some(&taking(Turn::Stop))).unwrap();
-            let reporting: Vec<usize> = taking(Turn::Observe).into_iter().map(|row| row as usize).collect();
-            let signal: Vec<f64> = reporting.iter().map(|row| case.rows[*row].signal[stage]).collect();
-            let prediction: Vec<i64> = reporting.iter().map(|row| case.rows[*row].prediction[stage]).collect();
-            batch.observe(stage, &signal, Some(&prediction)).unwrap();
-            for row in rows {
-                step[row as usize] += 1;
-            }
+        let told = format!("case {at}, {}", case.kind);
+        follow_batch(&policy, &case.rows.iter().filter(|row| row.is_observed()).collect::<Vec<_>>(), &told);
+        follow_batch(&policy, &case.rows.iter().collect::<Vec<_>>(), &told);
+    }
+}
+
+fn follow_batch(policy: &Arc<Policy>, requests: &[&Row], told: &str) {
+    let mut batch = Batch::new(Arc::clone(policy), requests.len()).unwrap();
+    let mut step = vec![0; requests.len()];
+    loop {
+        let expected: Vec<Seen> = requests.iter().zip(&step).map(|(row, step)| row.steps[*step]).collect();
+        assert_eq!(batch.next(), expected.iter().map(|seen| seen.0).collect::<Vec<_>>(), "{told}");
+        assert_eq!(batch.answer(), expected.iter().map(|seen| seen.1).collect::<Vec<_>>(), "{told}");
+        assert_eq!(batch.cost(), expected.iter().map(|seen| seen.2).collect::<Vec<_>>(), "{told}");
+        assert!(batch.expected_loss().iter().zip(&expected).all(|(loss, seen)| is_near(*loss, seen.3)), "{told}");
+        let waiting: Vec<i32> = expected.iter().map(|seen| seen.0).filter(|next| *next >= 0).collect();
+        let count = |stage: usize| waiting.iter().filter(|next| **next == stage as i32).count();
+        let fullest = (0..requests[0].signal.len()).max_by_key(|stage| count(*stage)).filter(|_| !waiting.is_empty());
+        let pending = batch.pending();
+        assert_eq!(pending, fullest.map(|stage| (stage, batch.rows(stage).unwrap())), "{told}");
+        let Some(stage) = waiting.last().map(|next| *next as usize) else { break };
+        let rows = batch.rows(stage).unwrap();
+        assert_eq!(batch.waiting(stage).unwrap(), rows.len(), "{told}");
+        let of_stage = expected.iter().enumerate().filter(|(_, seen)| seen.0 == stage as i32);
+        assert_eq!(rows, of_stage.map(|(row, _)| row as i64).collect::<Vec<_>>(), "{told}");
+        let taking = |turn: Turn| {
+            let rows = rows.iter().copied().filter(|row| requests[*row as usize].turns[stage] == turn);
+            rows.collect::<Vec<i64>>()
+        };
+        batch.fail(stage, &taking(Turn::Fail)).unwrap();
+        batch.bar(stage, &taking(Turn::Bar)).unwrap();
+        batch.stop(Some(&taking(Turn::Stop))).unwrap();
+        let reporting: Vec<usize> = taking(Turn::Observe).into_iter().map(|row| row as usize).collect();
+        let signal: Vec<f64> = reporting.iter().map(|row| requests[*row].signal[stage]).collect();
+        let prediction: Vec<i64> = reporting.iter().map(|row| requests[*row].prediction[stage]).collect();
+        batch.observe(stage, &signal, Some(&prediction)).unwrap();
+        for row in rows {
+            step[row as usize] += 1;
         }
     }
 }

@@ -179,7 +179,8 @@ mod tests {
                 // Until it is time to ask.
                 sleep(Duration::from_millis(100));
                 let mut body = Watched { rest: &bytes, unwatched: 0 };
-                while body.read(&mut [0; PIECE / 2]).is_ok_and(|count| count > 0) {
+                let mut half = vec![0; PIECE / 2];
+                while body.read(&mut half).is_ok_and(|count| count > 0) {
                     reads.set(reads.get() + 1);
                 }
             },

@@ -193,7 +193,22 @@ mod tests {
     fn codes_are_those_of_every_version() {
         let found = [narrow_text(b"positive"), bytes(b"positive"), float(0.5), tuple(vec![1, 2]), set(vec![2, 1])];
         assert_eq!(found, CODES);
+        let long =
+            [wide_text(&[945, 1, 2, 3, 255, 65_535]), text(&[66_000, 945, 7]), narrow_text(b"longer than a word")];
+        assert_eq!(long, LONG_CODES);
+        let numbers = [complex(1.0, 2.0), large(3), ratio(true, &[1, 2], &[3]), unsigned(u64::MAX), nothing()];
+        assert_eq!(numbers, NUMBER_CODES);
     }
+
+    const LONG_CODES: [i64; 3] = [69_016_308_948_867_914, -4_703_501_792_672_457_121, 6_797_189_427_178_197_661];
+
+    const NUMBER_CODES: [i64; 5] = [
+        -1_588_196_548_411_769_541,
+        8_503_879_694_222_384_599,
+        -8_888_238_188_892_572_879,
+        5_649_564_272_558_581_505,
+        -2_403_551_556_134_234_465,
+    ];
 
     const CODES: [i64; 5] = [
         -8_422_961_505_513_862_087,
@@ -209,6 +224,9 @@ mod tests {
         codes.extend([
             bytes(b"a"),
             wide_text(&[97, 300]),
+            text(&[0x100]),
+            wide_text(&[0]),
+            text(&[0x1_0000]),
             text(&[97, 66_000]),
             tuple(vec![]),
             tuple(vec![1]),
@@ -237,6 +255,9 @@ mod tests {
         assert_eq!([float(2.0_f64.powi(63)), float(2.0_f64.powi(63))], [unsigned(1 << 63); 2]);
         assert_eq!(text(&[104, 105]), narrow_text(b"hi"));
         assert_eq!(text(&[104, 0x3b1]), wide_text(&[104, 0x3b1]));
+        assert_eq!(text(&[0xff, 0xff]), narrow_text(&[0xff, 0xff]));
+        assert_eq!(text(&[0xffff]), wide_text(&[0xffff]));
+        assert_eq!(text(&[0x3b1, 0x3b1]), wide_text(&[0x3b1, 0x3b1]));
         assert_eq!(set(vec![3, 1, 2]), set(vec![2, 3, 1]));
         assert_eq!(ratio(false, &[7, 0, 0], &[2, 0]), ratio(false, &[7], &[2]));
     }
@@ -245,6 +266,11 @@ mod tests {
     fn unsigned_hashes_keep_their_bits() {
         assert_eq!(unsigned(5), 5);
         assert_eq!(unsigned((1 << 63) + 5), i64::MIN + 5);
+        assert_eq!(unsigned((SMALLEST_OWN - 1) as u64), SMALLEST_OWN - 1);
+        for taken in [SMALLEST_OWN as u64, u64::MAX - 2047] {
+            assert_eq!(unsigned(taken), hash(Kind::Float, [(taken as f64).to_bits()]));
+        }
+        assert_eq!(unsigned(u64::MAX), ratio(false, &[0xff; 8], &[1]));
         assert!(![-1, NO_PREDICTION].contains(&unsigned(u64::MAX)) && unsigned(1 << 63) != NO_PREDICTION);
     }
 
