@@ -109,6 +109,7 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/speed.py
 	$(PYTHON) benches/fit.py
 	$(PYTHON) benches/serving.py
+	$(PYTHON) benches/signals.py
 	$(PYTHON) benches/watching.py
 	$(PYTHON) benches/leaks.py
 	$(PYTHON) benches/solve.py --output benches/solve.md
@@ -124,6 +125,7 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/speed.py call batch replay --rounds 1
 	$(PYTHON) benches/fit.py --rows 20000
 	$(PYTHON) benches/serving.py --repeats 2
+	$(PYTHON) benches/signals.py --rounds 1
 	$(PYTHON) benches/watching.py --rounds 1
 	$(PYTHON) benches/leaks.py --calls 2000
 	$(PYTHON) benches/quality/table.py --folds 2

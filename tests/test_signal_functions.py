@@ -136,13 +136,12 @@ def test_a_row_without_a_class_says_nothing(name: str, c: int) -> None:
     assert (classes == NO_CLASS).all()
 
 
+@pytest.mark.filterwarnings("ignore:stage 0 .* reports no prediction:ttamer_fast.ServingWarning")
 def test_what_says_nothing_is_no_information_and_no_prediction() -> None:
     rng = np.random.default_rng(0)
     signal = rng.random((500, 3))
-    trace = tt.Trace(
-        signal, rng.random((500, 3)) > signal, cost=[1.0, 2.0, 4.0], prediction=rng.integers(0, 2, (500, 3))
-    )
-    policy = tt.fit(trace, tradeoff=0.99)
+    said = rng.integers(0, 2, (500, 3))
+    policy = tt.fit(tt.Trace(signal, rng.random((500, 3)) > signal, [1.0, 2.0, 4.0], said), tradeoff=0.99)
     says_nothing = signals.margin([NAN, 1.0], argmax=True)
     told, silent = policy.start(), policy.start()
     while told.next is not None:

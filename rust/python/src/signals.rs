@@ -4,7 +4,7 @@ use numpy::ndarray::{ArrayView2, Axis, Ix1, Ix2};
 use numpy::{Element, PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBoolMethods, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
 use pyo3::{IntoPyObjectExt, intern};
 use ttamer::signals::{Logit, Readings, Signal, mean_logprobs, of_logits, of_one};
 
@@ -30,7 +30,7 @@ pub fn signal_of_logits<'py>(
         "energy" => Signal::Energy,
         other => return Err(invalid(py, format!("`signal` must be one of those of logits, got '{other}'"))),
     };
-    let Ok(argmax) = argmax.cast::<PyBool>().map(|flag| flag.is_true()) else {
+    let Ok(argmax) = argmax.cast::<PyBool>().map(PyBoolMethods::is_true) else {
         return Err(invalid(py, format!("`argmax` must be True or False, got {}", argmax.repr()?)));
     };
     match Floats::read("logits", logits, "logit_array")? {
@@ -49,11 +49,11 @@ fn signals<'py, T: Logit + Element>(
     let borrowed = array.readonly();
     let logits = borrowed.as_array();
     if let Ok(one) = logits.view().into_dimensionality::<Ix1>() {
-        let (signal, class) = of_one(one, signal, read).map_err(|error| raise(py, error))?;
+        let (signal, class) = of_one(&one, signal, read).map_err(|error| raise(py, error))?;
         return with_classes(PyFloat::new(py, signal).into_any(), argmax.then_some(class));
     }
     let Ok(rows) = logits.into_dimensionality::<Ix2>() else { return Err(dimensions("logits", "1 or 2", array)) };
-    let Readings { signal, argmax: classes } = work(py, rows, |rows| of_logits(rows, signal, read))?;
+    let Readings { signal, argmax: classes } = work(py, &rows, |rows| of_logits(rows, signal, read))?;
     with_classes(PyArray1::from_vec(py, signal).into_any(), argmax.then(|| PyArray1::from_vec(py, classes)))
 }
 
@@ -102,7 +102,7 @@ fn means<'py, T: Logit + Element>(array: &Bound<'py, PyArrayDyn<T>>) -> PyResult
     let Ok(rows) = borrowed.as_array().into_dimensionality::<Ix2>() else {
         return Err(dimensions("logprobs", "1 or 2", array));
     };
-    Ok(PyArray1::from_vec(py, work(py, rows, |rows| mean_logprobs(rows))?).into_any())
+    Ok(PyArray1::from_vec(py, work(py, &rows, |rows| mean_logprobs(rows))?).into_any())
 }
 
 /// The mean of an array of one dimension; None for any other.
@@ -110,7 +110,7 @@ fn mean<T: Logit + Element>(array: &Bound<'_, PyArrayDyn<T>>) -> PyResult<Option
     let py = array.py();
     let borrowed = array.readonly();
     let Ok(one) = borrowed.as_array().into_dimensionality::<Ix1>() else { return Ok(None) };
-    let means = work(py, one.insert_axis(Axis(0)), |rows| mean_logprobs(rows))?;
+    let means = work(py, &one.insert_axis(Axis(0)), |rows| mean_logprobs(rows))?;
     Ok(means.first().copied())
 }
 
@@ -211,8 +211,8 @@ fn is_regular<T: Element>(array: &Bound<'_, PyArrayDyn<T>>) -> bool {
 /// Other threads of Python run meanwhile where it takes long.
 fn work<'a, T: Logit, R: Send>(
     py: Python<'_>,
-    rows: ArrayView2<'a, T>,
-    work: impl FnOnce(ArrayView2<'a, T>) -> ttamer::Result<R> + Send,
+    rows: &ArrayView2<'a, T>,
+    work: impl FnOnce(&ArrayView2<'a, T>) -> ttamer::Result<R> + Send,
 ) -> PyResult<R> {
     if rows.len() < LONG { work(rows).map_err(|error| raise(py, error)) } else { detached(py, || work(rows)) }
 }

@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn exponentials_are_those_of_the_library() {
-        let many = (0..=2_000_000).map(|i| LEAST * f64::from(i) / 2e6);
+        let many = (0..=300_000).map(|i| LEAST * f64::from(i) / 3e5);
         let small = (0..1000).map(|i| -f64::exp2(-f64::from(i)));
         for x in many.chain(small).chain([0.0, -0.0, -708.0]) {
             for found in [exp::<true>(x), exp::<false>(x)] {

@@ -34,7 +34,7 @@ pub struct Readings {
 ///
 /// # Errors
 /// [`Error::Invalid`] for no classes, or for more rows than there is memory for; [`Error::Interrupted`].
-pub fn of_logits<T: Logit>(logits: ArrayView2<'_, T>, signal: Signal, read: Read<T>) -> Result<Readings> {
+pub fn of_logits<T: Logit>(logits: &ArrayView2<'_, T>, signal: Signal, read: Read<T>) -> Result<Readings> {
     let (n, c) = logits.dim();
     if c == 0 {
         return Err(Error::invalid(format!("`logits` must have at least 1 class, got an array of shape ({n}, 0)")));
@@ -44,7 +44,7 @@ pub fn of_logits<T: Logit>(logits: ArrayView2<'_, T>, signal: Signal, read: Read
     let columns = readings.signal.chunks_mut(rows).zip(readings.argmax.chunks_mut(rows));
     let pieces = logits.axis_chunks_iter(Axis(0), rows).zip(columns);
     parallel::for_each(pieces, |(logits, (mut signals, mut classes))| {
-        each_run(logits, |rows| {
+        each_run(&logits, |rows| {
             let (now, later) = std::mem::take(&mut signals).split_at_mut(rows.len() / c);
             let (classes_now, classes_later) = std::mem::take(&mut classes).split_at_mut(rows.len() / c);
             read(rows, c, signal, now, classes_now);
@@ -58,7 +58,7 @@ pub fn of_logits<T: Logit>(logits: ArrayView2<'_, T>, signal: Signal, read: Read
 ///
 /// # Errors
 /// [`Error::Invalid`] for no classes.
-pub fn of_one<T: Logit>(logits: ArrayView1<'_, T>, signal: Signal, read: Read<T>) -> Result<(f64, i64)> {
+pub fn of_one<T: Logit>(logits: &ArrayView1<'_, T>, signal: Signal, read: Read<T>) -> Result<(f64, i64)> {
     let c = logits.len();
     if c == 0 {
         return Err(Error::invalid("`logits` must have at least 1 class, got an array of shape (0,)"));
@@ -77,14 +77,14 @@ pub fn of_one<T: Logit>(logits: ArrayView1<'_, T>, signal: Signal, read: Read<T>
 ///
 /// # Errors
 /// [`Error::Invalid`] for more rows than there is memory for; [`Error::Interrupted`].
-pub fn mean_logprobs<T: Logit>(logprobs: ArrayView2<'_, T>) -> Result<Vec<f64>> {
+pub fn mean_logprobs<T: Logit>(logprobs: &ArrayView2<'_, T>) -> Result<Vec<f64>> {
     let (n, t) = logprobs.dim();
     let mut means = filled("logprobs", n, f64::NAN)?;
     let rows = rows_a_piece(n, t);
     let pieces = logprobs.axis_chunks_iter(Axis(0), rows).zip(means.chunks_mut(rows));
     parallel::for_each(pieces, |(logprobs, means)| {
         let mut places = means.iter_mut();
-        each_run(logprobs, |rows| {
+        each_run(&logprobs, |rows| {
             for (row, place) in rows.chunks(t).zip(&mut places) {
                 *place = mean_logprob(row);
             }
@@ -102,7 +102,7 @@ pub fn mean_logprob<T: Logit>(row: &[T]) -> f64 {
 }
 
 /// All numbers in turn, in runs of whole rows that lie one behind the other.
-fn each_run<T: Logit>(rows: ArrayView2<'_, T>, mut take: impl FnMut(&[T])) {
+fn each_run<T: Logit>(rows: &ArrayView2<'_, T>, mut take: impl FnMut(&[T])) {
     if rows.is_empty() {
         return;
     }
@@ -139,7 +139,9 @@ fn filled<V: Clone>(argument: &str, n: usize, value: V) -> Result<Vec<V>> {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, s};
+    #![expect(clippy::unwrap_used, reason = "these rows are allowed")]
+
+    use ndarray::{Array2, Slice};
 
     use super::*;
 
@@ -172,12 +174,12 @@ mod tests {
             let rows = made(3, c);
             for signal in SIGNALS {
                 for read in [read::<f64, true>, read::<f64, false>] {
-                    let found = of_logits(rows.view(), signal, read).unwrap();
+                    let found = of_logits(&rows.view(), signal, read).unwrap();
                     for (i, row) in rows.outer_iter().enumerate() {
                         let (expected, class) = plain(row.as_slice().unwrap(), signal);
                         assert!((found.signal[i] - expected).abs() < 1e-13, "{signal:?} of {c} classes");
                         assert_eq!(found.argmax[i], class);
-                        assert_eq!(of_one(row, signal, read).unwrap(), (found.signal[i], class));
+                        assert_eq!(of_one(&row, signal, read).unwrap(), (found.signal[i], class));
                     }
                 }
             }
@@ -191,12 +193,12 @@ mod tests {
         let turned = rows.t().as_standard_layout().into_owned();
         let wide = ndarray::concatenate![Axis(1), rows, rows];
         for signal in SIGNALS {
-            let expected = of_logits(rows.view(), signal, read::<f64, false>).unwrap();
-            for same in [turned.t(), wide.slice(s![.., 30..])] {
-                let found = of_logits(same, signal, read::<f64, false>).unwrap();
+            let expected = of_logits(&rows.view(), signal, read::<f64, false>).unwrap();
+            for same in [turned.t(), wide.slice_axis(Axis(1), Slice::from(30..))] {
+                let found = of_logits(&same, signal, read::<f64, false>).unwrap();
                 assert_eq!((&found.signal, &found.argmax), (&expected.signal, &expected.argmax));
             }
-            let of_single = of_logits(single.view(), signal, read::<f32, false>).unwrap();
+            let of_single = of_logits(&single.view(), signal, read::<f32, false>).unwrap();
             assert_eq!((&of_single.signal, &of_single.argmax), (&expected.signal, &expected.argmax));
         }
     }
@@ -209,7 +211,7 @@ mod tests {
                     let mut rows = Array2::zeros((3, c));
                     rows.row_mut(1).fill(rest);
                     rows[[1, at]] = bad;
-                    let found = of_logits(rows.view(), Signal::Margin, read::<f64, false>).unwrap();
+                    let found = of_logits(&rows.view(), Signal::Margin, read::<f64, false>).unwrap();
                     assert_eq!(found.signal.iter().map(|x| x.is_nan()).collect::<Vec<_>>(), [false, true, false]);
                     assert_eq!(found.argmax, [0, NO_CLASS, 0]);
                 }
@@ -219,20 +221,20 @@ mod tests {
 
     #[test]
     fn there_is_a_class() {
-        assert!(of_logits(Array2::<f64>::zeros((2, 0)).view(), Signal::Energy, read::<f64, false>).is_err());
-        assert!(of_one(ArrayView1::<f32>::from(&[]), Signal::Energy, read::<f32, false>).is_err());
-        let none = of_logits(Array2::<f32>::zeros((0, 3)).view(), Signal::Energy, read::<f32, false>).unwrap();
+        assert!(of_logits(&Array2::<f64>::zeros((2, 0)).view(), Signal::Energy, read::<f64, false>).is_err());
+        assert!(of_one(&ArrayView1::<f32>::from(&[]), Signal::Energy, read::<f32, false>).is_err());
+        let none = of_logits(&Array2::<f32>::zeros((0, 3)).view(), Signal::Energy, read::<f32, false>).unwrap();
         assert!(none.signal.is_empty() && none.argmax.is_empty());
     }
 
     #[test]
     fn means_leave_out_what_is_padding() {
         let rows = ndarray::array![[-1.0, f64::NAN, -3.0], [f64::NAN; 3], [f64::NEG_INFINITY, -1.0, f64::NAN]];
-        let found = mean_logprobs(rows.view()).unwrap();
+        let found = mean_logprobs(&rows.view()).unwrap();
         assert_eq!((found[0], found[1].is_nan(), found[2]), (-2.0, true, f64::NEG_INFINITY));
         let turned = rows.t().as_standard_layout().into_owned();
-        assert_eq!(mean_logprobs(turned.t()).unwrap()[0], -2.0);
+        assert_eq!(mean_logprobs(&turned.t()).unwrap()[0], -2.0);
         assert!(mean_logprob(&[f64::INFINITY, -1.0]).is_nan() && mean_logprob::<f32>(&[]).is_nan());
-        assert_eq!(mean_logprobs(Array2::<f64>::zeros((2, 0)).view()).unwrap().len(), 2);
+        assert_eq!(mean_logprobs(&Array2::<f64>::zeros((2, 0)).view()).unwrap().len(), 2);
     }
 }

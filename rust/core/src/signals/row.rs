@@ -183,8 +183,8 @@ fn first<T: Logit>(block: &[T; LANES], sought: T) -> T {
 #[inline(always)]
 fn without<T: Logit>(block: &[T; LANES], is_out: impl Fn(T) -> bool) -> [T; LANES] {
     let mut left = *block;
-    for lane in 0..LANES {
-        left[lane] = if is_out(T::from(lane as u8)) { T::RULED_OUT } else { left[lane] };
+    for (lane, logit) in left.iter_mut().enumerate() {
+        *logit = if is_out(T::from(lane as u8)) { T::RULED_OUT } else { *logit };
     }
     left
 }
