@@ -8,12 +8,13 @@
 #   make deny           licences, bans and duplicate versions of crates; needs cargo-deny
 #   make test-debug     the Python tests against a build with debug assertions and overflow checks
 #   make test-lowest    the Python tests with the lowest versions of the packages that pyproject.toml allows
+#   make test-extras    the Python tests that need ONNX Runtime
 #   make test-outside   tests on data outside the repository: TTAMER_TRACES, TTAMER_ACCEPTANCE
 #   make fuzz           both fuzz targets from their corpus, FUZZ_SECONDS each; needs cargo-fuzz
 #   make mutants        every small change of the rules must fail a test; installs cargo-mutants, takes minutes
 #   make bench-smoke    every bench once, on little
 #
-# `make test` is the first three; `make test-all` adds outside data and the benches; `.ci/run` is all of them.
+# `make test` is the first three; `make test-all` adds extras, outside data and the benches; `.ci/run` is all of them.
 BASE_PYTHON ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -23,14 +24,14 @@ SOURCES := $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi
 WITHOUT_OUTSIDE := env -u TTAMER_TRACES -u TTAMER_ACCEPTANCE
 
 .PHONY: demo test test-all lint test-rust test-python doc instructions deny fuzz mutants test-debug test-lowest \
-	test-outside bench bench-smoke clean
+	test-extras test-outside bench bench-smoke clean
 
 demo: $(VENV)/demo
 	$(VENV)/bin/ttamer demo
 
 test: lint test-rust test-python
 
-test-all: test test-outside bench-smoke
+test-all: test test-extras test-outside bench-smoke
 
 lint: $(VENV)/test
 	cargo fmt --check
@@ -46,6 +47,11 @@ test-rust: $(PYTHON)
 
 test-python: $(VENV)/test
 	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest
+
+# What is not installed is reported by pytest, a line each.
+EXTRAS := onnx
+test-extras: $(VENV)/test $(EXTRAS:%=$(VENV)/%)
+	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest -m extra
 
 # What is not given is reported by pytest, a line each.
 test-outside: $(VENV)/test

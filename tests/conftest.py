@@ -3,11 +3,14 @@
 Tests marked `outside("traces")` or `outside("acceptance")` need a folder that is not in the repository: of .npz traces
 (`--traces FOLDER` or TTAMER_TRACES), or of acceptance scripts (`--acceptance FOLDER` or TTAMER_ACCEPTANCE). Without it
 they are skipped, and the end of the run says so, a line each.
+
+Tests marked `extra("onnx")` need the packages of an extra that `make test` does not install; `make test-extras` does.
 """
 
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,10 @@ OUTSIDE = {
     "traces": "a folder of .npz traces that are not in the repository",
     "acceptance": "a folder of acceptance scripts that are not in the repository",
 }
+EXTRAS = {
+    "onnx": ("onnxruntime", "onnx"),
+}
+"""The modules of the extras that tests are marked with."""
 
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
@@ -82,6 +89,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             (name,) = mark.args
             if config.getoption(f"--{name}") is None:
                 reason = f"needs {OUTSIDE[name]}: --{name} or TTAMER_{name.upper()}"
+                item.add_marker(pytest.mark.skip(reason=reason))
+        for mark in item.iter_markers("extra"):
+            missing = [module for module in EXTRAS[mark.args[0]] if find_spec(module) is None]
+            if missing:
+                reason = f'needs {" and ".join(missing)}: pip install "ttamer_fast[{mark.args[0]}]"'
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 

@@ -18,6 +18,8 @@ Examples
 
 from __future__ import annotations
 
+import importlib
+import typing
 import warnings
 
 from . import baselines
@@ -69,6 +71,9 @@ from .traces.builder import TraceBuilder
 from .traces.files import read_trace
 from .traces.record import Record
 from .traces.trace import Trace
+
+if typing.TYPE_CHECKING:
+    from . import stages
 
 __all__ = [
     "Aggregated",
@@ -128,6 +133,7 @@ __all__ = [
     "order_findings",
     "read_trace",
     "solve",
+    "stages",
     "summarize",
     "verify",
 ]
@@ -135,6 +141,14 @@ __all__ = [
 __version__ = build_info["version"]
 
 load = Policy.load
+
+if not typing.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> typing.Any:
+        if name != "stages":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return importlib.import_module(f"{__name__}.stages")
+
 
 if build_info["profile"] != "release":
     warnings.warn(
