@@ -153,12 +153,12 @@ def test_work_is_told_that_nobody_waits_for_it() -> None:
             return [*heard, "begun"]
 
     inside.clear()
-    job = pool.submit(late)
+    other = pool.submit(late)
     assert inside.wait(LONG)
-    assert job.abandon()
+    assert other.abandon()
     go_on.set()
-    assert job.wait(LONG)
-    assert job.result() == ["at once", "begun"]
+    assert other.wait(LONG)
+    assert other.result() == ["at once", "begun"]
 
 
 def test_work_is_told_once_and_only_while_it_can_be_ended() -> None:
