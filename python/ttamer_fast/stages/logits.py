@@ -6,18 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import ValidationError
+from ..signals import max_probability
 from .tensors import Tensor
 
-__all__ = ["class_of", "max_probability", "readers"]
-
-
-def max_probability(logits: Any) -> Any:
-    """The largest probability of every row: (n, c) or (c,) logits, (n,) or one number."""
-    rows: NDArray[np.float64] = np.asarray(logits, np.float64)
-    return 1.0 / np.exp(rows - rows.max(axis=-1, keepdims=True)).sum(axis=-1)
+__all__ = ["class_of", "readers"]
 
 
 def class_of(logits: Any) -> Any:
