@@ -9,11 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what `_MODULES` finds, for type checkers
-    pass
+    from .chat import Chat
+    from .completion import Completion
+    from .endpoint import EndpointError
 
-__all__: list[str] = []
+__all__ = ["Chat", "Completion", "EndpointError"]
 
-_MODULES: dict[str, str] = {}
+_MODULES: dict[str, str] = {"Chat": "chat", "Completion": "completion", "EndpointError": "endpoint"}
 """Which module of this package holds a name."""
 
 
