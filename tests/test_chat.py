@@ -48,18 +48,18 @@ def server() -> Iterator[StandIn]:
         yield running
 
 
-def chat(server: StandIn, model: str, **options: Any) -> tt.stages.Chat[Any]:
+def chat(server: StandIn, model: str, **options: Any) -> tt.stages.Chat:
     given: dict[str, Any] = {"messages": "About {x}: good or bad?", "timeout": SOON} | options
     return tt.stages.Chat(server.url, model, **given)
 
 
-def ask(stage: tt.stages.Chat[Any], x: Any = "a film") -> tt.stages.Completion:
+def ask(stage: tt.stages.Chat, x: Any = "a film") -> tt.stages.Completion:
     return asyncio.run(stage.run(x))
 
 
-def cascade(first: tt.stages.Chat[Any]) -> tt.Cascade[Any, Any]:
+def cascade(first: tt.stages.Chat) -> tt.Cascade[Any, Any]:
     """One whose second stage answers where the first one fails."""
-    fallback = tt.Stage(lambda x: "fallback", signal=lambda output: STOP)
+    fallback: tt.Stage[Any, Any] = tt.Stage(lambda x: "fallback", signal=lambda output: STOP)
     return tt.Cascade(line(), [first, fallback, fallback])
 
 
@@ -84,7 +84,8 @@ def test_what_is_sent_and_what_is_read(server: StandIn) -> None:
     assert said == tt.stages.Completion(
         "good", ("good",), (-0.5,), ({"good": -0.5, "bad": -1.5},), 10, 2, 36.0, "stop", "right-1"
     )
-    assert (stage.signal(said), stage.prediction(said)) == (-0.5, "good")  # type: ignore[misc]
+    assert stage.prediction is not None
+    assert (stage.signal(said), stage.prediction(said)) == (-0.5, "good")
     assert said.log_odds("good", ["bad", "worse"]) == 1.0
     assert said.log_odds("good", "worse") == 1.0  # at most as likely as the least likely token listed
     assert math.isnan(said.log_odds("fine", "worse"))
@@ -117,6 +118,7 @@ def test_messages_may_be_a_list_and_need_no_log_probabilities(server: StandIn) -
 
 def test_a_cascade_is_answered(server: StandIn) -> None:
     served = asyncio.run(cascade(chat(server, "right", signal=lambda said: STOP)).acall("a film", deadline=SOON))
+    assert served.output is not None
     assert (served.stage, served.output.text, served.prediction[0]) == (0, "good", "good")
 
 
@@ -296,7 +298,7 @@ def test_the_key_of_the_environment_is_for_https_alone(server: StandIn, monkeypa
     ask(chat(server, "right"))
     assert "authorization" not in server.requests[-1][1]
     secure = tt.stages.Chat("https://127.0.0.1:9/v1", "right", messages="{x}")
-    assert secure.run.endpoint._key == KEY  # type: ignore[attr-defined]
+    assert secure.run.endpoint._key == KEY
     with pytest.raises(tt.stages.EndpointError, match="cannot be reached: ConnectError"):
         ask(secure)
 

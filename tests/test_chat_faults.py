@@ -121,7 +121,7 @@ def server() -> Any:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_fails_the_stage_and_the_request_is_answered(server: StandIn, name: str) -> None:
-    fallback = tt.Stage(lambda x: "fallback", signal=lambda output: STOP)
+    fallback: tt.Stage[Any, Any] = tt.Stage(lambda x: "fallback", signal=lambda output: STOP)
     chat = tt.stages.Chat(server.url, name, messages="{x}", price=(1.0, 1.0), timeout=60.0)
     served = asyncio.run(tt.Cascade(line(), [chat, fallback, fallback]).acall("a film"))
     assert (served.output, served.consulted, served.outcome) == ("fallback", (0, 1), "stopped")
@@ -137,7 +137,7 @@ def test_many_faults_at_once_lose_no_request(server: StandIn) -> None:
     async def serve() -> tt.ServedBatch[Any]:
         return await tt.Cascade(line(), [chat, fallback, fallback]).abatch(list(range(40)))
 
-    fallback = tt.Stage(lambda x: "fallback", signal=lambda output: STOP)
+    fallback: tt.Stage[Any, Any] = tt.Stage(lambda x: "fallback", signal=lambda output: STOP)
     breaker = tt.Breaker(failures=1000)
     chat = tt.stages.Chat(server.url, "nothing", messages="{x}", retries=1, backoff=0.0, breaker=breaker)
     table = asyncio.run(serve())
@@ -149,7 +149,7 @@ def test_an_address_where_nobody_is() -> None:
         taken.bind(("127.0.0.1", 0))
         chat = tt.stages.Chat(f"http://127.0.0.1:{taken.getsockname()[1]}/v1", "small", messages="{x}")
         with pytest.raises(tt.stages.EndpointError, match="cannot be reached: ConnectError: ") as error:
-            asyncio.run(chat.run("a film"))  # type: ignore[arg-type]
+            asyncio.run(chat.run("a film"))
     assert (error.value.status, error.value.retry_after) == (None, None)
 
 

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from .._core import ValidationError
 from .._utils.checks import check_budget, check_flag, check_integer, shown
@@ -26,7 +26,6 @@ from .endpoint import Endpoint, EndpointError
 
 __all__ = ["Asker", "check_parameters", "mean_logprob", "normalized_text", "writer_of"]
 
-X = TypeVar("X")
 OURS = (
     *("model", "messages", "prompt", "stream", "stream_options", "logprobs", "top_logprobs", "n"),
     *("max_tokens", "temperature"),
@@ -36,7 +35,7 @@ PLACE = "{x}"
 """Where a template takes the input."""
 
 
-class Asker(Generic[X]):
+class Asker:
     """Asks a model of an endpoint: ``await asker(x)`` is the `run` of a stage.
 
     Parameters
@@ -63,7 +62,7 @@ class Asker(Generic[X]):
         self,
         endpoint: Endpoint,
         model: str,
-        write: Callable[[X], Any],
+        write: Callable[[Any], Any],
         *,
         is_plain: bool,
         logprobs: bool,
@@ -85,7 +84,7 @@ class Asker(Generic[X]):
         if self._logprobs:
             self._fixed |= {"logprobs": top} if is_plain else {"logprobs": True, "top_logprobs": top}
 
-    async def __call__(self, x: X) -> Completion:
+    async def __call__(self, x: Any) -> Completion:
         """The answer for one input.
 
         Raises
@@ -101,7 +100,7 @@ class Asker(Generic[X]):
             self._refuse(error, body)
 
     async def stream(
-        self, x: X, wait: float | None, ended: Callable[[Completion], object] | None
+        self, x: Any, wait: float | None, ended: Callable[[Completion], object] | None
     ) -> AsyncGenerator[str]:
         """The answer for one input, piece by piece; `wait` seconds at most for each, None for however long.
 
@@ -135,7 +134,7 @@ class Asker(Generic[X]):
         if ended is not None:
             ended(completion)
 
-    def body(self, x: X) -> dict[str, Any]:
+    def body(self, x: Any) -> dict[str, Any]:
         """What is sent for one input."""
         written = self._write(x)
         if self._is_plain:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from .._core import ValidationError
 from .._utils.checks import check_between, check_budget, check_flag, check_integer
@@ -16,10 +16,8 @@ from .endpoint import Endpoint
 
 __all__ = ["Chat"]
 
-X = TypeVar("X")
 
-
-class Chat(Stage[X, Completion]):
+class Chat(Stage[Any, Completion]):
     """A language model behind an endpoint of the OpenAI protocol, as one :class:`~ttamer_fast.Stage`.
 
     Parameters
@@ -107,13 +105,16 @@ class Chat(Stage[X, Completion]):
 
     __slots__ = ()
 
+    if TYPE_CHECKING:
+        run: Asker
+
     def __init__(
         self,
         base_url: str,
         model: str,
         *,
-        messages: str | Callable[[X], str | Sequence[Mapping[str, Any]]] | None = None,
-        prompt: str | Callable[[X], str] | None = None,
+        messages: str | Callable[[Any], str | Sequence[Mapping[str, Any]]] | None = None,
+        prompt: str | Callable[[Any], str] | None = None,
         signal: Callable[[Completion], float | None] | None = None,
         prediction: Callable[[Completion], Hashable] | None = None,
         api_key: str | None = None,
@@ -143,7 +144,7 @@ class Chat(Stage[X, Completion]):
             entries["max_tokens"] = check_integer("max_tokens", max_tokens, 1)
         if temperature is not None:
             entries["temperature"] = check_budget("temperature", temperature)
-        asker: Asker[X] = Asker(
+        asker = Asker(
             Endpoint(base_url, api_key, check_integer("connections", connections, 1), wait),
             model,
             writer_of("messages", messages) if prompt is None else writer_of("prompt", prompt),
@@ -164,7 +165,7 @@ class Chat(Stage[X, Completion]):
             name=name,
         )
 
-    def request(self, x: X) -> dict[str, Any]:
+    def request(self, x: Any) -> dict[str, Any]:
         """What is sent for one input, without the key.
 
         Parameters
@@ -177,9 +178,9 @@ class Chat(Stage[X, Completion]):
         dict
             The JSON object.
         """
-        return self._asker.body(x)
+        return self.run.body(x)
 
-    def stream(self, x: X, ended: Callable[[Completion], object] | None = None) -> AsyncGenerator[str]:
+    def stream(self, x: Any, ended: Callable[[Completion], object] | None = None) -> AsyncGenerator[str]:
         """The answer for one input, in pieces, as it is written.
 
         Use it where the answer is certain to be the one that goes out: see the notes on streams above.
@@ -210,11 +211,11 @@ class Chat(Stage[X, Completion]):
         ...     async for piece in chat.stream(x):
         ...         print(piece, end="", flush=True)
         """
-        return self._asker.stream(x, self.timeout, ended)
+        return self.run.stream(x, self.timeout, ended)
 
     async def aclose(self) -> None:
         """Close the connections of this event loop; a later call opens new ones."""
-        await self._asker.endpoint.aclose()
+        await self.run.endpoint.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -222,9 +223,5 @@ class Chat(Stage[X, Completion]):
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
-    @property
-    def _asker(self) -> Asker[X]:
-        return self.run  # type: ignore[return-value]  # which __init__ has put there
-
     def __repr__(self) -> str:
-        return f"Chat({self._asker.endpoint.base_url!r}, {self._asker.model!r}, name={self.name!r})"
+        return f"Chat({self.run.endpoint.base_url!r}, {self.run.model!r}, name={self.name!r})"
