@@ -12,10 +12,18 @@ if TYPE_CHECKING:  # what `_MODULES` finds, for type checkers
     from .chat import Chat
     from .completion import Completion
     from .endpoint import EndpointError
+    from .onnx_exits import OnnxExits
+    from .onnx_model import OnnxModel
 
-__all__ = ["Chat", "Completion", "EndpointError"]
+__all__ = ["Chat", "Completion", "EndpointError", "OnnxExits", "OnnxModel"]
 
-_MODULES: dict[str, str] = {"Chat": "chat", "Completion": "completion", "EndpointError": "endpoint"}
+_MODULES = {
+    "Chat": "chat",
+    "Completion": "completion",
+    "EndpointError": "endpoint",
+    "OnnxExits": "onnx_exits",
+    "OnnxModel": "onnx_model",
+}
 """Which module of this package holds a name."""
 
 
