@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NoReturn
 
+from .. import signals
 from .._core import ValidationError
 from .._utils.checks import check_budget, check_flag, check_integer, shown
 from .completion import (
@@ -174,8 +174,8 @@ class Asker:
 
 def mean_logprob(completion: Completion) -> float:
     """Mean log-probability of the tokens of an answer, NaN where it has none."""
-    logprobs = completion.logprobs
-    return math.fsum(logprobs) / len(logprobs) if logprobs else math.nan
+    mean: float = signals.mean_logprob(completion.logprobs)
+    return mean
 
 
 def normalized_text(completion: Completion) -> str:

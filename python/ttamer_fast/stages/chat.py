@@ -33,7 +33,8 @@ class Chat(Stage[Any, Completion]):
         For ``/completions``, of base models. ``prompt(x)`` returns the text to go on with; a string is a template as
         above. One of `messages` and `prompt` has to be given.
     signal : callable, optional
-        ``signal(completion)``: how sure the model is; by default the mean log-probability of the tokens that it wrote.
+        ``signal(completion)``: how sure the model is; by default the mean log-probability of the tokens that it wrote,
+        :func:`~ttamer_fast.signals.mean_logprob`.
         ``lambda said: abs(said.log_odds(" yes", " no"))`` asks about two answers.
     prediction : callable, optional
         ``prediction(completion)``: what the model said, any hashable; by default its text in small letters, with single
