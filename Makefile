@@ -49,7 +49,7 @@ test-python: $(VENV)/test
 	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest
 
 # What is not installed is reported by pytest, a line each.
-EXTRAS := onnx
+EXTRAS := onnx language-id
 test-extras: $(VENV)/test $(EXTRAS:%=$(VENV)/%)
 	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest -m extra
 
