@@ -26,5 +26,5 @@ def test_without_its_runtime_an_adapter_names_the_extra(name: str, monkeypatch: 
     assert str(raised.value) == f'{module} is not installed: pip install "ttamer_fast[{extra}]"'
 
 
-def test_every_adapter_is_tried() -> None:
-    assert list(ADAPTERS) == tt.stages.__all__
+def test_adapters_are_public() -> None:
+    assert ADAPTERS.keys() <= set(tt.stages.__all__)

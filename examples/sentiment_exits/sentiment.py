@@ -43,7 +43,7 @@ EMBEDDINGS_COST = 0.15
 """Of the first block, in layers: about what it takes of the time of one."""
 
 INVERSE_PENALTY = 0.01
-"""Of the weights of the heads: the best of five by cross-validation on the 4,500 sentences that they are trained on."""
+"""Of the weights of the heads: the best of four by cross-validation on the 4,500 sentences that they are trained on."""
 
 SIZES = (1, 32)
 """Sentences at a time."""
