@@ -116,6 +116,7 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/fit.py
 	$(PYTHON) benches/serving.py
 	$(PYTHON) benches/batching.py
+	$(PYTHON) benches/signals.py
 	$(PYTHON) benches/watching.py
 	$(PYTHON) benches/leaks.py
 	$(PYTHON) benches/solve.py --output benches/solve.md
@@ -132,6 +133,7 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/fit.py --rows 20000
 	$(PYTHON) benches/serving.py --repeats 2
 	$(PYTHON) benches/batching.py --requests 200 --repeats 2
+	$(PYTHON) benches/signals.py --rounds 1
 	$(PYTHON) benches/watching.py --rounds 1
 	$(PYTHON) benches/leaks.py --calls 2000
 	$(PYTHON) benches/quality/table.py --folds 2

@@ -17,6 +17,7 @@ from ttamer_fast._core import prediction_codes
 POLICY = tt.fit(make_trace(n=800, k=3, seed=1), tradeoff=0.95)
 ENTRY = POLICY.start().next or 0
 RUN = POLICY.start()
+LOGITS = np.zeros((4, 3), np.float32)
 FINISHED = POLICY.start()
 while FINISHED.next is not None:
     FINISHED.observe(1.0)
@@ -96,6 +97,13 @@ def cascade(label: Any) -> Serving:
     return Serving(lambda: served(0), 4000)
 
 
+def refused_logits() -> None:
+    """Logits that raise."""
+    with suppress(tt.ValidationError):
+        tt.signals.margin([[1.0], [1.0, 2.0]])
+        raise AssertionError("they should be refused")
+
+
 PATHS: dict[str, Serving] = {
     "float": observing(0.5),
     "float, int": observing(0.5, 3),
@@ -136,6 +144,11 @@ PATHS: dict[str, Serving] = {
     "replay, text": replay(np.array([["a", "b", "c"]] * 2)),
     "replay, rows": replay([["a", None, 2.5], [(1,), Said(1), Said(1)]]),
     "codes": Serving(lambda: prediction_codes([["a", 1, Said(1)]]), 10_000),
+    "signal": Serving(lambda: tt.signals.margin(LOGITS[0], argmax=True), 40_000),
+    "signals": Serving(lambda: tt.signals.margin(LOGITS, argmax=True), 10_000),
+    "signals of a list": Serving(lambda: tt.signals.margin([[1.0, 2.0], [0.0, 1.0]]), 10_000),
+    "signals refused": Serving(refused_logits, 4000),
+    "log-probabilities": Serving(lambda: tt.signals.mean_logprob([[None, -1.0], [-0.5]]), 10_000),
     "cascade, text": cascade("positive"),
     "cascade, objects": cascade(Said(1)),
 }

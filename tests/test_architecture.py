@@ -22,10 +22,11 @@ BELOW = {
     "traces": {"_core", "_utils"},
     "plotting": {"_core", "_utils", "traces"},
     "serving": {"_core", "_utils", "traces"},
-    "stages": {"_core", "_utils", "serving"},
+    "stages": {"_core", "_utils", "serving", "signals"},
     "monitoring": {"_core", "_utils", "traces"},
     "fitting": {"_core", "_utils", "traces"},
     "baselines": {"_core", "fitting", "traces"},
+    "signals": {"_core"},
     "evaluation": {"_core", "_utils", "traces", "plotting", "fitting", "baselines"},
 }
 BELOW["demo"] = set(BELOW)
@@ -92,6 +93,7 @@ def output_of(program: str) -> str:
 def test_public_is_what_is_listed_and_the_named_submodules() -> None:
     listed = ttamer_fast.__all__
     assert len(set(listed)) == len(listed)
-    assert {name for name in listed if isinstance(getattr(ttamer_fast, name), ModuleType)} == {"baselines", "stages"}
+    submodules = {name for name in listed if isinstance(getattr(ttamer_fast, name), ModuleType)}
+    assert submodules == {"baselines", "signals", "stages"}
     beside = {name for name in vars(ttamer_fast) if not name.startswith("_")} - {*listed, "annotations"}
     assert all(isinstance(getattr(ttamer_fast, name), ModuleType) for name in beside)

@@ -21,6 +21,7 @@ BELOW = {
     "random": set(),
     "plan": {"error"},
     "price": {"error", "plan"},
+    "signals": {"error", "mean", "parallel"},
     "model": {"error", "parallel"},
     "solve": {"error", "model", "parallel", "plan"},
     "rules": {"error", "parallel", "plan", "price", "random"},

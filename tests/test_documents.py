@@ -32,7 +32,10 @@ DOCUMENTS = {
 }
 CALIBRATE = "docs/how-to/calibrate.md"
 """Writes the traces that the other pages beside it read."""
-EXTRA_OF: dict[str, tuple[str, ...]] = {}
+EXTRA_OF: dict[str, tuple[str, ...]] = {
+    "ttamer_fast.stages.onnx_exits": ("onnx",),
+    "ttamer_fast.stages.onnx_model": ("onnx",),
+}
 """What the examples of a module or a page need beyond the packages of `make test`."""
 LONG = ("demo", "bench")
 """Commands of `ttamer` that have tests of their own."""

@@ -53,6 +53,7 @@ WORKS: dict[str, Callable[[], object]] = {
     "compare": lambda: repr(tt.compare(make_trace(n=400), tradeoff=0.9, folds=2)),
     "replay": lambda: POLICY.replay(ROWS.signal, ROWS.prediction).answer.tolist(),
     "batch": batch,
+    "signals": lambda: tt.signals.margin(np.arange(1_200_000.0).reshape(-1, 6) % 7.0).tolist()[::1000],
     "trace": lambda: make_trace(n=50_000, k=2).mean_loss.tolist(),
     "evaluate": lambda: tt.evaluate(POLICY, ROWS).objective,
 }

@@ -111,6 +111,9 @@ LONG: dict[str, Callable[[], Callable[[], object]]] = {
     "trace": lambda: partial(trace_of, np.zeros((2_000_000, 4))),
     "digest": lambda: lambda: trace_of(np.zeros((500_000, 4))).digest,
     "compare": lambda: partial(tt.compare, make_trace(n=5000), tradeoff=0.9),
+    "signals": lambda: partial(tt.signals.margin, np.broadcast_to(np.zeros(5000), (1_000_000, 5000))),
+    "signals of columns": lambda: partial(tt.signals.margin, np.broadcast_to(np.zeros((5000, 1)), (5000, 1_000_000)).T),
+    "log-probabilities": lambda: partial(tt.signals.mean_logprob, np.broadcast_to(np.zeros(5000), (1_000_000, 5000))),
     "certify": lambda: partial(tt.fit_certified, make_trace(n=20_000), max_loss=0.4),
 }
 

@@ -22,7 +22,7 @@ import importlib
 import typing
 import warnings
 
-from . import baselines
+from . import baselines, signals
 from ._core import (
     Batch,
     Certificate,
@@ -134,6 +134,7 @@ __all__ = [
     "load",
     "order_findings",
     "read_trace",
+    "signals",
     "solve",
     "stages",
     "summarize",

@@ -32,8 +32,10 @@ __all__ = [
     "estimate",
     "fit",
     "in_order",
+    "mean_logprob",
     "mixture",
     "prediction_codes",
+    "signal_of_logits",
     "solve",
     "verify",
     "write_file",
@@ -318,6 +320,8 @@ def mixture(
     first: Policy, second: Policy, share: float, seed: int, value: float, provenance: list[tuple[str, str]]
 ) -> Policy: ...
 def prediction_codes(prediction: _Predictions, /, axes: int = 2) -> NDArray[np.int64]: ...
+def signal_of_logits(signal: str, logits: Any, argmax: bool, /) -> Any: ...
+def mean_logprob(logprobs: Any, /) -> Any: ...
 
 @final
 class Run:

@@ -48,9 +48,9 @@ def float_array(name: str, value: ArrayLike) -> Floats:
         return np.require(value, np.float64, ("C", "ALIGNED"))
     if isinstance(value, list | tuple) and np.ma.MaskedArray in set(map(type, value)):
         value = _asked(name, np.ma.asarray, value)
-    array = _asked(name, _read, value)
+    array = array_of(name, value)
     if array.dtype.kind == "O":
-        array = _numbers_of_objects(name, array, value)
+        array = numbers_of_objects(name, array, value)
     elif not _has_numbers(array):
         raise ValidationError(f"`{name}` must be real numbers, got dtype {array.dtype}: {_REASONS[array.dtype.kind]}")
     if isinstance(value, np.ma.MaskedArray):
@@ -83,6 +83,17 @@ def check_not_negative(name: str, array: Floats) -> None:
     if bad.any():
         where, given = first_bad(array, bad)
         raise ValidationError(f"`{name}`{where} must be finite and at least 0, got {given}")
+
+
+def array_of(name: str, value: Any) -> NDArray[Any]:
+    """`value` as numpy reads it, by ``__array__``, DLPack or the buffer protocol, a view where it can be one.
+
+    Raises
+    ------
+    ValidationError
+        With the reason why it cannot be read.
+    """
+    return _asked(name, _read, value)
 
 
 def first_bad(array: NDArray[Any], bad: Bools) -> tuple[str, str]:
@@ -145,7 +156,7 @@ def _kinds_of_columns(value: Any) -> set[str]:
     return kinds if len(kinds) > 1 or not all(isinstance(dtype, np.dtype) for dtype in dtypes) else set()
 
 
-def _numbers_of_objects(name: str, array: NDArray[Any], value: Any) -> Floats:
+def numbers_of_objects(name: str, array: NDArray[Any], value: Any) -> Floats:
     """Numbers with nulls, of a column or a frame, with NaN for them. Any other array of objects is refused."""
     if array.ndim == 0:
         raise ValidationError(f"`{name}` must be an array of real numbers, got {type(value).__name__}")

@@ -9,11 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what `_MODULES` finds, for type checkers
-    pass
+    from .onnx_exits import OnnxExits
+    from .onnx_model import OnnxModel
 
-__all__: list[str] = []
+__all__ = ["OnnxExits", "OnnxModel"]
 
-_MODULES: dict[str, str] = {}
+_MODULES = {
+    "OnnxExits": "onnx_exits",
+    "OnnxModel": "onnx_model",
+}
 """Which module of this package holds a name."""
 
 

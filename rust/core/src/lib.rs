@@ -19,6 +19,7 @@ pub mod policy;
 mod price;
 mod random;
 pub mod rules;
+pub mod signals;
 pub mod solve;
 pub mod trace;
 

@@ -21,6 +21,7 @@ mod predictions;
 mod replay;
 mod run;
 mod signal;
+mod signals;
 mod trace;
 mod watch;
 mod working;
@@ -60,6 +61,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<outcome::Outcome>()?;
     module.add_class::<fit::Learner>()?;
     module.add_function(wrap_pyfunction!(fit::fit, module)?)?;
+    module.add_function(wrap_pyfunction!(signals::signal_of_logits, module)?)?;
+    module.add_function(wrap_pyfunction!(signals::mean_logprob, module)?)?;
     module.add_function(wrap_pyfunction!(files::write_file, module)?)?;
     module.add_function(wrap_pyfunction!(files::check_writable, module)?)?;
     let info = PyDict::new(py);
