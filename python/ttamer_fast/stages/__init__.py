@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what `_MODULES` finds, for type checkers
     from .onnx_exits import OnnxExits
     from .onnx_model import OnnxModel
+    from .torch_exits import TorchExits
 
-__all__ = ["OnnxExits", "OnnxModel"]
+__all__ = ["OnnxExits", "OnnxModel", "TorchExits"]
 
 _MODULES = {
     "OnnxExits": "onnx_exits",
     "OnnxModel": "onnx_model",
+    "TorchExits": "torch_exits",
 }
 """Which module of this package holds a name."""
 
