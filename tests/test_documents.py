@@ -35,6 +35,7 @@ CALIBRATE = "docs/how-to/calibrate.md"
 EXTRA_OF: dict[str, tuple[str, ...]] = {
     "docs/how-to/torch.md": ("torch",),
     "ttamer_fast.stages.torch_exits": ("torch",),
+    "docs/how-to/onnx.md": ("onnx",),
     "ttamer_fast.stages.onnx_exits": ("onnx",),
     "ttamer_fast.stages.onnx_model": ("onnx",),
 }

@@ -9,13 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what `_MODULES` finds, for type checkers
+    from .chat import Chat
+    from .completion import Completion
+    from .endpoint import EndpointError
     from .onnx_exits import OnnxExits
     from .onnx_model import OnnxModel
     from .torch_exits import TorchExits
 
-__all__ = ["OnnxExits", "OnnxModel", "TorchExits"]
+__all__ = ["Chat", "Completion", "EndpointError", "OnnxExits", "OnnxModel", "TorchExits"]
 
 _MODULES = {
+    "Chat": "chat",
+    "Completion": "completion",
+    "EndpointError": "endpoint",
     "OnnxExits": "onnx_exits",
     "OnnxModel": "onnx_model",
     "TorchExits": "torch_exits",
