@@ -8,8 +8,8 @@
 #   make deny           licences, bans and duplicate versions of crates; needs cargo-deny
 #   make test-debug     the Python tests against a build with debug assertions and overflow checks
 #   make test-lowest    the Python tests with the lowest versions of the packages that pyproject.toml allows
-#   make test-extras    the Python tests that need ONNX Runtime
-#   make test-outside   tests on data outside the repository: TTAMER_TRACES, TTAMER_ACCEPTANCE
+#   make test-extras    the Python tests that need ONNX Runtime, or a language model
+#   make test-outside   tests on data outside the repository: TTAMER_TRACES, TTAMER_ACCEPTANCE, TTAMER_SST2
 #   make fuzz           both fuzz targets from their corpus, FUZZ_SECONDS each; needs cargo-fuzz
 #   make mutants        every small change of the rules must fail a test; installs cargo-mutants, takes minutes
 #   make bench-smoke    every bench once, on little
@@ -21,7 +21,7 @@ PYTHON := $(VENV)/bin/python
 export PYO3_PYTHON := $(abspath $(PYTHON))
 SOURCES := $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml') \
 	Cargo.toml Cargo.lock pyproject.toml
-WITHOUT_OUTSIDE := env -u TTAMER_TRACES -u TTAMER_ACCEPTANCE
+WITHOUT_OUTSIDE := env -u TTAMER_TRACES -u TTAMER_ACCEPTANCE -u TTAMER_SST2
 
 .PHONY: demo test test-all lint test-rust test-python doc instructions deny fuzz mutants test-debug test-lowest \
 	test-extras test-outside bench bench-smoke clean
