@@ -44,12 +44,13 @@ def test_the_policy_is_better_than_every_model_and_every_threshold(modules: None
     assert trace.stages == STAGES
     assert trace.n == 1800
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
-    for tradeoff in (0.985, 0.995):
+    for tradeoff, worse in ((0.95, slice(1, 6)), (0.985, slice(0, 6)), (0.995, slice(0, 6))):
         table = module("judged").table(trace, tradeoff)
         assert "\n".join(f"    {line}" for line in table.splitlines()) in readme
-        gaps = {line[:18].strip(): float(line[18:].split()[1]) for line in table.splitlines()[2:]}
+        gaps = [float(line[18:].split()[1]) for line in table.splitlines()[2:]]
         assert len(gaps) == 6
-        assert min(gaps.values()) > 0.0
+        # The first is the policy without recall: where errors are cheap, it is as good.
+        assert min(gaps[worse]) > 0.0
 
 
 def test_the_recorded_trace_has_latencies() -> None:
