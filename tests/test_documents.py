@@ -33,6 +33,7 @@ DOCUMENTS = {
 CALIBRATE = "docs/how-to/calibrate.md"
 """Writes the traces that the other pages beside it read."""
 EXTRA_OF: dict[str, tuple[str, ...]] = {
+    "docs/how-to/onnx.md": ("onnx",),
     "ttamer_fast.stages.onnx_exits": ("onnx",),
     "ttamer_fast.stages.onnx_model": ("onnx",),
 }
