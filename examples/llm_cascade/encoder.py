@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TRAINED_ON", "Encoder", "Head", "trained"]
+__all__ = ["Encoder", "Head", "trained"]
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 
 LAYERS, HEADS, LONGEST = 6, 12, 128
-TRAINED_ON = 4000
-"""Sentences that a head is trained on."""
 
 
 class Encoder:
