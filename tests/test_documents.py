@@ -8,11 +8,12 @@ import pkgutil
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from _pytest.mark import ParameterSet
 
 import ttamer_fast
 from conftest import REPOSITORY
@@ -31,8 +32,21 @@ DOCUMENTS = {
 }
 CALIBRATE = "docs/how-to/calibrate.md"
 """Writes the traces that the other pages beside it read."""
+EXTRA_OF: dict[str, tuple[str, ...]] = {
+    "docs/how-to/torch.md": ("torch",),
+    "ttamer_fast.stages.torch_exits": ("torch",),
+    "docs/how-to/onnx.md": ("onnx",),
+    "ttamer_fast.stages.onnx_exits": ("onnx",),
+    "ttamer_fast.stages.onnx_model": ("onnx",),
+}
+"""What the examples of a module or a page need beyond the packages of `make test`."""
 LONG = ("demo", "bench")
 """Commands of `ttamer` that have tests of their own."""
+
+
+def marked(names: Iterable[str]) -> list[ParameterSet]:
+    """Names as parameters, with the extras that they need."""
+    return [pytest.param(name, marks=[pytest.mark.extra(extra) for extra in EXTRA_OF.get(name, ())]) for name in names]
 
 
 class Block(NamedTuple):
@@ -67,7 +81,7 @@ def run(path: Path) -> int:
     return count
 
 
-@pytest.mark.parametrize("name", ["ttamer_fast", *MODULES])
+@pytest.mark.parametrize("name", marked(["ttamer_fast", *MODULES]))
 def test_docstrings(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name), optionflags=DOCSTRING_FLAGS).failed == 0
 
@@ -93,7 +107,9 @@ def test_the_page_about_traces(calibrated: Path) -> None:
     assert sorted(path.name for path in calibrated.iterdir()) == ["held_out.npz", "train.npz"]
 
 
-@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name.startswith("docs/how-to/") and name != CALIBRATE])
+@pytest.mark.parametrize(
+    "name", marked(name for name in DOCUMENTS if name.startswith("docs/how-to/") and name != CALIBRATE)
+)
 def test_other_pages_for_users(name: str, calibrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(calibrated, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)

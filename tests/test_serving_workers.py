@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ttamer_fast.serving import workers as module
-from ttamer_fast.serving.workers import Workers
+from ttamer_fast.serving.workers import Workers, when_abandoned
 
 LONG = 30.0
 """Seconds within which anything has happened."""
@@ -130,6 +130,72 @@ def test_nobody_is_told_of_abandoned_work() -> None:
     until(lambda: told == ["heard"])
 
 
+def test_work_is_told_that_nobody_waits_for_it() -> None:
+    pool = Workers("told", 1)
+    told, inside, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        with when_abandoned(told.set):
+            inside.set()
+            assert told.wait(LONG)
+
+    job = pool.submit(work)
+    assert inside.wait(LONG)
+    assert not told.is_set()
+    assert job.abandon()
+    assert job.wait(LONG)
+
+    def late() -> list[str]:
+        heard: list[str] = []
+        inside.set()
+        assert go_on.wait(LONG)
+        with when_abandoned(lambda: heard.append("at once")):
+            return [*heard, "begun"]
+
+    inside.clear()
+    other = pool.submit(late)
+    assert inside.wait(LONG)
+    assert other.abandon()
+    go_on.set()
+    assert other.wait(LONG)
+    assert other.result() == ["at once", "begun"]
+
+
+def test_work_is_told_once_and_only_while_it_can_be_ended() -> None:
+    pool = Workers("told once", 1)
+    heard: list[str] = []
+    inside, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with when_abandoned(lambda: heard.append("first")):
+            pass
+        with when_abandoned(lambda: heard.append("second")):
+            inside.set()
+            assert go_on.wait(LONG)
+        with pytest.raises(ValueError, match="raised"), when_abandoned(lambda: heard.append("third")):
+            raise ValueError("raised inside")
+
+    for _ in range(2):
+        inside.clear()
+        go_on.clear()
+        heard.clear()
+        job = pool.submit(work)
+        assert inside.wait(LONG)
+        assert job.abandon()
+        assert job.abandon()
+        assert heard == ["second"]
+        go_on.set()
+        assert job.wait(LONG)
+        job.result()
+        assert heard == ["second", "third"]  # abandoned before it began: at once
+    job = pool.submit(lambda: None)
+    assert job.wait(LONG)
+    assert job.abandon()
+    with when_abandoned(lambda: heard.append("outside")):
+        pass
+    assert heard == ["second", "third"]
+
+
 def test_nothing_is_kept_of_work_that_has_ended() -> None:
     class Input:
         def read(self) -> None:
@@ -211,7 +277,7 @@ def test_a_forked_child_has_workers_of_its_own() -> None:
 
 STUCK = """
 import threading, time
-from ttamer_fast.serving.workers import Workers
+from ttamer_fast.serving.workers import Workers, when_abandoned
 job = Workers("stuck", 1).submit(lambda: time.sleep(1000))
 while not job.begun: time.sleep(0.001)
 print("begun", flush=True)

@@ -18,6 +18,8 @@ Examples
 
 from __future__ import annotations
 
+import importlib
+import typing
 import warnings
 
 from . import baselines, signals
@@ -62,6 +64,7 @@ from .serving.breaker import Breaker
 from .serving.cascade import Cascade
 from .serving.failures import NoAnswerError
 from .serving.queues import StageStats
+from .serving.request import Request
 from .serving.served import Served
 from .serving.served_batch import ServedBatch
 from .serving.stage import Stage
@@ -69,6 +72,9 @@ from .traces.builder import TraceBuilder
 from .traces.files import read_trace
 from .traces.record import Record
 from .traces.trace import Trace
+
+if typing.TYPE_CHECKING:
+    from . import stages
 
 __all__ = [
     "Aggregated",
@@ -100,6 +106,7 @@ __all__ = [
     "PolicyFormatError",
     "Record",
     "Replay",
+    "Request",
     "Run",
     "RunFinishedError",
     "Saving",
@@ -129,6 +136,7 @@ __all__ = [
     "read_trace",
     "signals",
     "solve",
+    "stages",
     "summarize",
     "verify",
 ]
@@ -136,6 +144,14 @@ __all__ = [
 __version__ = build_info["version"]
 
 load = Policy.load
+
+if not typing.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> typing.Any:
+        if name != "stages":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return importlib.import_module(f"{__name__}.stages")
+
 
 if build_info["profile"] != "release":
     warnings.warn(

@@ -19,7 +19,7 @@ from .calls import Call
 from .coroutines import is_awaitable
 from .driver import Driver
 from .failures import reason_of
-from .inputs import each_row, take_rows
+from .inputs import Input, Inputs, each_row
 from .limits import Attempts, Deadline, Lost
 from .served import Served
 from .served_batch import ServedBatch
@@ -44,7 +44,7 @@ async def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: fl
     clock = loop.time if is_timed else _no_clock
     due = Deadline(deadline, clock())
     limit = None if deadline == math.inf else Limit(loop, due.end)
-    begun = 0.0
+    begun, given = 0.0, Input(x)
     try:
         while (asked := driver.ask) is not None:
             call, begun = calls[asked], clock()
@@ -52,8 +52,9 @@ async def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: fl
             if begun >= due.end:
                 outcome = due.not_begun()
             else:
-                asking = _ask(call, partial(try_one, call, x), begun, due) if call.is_limited else try_one(call, x)
-                outcome = await asking
+                taken = given.take(call.stage.carries)
+                attempt = partial(try_one, call, taken)
+                outcome = await (_ask(call, attempt, begun, due) if call.is_limited else attempt())
                 if limit is not None and (limit.expired or clock() >= due.end):
                     outcome = due.cut_off()
             tell(driver, outcome, clock() - begun if is_timed else None)
@@ -76,13 +77,14 @@ async def serve_batch(
     """
     clock = asyncio.get_running_loop().time if is_timed else _no_clock
     due = Deadline(deadline, clock())
+    inputs = Inputs(xs, n)
     while (question := driver.ask) is not None:
         asked, rows = question
         call, begun = calls[asked], clock()
         if begun >= due.end:
             driver.stopped(due.not_begun().reason)
             break
-        taken, count = take_rows(xs, rows, n), len(rows)
+        taken, count = inputs.take(rows, call.stage.carries), len(rows)
         if call.stage.batch is not None:
             (outcome,) = await _ask_all(call, [partial(try_batch, call, taken, count)], begun, due)
             tell_batch(driver, outcome, count, clock() - begun if is_timed else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from copy import copy
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -139,8 +139,9 @@ class Cascade(Generic[X, Y]):
         is_limited = self._timing or any(call.is_limited for call in self._calls)
         self._is_timed = self._timing or any(call.reads_clock for call in self._calls)
         self._refusals = _refusal_of_call(self._calls), _refusal_of_batch(self._calls)
-        self._is_plain = not is_limited and self._refusals[0] is None
-        self._is_plain_async = not is_limited and all(call.runs_async for call in self._calls)
+        is_bare = not is_limited and not any(stage.carries for stage in self._stages)
+        self._is_plain = is_bare and self._refusals[0] is None
+        self._is_plain_async = is_bare and all(call.runs_async for call in self._calls)
 
     @property
     def policy(self) -> Policy:
@@ -354,7 +355,7 @@ def _as_stages(
         if isinstance(stage, Stage):
             if name is not None and stage.name not in (None, name):
                 raise ValidationError(f"`stages` entry {name!r} must be a Stage of that name, got {stage.name!r}")
-            made.append(stage if name is None else replace(stage, name=name))
+            made.append(stage if name is None else _renamed(stage, name))
         elif not callable(stage):
             raise ValidationError(f"`stages` entry {i} must be a Stage or callable, got {type(stage).__name__}")
         elif signal is None:
@@ -366,6 +367,13 @@ def _as_stages(
         if given is not None and not plain:
             raise ValidationError(f"`{argument}` must be left out where every entry of `stages` is a Stage")
     return tuple(made)
+
+
+def _renamed(stage: Stage[X, Y], name: str) -> Stage[X, Y]:
+    """A copy under another name, whatever makes stages of this class."""
+    renamed = copy(stage)
+    object.__setattr__(renamed, "name", name)
+    return renamed
 
 
 def _order(given: Sequence[str | None], wanted: Sequence[str], is_mapping: bool) -> list[int]:

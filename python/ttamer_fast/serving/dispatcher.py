@@ -232,7 +232,8 @@ class Dispatcher:
             if call.timeout < math.inf:
                 self._arm(part)
             context = self._context.copy() if rows[0].context is None else rows[0].context
-            task = self._loop.create_task(self._attempt(call, [request.x for request in rows]), context=context)
+            xs = [request.input.take(call.stage.carries) for request in rows]
+            task = self._loop.create_task(self._attempt(call, xs), context=context)
             part.task = task
             self._tasks.add(task)
             task.add_done_callback(partial(self._part_ended, device, part), context=self._context)
@@ -265,7 +266,7 @@ class Dispatcher:
             if call.stage.batch is None:
                 return await try_one(call, xs[0])
             try:
-                taken = self._collate(xs)
+                taken = xs if call.stage.carries else self._collate(xs)
             except Exception as error:
                 return none_of(len(xs), reason_of(error))
             return await try_batch(call, taken, len(xs))

@@ -1,4 +1,4 @@
-"""A batch of inputs: how many rows it has, and some of them."""
+"""What stages are given: an input, or some rows of a batch, bare or as requests."""
 
 from __future__ import annotations
 
@@ -9,9 +9,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import ValidationError
+from .request import Request
 from .rows import length, rows_at
 
-__all__ = ["count_rows", "each_row", "take_rows"]
+__all__ = ["Input", "Inputs", "count_rows", "each_row", "take_rows"]
+
+
+class Input:
+    """One input."""
+
+    __slots__ = ("_request", "_x")
+
+    def __init__(self, x: Any) -> None:
+        self._x = x
+        self._request: Request[Any] | None = None
+
+    def take(self, carries: bool) -> Any:
+        """What a stage is given: the input, or its request, which is the same one for all stages."""
+        if not carries:
+            return self._x
+        if self._request is None:
+            self._request = Request(self._x)
+        return self._request
+
+
+class Inputs:
+    """The n inputs of a batch."""
+
+    __slots__ = ("_n", "_requests", "_xs")
+
+    def __init__(self, xs: Any, n: int) -> None:
+        self._xs = xs
+        self._n = n
+        self._requests: list[Request[Any]] | None = None
+
+    def take(self, rows: NDArray[np.int64], carries: bool) -> Any:
+        """What a stage is given for some rows, ascending: inputs as :func:`take_rows` takes them, or their requests."""
+        if not carries:
+            return take_rows(self._xs, rows, self._n)
+        if self._requests is None:
+            every = take_rows(self._xs, np.arange(self._n), self._n)
+            self._requests = [Request(x) for x in each_row(every)]
+        return take_rows(self._requests, rows, self._n)
 
 
 def count_rows(xs: Any) -> int:

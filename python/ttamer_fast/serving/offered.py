@@ -8,6 +8,7 @@ from contextvars import Context
 from typing import Any
 
 from .driver import Driver
+from .inputs import Input
 from .queues import StageQueue
 
 __all__ = ["Offered", "Part"]
@@ -29,6 +30,7 @@ class Offered:
         "ends",
         "expires",
         "future",
+        "input",
         "is_timed",
         "part",
         "permit",
@@ -38,7 +40,6 @@ class Offered:
         "row",
         "timer",
         "wake",
-        "x",
     )
 
     def __init__(
@@ -50,7 +51,7 @@ class Offered:
         is_timed: bool,
         deadline: float,
     ) -> None:
-        self.x = x
+        self.input = Input(x)
         self.driver = driver
         self.future = future
         """What the caller waits for; done once the request has ended."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from .._core import ValidationError
-from .._utils.checks import check_between, check_budget, check_integer
+from .._utils.checks import check_between, check_budget, check_flag, check_integer
 from .breaker import Breaker
 from .coroutines import is_coroutine_function
 
@@ -53,6 +53,9 @@ class Stage(Generic[X_contra, Y_co]):
         runs it in the caller's thread or on the event loop, where it cannot be cut off.
     name : str, optional
         The name that the policy has for this stage; it is compared with the policy's.
+    carries : bool
+        Whether `run` gets a :class:`Request` instead of the bare input, and `batch` a list of them: with it the stages
+        of a request leave things for one another, such as exits of one network its hidden state.
 
     Raises
     ------
@@ -95,6 +98,7 @@ class Stage(Generic[X_contra, Y_co]):
     backoff: float = field(default=0.05, kw_only=True)
     breaker: Breaker | None = field(default=None, kw_only=True)
     threads: int = field(default=8, kw_only=True)
+    carries: bool = field(default=False, kw_only=True)
 
     if TYPE_CHECKING:  # an output is what is awaited, where there is something to await
 
@@ -112,6 +116,7 @@ class Stage(Generic[X_contra, Y_co]):
             backoff: float = 0.05,
             breaker: Breaker | None = None,
             threads: int = 8,
+            carries: bool = False,
         ) -> None: ...
 
         @overload
@@ -128,6 +133,7 @@ class Stage(Generic[X_contra, Y_co]):
             backoff: float = 0.05,
             breaker: Breaker | None = None,
             threads: int = 8,
+            carries: bool = False,
         ) -> None: ...
 
         def __init__(self, run: Any, **given: Any) -> None: ...
@@ -147,6 +153,7 @@ class Stage(Generic[X_contra, Y_co]):
         object.__setattr__(self, "retries", check_integer("retries", self.retries, 0))
         object.__setattr__(self, "backoff", check_budget("backoff", self.backoff))
         object.__setattr__(self, "threads", check_integer("threads", self.threads, 0))
+        object.__setattr__(self, "carries", check_flag("carries", self.carries))
         if self.breaker is not None and not isinstance(self.breaker, Breaker):
             raise ValidationError(f"`breaker` must be a Breaker or None, got {type(self.breaker).__name__}")
         if self.name is not None and not isinstance(self.name, str):

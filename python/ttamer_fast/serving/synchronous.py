@@ -14,7 +14,7 @@ from .calls import Call
 from .coroutines import discard
 from .driver import Driver
 from .failures import reason_of
-from .inputs import each_row, take_rows
+from .inputs import Input, Inputs, each_row
 from .limits import Attempts, Deadline, Lost
 from .served import Served
 from .served_batch import ServedBatch
@@ -29,10 +29,14 @@ def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: float, i
     """One request; `deadline` in seconds from now, inf for none. Without `is_timed` no clock is read."""
     clock = monotonic if is_timed else _no_clock
     due = Deadline(deadline, clock())
+    given = Input(x)
     while (asked := driver.ask) is not None:
         call = calls[asked]
         begun = clock()
-        outcome = due.not_begun() if begun >= due.end else _ask(call, _one(call, x, "acall(x)"), begun, due, clock)
+        if begun >= due.end:
+            outcome: Reading | str | Lost = due.not_begun()
+        else:
+            outcome = _ask(call, _one(call, given.take(call.stage.carries), "acall(x)"), begun, due, clock)
         tell(driver, outcome, clock() - begun if is_timed else None)
     return driver.served()
 
@@ -43,13 +47,14 @@ def serve_batch(
     """The n requests of a batch in step; the arguments as in :func:`serve`."""
     clock = monotonic if is_timed else _no_clock
     due = Deadline(deadline, clock())
+    inputs = Inputs(xs, n)
     while (question := driver.ask) is not None:
         asked, rows = question
         call, begun = calls[asked], clock()
         if begun >= due.end:
             driver.stopped(due.not_begun().reason)
             break
-        taken, count = take_rows(xs, rows, n), len(rows)
+        taken, count = inputs.take(rows, call.stage.carries), len(rows)
         is_free = due.end == math.inf and not call.is_limited
         if call.stage.batch is None:
             outcomes: list[Reading | str | Lost]

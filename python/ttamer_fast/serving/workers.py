@@ -5,17 +5,58 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from .forks import renew_after_fork
 
-__all__ = ["Job", "Workers"]
+__all__ = ["Job", "Workers", "when_abandoned"]
 
 T = TypeVar("T")
 
 IDLE = 5.0
 """Seconds without work after which a worker ends."""
+
+
+class _Doing(threading.local):
+    """What the thread is doing, where it is a worker."""
+
+    job: Job[Any] | None = None
+
+
+_DOING = _Doing()
+
+
+@contextmanager
+def when_abandoned(end: Callable[[], None]) -> Iterator[None]:
+    """Have `end` called once if, while this lasts, nobody waits any more for the work that this thread does.
+
+    For work that can be ended from outside: a run of a model, a wait for another machine. `end` is called by the thread
+    that gives up, at once if it has given up before, and may still be running when the work has ended: it must do
+    no harm then, be quick, and not raise. Outside workers nothing is ever abandoned. Not to be nested.
+
+    Examples
+    --------
+    >>> import threading
+    >>> ended, begun, heard = threading.Event(), threading.Event(), []
+    >>> def work():
+    ...     with when_abandoned(ended.set):
+    ...         begun.set()
+    ...         heard.append(ended.wait(10.0))
+    >>> job = Workers("model", 1).submit(work)
+    >>> begun.wait(10.0), job.abandon(), job.wait(10.0), heard
+    (True, True, True, [True])
+    """
+    job = _DOING.job
+    if job is None:
+        yield
+        return
+    job.end_by(end)
+    try:
+        yield
+    finally:
+        job.end_by(None)
 
 
 class _Pool:
@@ -35,7 +76,19 @@ class _Pool:
 class Job(Generic[T]):
     """Some work that a worker does, and what came of it."""
 
-    __slots__ = ("_context", "_error", "_finished", "_given", "_notify", "_pool", "_work", "begun", "ended", "is_late")
+    __slots__ = (
+        "_context",
+        "_end",
+        "_error",
+        "_finished",
+        "_given",
+        "_notify",
+        "_pool",
+        "_work",
+        "begun",
+        "ended",
+        "is_late",
+    )
 
     def __init__(self, pool: _Pool, work: Callable[[], T], notify: Callable[[], None] | None) -> None:
         self._pool = pool
@@ -46,6 +99,7 @@ class Job(Generic[T]):
         self._finished.acquire()
         self._given: T | None = None
         self._error: BaseException | None = None
+        self._end: Callable[[], None] | None = None
         self.begun = self.ended = self.is_late = False
 
     def wait(self, seconds: float | None) -> bool:
@@ -67,24 +121,39 @@ class Job(Generic[T]):
         return self._given  # type: ignore[return-value]  # there is something where nothing was raised
 
     def abandon(self) -> bool:
-        """Nobody waits any more: work not begun is dropped, work under way goes on unheard. Whether it was begun."""
-        pool = self._pool
+        """Nobody waits any more: work not begun is dropped, work under way is told, and goes on unheard. Whether it was
+        begun."""
+        pool, end = self._pool, None
         with pool.lock:
             pool.waiting.pop(self, None)
             self._notify = None
             if self.begun and not self.ended and not self.is_late:
                 self.is_late = True
                 pool.late += 1
-            return self.begun
+                end = self._end
+            is_begun = self.begun
+        if end is not None:
+            end()
+        return is_begun
+
+    def end_by(self, end: Callable[[], None] | None) -> None:
+        """By the worker: what is called when nobody waits any more, at once if that is so already; None for nothing."""
+        with self._pool.lock:
+            self._end = end
+            is_late = self.is_late
+        if is_late and end is not None:
+            end()
 
     def do(self) -> None:
         """By the worker that has begun it: do the work, and tell."""
         work, self._work = self._work, None
         assert work is not None
+        _DOING.job = self
         try:
             self._given = self._context.run(work)
         except BaseException as error:  # the caller's to raise
             self._error = error
+        _DOING.job = None
         del work  # before the caller is told: whatever it holds belongs to the caller again
         pool = self._pool
         with pool.lock:

