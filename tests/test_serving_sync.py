@@ -318,7 +318,8 @@ def test_deadlines_that_are_none(deadline: Any) -> None:
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, sys.argv[1])
 import ttamer_fast as tt
 from small_cascades import K, line, stages

@@ -276,7 +276,8 @@ def test_a_forked_child_has_workers_of_its_own() -> None:
 
 
 STUCK = """
-import threading, time
+import signal, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from ttamer_fast.serving.workers import Workers, when_abandoned
 job = Workers("stuck", 1).submit(lambda: time.sleep(1000))
 while not job.begun: time.sleep(0.001)
