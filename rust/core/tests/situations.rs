@@ -67,3 +67,81 @@ fn ways_into_a_situation_cost_the_same() {
     let message = policy(jump(0.5)).unwrap_err().to_string();
     assert_eq!(message, "policy: two ways into a situation cost differently");
 }
+
+/// Beliefs over so many stages, none of which says anything by itself.
+fn beliefs(k: usize, recall: bool) -> Beliefs {
+    let calibration =
+        Calibration { curve: Curve::constant(0.0), class: Vec::new(), mean_loss: 0.5, missing_logit: 0.0 };
+    Beliefs { recall, margin: 0.0, scale: 1.0, calibration: vec![calibration; k] }
+}
+
+/// A situation in which every member says of every member that it loses so many logits.
+fn situation(members: &[u16], stage: u16, offset: f64) -> Node {
+    let evidence = [Line { offset, slope: 0.0 }; 3];
+    let slots: Vec<u8> = (0..8).collect();
+    Node::new(members, stage, stage, &vec![evidence; members.len().pow(2)], &slots)
+}
+
+fn policy(k: usize, rule: BeliefRule) -> ttamer::Result<Policy> {
+    let names = (0..k).map(|v| v.to_string()).collect();
+    Policy::new(names, Price::Stage(vec![1.0; k]), Component::from(rule), Facts::default())
+}
+
+/// The answers that remain are weighed as where the others have not run: without recall, where the last one is the same.
+#[test]
+fn answers_beside_a_failure_are_weighed_as_where_it_has_not_run() {
+    let nodes = [
+        situation(&[0], 0, 0.0),
+        situation(&[0, 1], 1, 0.0),
+        situation(&[0, 1, 2], 2, 0.0),
+        situation(&[0, 1, 2, 3], 3, 0.25),
+        situation(&[0, 3], 3, 0.0),
+        situation(&[0, 2, 3], 2, 1.0),
+    ];
+    let mut decisions = Intervals::new();
+    decisions.push(-1.0, [(0.0, 1), (f64::INFINITY, 4)]);
+    for next in [2, 3, -1, 5, -1] {
+        decisions.push(if next < 0 { f64::INFINITY } else { -1.0 }, (next >= 0).then_some((f64::INFINITY, next)));
+    }
+    for (recall, logit) in [(true, 3.0), (false, 1.0)] {
+        let policy = policy(4, BeliefRule::new(beliefs(4, recall), nodes.to_vec(), decisions.clone())).unwrap();
+        let mut run = policy.start();
+        run.observe(0.5, Some(1)).unwrap();
+        assert_eq!([run.fail().unwrap(), run.observe(0.5, Some(1)).unwrap()], [Some(2), Some(3)]);
+        assert_eq!(run.observe(0.5, Some(1)).unwrap(), None);
+        assert_eq!(run.expected_loss(), 1.0 / (1.0 + f64::exp(-logit)), "recall {recall}");
+    }
+}
+
+#[test]
+fn situations_by_themselves() {
+    let alone = |node: Node| {
+        let mut decisions = Intervals::new();
+        decisions.push(f64::INFINITY, []);
+        policy(9, BeliefRule::new(beliefs(9, true), vec![node], decisions)).map_err(|error| error.to_string())
+    };
+    for limit in [1e100, -1e100] {
+        assert!(alone(situation(&[0], 0, limit)).is_ok());
+        assert!(alone(situation(&[0], 0, limit * 1.001)).is_err());
+    }
+    let many: Vec<u16> = (0..9).collect();
+    let refused = |node: Node| alone(node).unwrap_err();
+    assert_eq!(refused(situation(&many, 0, 0.0)), "policy: a situation does not have 1 to 8 members");
+    let mut short = situation(&[0], 0, 0.0);
+    short.evidence.clear();
+    assert_eq!(refused(short), "policy: the evidence is not one entry per pair of members");
+}
+
+/// As many as may be.
+#[test]
+fn many_situations_are_stored() {
+    let most = i32::from(u16::MAX);
+    let mut nodes = vec![situation(&[0], 0, 0.0)];
+    nodes.resize(most as usize, situation(&[0, 1], 1, 0.0));
+    let mut decisions = Intervals::new();
+    let limit = |next: i32| if next + 1 == most { f64::INFINITY } else { f64::from(next) };
+    decisions.push(-1.0, (1..most).map(|next| (limit(next), next)));
+    nodes.iter().skip(1).for_each(|_| decisions.push(f64::INFINITY, []));
+    let policy = policy(2, BeliefRule::new(beliefs(2, true), nodes, decisions)).unwrap();
+    assert!(Policy::from_bytes(&policy.to_bytes().unwrap()).unwrap() == policy);
+}

@@ -46,11 +46,18 @@ impl Policy {
         if !state.progress.is_waiting() {
             return;
         }
-        match &mut state.failures {
-            Some(failures) => {
-                failures.observe(self.rule(), self.price(), &mut state.progress, &mut state.memory, observation);
-            }
-            None => self.rule().observe(&mut state.progress, &mut state.memory, observation, self.price()),
+        if state.failures.is_some() {
+            return self.advance_after_failures(state, observation);
+        }
+        self.rule().observe(&mut state.progress, &mut state.memory, observation, self.price());
+    }
+
+    /// The same where a stage gave nothing before.
+    #[cold]
+    #[inline(never)]
+    fn advance_after_failures(&self, state: &mut State, observation: Observation) {
+        if let Some(failures) = &mut state.failures {
+            failures.observe(self.rule(), self.price(), &mut state.progress, &mut state.memory, observation);
         }
     }
 

@@ -98,6 +98,20 @@ mod tests {
     }
 
     #[test]
+    fn far_is_beyond_as_much_as_the_usual_ones_differ() {
+        let usual = Usual::of_reports(&[0.5, 1.0], None);
+        for signal in [0.0, 1.5] {
+            assert_eq!(usual.oddity(Observation::new(signal, 1)), None);
+        }
+        for signal in [-0.01, 1.51] {
+            assert_eq!(usual.oddity(Observation::new(signal, 1)), Some(Oddity::OtherScale));
+        }
+        let constant = Usual::of_reports(&[0.5; 2], None);
+        assert_eq!(constant.oddity(Observation::new(0.51, 1)), Some(Oddity::OtherScale));
+        assert!(constant.is_outside(0.51) && !constant.is_outside(0.5));
+    }
+
+    #[test]
     fn nothing_is_odd_where_nothing_was_recorded() {
         let silent = Usual::of_reports(&[f64::NAN; 3], Some(&[1, NO_PREDICTION, NO_PREDICTION]));
         assert_eq!(silent.oddity(Observation::new(1e300, NO_PREDICTION)), None);

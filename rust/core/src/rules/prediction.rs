@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn unsigned_hashes_keep_their_bits() {
-        assert_eq!(unsigned(5), 5);
+        assert_eq!([unsigned(0), unsigned(5)], [0, 5]);
         assert_eq!(unsigned((1 << 63) + 5), i64::MIN + 5);
         assert_eq!(unsigned((SMALLEST_OWN - 1) as u64), SMALLEST_OWN - 1);
         for taken in [SMALLEST_OWN as u64, u64::MAX - 2047] {

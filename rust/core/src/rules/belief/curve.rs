@@ -107,6 +107,13 @@ mod tests {
     }
 
     #[test]
+    fn a_step_is_up_at_its_right_end() {
+        let narrow = f64::from_bits(1);
+        let curve = Curve::through(&[0.0, narrow, 1.0], &[8.0, 2.0, 2.0]);
+        assert_eq!(curve.map(|curve| [curve.at(0.0), curve.at(narrow), curve.at(0.5)]), Some([8.0, 2.0, 2.0]));
+    }
+
+    #[test]
     fn a_constant_is_constant_everywhere() {
         let curve = Curve::constant(-2.5);
         for x in [f64::NEG_INFINITY, -1e308, -0.0, 5e-324, 7.0, f64::INFINITY] {

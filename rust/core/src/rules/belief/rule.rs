@@ -306,11 +306,9 @@ impl Rule for BeliefRule {
 
     fn fail(&self, progress: &mut Progress, memory: &mut BeliefMemory, _: &Price) {
         let Some(node) = self.nodes.get(usize::from(memory.node)) else { return };
-        match node.members.len() {
-            // Without an answer in hand this is read as a failure when a second stage reports.
-            1 => memory.first = Observation::EMPTY,
-            2 => self.hold_first(progress, memory),
-            _ => {}
+        // Without an answer in hand the first report is read as a failure.
+        if node.members.len() == 2 {
+            self.hold_first(progress, memory);
         }
         if let Some(slot) = memory.readings.get_mut(usize::from(node.slot)) {
             *slot = Reading::FAILED;
