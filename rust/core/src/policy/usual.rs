@@ -82,6 +82,9 @@ mod tests {
         for signal in [0.2, 1.0, -0.6, 1.8, f64::NAN] {
             assert_eq!(usual.oddity(Observation::new(signal, 12)), None, "{signal}");
         }
+        for prediction in [3 - (1 << 20), 7 + (1 << 20)] {
+            assert_eq!(usual.oddity(Observation::new(0.5, prediction)), None, "{prediction}");
+        }
         assert_eq!(Usual::of_reports(&[0.2; 2], Some(&[3, NO_PREDICTION])).predictions, None);
         assert!(usual.is_outside(1.1) && usual.is_outside(0.1) && !usual.is_outside(f64::NAN));
         assert!(!usual.is_outside(0.2) && !usual.is_outside(1.0));
