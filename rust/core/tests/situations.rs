@@ -1,9 +1,11 @@
 //! Belief policies built by hand whose situations do not fit each other are refused.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::Arc;
+
 use ttamer::plan::Intervals;
 use ttamer::rules::{BeliefRule, Beliefs, Calibration, Component, Curve, Line, Node};
-use ttamer::{Facts, Policy, Price};
+use ttamer::{Batch, Facts, Policy, Price};
 
 /// On a line of ten stages the first two are let go: running one of them again would be another request's answer.
 #[test]
@@ -144,4 +146,24 @@ fn many_situations_are_stored() {
     nodes.iter().skip(1).for_each(|_| decisions.push(f64::INFINITY, []));
     let policy = policy(2, BeliefRule::new(beliefs(2, true), nodes, decisions)).unwrap();
     assert!(Policy::from_bytes(&policy.to_bytes().unwrap()).unwrap() == policy);
+}
+
+/// The first report of many at once: a signal on the threshold stops, as alone.
+#[test]
+fn a_signal_on_the_threshold_stops() {
+    let mut beliefs = beliefs(2, true);
+    beliefs.calibration[0].curve = Curve::through(&[0.0, 1.0], &[8.0, -8.0]).unwrap();
+    let mut decisions = Intervals::new();
+    decisions.push(-4.0, [(f64::INFINITY, 1)]);
+    decisions.push(f64::INFINITY, []);
+    let nodes = vec![situation(&[0], 0, 0.0), situation(&[0, 1], 1, 0.0)];
+    let policy = Arc::new(policy(2, BeliefRule::new(beliefs, nodes, decisions)).unwrap());
+    let signal = [0.75, 0.75_f64.next_down(), 0.75_f64.next_up(), f64::NAN];
+    for prediction in [None, Some(&[1_i64; 4][..])] {
+        let mut batch = Batch::new(Arc::clone(&policy), 4).unwrap();
+        batch.observe(0, &signal, prediction).unwrap();
+        let alone = signal.map(|signal| policy.start().observe(signal, prediction.map(|_| 1)).unwrap());
+        assert_eq!(alone, [None, Some(1), None, Some(1)]);
+        assert_eq!(batch.next(), [-1, 1, -1, 1]);
+    }
 }
