@@ -29,7 +29,7 @@ pub struct Readings {
     pub argmax: Vec<i64>,
 }
 
-/// The signals of rows of logits (n, c), in any layout. O(n c) time, O(n) memory; [`COPIED`] rows more where the logits
+/// The signals of rows of logits (n, c), in any layout. O(n c) time, O(n) memory; 16 rows more where the logits
 /// of a row do not lie side by side.
 ///
 /// # Errors
