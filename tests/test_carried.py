@@ -12,12 +12,17 @@ from hypothesis import strategies as st
 import ttamer_fast as tt
 from ttamer_fast.stages.carried import keep, standing
 
+SHARED = object()
+"""A state that a block hands on as it is: that of several exits."""
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.lists(st.booleans(), min_size=6, max_size=6)), max_size=12))
-def test_requests_stand_where_they_came_last(calls: list[tuple[int, list[bool]]]) -> None:
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.lists(st.booleans(), min_size=6, max_size=6), st.booleans()), max_size=12)
+)
+def test_requests_stand_where_they_came_last(calls: list[tuple[int, list[bool], bool]]) -> None:
     requests = [tt.Request(x) for x in range(6)]
     stands: dict[int, tuple[int, object, int]] = {}
-    for exit, chosen in calls:
+    for exit, chosen, is_shared in calls:
         asked = [x for x in range(6) if chosen[x]]
         groups = standing([requests[x] for x in asked], "network", exit)
         assert sorted(at for group in groups for at in group.positions) == list(range(len(asked)))
@@ -30,7 +35,7 @@ def test_requests_stand_where_they_came_last(calls: list[tuple[int, list[bool]]]
                     assert (group.exit, group.state) == (-1, None)
                 else:
                     assert (group.exit, group.state, row) == stood
-        state = object()
+        state = SHARED if is_shared else object()
         keep([requests[x] for x in asked], "network", exit, state)
         stands.update({x: (exit, state, row) for row, x in enumerate(asked)})
 

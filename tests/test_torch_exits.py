@@ -284,7 +284,16 @@ def test_states_are_gone_with_their_requests() -> None:
 class Waits(TorchDispatchMode):
     """Counts operations that wait for the device, or whose result's shape is known there alone."""
 
-    OPERATIONS = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "unique", "is_nonzero")
+    OPERATIONS = (
+        "item",
+        "_local_scalar_dense",
+        "nonzero",
+        "is_nonzero",
+        "equal",
+        "masked_select",
+        "unique",
+        "index.Tensor",
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -308,9 +317,10 @@ def test_nothing_waits_for_the_device_before_the_answers(signal: Any) -> None:
         exits[2].batch(requests[3:9])  # type: ignore[misc]
     assert waits.count > 20
     assert waits.found == []
-    with Waits() as waits:
-        float(torch.ones(2).sum())
-    assert len(waits.found) == 1
+    with torch.inference_mode(), Waits() as waits:
+        sums = torch.ones(2, 2).sum(1)
+        float(sums[0]), bool(sums[1] > 0), sums.nonzero(), sums[sums > 0]
+    assert len(waits.found) == 4
 
 
 def test_exits_go_with_a_cascade_into_other_processes(exits: Any, policy: tt.Policy) -> None:
