@@ -253,6 +253,8 @@ class TorchExits(Sequence[Stage[Any, Any]]):
             parts = _step(head, parts, failed)
             if parts:
                 told = self._to_host(torch, torch.cat(read_off, dim=1))
+            else:
+                self._wait(torch)
         begun = 0
         for part in parts:
             ended = begun + len(part.positions)
@@ -327,9 +329,14 @@ class TorchExits(Sequence[Stage[Any, Any]]):
         answers["prediction"] = bits[1]
         return answers
 
+    def _wait(self, torch: Any) -> None:
+        """Until nothing that failed is under way any more and reads states, which may be freed."""
+        if self._device.type == "cuda":
+            torch.cuda.current_stream(self._device).synchronize()
+
     @contextmanager
     def _at_work(self) -> Iterator[Any]:
-        """In inference mode, on the device; what fails leaves nothing under way that reads states of others."""
+        """In inference mode, on the device; an interrupt leaves nothing under way."""
         torch = require("torch", "torch")
         with torch.inference_mode():
             if self._device.type != "cuda":
@@ -339,7 +346,7 @@ class TorchExits(Sequence[Stage[Any, Any]]):
                 try:
                     yield torch
                 except BaseException:
-                    torch.cuda.current_stream().synchronize()
+                    self._wait(torch)
                     raise
 
 
