@@ -89,16 +89,17 @@ def main(*parts: str) -> int:
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         alive = list(pool.map(survives, chosen))
-    return report(chosen, [mutant.name for mutant, is_alive in zip(chosen, alive, strict=True) if is_alive])
+    return report(made, chosen, [mutant.name for mutant, is_alive in zip(chosen, alive, strict=True) if is_alive])
 
 
-def report(chosen: list[Mutant], survivors: list[str]) -> int:
-    """Says what survived though it should not have, and what is listed though it does not survive."""
+def report(made: list[Mutant], chosen: list[Mutant], survivors: list[str]) -> int:
+    """Says what survived though it should not have, what is listed though it does not survive, and what is no mutant."""
     listed = tomllib.loads((Path(__file__).parent / "equivalent.toml").read_text(encoding="utf-8"))
     equivalent = {name for group in listed["group"] for name in group["names"]}
     names = {mutant.name for mutant in chosen}
     wrong = [f"survives: {name}" for name in survivors if name not in equivalent]
     wrong += [f"is listed, and does not survive: {name}" for name in sorted(equivalent & names - {*survivors})]
+    wrong += [f"is listed, and is no mutant: {name}" for name in sorted(equivalent - {one.name for one in made})]
     print("\n".join(wrong))
     print(f"{len(chosen)} mutants, {len(chosen) - len(survivors)} killed, {len(survivors)} survive, {len(wrong)} wrong")
     return 1 if wrong else 0
