@@ -93,7 +93,7 @@ def main(*parts: str) -> int:
 
 
 def report(made: list[Mutant], chosen: list[Mutant], survivors: list[str]) -> int:
-    """Says what survived though it should not have, what is listed though it does not survive, and what is no mutant."""
+    """Says what survived though it should not have, and what is listed that does not survive or is no mutant."""
     listed = tomllib.loads((Path(__file__).parent / "equivalent.toml").read_text(encoding="utf-8"))
     equivalent = {name for group in listed["group"] for name in group["names"]}
     names = {mutant.name for mutant in chosen}
