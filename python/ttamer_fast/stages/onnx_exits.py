@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import ValidationError
-from .._utils.checks import check_integer, shown
+from .._utils.checks import shown
 from ..serving.breaker import Breaker
-from ..serving.inputs import count_rows, each_row, take_rows
+from ..serving.inputs import count_rows
 from ..serving.request import Request
 from ..serving.stage import Stage
+from .exits import Exits, check_exit_names, requests_by_batch
 from .logits import readers
 from .onnx_chain import Chain
 from .onnx_graph import Model, Providers, open_graph
@@ -22,7 +23,7 @@ from .stacks import Padding
 __all__ = ["OnnxExits"]
 
 
-class OnnxExits(Sequence[Stage[Any, NDArray[Any]]]):
+class OnnxExits(Exits[NDArray[Any]]):
     """A network cut into k ONNX blocks that run one after the other: k stages, each the exit after a block.
 
     Every block gives the logits of its exit and what the next block takes. A block runs only for the requests that are
@@ -119,8 +120,7 @@ class OnnxExits(Sequence[Stage[Any, NDArray[Any]]]):
     ) -> None:
         if isinstance(blocks, str | bytes | bytearray) or not isinstance(blocks, Sequence) or not len(blocks):
             raise ValidationError(f"`blocks` must be a sequence of at least 1 model, got {shown(blocks)}")
-        if names is not None and (isinstance(names, str) or len(names) != len(blocks)):
-            raise ValidationError(f"`names` must have {len(blocks)} entries, one a block, got {shown(names)}")
+        every = check_exit_names(names, len(blocks))
         graphs = [
             open_graph(f"`blocks[{at}]`", block, providers, intra_op_threads, session_options)
             for at, block in enumerate(blocks)
@@ -135,7 +135,7 @@ class OnnxExits(Sequence[Stage[Any, NDArray[Any]]]):
                 batch=exit.batch,
                 signal=sure,
                 prediction=said,
-                name=None if names is None else names[at],
+                name=every[at],
                 timeout=timeout,
                 retries=retries,
                 backoff=backoff,
@@ -144,7 +144,7 @@ class OnnxExits(Sequence[Stage[Any, NDArray[Any]]]):
                 carries=True,
             )
             stages.append(stage)
-        self._stages = tuple(stages)
+        super().__init__(stages)
 
     def logits(self, xs: Any, *, batch: int = 32) -> list[NDArray[Any]]:
         """The logits of all exits for n inputs, by the blocks that serve: what a policy is calibrated on.
@@ -168,31 +168,19 @@ class OnnxExits(Sequence[Stage[Any, NDArray[Any]]]):
         Exception
             What the runtime raises.
         """
-        n, most = count_rows(xs), check_integer("batch", batch, 1)
+        n = count_rows(xs)
         if not n:
             raise ValidationError("`xs` must have at least 1 input, got 0")
-        parts: list[list[NDArray[Any]]] = [[] for _ in self._stages]
-        for begin in range(0, n, most):
-            rows = np.arange(begin, min(begin + most, n))
-            requests = [Request(x) for x in each_row(take_rows(xs, rows, n))]
-            for at, request in enumerate(requests):
+        parts: list[list[NDArray[Any]]] = [[] for _ in self]
+        for rows, requests in requests_by_batch(xs, n, batch):
+            for row, request in zip(rows.tolist(), requests, strict=True):
                 try:
                     self._chain.check(request)
                 except ValidationError as error:
-                    raise ValidationError(f"`xs[{begin + at}]`: {error}") from error
+                    raise ValidationError(f"`xs[{row}]`: {error}") from error
             for exit, part in enumerate(parts):
                 part.append(np.asarray(self._chain.forward(requests, exit)))
         return [np.concatenate(part) for part in parts]
-
-    @overload
-    def __getitem__(self, at: int) -> Stage[Any, NDArray[Any]]: ...
-    @overload
-    def __getitem__(self, at: slice) -> tuple[Stage[Any, NDArray[Any]], ...]: ...
-    def __getitem__(self, at: int | slice) -> Stage[Any, NDArray[Any]] | tuple[Stage[Any, NDArray[Any]], ...]:
-        return self._stages[at]
-
-    def __len__(self) -> int:
-        return len(self._stages)
 
     def __repr__(self) -> str:
         return f"OnnxExits({len(self)} blocks)"

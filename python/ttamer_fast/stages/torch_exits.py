@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import ValidationError
-from .._utils.checks import check_integer, shown
+from .._utils.checks import shown
 from .._utils.extras import require
 from ..serving.breaker import Breaker
-from ..serving.inputs import count_rows, each_row, take_rows
+from ..serving.inputs import count_rows
 from ..serving.request import Request
 from ..serving.stage import Stage
 from .carried import Group, keep, standing
+from .exits import Exits, check_exit_names, requests_by_batch
 from .torch_checks import check_modules, dtype_of, home_of
 from .torch_signals import SIGNALS, Signal, read
 from .torch_values import (
@@ -43,7 +44,7 @@ ANSWER = np.dtype([("signal", np.float64), ("prediction", np.int64)])
 """What an exit gives for a request."""
 
 
-class TorchExits(Sequence[Stage[Any, Any]]):
+class TorchExits(Exits[Any]):
     """The k exits of a network of PyTorch: a sequence of :class:`Stage`, for a policy of the kind "exits".
 
     Block j takes what block j - 1 has returned, head j reads an answer from what block j has returned. An exit runs the
@@ -123,7 +124,7 @@ class TorchExits(Sequence[Stage[Any, Any]]):
     (64,)
     """
 
-    __slots__ = ("_blocks", "_collate", "_device", "_dtype", "_heads", "_signal", "_stages")
+    __slots__ = ("_blocks", "_collate", "_device", "_dtype", "_heads", "_signal")
 
     def __init__(
         self,
@@ -154,10 +155,8 @@ class TorchExits(Sequence[Stage[Any, Any]]):
         if collate is not None and not callable(collate):
             raise ValidationError(f"`collate` must be callable or None, got {type(collate).__name__}")
         self._collate = collate
-        if names is not None and (isinstance(names, str) or len(names) != len(self._blocks)):
-            raise ValidationError(f"`names` must have {len(self._blocks)} entries, one a block, got {shown(names)}")
-        every: Sequence[str | None] = [None] * len(self._blocks) if names is None else names
-        self._stages = tuple(
+        every = check_exit_names(names, len(self._blocks))
+        super().__init__(
             Stage(
                 partial(self._one, exit),
                 batch=partial(self._batch, exit),
@@ -178,16 +177,6 @@ class TorchExits(Sequence[Stage[Any, Any]]):
     def device(self) -> torch.device:
         """Where the network is."""
         return self._device
-
-    def __len__(self) -> int:
-        return len(self._stages)
-
-    @overload
-    def __getitem__(self, at: int) -> Stage[Any, Any]: ...
-    @overload
-    def __getitem__(self, at: slice) -> tuple[Stage[Any, Any], ...]: ...
-    def __getitem__(self, at: int | slice) -> Stage[Any, Any] | tuple[Stage[Any, Any], ...]:
-        return self._stages[at]
 
     def __repr__(self) -> str:
         return f"TorchExits({len(self)} exits, device={str(self._device)!r}, signal={self._signal!r})"
@@ -214,12 +203,9 @@ class TorchExits(Sequence[Stage[Any, Any]]):
         Exception
             What a module raises, or ValueError if it does not return what it should.
         """
-        most = check_integer("batch", batch, 1)
         n = count_rows(xs)
         found = np.empty((n, len(self)), ANSWER)
-        for first in range(0, n, most):
-            rows = np.arange(first, min(first + most, n))
-            requests = [Request(x) for x in each_row(take_rows(xs, rows, n))]
+        for rows, requests in requests_by_batch(xs, n, batch):
             for exit in range(len(self)):
                 answers, failed = self._answer(exit, requests)
                 for error in failed.values():
