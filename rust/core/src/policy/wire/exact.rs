@@ -73,7 +73,7 @@ impl TryFrom<Chain> for ChainRule {
             unit: stored.unit,
             loss: stored.loss,
             prior: stored.mean_loss,
-            plan: ChainPlan { start: stored.start, offset: stored.offset, intervals },
+            plan: ChainPlan { start: stored.start, offset: stored.offset, intervals, time: None },
         })
     }
 }
@@ -111,7 +111,7 @@ impl From<&DagRule> for Dag {
 
 impl From<Dag> for DagRule {
     fn from(stored: Dag) -> Self {
-        let plan = DagPlan { stride: stored.stride, action: stored.action };
+        let plan = DagPlan { stride: stored.stride, action: stored.action, time: None };
         Self { default_loss: stored.default_loss, loss: stored.loss, prior: stored.mean_loss, plan }
     }
 }
