@@ -27,7 +27,7 @@ pub use component::Component;
 pub use dag::DagRule;
 pub(crate) use describe::{number, numbers};
 pub use mixture::MixtureRule;
-pub use observation::{Observation, Observations};
+pub use observation::{Observation, Observations, UNTOLD};
 pub use patience::PatienceRule;
 pub use prediction::NO_PREDICTION;
 pub use progress::Progress;

@@ -265,7 +265,7 @@ impl Rule for BeliefRule {
     }
 
     #[inline]
-    fn begin(&self) -> (Progress, BeliefMemory) {
+    fn begin(&self, _: f64) -> (Progress, BeliefMemory) {
         let first = self.nodes.first().map_or(NO_STAGE, |node| node.stage);
         let memory = BeliefMemory {
             first: Observation::EMPTY,
@@ -278,7 +278,7 @@ impl Rule for BeliefRule {
     }
 
     #[inline]
-    fn begin_again(&self, progress: &mut Progress, memory: &mut BeliefMemory) {
+    fn begin_again(&self, progress: &mut Progress, memory: &mut BeliefMemory, _: f64) {
         // Everything else is written before it is read.
         *progress = Progress::new(self.nodes.first().map_or(NO_STAGE, |node| node.stage));
         memory.node = 0;
@@ -304,7 +304,7 @@ impl Rule for BeliefRule {
         self.enter(child, progress, memory);
     }
 
-    fn fail(&self, progress: &mut Progress, memory: &mut BeliefMemory, _: &Price) {
+    fn fail(&self, progress: &mut Progress, memory: &mut BeliefMemory, _: f64, _: &Price) {
         let Some(node) = self.nodes.get(usize::from(memory.node)) else { return };
         // Without an answer in hand the first report is read as a failure.
         if node.members.len() == 2 {
@@ -350,7 +350,7 @@ impl Rule for BeliefRule {
     }
 
     fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> bool {
-        let Observations { signal, prediction } = observations;
+        let Observations { signal, prediction, .. } = observations;
         let plain = self.entry.thresholds().filter(|found| found.onward == self.first_action(Observation::EMPTY));
         match (plain, prediction) {
             (Some(found), Some(prediction)) => {
