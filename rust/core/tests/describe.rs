@@ -164,7 +164,7 @@ fn facts_and_prices() {
         usual: Vec::new(),
         candidates: vec![candidate("one", false), candidate("other", true)],
     };
-    let price = Price::Jump { stages: 2, jump: vec![1.0, INF, 0.0, 3.0] };
+    let price = Price::Jump { stages: 2, jump: vec![1.0, INF, 0.0, 3.0], alone: false };
     let whole = Policy::new(vec!["a".into(), "b".into()], price, threshold(), facts).unwrap();
     let described: Value = serde_json::from_str(&whole.describe().unwrap()).unwrap();
     let entry = |name: &str, chosen: bool| {

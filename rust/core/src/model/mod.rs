@@ -200,7 +200,7 @@ impl Model {
             transition,
             marginal: Vec::with_capacity(stages),
             latency: Vec::new(),
-            jumps: Jumps::Alone,
+            jumps: Jumps::Through,
         };
         for v in 0..stages {
             let rows = model.rows_into(v)?;
@@ -227,17 +227,22 @@ impl Model {
     }
 
     /// The same model, whose stages take time: `latency[v]` is one distribution, or one per state that stage v turns out to
-    /// be in (`K_v`); beyond that latencies depend on nothing. What a jump takes on a skip graph is said by `jumps`.
+    /// be in (`K_v`); beyond that latencies depend on nothing.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] for wrong lengths, seconds that are negative or not finite, and probabilities that are negative
     /// or do not sum to 1.
-    pub fn with_latency(mut self, latency: Vec<Vec<Latency>>, jumps: Jumps) -> Result<Self> {
+    pub fn with_latency(mut self, latency: Vec<Vec<Latency>>) -> Result<Self> {
         let states: Vec<usize> = self.loss.iter().map(Vec::len).collect();
         self.latency = latency::checked(latency, &states)?;
-        self.jumps = jumps;
         Ok(self)
+    }
+
+    /// The same model, in which a jump over stages takes this; of a skip graph. Otherwise it goes [`Jumps::Through`].
+    #[must_use]
+    pub fn with_jumps(self, jumps: Jumps) -> Self {
+        Self { jumps, ..self }
     }
 
     /// Number of rows that the transition into `v` must have.
