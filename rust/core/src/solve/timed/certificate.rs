@@ -59,12 +59,7 @@ pub(super) fn looked_at(clock: &Clock, sums: Vec<f64>, slack: f64) -> Result<Vec
 }
 
 /// Evaluates a timed plan in every situation; its shape fits the model.
-pub(in crate::solve) fn verify(
-    model: &Model,
-    rows: &ChainPlan,
-    time: &ChainTime,
-    default_loss: f64,
-) -> Result<Found> {
+pub(in crate::solve) fn verify(model: &Model, rows: &ChainPlan, time: &ChainTime, default_loss: f64) -> Result<Found> {
     let none = nothing(model, default_loss);
     let mut hands: Vec<f64> = (0..model.stages()).flat_map(|v| model.loss(v)).copied().collect();
     hands.push(none);
@@ -170,10 +165,13 @@ impl Check<'_> {
             let mut next: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
             for (bits, chances) in &reached {
                 let before = f64::from_bits(*bits);
-                for (state, p) in model.transition(v).push_forward(chances).iter().enumerate().filter(|(_, p)| **p > 0.0) {
+                for (state, p) in
+                    model.transition(v).push_forward(chances).iter().enumerate().filter(|(_, p)| **p > 0.0)
+                {
                     let runs = v == j || model.jumps() == Jumps::Through;
                     let latency = model.latency(v, state).filter(|_| runs);
-                    let likely: Vec<(f64, f64)> = latency.map_or_else(|| vec![(0.0, 1.0)], |found| found.likely().collect());
+                    let likely: Vec<(f64, f64)> =
+                        latency.map_or_else(|| vec![(0.0, 1.0)], |found| found.likely().collect());
                     for (seconds, q) in likely {
                         let to = next.entry((before + seconds).to_bits()).or_insert_with(|| vec![0.0; model.states(v)]);
                         to[state] += p * q;

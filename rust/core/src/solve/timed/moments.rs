@@ -100,9 +100,9 @@ impl Moments {
 
     /// What a policy needs in order to know which moment it is.
     pub(super) fn clock(&self, model: &Model, deadline: f64, chances: impl Fn(usize) -> Vec<f64>) -> Clock {
-        let mean = |v: usize| {
-            let each = |(s, p): (usize, &f64)| p * model.latency(v, s).map_or(0.0, |latency| latency.mean());
-            chances(v).iter().enumerate().map(each).sum()
+        let mean = |v: usize| match model.latencies(v) {
+            [only] => only.mean(),
+            each => each.iter().zip(chances(v)).map(|(latency, p)| p * latency.mean()).sum(),
         };
         Clock {
             deadline,
