@@ -1,7 +1,7 @@
 //! Trees and general graphs with recall and a deadline: every situation at every moment.
 //!
 //! With a deadline which of several open stages is first matters even on a tree, since all share the time that is left:
-//! the index theorem fails (docs/theory.md, section 4). A situation is numbered as in `dag.rs`; running a stage raises
+//! the index theorem fails (docs/theory.md, section 3.9). A situation is numbered as in `dag.rs`; running a stage raises
 //! the number, so one pass from the largest to the smallest solves all, each at every moment.
 //!
 //! Cost: O(situations · moments · k · K · latencies) time, 12 bytes a situation and moment.

@@ -2,7 +2,7 @@
 //!
 //! A stage that would end after the deadline is cut off: it is paid for, its answer is lost, and the request ends with the
 //! best in hand; no answer loses `default_loss`, or the largest loss of the model where that is infinite. With x in hand
-//! and R seconds left (docs/theory.md, section 4):
+//! and R seconds left (docs/theory.md, section 3.9):
 //!
 //! `V(x, R) = min(x, min_j c_j + E[V(min(x, r_j), R − t_j); t_j ≤ R] + x · P(t_j > R))`.
 //!
