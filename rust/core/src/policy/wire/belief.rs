@@ -17,6 +17,16 @@ pub(super) struct Belief {
     beliefs: Beliefs,
     situations: Vec<Situation>,
     decisions: Intervals,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nothing: Option<Nothing>,
+}
+
+/// What it costs to answer with nothing, and whether requests end so before anything runs.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {
+    loss: f64,
+    at_once: bool,
 }
 
 /// What signals mean, and how answers are weighed.
@@ -79,7 +89,9 @@ impl From<&BeliefRule> for Belief {
         let situations = situations.collect();
         let calibration = known.calibration.iter().map(Into::into).collect();
         let beliefs = Beliefs { margin: known.margin, scale: known.scale, calibration, sets };
-        Self { recall: known.recall, beliefs, situations, decisions: rule.decisions().into() }
+        let rules::Nothing { loss, at_once, .. } = *rule.nothing();
+        let nothing = (loss < f64::INFINITY).then_some(Nothing { loss, at_once });
+        Self { recall: known.recall, beliefs, situations, decisions: rule.decisions().into(), nothing }
     }
 }
 
@@ -103,7 +115,11 @@ impl TryFrom<Belief> for BeliefRule {
         };
         let nodes = stored.situations.into_iter().map(node).collect::<Result<_>>()?;
         let beliefs = rules::Beliefs { recall: stored.recall, margin, scale, calibration };
-        Ok(Self::new(beliefs, nodes, stored.decisions.try_into()?))
+        let rule = Self::new(beliefs, nodes, stored.decisions.try_into()?);
+        Ok(match stored.nothing {
+            None => rule,
+            Some(Nothing { loss, at_once }) => rule.or_nothing(loss, at_once),
+        })
     }
 }
 

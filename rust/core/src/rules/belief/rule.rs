@@ -10,6 +10,7 @@ use super::super::progress::Progress;
 use super::super::rule::Rule;
 use super::entry::EntryCuts;
 use super::node::Node;
+use super::nothing::Nothing;
 use super::reading::{Reading, SLOTS};
 use super::weigh::Beliefs;
 use crate::error::{Checked, check};
@@ -22,6 +23,7 @@ pub struct BeliefRule {
     beliefs: Beliefs,
     nodes: Vec<Node>,
     decisions: Intervals,
+    nothing: Nothing,
     /// The decisions of node 0, on its raw signal.
     entry: EntryCuts,
 }
@@ -45,7 +47,13 @@ impl BeliefRule {
     /// A rule that begins at the first of `nodes`; `decisions` say for each node, on the belief in hand, up to which
     /// limit to stop and which node is next.
     pub fn new(beliefs: Beliefs, nodes: Vec<Node>, decisions: Intervals) -> Self {
-        Self { beliefs, nodes, decisions, entry: EntryCuts::default() }
+        Self { beliefs, nodes, decisions, nothing: Nothing::NEVER, entry: EntryCuts::default() }
+    }
+
+    /// The same where nothing may be answered, at this loss in the unit of the losses; `at_once`: before anything runs.
+    #[must_use]
+    pub fn or_nothing(self, loss: f64, at_once: bool) -> Self {
+        Self { nothing: Nothing::new(loss, at_once, self.beliefs.scale), ..self }
     }
 
     /// How beliefs are formed.
@@ -61,6 +69,17 @@ impl BeliefRule {
     /// Stop or go to which node, one row per node, on the belief in hand.
     pub fn decisions(&self) -> &Intervals {
         &self.decisions
+    }
+
+    /// What it costs to answer with nothing.
+    pub fn nothing(&self) -> &Nothing {
+        &self.nothing
+    }
+
+    /// The stage that runs first; [`NO_STAGE`] where nothing is answered at once.
+    #[inline]
+    fn first(&self) -> u16 {
+        if self.nothing.at_once { NO_STAGE } else { self.nodes.first().map_or(NO_STAGE, |node| node.stage) }
     }
 
     /// The stage that runs on entering a node; [`NO_STAGE`] for [`STOP`].
@@ -141,6 +160,24 @@ impl BeliefRule {
         let smaller = self.nodes.iter().find(weighs)?;
         let is_complete = answered().all(|(_, reading)| reading.is_complete());
         Some(self.beliefs.believe(smaller, &others, is_complete))
+    }
+
+    /// The belief in the best answer in hand; infinite while there is none.
+    fn belief(&self, progress: &Progress, memory: &BeliefMemory) -> f64 {
+        match self.nodes.get(usize::from(memory.node)) {
+            _ if progress.answer == NO_STAGE => f64::INFINITY,
+            Some(node) if node.members.len() == 1 || (progress.is_waiting() && node.members.len() == 2) => {
+                self.beliefs.alone(progress.answer, &self.beliefs.read(progress.answer, memory.first))
+            }
+            _ => memory.belief,
+        }
+    }
+
+    /// The belief that decisions are taken on where no stage is in hand after `stage` failed: the worst one, unless
+    /// nothing is an answer. Then it is that in `stage`, were it not better than nothing.
+    fn empty_handed(&self, stage: u16) -> f64 {
+        let limit = self.nothing.limit();
+        if limit < f64::INFINITY { limit.max(self.beliefs.missing(stage)) } else { limit }
     }
 
     /// Goes to a node; ends with what is no node.
@@ -227,6 +264,7 @@ impl Rule for BeliefRule {
         check(beliefs.scale.is_finite(), "the scale of the losses is not finite")?;
         check(beliefs.margin.is_finite(), "the margin of the favoured answer is not finite")?;
         check((1..=usize::from(u16::MAX)).contains(&self.nodes.len()), "there must be 1 to 65535 situations")?;
+        self.nothing.check()?;
         self.nodes.iter().try_for_each(|node| node.check(stages))?;
         let begins = self.nodes.first().is_some_and(|node| node.slot == 0 && node.members.len() == 1);
         check(begins, "the first situation does not begin")?;
@@ -261,12 +299,17 @@ impl Rule for BeliefRule {
             Value::Object(map)
         });
         let decisions: Vec<Value> = decisions.collect();
-        json!({"type": "belief", "scale": beliefs.scale, "calibrations": calibrations, "decisions": decisions})
+        let mut found =
+            json!({"type": "belief", "scale": beliefs.scale, "calibrations": calibrations, "decisions": decisions});
+        if let Some(found) = found.as_object_mut().filter(|_| self.nothing.loss < f64::INFINITY) {
+            found.insert("default_loss".into(), json!(self.nothing.loss));
+            found.insert("at_once".into(), json!(self.nothing.at_once));
+        }
+        found
     }
 
     #[inline]
     fn begin(&self, _: f64) -> (Progress, BeliefMemory) {
-        let first = self.nodes.first().map_or(NO_STAGE, |node| node.stage);
         let memory = BeliefMemory {
             first: Observation::EMPTY,
             belief: f64::INFINITY,
@@ -274,13 +317,13 @@ impl Rule for BeliefRule {
             node: 0,
             readings: [Reading::NONE; SLOTS],
         };
-        (Progress::new(first), memory)
+        (Progress::new(self.first()), memory)
     }
 
     #[inline]
     fn begin_again(&self, progress: &mut Progress, memory: &mut BeliefMemory, _: f64) {
         // Everything else is written before it is read.
-        *progress = Progress::new(self.nodes.first().map_or(NO_STAGE, |node| node.stage));
+        *progress = Progress::new(self.first());
         memory.node = 0;
     }
 
@@ -315,7 +358,7 @@ impl Rule for BeliefRule {
         }
         memory.incomplete += 1;
         progress.pay(node.price);
-        let belief = if progress.answer == NO_STAGE { f64::INFINITY } else { memory.belief };
+        let belief = if progress.answer == NO_STAGE { self.empty_handed(node.stage) } else { memory.belief };
         self.enter(self.decisions.action(usize::from(memory.node), belief), progress, memory);
     }
 
@@ -334,14 +377,26 @@ impl Rule for BeliefRule {
     }
 
     fn expected_loss(&self, progress: &Progress, memory: &BeliefMemory) -> f64 {
-        let logit = match self.nodes.get(usize::from(memory.node)) {
-            _ if progress.answer == NO_STAGE => return f64::INFINITY,
-            Some(node) if node.members.len() == 1 || (progress.is_waiting() && node.members.len() == 2) => {
-                self.beliefs.alone(progress.answer, &self.beliefs.read(progress.answer, memory.first))
-            }
-            _ => memory.belief,
-        };
-        self.beliefs.loss_of(logit)
+        let belief = self.belief(progress, memory);
+        if progress.answer == NO_STAGE || self.nothing.beats(belief) {
+            return self.nothing.loss;
+        }
+        self.beliefs.loss_of(belief).min(self.nothing.loss)
+    }
+
+    #[inline]
+    fn answer(&self, progress: &Progress, memory: &BeliefMemory) -> u16 {
+        let declines = self.may_decline() && self.nothing.beats(self.belief(progress, memory));
+        if declines { NO_STAGE } else { progress.answer }
+    }
+
+    fn default_loss(&self) -> f64 {
+        self.nothing.loss
+    }
+
+    #[inline]
+    fn may_decline(&self) -> bool {
+        self.nothing.limit() < f64::INFINITY
     }
 
     #[inline]
