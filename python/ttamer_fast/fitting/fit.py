@@ -13,6 +13,7 @@ from .._core import Policy, ValidationError
 from .._utils.checks import (
     check_budget,
     check_default_loss,
+    check_flag,
     check_one_of,
     check_order,
     check_recall,
@@ -42,6 +43,7 @@ def fit(
     estimator: str = "auto",
     recall: bool | str = "auto",
     default_loss: float = math.inf,
+    deadline: bool = False,
     weight: ArrayLike | None = None,
     seed: int = 0,
 ) -> Policy:
@@ -77,6 +79,11 @@ def fit(
         Loss of answering with nothing ("ask a human"), at least 0, in the unit of the losses. Finite: a request ends
         with answer None where that is expected to lose less than any answer in hand, also before anything has run.
         Infinite: some stage answers.
+    deadline : bool
+        Whether the time that a request has left is part of the decision: one policy for every deadline, told at
+        ``policy.start(remaining=...)`` and with every report. It needs `latency` of the trace, in every row. Without a
+        deadline it decides as the policy that knows no time. `max_cost` and `max_loss` hold without a deadline. The
+        choice among simple rules is not made, since none of them knows time.
     weight : (n,) array_like of float, optional
         In place of the trace's own weights: ``fit(trace.weighted(weight), ...)``.
     seed : int
@@ -146,6 +153,7 @@ def fit(
         recall=recalls,
         default_loss=check_default_loss(default_loss),
         seed=check_seed(seed),
+        deadline=check_flag("deadline", deadline),
     )
     warn_of_trace(trace)
     warn_of_nothing(policy) if policy.start().next is None else warn_of_choice(policy)

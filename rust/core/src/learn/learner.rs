@@ -44,7 +44,7 @@ impl Learner {
     /// constant that learning cannot work with.
     pub fn new(trace: Trace, approach: &Approach, tuning: Tuning) -> Result<Self> {
         let tuning = tuning.checked()?;
-        let Approach { method, shape, order, default_loss } = approach;
+        let Approach { method, shape, order, default_loss, deadline } = approach;
         if let Some(loss) = default_loss.filter(|loss| !(loss.is_finite() && *loss >= 0.0)) {
             return Err(Error::invalid(format!("`default_loss` must be finite and at least 0, got {}", number(loss))));
         }
@@ -59,12 +59,18 @@ impl Learner {
             if order.is_some() {
                 return Err(needs("`order`"));
             }
+            if *deadline {
+                return Err(needs("`deadline`"));
+            }
+        }
+        if *deadline {
+            check_latency(&trace)?;
         }
         let condensed = trace.condensed(tuning.condensed_rows);
         let way = match *method {
             Method::Pathwise => {
                 let learned = condensed.as_ref().unwrap_or(&trace).clone();
-                let calibrated = Calibrated::new(learned, *shape, order.clone(), default_loss, tuning.clone())?;
+                let calibrated = Calibrated::new(learned, approach, tuning.clone())?;
                 Way::Calibrated(Box::new(calibrated))
             }
             Method::Markov => Way::Markov,
@@ -173,13 +179,28 @@ impl Learner {
     }
 }
 
-/// What to learn for one trade-off, and how the alternatives did.
+/// What to learn for one trade-off, and how the alternatives did. Simple rules know nothing of time.
 fn chosen(calibrated: &Calibrated, objective: Objective, recall: Recall) -> Result<(Selection, Vec<Candidate>)> {
-    if recall == Recall::Auto && calibrated.is_free() {
+    if recall == Recall::Auto && calibrated.is_free() && !calibrated.knows_time() {
         select::select(calibrated.checked(), objective)
     } else {
         Ok((Selection::Belief { recall: recall != Recall::Never }, Vec::new()))
     }
+}
+
+/// That it is known of every request how long every stage took.
+fn check_latency(trace: &Trace) -> Result<()> {
+    for v in 0..trace.stages() {
+        let Some(latency) = trace.latency(v) else {
+            return Err(Error::invalid("`deadline` needs a trace with `latency`, got one without"));
+        };
+        if let Some(row) = latency.iter().position(|seconds| seconds.is_nan()) {
+            return Err(Error::invalid(format!(
+                "`deadline` needs a number of seconds in `latency[{row}, {v}]`, got nan"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn facts(method: Method, graph: &str, index: Vec<Vec<f64>>, known: Facts) -> Facts {

@@ -116,6 +116,8 @@ pub struct Approach {
     pub order: Option<Vec<usize>>,
     /// Loss of answering with nothing, in the unit of the losses, finite and at least 0; none: some stage has to answer.
     pub default_loss: Option<f64>,
+    /// Whether the time that is left is part of the decision; for the default method alone.
+    pub deadline: bool,
 }
 
 /// What a policy is for.

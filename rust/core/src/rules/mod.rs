@@ -22,7 +22,8 @@ mod walk;
 
 pub use any::{AnyMemory, AnyRule};
 pub use belief::{
-    BeliefRule, Beliefs, Calibration, Curve, Evidence, KNOTS, LOGIT_LIMIT, Line, Node, Nothing, Reading, SLOTS,
+    BeliefRule, Beliefs, Calibration, Curve, Evidence, KNOTS, LOGIT_LIMIT, Line, MAX_BLOCKS, Node, Nothing, Reading,
+    SLOTS, Time,
 };
 pub use chain::ChainRule;
 pub use component::Component;

@@ -4,10 +4,12 @@
 mod calibration;
 mod curve;
 mod entry;
+mod fits;
 mod node;
 mod nothing;
 mod reading;
 mod rule;
+mod time;
 mod weigh;
 
 pub use calibration::{Calibration, LOGIT_LIMIT};
@@ -16,4 +18,5 @@ pub use node::{Evidence, Line, Node};
 pub use nothing::Nothing;
 pub use reading::{Reading, SLOTS};
 pub use rule::BeliefRule;
+pub use time::{MAX_BLOCKS, Time};
 pub use weigh::Beliefs;
