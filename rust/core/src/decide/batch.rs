@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::barred::Barred;
 use super::known::{Known, Within};
-use super::step::{Leave, Losses, Step, Turn, count_where};
+use super::step::{Leave, Losses, PassOver, Step, Turn, count_where};
 use crate::error::{Error, Result};
 use crate::plan::{NO_STAGE, signed, stage_number};
 use crate::policy::Policy;
@@ -55,6 +56,26 @@ impl Batch {
         }
         let mut batch = Self { next, waiting: vec![0; policy.stages().len()], known, policy };
         batch.recount();
+        Ok(batch)
+    }
+
+    /// New requests, each with so many seconds left, that must not ask some stages of the policy: none of them is ever
+    /// next.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more than [`MAX_REQUESTS`], or than there is memory for.
+    pub fn without(policy: Arc<Policy>, remaining: &[f64], barred: &Barred) -> Result<Self> {
+        let mut batch = Self::within(policy, remaining)?;
+        if !barred.is_empty() {
+            let policy = Arc::clone(&batch.policy);
+            policy.rule().visit(PassOver {
+                known: &mut batch.known,
+                next: &mut batch.next,
+                price: policy.price(),
+                barred,
+            });
+            batch.recount();
+        }
         Ok(batch)
     }
 

@@ -129,6 +129,24 @@ impl Rule for ChainRule {
         known.or(self.prior.get(usize::from(stage))).map(|loss| loss * self.unit)
     }
 
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        let mut open = vec![self.plan.start];
+        let mut is_seen = vec![false; self.plan.offset.len()];
+        while let Some(stage) = open.pop() {
+            let Ok(stage) = usize::try_from(stage) else { continue };
+            if barred.contains(&(stage as u16)) {
+                return false;
+            }
+            if let Some(is_seen) = is_seen.get_mut(stage).filter(|is_seen| !**is_seen) {
+                *is_seen = true;
+                let rows = self.ranges().nth(stage).unwrap_or_default();
+                let known = rows.start..rows.end.saturating_sub(1);
+                open.extend(known.flat_map(|row| self.plan.intervals.targets(row).map(|next| next as i32)));
+            }
+        }
+        true
+    }
+
     fn expected_loss(&self, progress: &Progress, hand: &Hand) -> f64 {
         let loss = hand.expected_loss(progress, &self.prior);
         if loss == f64::INFINITY { loss } else { loss * self.unit }

@@ -112,6 +112,23 @@ impl Rule for DagRule {
         None
     }
 
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        let mut open = vec![0];
+        let mut is_seen = vec![false; self.plan.action.len()];
+        while let Some(situation) = open.pop() {
+            let Some(is_seen) = is_seen.get_mut(situation).filter(|is_seen| !**is_seen) else { continue };
+            *is_seen = true;
+            let Ok(stage) = usize::try_from(self.action(situation as u64)) else { continue };
+            if barred.contains(&(stage as u16)) {
+                return false;
+            }
+            let stride = self.plan.stride.get(stage).map_or(0, |stride| *stride as usize);
+            let states = self.loss.get(stage).map_or(0, Vec::len);
+            open.extend((1..=states).map(|digit| situation.saturating_add(digit.saturating_mul(stride))));
+        }
+        true
+    }
+
     fn expected_loss(&self, progress: &Progress, memory: &DagMemory) -> f64 {
         memory.hand.expected_loss(progress, &self.prior)
     }

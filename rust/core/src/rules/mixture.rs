@@ -148,6 +148,10 @@ impl Rule for MixtureRule {
         self.component(memory.is_first).expected_loss(progress, &memory.memory)
     }
 
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        self.components.iter().all(|component| component.is_exact_without(barred))
+    }
+
     #[inline]
     fn after_first(&self, observation: Observation) -> Option<u16> {
         if self.tells_first { self.component(self.toss(observation)).after_first(observation) } else { None }

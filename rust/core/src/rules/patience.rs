@@ -84,6 +84,10 @@ impl Rule for PatienceRule {
         self.walk.expected_loss(progress)
     }
 
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        self.walk.avoids(barred)
+    }
+
     #[inline]
     fn after_first(&self, _: Observation) -> Option<u16> {
         Some(self.after(unsigned(self.walk.entry), 0))

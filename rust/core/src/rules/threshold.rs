@@ -74,6 +74,10 @@ impl Rule for ThresholdRule {
         self.walk.expected_loss(progress)
     }
 
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        self.walk.avoids(barred)
+    }
+
     #[inline]
     fn after_first(&self, observation: Observation) -> Option<u16> {
         Some(self.after(unsigned(self.walk.entry), observation.signal))

@@ -344,6 +344,20 @@ impl Rule for BeliefRule {
         self.beliefs.loss_of(logit)
     }
 
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        let mut open = vec![0];
+        let mut is_seen = vec![false; self.nodes.len()];
+        while let Some(at) = open.pop() {
+            let Some(is_seen) = is_seen.get_mut(at).filter(|is_seen| !**is_seen) else { continue };
+            *is_seen = true;
+            if self.nodes.get(at).is_some_and(|node| barred.contains(&node.stage)) {
+                return false;
+            }
+            open.extend(self.decisions.table().get(at).into_iter().flat_map(|row| self.children(row)));
+        }
+        true
+    }
+
     #[inline]
     fn after_first(&self, observation: Observation) -> Option<u16> {
         Some(self.stage_of(self.first_action(observation)))
