@@ -94,6 +94,7 @@ class Trace:
         kind: str = "exits",
         stages: list[str] | None = None,
         weight: NDArray[np.float64] | None = None,
+        latency: NDArray[np.float64] | None = None,
         group: NDArray[np.int64] | None = None,
     ) -> Trace: ...
     @property
@@ -106,6 +107,10 @@ class Trace:
     def prediction(self) -> NDArray[np.int64] | None: ...
     @property
     def weight(self) -> NDArray[np.float64] | None: ...
+    @property
+    def latency(self) -> NDArray[np.float64] | None: ...
+    @property
+    def expected_latency(self) -> NDArray[np.float64] | None: ...
     @property
     def group(self) -> NDArray[np.int64] | None: ...
     @property
@@ -143,6 +148,7 @@ class Builder:
         cost: Any,
         prediction: Any,
         weight: Any,
+        latency: Any,
         group_: Any,
         /,
     ) -> bool: ...
@@ -166,6 +172,7 @@ class Builder:
         cost: NDArray[np.float64],
         prediction: NDArray[np.int64] | None,
         weight: NDArray[np.float64] | None,
+        latency: NDArray[np.float64] | None,
         group_: NDArray[np.int64] | None,
         /,
     ) -> Builder: ...
@@ -255,6 +262,7 @@ def fit(
     order: list[int] | None = None,
     recall: bool | None = None,
     seed: int = 0,
+    deadline: bool = False,
     tuning: dict[str, Any] | None = None,
 ) -> Policy: ...
 
@@ -267,6 +275,7 @@ class Learner:
         method: str = "pathwise",
         graph: str = "auto",
         order: list[int] | None = None,
+        deadline: bool = False,
         tuning: dict[str, Any] | None = None,
     ) -> Learner: ...
     def policy(

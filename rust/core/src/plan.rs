@@ -83,6 +83,29 @@ impl Intervals {
         self.rows.push(Row { stop, last, first, len: self.limit.len() as u32 - first });
     }
 
+    /// Appends all rows of `other`.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.extend_with(other, &other.rows);
+    }
+
+    /// Some rows by themselves; none where there are no such rows.
+    pub(crate) fn part(&self, rows: std::ops::Range<usize>) -> Self {
+        let mut part = Self::new();
+        part.extend_with(self, self.rows.get(rows).unwrap_or_default());
+        part
+    }
+
+    fn extend_with(&mut self, other: &Self, rows: &[Row]) {
+        for row in rows {
+            let first = self.limit.len() as u32;
+            for (limit, next) in other.steps(row) {
+                self.limit.push(limit);
+                self.next.push(next);
+            }
+            self.rows.push(Row { first, len: self.limit.len() as u32 - first, ..*row });
+        }
+    }
+
     /// The finite limits of a row and the stages below them.
     pub fn steps(&self, row: &Row) -> impl Iterator<Item = (f64, i32)> + '_ {
         let range = row.first as usize..row.first as usize + row.len as usize;

@@ -114,6 +114,10 @@ impl Rule for MixtureRule {
         self.components.iter().any(Rule::recall)
     }
 
+    fn latency(&self) -> Option<&[f64]> {
+        self.components.iter().find_map(Rule::latency)
+    }
+
     fn describe(&self) -> Value {
         let components: Vec<Value> = self.components.iter().map(Rule::describe).collect();
         json!({"type": "mixture", "seed": self.seed, "share": self.share, "components": components})

@@ -21,7 +21,9 @@ mod tree;
 mod walk;
 
 pub use any::{AnyMemory, AnyRule};
-pub use belief::{BeliefRule, Beliefs, Calibration, Curve, Evidence, KNOTS, LOGIT_LIMIT, Line, Node, Reading, SLOTS};
+pub use belief::{
+    BeliefRule, Beliefs, Calibration, Curve, Evidence, KNOTS, LOGIT_LIMIT, Line, MAX_BLOCKS, Node, Reading, SLOTS, Time,
+};
 pub use chain::ChainRule;
 pub use component::Component;
 pub use dag::DagRule;

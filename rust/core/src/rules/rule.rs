@@ -28,6 +28,11 @@ pub trait Rule: Sized + Sync {
     /// Whether an earlier answer than the last may be returned.
     fn recall(&self) -> bool;
 
+    /// Median seconds of each stage (k,), where the rule takes into account how much time is left.
+    fn latency(&self) -> Option<&[f64]> {
+        None
+    }
+
     /// The rule for people and tools: an object whose `type` is its name.
     fn describe(&self) -> Value;
 
@@ -143,6 +148,12 @@ macro_rules! rules {
             fn recall(&self) -> bool {
                 match self {
                     $(Self::$name(rule) => rule.recall()),+
+                }
+            }
+
+            fn latency(&self) -> Option<&[f64]> {
+                match self {
+                    $(Self::$name(rule) => rule.latency()),+
                 }
             }
 

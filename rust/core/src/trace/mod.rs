@@ -5,6 +5,7 @@ mod checks;
 mod content;
 mod cost;
 mod digest;
+mod latency;
 mod matching;
 mod sample;
 mod table;
