@@ -114,7 +114,7 @@ proptest! {
             }
             expected.push((found.1, found.2, found.3));
         }
-        let mut batch = Batch::without(Arc::clone(&policy), &vec![f64::INFINITY; signals.len()], &barred).unwrap();
+        let mut batch = Batch::new(Arc::clone(&policy), signals.len()).unwrap().without(&barred);
         while let Some((stage, rows)) = batch.pending() {
             prop_assert!(!without.contains(&stage));
             let failed: Vec<i64> = rows.iter().copied().filter(|row| signals[*row as usize][stage] < 0.0).collect();

@@ -59,24 +59,20 @@ impl Batch {
         Ok(batch)
     }
 
-    /// New requests, each with so many seconds left, that must not ask some stages of the policy: none of them is ever
-    /// next.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for more than [`MAX_REQUESTS`], or than there is memory for.
-    pub fn without(policy: Arc<Policy>, remaining: &[f64], barred: &Barred) -> Result<Self> {
-        let mut batch = Self::within(policy, remaining)?;
+    /// The same of requests that must not ask some stages: none of them is ever next.
+    #[must_use]
+    pub fn without(mut self, barred: &Barred) -> Self {
         if !barred.is_empty() {
-            let policy = Arc::clone(&batch.policy);
+            let policy = Arc::clone(&self.policy);
             policy.rule().visit(PassOver {
-                known: &mut batch.known,
-                next: &mut batch.next,
+                known: &mut self.known,
+                next: &mut self.next,
                 price: policy.price(),
                 barred,
             });
-            batch.recount();
+            self.recount();
         }
-        Ok(batch)
+        self
     }
 
     /// Number of requests.

@@ -15,14 +15,22 @@ pub struct Failures {
     /// Where no decision of the rule leads on and nothing is in hand: what the answer of the stage that runs out of its
     /// turn is expected to lose, infinite until it reports.
     resort: Option<f64>,
-    /// Those that were barred before the request began.
+    /// Those that the request goes without, whether it has come to them or not.
     barred: Option<Barred>,
 }
 
 impl Failures {
-    /// Of a request that goes without some stages.
-    pub fn without(barred: &Barred) -> Self {
-        Self { barred: Some(barred.clone()), ..Self::default() }
+    /// The request goes without some stages from now on.
+    pub fn go_without<R: Rule>(
+        &mut self,
+        barred: &Barred,
+        rule: &R,
+        price: &Price,
+        progress: &mut Progress,
+        memory: &mut R::Memory,
+    ) {
+        self.barred = Some(barred.clone());
+        self.pass_over(rule, price, progress, memory);
     }
 
     /// Whether the request must not ask `stage`.
@@ -31,7 +39,7 @@ impl Failures {
     }
 
     /// Bars what is next for as long as it must not be asked.
-    pub fn pass_over<R: Rule>(&mut self, rule: &R, price: &Price, progress: &mut Progress, memory: &mut R::Memory) {
+    fn pass_over<R: Rule>(&mut self, rule: &R, price: &Price, progress: &mut Progress, memory: &mut R::Memory) {
         while progress.is_waiting() && self.must_pass(progress.next) {
             self.bar_next(rule, price, progress, memory);
         }

@@ -37,9 +37,8 @@ impl Policy {
     pub fn begin_without(&self, remaining: f64, barred: &Barred) -> State {
         let mut state = self.begin(remaining);
         if !barred.is_empty() {
-            let mut failures = Box::new(Failures::without(barred));
-            failures.pass_over(self.rule(), self.price(), &mut state.progress, &mut state.memory);
-            state.failures = Some(failures);
+            let failures = state.failures.get_or_insert_default();
+            failures.go_without(barred, self.rule(), self.price(), &mut state.progress, &mut state.memory);
         }
         state
     }

@@ -94,7 +94,7 @@ impl Visitor for Leave<'_> {
     }
 }
 
-/// Requests that have not begun go without some stages.
+/// All requests go without some stages.
 pub(super) struct PassOver<'a> {
     pub(super) known: &'a mut Known,
     pub(super) next: &'a mut [u16],
@@ -107,12 +107,11 @@ impl Visitor for PassOver<'_> {
 
     fn visit<R: Rule>(self, rule: &R) {
         let Self { known, next, price, barred } = self;
+        known.make_states(rule, price, next);
         let Known::States { rows, progress, memory, failures } = known else { return };
         let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
         for (at, (progress, memory)) in progress.iter_mut().zip(memory).enumerate() {
-            let mut without = Failures::without(barred);
-            without.pass_over(rule, price, progress, memory);
-            failures.insert(at, without);
+            failures.entry(at).or_default().go_without(barred, rule, price, progress, memory);
         }
         publish(next, rows.as_ref(), progress);
     }

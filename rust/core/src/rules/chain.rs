@@ -7,6 +7,7 @@ use super::describe::{decision, number};
 use super::hand::Hand;
 use super::observation::Observation;
 use super::progress::Progress;
+use super::reach::avoids;
 use super::reader::StateReader;
 use super::rule::Rule;
 use crate::error::{Checked, check};
@@ -130,21 +131,13 @@ impl Rule for ChainRule {
     }
 
     fn is_exact_without(&self, barred: &[u16]) -> bool {
-        let mut open = vec![self.plan.start];
-        let mut is_seen = vec![false; self.plan.offset.len()];
-        while let Some(stage) = open.pop() {
-            let Ok(stage) = usize::try_from(stage) else { continue };
-            if barred.contains(&(stage as u16)) {
-                return false;
-            }
-            if let Some(is_seen) = is_seen.get_mut(stage).filter(|is_seen| !**is_seen) {
-                *is_seen = true;
-                let rows = self.ranges().nth(stage).unwrap_or_default();
-                let known = rows.start..rows.end.saturating_sub(1);
-                open.extend(known.flat_map(|row| self.plan.intervals.targets(row).map(|next| next as i32)));
-            }
-        }
-        true
+        let onward = |stage: usize| {
+            let rows = self.ranges().nth(stage).unwrap_or_default();
+            let known = rows.start..rows.end.saturating_sub(1);
+            known.flat_map(|row| self.plan.intervals.targets(row))
+        };
+        let start = usize::try_from(self.plan.start).ok();
+        avoids(self.prior.len(), start, |stage| barred.contains(&(stage as u16)), onward)
     }
 
     fn expected_loss(&self, progress: &Progress, hand: &Hand) -> f64 {

@@ -7,6 +7,7 @@ use super::describe::numbers;
 use super::hand::Hand;
 use super::observation::Observation;
 use super::progress::Progress;
+use super::reach::avoids;
 use super::reader::read_state;
 use super::rule::Rule;
 use crate::error::{Checked, check};
@@ -113,20 +114,14 @@ impl Rule for DagRule {
     }
 
     fn is_exact_without(&self, barred: &[u16]) -> bool {
-        let mut open = vec![0];
-        let mut is_seen = vec![false; self.plan.action.len()];
-        while let Some(situation) = open.pop() {
-            let Some(is_seen) = is_seen.get_mut(situation).filter(|is_seen| !**is_seen) else { continue };
-            *is_seen = true;
-            let Ok(stage) = usize::try_from(self.action(situation as u64)) else { continue };
-            if barred.contains(&(stage as u16)) {
-                return false;
-            }
-            let stride = self.plan.stride.get(stage).map_or(0, |stride| *stride as usize);
-            let states = self.loss.get(stage).map_or(0, Vec::len);
-            open.extend((1..=states).map(|digit| situation.saturating_add(digit.saturating_mul(stride))));
-        }
-        true
+        let stage = |situation: usize| usize::try_from(self.action(situation as u64)).ok();
+        let onward = |situation: usize| {
+            let next = stage(situation).and_then(|stage| Some((*self.plan.stride.get(stage)?, self.loss.get(stage)?)));
+            let (stride, states) = next.map_or((0, 0), |(stride, losses)| (stride as usize, losses.len()));
+            (1..=states).map(move |digit| situation.saturating_add(digit.saturating_mul(stride)))
+        };
+        let asks = |situation: usize| stage(situation).is_some_and(|stage| barred.contains(&(stage as u16)));
+        avoids(self.plan.action.len(), [0], asks, onward)
     }
 
     fn expected_loss(&self, progress: &Progress, memory: &DagMemory) -> f64 {

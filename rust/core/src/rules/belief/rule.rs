@@ -7,6 +7,7 @@ use super::super::describe::decision;
 use super::super::observation::{Observation, Observations};
 use super::super::prediction::NO_PREDICTION;
 use super::super::progress::Progress;
+use super::super::reach::avoids;
 use super::super::rule::Rule;
 use super::calibration::Calibration;
 use super::entry::{EntryCuts, MOST_PAIRS};
@@ -456,17 +457,12 @@ impl Rule for BeliefRule {
     }
 
     fn is_exact_without(&self, barred: &[u16]) -> bool {
-        let mut open = vec![0];
-        let mut is_seen = vec![false; self.nodes.len()];
-        while let Some(at) = open.pop() {
-            let Some(is_seen) = is_seen.get_mut(at).filter(|is_seen| !**is_seen) else { continue };
-            *is_seen = true;
-            if self.nodes.get(at).is_some_and(|node| barred.contains(&node.stage)) {
-                return false;
-            }
-            open.extend(self.decisions.table().get(at).into_iter().flat_map(|row| self.children(row)));
-        }
-        true
+        let blocks = 0..=self.timeless();
+        let rows =
+            |node: usize| blocks.clone().filter_map(move |block| self.decisions.table().get(self.row(block, node)));
+        let onward = |node: usize| rows(node).flat_map(|row| self.children(row));
+        let asks = |node: usize| self.nodes.get(node).is_some_and(|node| barred.contains(&node.stage));
+        avoids(self.nodes.len(), blocks.clone().map(|block| usize::from(self.root(block))), asks, onward)
     }
 
     #[inline]
