@@ -5,6 +5,7 @@ use crate::plan::stage_number;
 use crate::policy::Policy;
 use crate::rules::{AnyMemory, NO_PREDICTION, Observation, Progress, Rule, UNTOLD};
 
+use super::barred::Barred;
 use super::failure::Failures;
 
 /// What a request carries under any rule: small, flat, and free of allocation but for trees.
@@ -30,6 +31,16 @@ impl Policy {
     pub fn begin(&self, remaining: f64) -> State {
         let (progress, memory) = self.rule().begin(remaining);
         State { progress, memory, failures: None }
+    }
+
+    /// The same of a request that must not ask some stages of this policy: none of them is ever next.
+    pub fn begin_without(&self, remaining: f64, barred: &Barred) -> State {
+        let mut state = self.begin(remaining);
+        if !barred.is_empty() {
+            let failures = state.failures.get_or_insert_default();
+            failures.go_without(barred, self.rule(), self.price(), &mut state.progress, &mut state.memory);
+        }
+        state
     }
 
     /// Makes `state`, of any policy, the one before any stage of this policy has run.
@@ -95,7 +106,14 @@ impl Policy {
         }
     }
 
-    /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none. `state` must come
+    /// The stage whose answer would be returned now; [`NO_STAGE`](crate::plan::NO_STAGE) while there is none, or nothing
+    /// is better. `state` must come from this policy's [`Policy::begin`].
+    #[inline]
+    pub fn answer(&self, state: &State) -> u16 {
+        self.rule().answer(&state.progress, &state.memory)
+    }
+
+    /// Expected loss of the answer in hand, in the unit of the losses; that of nothing while there is none. `state` must come
     /// from this policy's [`Policy::begin`].
     pub fn expected_loss(&self, state: &State) -> f64 {
         let resort = state.failures.as_ref().and_then(|failures| failures.expected_loss());
@@ -130,6 +148,11 @@ impl Policy {
     pub fn start_within(&self, remaining: f64) -> Run<'_> {
         Run { policy: self, state: self.begin(remaining) }
     }
+
+    /// The same of a request that must not ask some stages of this policy: none of them is ever next.
+    pub fn start_without(&self, remaining: f64, barred: &Barred) -> Run<'_> {
+        Run { policy: self, state: self.begin_without(remaining, barred) }
+    }
 }
 
 /// One request in progress.
@@ -146,10 +169,10 @@ impl Run<'_> {
         stage_number(self.state.progress.next)
     }
 
-    /// The stage whose answer is the best in hand; `None` while there is none.
+    /// The stage whose answer is the best in hand; `None` while there is none, or nothing is better.
     #[inline]
     pub fn answer(&self) -> Option<usize> {
-        stage_number(self.state.progress.answer)
+        stage_number(self.policy.answer(&self.state))
     }
 
     /// Summed cost of the stages run, in the unit of the trace.
@@ -157,7 +180,7 @@ impl Run<'_> {
         self.state.progress.cost
     }
 
-    /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none.
+    /// Expected loss of the answer in hand, in the unit of the losses; that of nothing while there is none.
     pub fn expected_loss(&self) -> f64 {
         self.policy.expected_loss(&self.state)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::barred::Barred;
 use super::failure::Failures;
 use super::known::{First, Known};
 use crate::parallel;
@@ -93,36 +94,26 @@ impl Visitor for Leave<'_> {
     }
 }
 
-/// What each request expects to lose with the answer in hand.
-pub(super) struct Losses<'a> {
-    pub(super) known: &'a Known,
-    pub(super) len: usize,
+/// All requests go without some stages.
+pub(super) struct PassOver<'a> {
+    pub(super) known: &'a mut Known,
+    pub(super) next: &'a mut [u16],
     pub(super) price: &'a Price,
+    pub(super) barred: &'a Barred,
 }
 
-impl Visitor for Losses<'_> {
-    type Output = Vec<f64>;
+impl Visitor for PassOver<'_> {
+    type Output = ();
 
-    fn visit<R: Rule>(self, rule: &R) -> Vec<f64> {
-        let Self { known, len, price } = self;
-        let after = |(progress, memory): &(Progress, R::Memory)| rule.expected_loss(progress, memory);
-        let after_first = |first: &First| (0..len).map(|row| after(&first.state(rule, price, row))).collect();
-        match known {
-            Known::Nothing => vec![after(&rule.begin(f64::INFINITY)); len],
-            Known::First(first) => after_first(first),
-            Known::States { rows, progress, memory, failures } => {
-                let mut all = rows.as_ref().map_or_else(|| vec![f64::INFINITY; len], |(_, first)| after_first(first));
-                let memory = memory.downcast_ref::<Vec<R::Memory>>().into_iter().flatten();
-                for (at, (progress, memory)) in progress.iter().zip(memory).enumerate() {
-                    let row = rows.as_ref().map_or(Some(at), |(rows, _)| rows.get(at).copied());
-                    if let Some(cell) = row.and_then(|row| all.get_mut(row)) {
-                        let resort = failures.get(&at).and_then(Failures::expected_loss);
-                        *cell = resort.unwrap_or_else(|| rule.expected_loss(progress, memory));
-                    }
-                }
-                all
-            }
+    fn visit<R: Rule>(self, rule: &R) {
+        let Self { known, next, price, barred } = self;
+        known.make_states(rule, price, next);
+        let Known::States { rows, progress, memory, failures } = known else { return };
+        let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
+        for (at, (progress, memory)) in progress.iter_mut().zip(memory).enumerate() {
+            failures.entry(at).or_default().go_without(barred, rule, price, progress, memory);
         }
+        publish(next, rows.as_ref(), progress);
     }
 }
 

@@ -7,6 +7,7 @@ use super::describe::{clock, decision, number};
 use super::hand::Hand;
 use super::observation::{Observation, look_at_clock};
 use super::progress::Progress;
+use super::reach::avoids;
 use super::reader::StateReader;
 use super::rule::Rule;
 use crate::error::{Checked, check};
@@ -141,9 +142,8 @@ impl Rule for ChainRule {
             }
         }
         let mut map = json!({"type": "chain", "start": self.plan.start, "decisions": decisions});
-        if let Some(time) = &self.plan.time {
-            map["time"] = clock(&time.clock);
-            map["time"]["first"] = json!(time.start);
+        if let (Value::Object(map), Some(time)) = (&mut map, &self.plan.time) {
+            map.insert("time".into(), clock(&time.clock, "first", &time.start));
         }
         map
     }
@@ -182,8 +182,29 @@ impl Rule for ChainRule {
         known.or(self.prior.get(usize::from(stage))).map(|loss| loss * self.unit)
     }
 
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        let rows = self.plan.intervals.rows().max(1);
+        let onward = |stage: usize| {
+            let known = self.ranges().nth(stage).unwrap_or_default();
+            let known = known.start..known.end.saturating_sub(1);
+            let each = self.tables().flat_map(move |(intervals, _)| {
+                let blocks = (0..intervals.rows()).step_by(rows);
+                let known = known.clone();
+                blocks.flat_map(move |block| known.clone().map(move |row| (intervals, block + row)))
+            });
+            each.flat_map(|(intervals, row)| intervals.targets(row))
+        };
+        let begins = self.tables().flat_map(|(_, start)| start).filter_map(|start| usize::try_from(*start).ok());
+        avoids(self.prior.len(), begins, |stage| barred.contains(&(stage as u16)), onward)
+    }
+
     fn expected_loss(&self, progress: &Progress, memory: &ChainMemory) -> f64 {
         let loss = memory.hand.expected_loss(progress, &self.prior);
+        if loss == f64::INFINITY { loss } else { loss * self.unit }
+    }
+
+    fn default_loss(&self) -> f64 {
+        let loss = self.default_loss;
         if loss == f64::INFINITY { loss } else { loss * self.unit }
     }
 }

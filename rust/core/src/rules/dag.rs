@@ -7,6 +7,7 @@ use super::describe::{clock, numbers};
 use super::hand::Hand;
 use super::observation::{Observation, look_at_clock};
 use super::progress::Progress;
+use super::reach::avoids;
 use super::reader::read_state;
 use super::rule::Rule;
 use crate::error::{Checked, check};
@@ -103,9 +104,8 @@ impl Rule for DagRule {
         let mut map = json!({
             "type": "dag", "stride": self.plan.stride, "action": self.plan.action, "mean_loss": numbers(&self.prior),
         });
-        if let Some(time) = &self.plan.time {
-            map["time"] = clock(&time.clock);
-            map["time"]["action"] = json!(time.action);
+        if let (Value::Object(map), Some(time)) = (&mut map, &self.plan.time) {
+            map.insert("time".into(), clock(&time.clock, "action", &time.action));
         }
         map
     }
@@ -138,7 +138,29 @@ impl Rule for DagRule {
         None
     }
 
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        let situations = self.plan.action.len().max(1);
+        let within = self.plan.time.as_ref().map_or(&[][..], |time| time.action.as_slice());
+        let stages = |situation: usize| {
+            let later = within.iter().skip(situation).step_by(situations);
+            self.plan.action.get(situation).into_iter().chain(later).filter_map(|action| usize::try_from(*action).ok())
+        };
+        let onward = |situation: usize| {
+            let next =
+                stages(situation).filter_map(|stage| Some((*self.plan.stride.get(stage)?, self.loss.get(stage)?)));
+            next.flat_map(move |(stride, losses)| {
+                (1..=losses.len()).map(move |digit| situation.saturating_add(digit.saturating_mul(stride as usize)))
+            })
+        };
+        let asks = |situation: usize| stages(situation).any(|stage| barred.contains(&(stage as u16)));
+        avoids(self.plan.action.len(), [0], asks, onward)
+    }
+
     fn expected_loss(&self, progress: &Progress, memory: &DagMemory) -> f64 {
         memory.hand.expected_loss(progress, &self.prior)
+    }
+
+    fn default_loss(&self) -> f64 {
+        self.default_loss
     }
 }

@@ -14,9 +14,9 @@ pub fn numbers(xs: &[f64]) -> Value {
     xs.iter().map(|x| number(*x)).collect()
 }
 
-/// The remaining times between which decisions do not change.
-pub(super) fn clock(clock: &Clock) -> Value {
-    json!({"deadline": clock.deadline, "latency": clock.latency, "from": clock.edges})
+/// The remaining times between which decisions do not change, and what is decided, by its name.
+pub(super) fn clock(clock: &Clock, name: &str, decided: &[i32]) -> Value {
+    json!({"deadline": clock.deadline, "latency": clock.latency, "from": clock.edges, (name): decided})
 }
 
 /// One row of decisions, with limits and targets mapped to what the reader knows: `stop`, up to which loss in hand to

@@ -64,8 +64,23 @@ pub trait Rule: Sized + Sync {
     /// answered; `None` where a stage may not run out of its turn.
     fn alone(&self, stage: u16, observation: Observation) -> Option<f64>;
 
-    /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none.
+    /// Expected loss of the answer in hand, in the unit of the losses; that of nothing while there is none.
     fn expected_loss(&self, progress: &Progress, memory: &Self::Memory) -> f64;
+
+    /// The stage whose answer would be returned now: the one in hand, unless nothing is better ([`NO_STAGE`]).
+    #[inline]
+    fn answer(&self, progress: &Progress, _memory: &Self::Memory) -> u16 {
+        progress.answer
+    }
+
+    /// Loss of answering with nothing, in the unit of the losses; infinite where some stage has to answer.
+    fn default_loss(&self) -> f64;
+
+    /// Whether [`Rule::answer`] may be none where a stage is in hand.
+    #[inline]
+    fn may_decline(&self) -> bool {
+        false
+    }
 
     /// The stage that follows this first report ([`NO_STAGE`]: the request ends), where that can be told without a
     /// memory and the first stage's answer is the one in hand whatever it reports. `None` for every report, or for none.
@@ -73,6 +88,10 @@ pub trait Rule: Sized + Sync {
     fn after_first(&self, _observation: Observation) -> Option<u16> {
         None
     }
+
+    /// Whether requests that must not ask the `barred` stages, ascending, are decided as if there were no such stages,
+    /// whatever the others report, if that can be read.
+    fn is_exact_without(&self, barred: &[u16]) -> bool;
 
     /// Many first reports at once: sets what is next for every request. False, and nothing is set, where
     /// [`Rule::after_first`] is `None`.
@@ -221,9 +240,36 @@ macro_rules! rules {
             }
 
             #[inline]
+            fn answer(&self, progress: &Progress, memory: &$memory) -> u16 {
+                match (self, memory) {
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.answer(progress, memory),)+
+                    _ => progress.answer,
+                }
+            }
+
+            fn default_loss(&self) -> f64 {
+                match self {
+                    $(Self::$name(rule) => rule.default_loss()),+
+                }
+            }
+
+            #[inline]
+            fn may_decline(&self) -> bool {
+                match self {
+                    $(Self::$name(rule) => rule.may_decline()),+
+                }
+            }
+
+            #[inline]
             fn after_first(&self, observation: Observation) -> Option<u16> {
                 match self {
                     $(Self::$name(rule) => rule.after_first(observation)),+
+                }
+            }
+
+            fn is_exact_without(&self, barred: &[u16]) -> bool {
+                match self {
+                    $(Self::$name(rule) => rule.is_exact_without(barred)),+
                 }
             }
 

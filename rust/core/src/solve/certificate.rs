@@ -52,7 +52,7 @@ pub fn verify(model: &Model, solution: &Solution) -> Result<Certificate> {
                 Some(time) => {
                     let rows = time.intervals.rows() / plan.intervals.rows();
                     fits_clock(model, &time.clock, [time.start.len(), rows])?;
-                    check.timed(timed::certificate::verify(model, plan, time, solution.default_loss)?)
+                    check.timed(&timed::certificate::verify(model, plan, time, solution.default_loss)?)
                 }
             }
         }
@@ -64,7 +64,7 @@ pub fn verify(model: &Model, solution: &Solution) -> Result<Certificate> {
         (Plan::Dag(plan @ DagPlan { time: Some(time), .. }), Graph::Tree { .. } | Graph::Dag { .. }) => {
             check.dag(model, plan, solution)?;
             fits_clock(model, &time.clock, [time.action.len() / plan.action.len(); 2])?;
-            check.timed(timed::certificate_graph::verify(model, plan, time, solution.default_loss)?)
+            check.timed(&timed::certificate_graph::verify(model, plan, time, solution.default_loss)?)
         }
         _ => return Err(Error::invalid("the plan belongs to another kind of graph than the model")),
     };
@@ -143,7 +143,7 @@ impl Check {
     }
 
     /// Besides what has been checked, the decisions within a deadline; what those pay.
-    fn timed(&mut self, found: Found) -> f64 {
+    fn timed(&mut self, found: &Found) -> f64 {
         self.residual = self.residual.max(found.residual);
         self.bound = self.bound.max(found.bound);
         found.value

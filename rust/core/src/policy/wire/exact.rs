@@ -21,7 +21,7 @@ pub(super) struct Chain {
     offset: Vec<u32>,
     decisions: Intervals,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    time: Option<ChainTime>,
+    time: Option<Box<ChainTime>>,
 }
 
 /// What holds within a deadline: for each remaining time what is first, and as many decisions as without one.
@@ -84,13 +84,7 @@ impl From<&ChainRule> for Chain {
             start: rule.plan.start,
             offset: rule.plan.offset.clone(),
             decisions: (&rule.plan.intervals).into(),
-            time: rule.plan.time.as_ref().map(|time| ChainTime {
-                deadline: time.clock.deadline,
-                latency: time.clock.latency.clone(),
-                from: time.clock.edges.clone(),
-                start: time.start.clone(),
-                decisions: (&time.intervals).into(),
-            }),
+            time: rule.plan.time.as_ref().map(|time| Box::new(time.into())),
         }
     }
 }
@@ -100,7 +94,7 @@ impl TryFrom<Chain> for ChainRule {
 
     fn try_from(stored: Chain) -> Result<Self> {
         let intervals = stored.decisions.try_into()?;
-        let time = stored.time.map(TryInto::try_into).transpose()?;
+        let time = stored.time.map(|time| (*time).try_into()).transpose()?;
         Ok(Self {
             reader: stored.bins.map_or(StateReader::State, StateReader::Bins),
             recall: stored.recall,
@@ -110,6 +104,13 @@ impl TryFrom<Chain> for ChainRule {
             prior: stored.mean_loss,
             plan: ChainPlan { start: stored.start, offset: stored.offset, intervals, time },
         })
+    }
+}
+
+impl From<&plan::ChainTime> for ChainTime {
+    fn from(time: &plan::ChainTime) -> Self {
+        let Clock { deadline, latency, edges } = time.clock.clone();
+        Self { deadline, latency, from: edges, start: time.start.clone(), decisions: (&time.intervals).into() }
     }
 }
 

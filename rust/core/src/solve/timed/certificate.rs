@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use super::moments::{distinct, slack};
 use super::nothing;
 use crate::error::{Error, Result};
-use crate::model::{Jumps, Model};
+use crate::model::{Jumps, Latency, Model};
 use crate::parallel;
 use crate::plan::{ChainPlan, ChainTime, Clock, STOP};
 
@@ -77,10 +77,10 @@ fn remaining_times(model: &Model, deadline: f64, slack: f64) -> Vec<f64> {
     let mut all = vec![0.0];
     for from in (0..model.stages()).map(Some).rev().chain([None]) {
         let mut sums = vec![0.0];
-        for to in from.map_or(0, |from| from + 1)..model.stages() {
+        for (to, after) in after.iter().enumerate().skip(from.map_or(0, |from| from + 1)) {
             parallel::check();
             for seconds in all_seconds(model, from, to, deadline, slack) {
-                sums.extend(after[to].iter().map(|later| seconds + later));
+                sums.extend(after.iter().map(|later| seconds + later));
                 sums = distinct(sums, deadline, slack);
             }
         }
@@ -96,7 +96,7 @@ fn remaining_times(model: &Model, deadline: f64, slack: f64) -> Vec<f64> {
 fn all_seconds(model: &Model, from: Option<usize>, to: usize, deadline: f64, slack: f64) -> Vec<f64> {
     let first = if model.jumps() == Jumps::Through { from.map_or(0, |from| from + 1) } else { to };
     (first..=to).fold(vec![0.0], |sums: Vec<f64>, v| {
-        let own = || model.latencies(v).iter().flat_map(|latency| latency.likely());
+        let own = || model.latencies(v).iter().flat_map(Latency::likely);
         let next = sums.iter().flat_map(|sum| own().map(move |(seconds, _)| sum + seconds));
         distinct(next.collect(), deadline, slack)
     })

@@ -10,7 +10,7 @@ use super::certificate::{Found, choice, looked_at};
 use super::moments::{distinct, slack};
 use super::{nothing, parents};
 use crate::error::Result;
-use crate::model::Model;
+use crate::model::{Latency, Model};
 use crate::parallel;
 use crate::plan::{DagPlan, DagTime};
 
@@ -36,7 +36,7 @@ pub(in crate::solve) fn verify(model: &Model, plan: &DagPlan, time: &DagTime, de
     let deadline = time.clock.deadline;
     let slack = slack(model, deadline);
     let sums = (0..model.stages()).fold(vec![0.0], |sums: Vec<f64>, v| {
-        let own = || model.latencies(v).iter().flat_map(|latency| latency.likely()).map(|(seconds, _)| seconds);
+        let own = || model.latencies(v).iter().flat_map(Latency::likely).map(|(seconds, _)| seconds);
         let with = sums.iter().flat_map(|sum| own().chain([0.0]).map(move |seconds| sum + seconds));
         distinct(with.collect(), deadline, slack)
     });
@@ -79,7 +79,7 @@ impl Check<'_> {
                 next[v] = Some(s);
                 self.look(&next);
                 let pays = self.known.get(&next).map_or(&[][..], Vec::as_slice);
-                for (seconds, q) in model.latency(v, s).into_iter().flat_map(|latency| latency.likely()) {
+                for (seconds, q) in model.latency(v, s).into_iter().flat_map(Latency::likely) {
                     for (total, left) in total.iter_mut().zip(&self.left) {
                         let at = self.left.partition_point(|time| *time <= left - seconds + self.slack);
                         let paid = if seconds > left + self.slack { hand } else { pays[at.saturating_sub(1)] };

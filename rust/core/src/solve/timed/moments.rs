@@ -7,7 +7,7 @@
 
 use super::SITUATIONS;
 use crate::error::{Error, Result};
-use crate::model::{Graph, Jumps, Model};
+use crate::model::{Graph, Jumps, Latency, Model};
 use crate::parallel;
 use crate::plan::Clock;
 
@@ -32,7 +32,7 @@ pub(super) struct Step {
 
 /// By how much times may differ that count as equal.
 pub(super) fn slack(model: &Model, deadline: f64) -> f64 {
-    let longest = |v: usize| model.latencies(v).iter().flat_map(|latency| latency.likely()).map(|(t, _)| t);
+    let longest = |v: usize| model.latencies(v).iter().flat_map(Latency::likely).map(|(t, _)| t);
     let total: f64 = (0..model.stages()).map(|v| longest(v).fold(0.0, f64::max)).sum();
     SLACK * deadline.min(total)
 }
@@ -60,7 +60,7 @@ impl Moments {
         let mut onward = vec![0.0];
         for v in (0..model.stages()).rev() {
             parallel::check();
-            let seconds = model.latencies(v).iter().flat_map(|latency| latency.likely()).map(|(t, _)| t);
+            let seconds = model.latencies(v).iter().flat_map(Latency::likely).map(|(t, _)| t);
             let seconds = distinct(seconds.collect(), deadline, slack);
             let from = if is_consecutive { &onward } else { &all };
             fits(from.len() as f64 * (seconds.len() + 1) as f64)?;
@@ -82,7 +82,7 @@ impl Moments {
 
     /// What the latencies of stage `v` in state `s` do at every moment.
     pub(super) fn steps(&self, model: &Model, v: usize, s: usize) -> Vec<Step> {
-        let likely = model.latency(v, s).into_iter().flat_map(|latency| latency.likely());
+        let likely = model.latency(v, s).into_iter().flat_map(Latency::likely);
         likely.map(|(seconds, chance)| self.step(seconds, chance)).collect()
     }
 
