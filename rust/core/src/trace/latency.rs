@@ -45,9 +45,10 @@ impl Trace {
     pub fn delay(&self, last: Option<usize>, next: usize) -> Option<Vec<f64>> {
         let (latency, expected) = (self.latency.as_ref()?, self.expected_latency()?);
         let mut total = vec![0.0; self.rows()];
-        for stage in self.run_by(last, next)..=next {
-            for (total, seconds) in total.iter_mut().zip(latency.column(stage)) {
-                *total += if seconds.is_nan() { expected[stage] } else { *seconds };
+        let stages = latency.iter_columns().zip(expected).take(next + 1).skip(self.run_by(last, next));
+        for (column, expected) in stages {
+            for (total, seconds) in total.iter_mut().zip(column) {
+                *total += if seconds.is_nan() { *expected } else { *seconds };
             }
         }
         Some(total)
