@@ -83,6 +83,31 @@ impl Intervals {
         self.rows.push(Row { stop, last, first, len: self.limit.len() as u32 - first });
     }
 
+    /// Appends all rows of `other`.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        for row in &other.rows {
+            self.push_row_of(other, row);
+        }
+    }
+
+    /// One row by itself; empty where there is none.
+    pub(crate) fn only(&self, row: usize) -> Self {
+        let mut only = Self::new();
+        if let Some(row) = self.rows.get(row) {
+            only.push_row_of(self, row);
+        }
+        only
+    }
+
+    fn push_row_of(&mut self, other: &Self, row: &Row) {
+        let first = self.limit.len() as u32;
+        for (limit, next) in other.steps(row) {
+            self.limit.push(limit);
+            self.next.push(next);
+        }
+        self.rows.push(Row { first, len: self.limit.len() as u32 - first, ..*row });
+    }
+
     /// The finite limits of a row and the stages below them.
     pub fn steps(&self, row: &Row) -> impl Iterator<Item = (f64, i32)> + '_ {
         let range = row.first as usize..row.first as usize + row.len as usize;

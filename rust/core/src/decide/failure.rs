@@ -2,7 +2,7 @@
 
 use crate::plan::{NO_STAGE, stage_number};
 use crate::price::Price;
-use crate::rules::{Observation, Progress, Rule};
+use crate::rules::{Observation, Progress, Rule, UNTOLD};
 
 /// The stages that gave one request nothing.
 #[derive(Clone, Debug, Default)]
@@ -45,9 +45,16 @@ impl Failures {
 
     /// The waiting stage gave nothing. Where the rule then ends with empty hands, the stage with the least expected loss
     /// that has not been tried is next.
-    pub fn fail<R: Rule>(&mut self, rule: &R, price: &Price, progress: &mut Progress, memory: &mut R::Memory) {
+    pub fn fail<R: Rule>(
+        &mut self,
+        rule: &R,
+        price: &Price,
+        progress: &mut Progress,
+        memory: &mut R::Memory,
+        remaining: f64,
+    ) {
         let cost = self.cost_after(price, progress);
-        self.go_on(rule, price, progress, memory);
+        self.go_on(rule, price, progress, memory, remaining);
         self.book(cost, progress);
         self.seek(rule, price, progress, memory);
     }
@@ -55,7 +62,7 @@ impl Failures {
     /// The same of a stage that cannot be tried: it has not run, and is not paid for.
     pub fn bar<R: Rule>(&mut self, rule: &R, price: &Price, progress: &mut Progress, memory: &mut R::Memory) {
         let (cost, ran) = (progress.cost, self.ran.unwrap_or(progress.last));
-        self.go_on(rule, price, progress, memory);
+        self.go_on(rule, price, progress, memory, UNTOLD);
         progress.cost = cost;
         self.ran = Some(ran);
         self.seek(rule, price, progress, memory);
@@ -82,13 +89,20 @@ impl Failures {
     }
 
     /// The rule goes on without the waiting stage; a request whose stage ran out of its turn ends.
-    fn go_on<R: Rule>(&mut self, rule: &R, price: &Price, progress: &mut Progress, memory: &mut R::Memory) {
+    fn go_on<R: Rule>(
+        &mut self,
+        rule: &R,
+        price: &Price,
+        progress: &mut Progress,
+        memory: &mut R::Memory,
+        remaining: f64,
+    ) {
         self.stages.push(progress.next);
         if self.resort.is_some() {
             progress.pay_from(price);
             progress.next = NO_STAGE;
         } else {
-            rule.fail(progress, memory, price);
+            rule.fail(progress, memory, remaining, price);
         }
     }
 

@@ -97,10 +97,10 @@ fn replay_chunk<R: Rule>(rule: &R, price: &Price, k: usize, chunk: Chunk) {
     let mut predictions = chunk.prediction.map(|prediction| prediction.chunks_exact(k));
     let ends = chunk.answer.iter_mut().zip(chunk.last);
     let outputs = ends.zip(chunk.cost).zip(chunk.consulted.chunks_exact_mut(k));
-    let (mut progress, mut memory) = rule.begin();
+    let (mut progress, mut memory) = rule.begin(f64::INFINITY);
     for ((((answer, last), cost), consulted), signal) in outputs.zip(chunk.signal.chunks_exact(k)) {
         let row = Observations::new(signal, predictions.as_mut().and_then(Iterator::next));
-        rule.begin_again(&mut progress, &mut memory);
+        rule.begin_again(&mut progress, &mut memory, f64::INFINITY);
         while let Some(stage) = progress.next_stage() {
             mark(consulted, stage);
             rule.observe(&mut progress, &mut memory, row.at(stage), price);

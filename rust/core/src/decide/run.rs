@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::plan::stage_number;
 use crate::policy::Policy;
-use crate::rules::{AnyMemory, NO_PREDICTION, Observation, Progress, Rule};
+use crate::rules::{AnyMemory, NO_PREDICTION, Observation, Progress, Rule, UNTOLD};
 
 use super::failure::Failures;
 
@@ -25,17 +25,17 @@ impl State {
 }
 
 impl Policy {
-    /// The state before any stage has run.
+    /// The state before any stage has run, with so many seconds left: infinite without a deadline.
     #[inline]
-    pub fn begin(&self) -> State {
-        let (progress, memory) = self.rule().begin();
+    pub fn begin(&self, remaining: f64) -> State {
+        let (progress, memory) = self.rule().begin(remaining);
         State { progress, memory, failures: None }
     }
 
     /// Makes `state`, of any policy, the one before any stage of this policy has run.
     #[inline]
-    pub fn begin_again(&self, state: &mut State) {
-        self.rule().begin_again(&mut state.progress, &mut state.memory);
+    pub fn begin_again(&self, state: &mut State, remaining: f64) {
+        self.rule().begin_again(&mut state.progress, &mut state.memory, remaining);
         state.failures = None;
     }
 
@@ -61,13 +61,14 @@ impl Policy {
         }
     }
 
-    /// The waiting stage gave nothing: it is paid for, is never the answer, says nothing about the others and is not
-    /// asked again. Does nothing when nothing is waiting. `state` must come from this policy's [`Policy::begin`].
+    /// The waiting stage gave nothing, and so many seconds are left ([`UNTOLD`] where that is not said): it is paid for,
+    /// is never the answer, says nothing about the others and is not asked again. Does nothing when nothing is waiting.
+    /// `state` must come from this policy's [`Policy::begin`].
     #[cold]
-    pub fn fail(&self, state: &mut State) {
+    pub fn fail(&self, state: &mut State, remaining: f64) {
         if state.progress.is_waiting() {
             let failures = state.failures.get_or_insert_default();
-            failures.fail(self.rule(), self.price(), &mut state.progress, &mut state.memory);
+            failures.fail(self.rule(), self.price(), &mut state.progress, &mut state.memory, remaining);
         }
     }
 
@@ -121,7 +122,13 @@ impl Policy {
     /// ```
     #[inline]
     pub fn start(&self) -> Run<'_> {
-        Run { policy: self, state: self.begin() }
+        self.start_within(f64::INFINITY)
+    }
+
+    /// The same of a request that has so many seconds left.
+    #[inline]
+    pub fn start_within(&self, remaining: f64) -> Run<'_> {
+        Run { policy: self, state: self.begin(remaining) }
     }
 }
 
@@ -155,10 +162,10 @@ impl Run<'_> {
         self.policy.expected_loss(&self.state)
     }
 
-    /// Makes this the run of a new request.
+    /// Makes this the run of a new request that has so many seconds left: infinite without a deadline.
     #[inline]
-    pub fn restart(&mut self) {
-        self.policy.begin_again(&mut self.state);
+    pub fn restart(&mut self, remaining: f64) {
+        self.policy.begin_again(&mut self.state, remaining);
     }
 
     /// What the stage `next()` reports; returns the new `next()`. A NaN signal is "no information".
@@ -167,10 +174,19 @@ impl Run<'_> {
     /// [`Error::Stopped`] if the request is decided already.
     #[inline]
     pub fn observe(&mut self, signal: f64, prediction: Option<i64>) -> Result<Option<usize>> {
+        self.report(Observation::new(signal, prediction.unwrap_or(NO_PREDICTION)))
+    }
+
+    /// The same, whatever the report says.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the request is decided already.
+    #[inline]
+    pub fn report(&mut self, observation: Observation) -> Result<Option<usize>> {
         if !self.state.progress.is_waiting() {
             return Err(Error::Stopped);
         }
-        self.policy.advance(&mut self.state, Observation::new(signal, prediction.unwrap_or(NO_PREDICTION)));
+        self.policy.advance(&mut self.state, observation);
         Ok(self.next())
     }
 
@@ -180,12 +196,21 @@ impl Run<'_> {
     /// # Errors
     /// [`Error::Stopped`] if the request is decided already.
     pub fn fail(&mut self) -> Result<Option<usize>> {
+        self.fail_within(UNTOLD)
+    }
+
+    /// The same where so many seconds are left.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the request is decided already.
+    pub fn fail_within(&mut self, remaining: f64) -> Result<Option<usize>> {
         if !self.state.progress.is_waiting() {
             return Err(Error::Stopped);
         }
-        self.policy.fail(&mut self.state);
+        self.policy.fail(&mut self.state, remaining);
         Ok(self.next())
     }
+
     /// The stage `next()` cannot be tried; returns the new `next()`. It is not paid for, is never the answer, says nothing
     /// about the others and is not asked again.
     ///

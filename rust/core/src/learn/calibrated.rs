@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::calibrate::{self, Column};
+use super::clock::Clock;
+use super::deadlines::induce_within;
 use super::evidence::{self, Sample};
 use super::induction::{self, Induced, Recorded};
 use super::known::Known;
@@ -40,6 +42,8 @@ pub struct Calibrated {
     trace: Trace,
     /// The rows that decisions are found on, if not all.
     thinned: Option<Trace>,
+    /// The blocks of time, where time is part of the decision.
+    clock: Option<Clock>,
     shape: Shape,
     /// The only stages that may run, in their order, where that is prescribed.
     order: Option<Vec<usize>>,
@@ -73,9 +77,10 @@ impl Calibrated {
     /// # Errors
     /// [`Error::Invalid`] where `order` is empty, names a stage twice or one that is not there, or goes back from an
     /// exit to an earlier one.
-    pub fn new(trace: Trace, shape: Shape, order: Option<Vec<usize>>, tuning: Tuning) -> Result<Self> {
+    pub fn new(trace: Trace, shape: Shape, order: Option<Vec<usize>>, deadline: bool, tuning: Tuning) -> Result<Self> {
         check_order(&trace, order.as_deref())?;
-        Ok(Self::build(trace, shape, order, Arc::new(tuning)))
+        let clock = deadline.then(|| Clock::new(&trace, &tuning));
+        Ok(Self { clock, ..Self::build(trace, shape, order, Arc::new(tuning)) })
     }
 
     fn build(trace: Trace, shape: Shape, order: Option<Vec<usize>>, tuning: Arc<Tuning>) -> Self {
@@ -105,6 +110,7 @@ impl Calibrated {
         Self {
             trace,
             thinned,
+            clock: None,
             shape,
             order,
             tuning,
@@ -135,6 +141,11 @@ impl Calibrated {
         self.shape == Shape::Auto && self.order.is_none()
     }
 
+    /// Whether time is part of the decision.
+    pub fn knows_time(&self) -> bool {
+        self.clock.is_some()
+    }
+
     /// Whether each stage can only follow the one before.
     pub fn is_line(&self) -> bool {
         is_line(self.shape, self.trace.kind())
@@ -150,7 +161,7 @@ impl Calibrated {
         self.order.clone().unwrap_or_else(|| (0..self.trace.stages()).collect())
     }
 
-    /// The same on other rows.
+    /// The same on other rows, without time.
     fn like(&self, trace: Trace) -> Self {
         Self::build(trace, self.shape, self.order.clone(), Arc::clone(&self.tuning))
     }
@@ -222,7 +233,27 @@ impl Calibrated {
         };
         let beliefs = Beliefs { recall, ..self.beliefs.clone() };
         let favoured = |members: &[u16]| self.favoured(members);
-        Learned { rule: nodes::assemble(beliefs, &situations, &known, &induced, favoured), index, graph }
+        let within =
+            self.clock.as_ref().map(|clock| (clock, self.induce_within(&situations, &known, objective, clock)));
+        let within = within.as_ref().map(|(clock, blocks)| (*clock, blocks.as_slice()));
+        Learned { rule: nodes::assemble(beliefs, &situations, &known, &induced, within, favoured), index, graph }
+    }
+
+    /// What is best for every block of time, found on so many rows as there is room for.
+    fn induce_within(
+        &self,
+        situations: &Situations,
+        known: &[Arc<Known>],
+        objective: Objective,
+        clock: &Clock,
+    ) -> Vec<Induced> {
+        let cells = situations.list.len() * clock.until.len();
+        let rows = sample::spread(self.rows().rows(), self.tuning.decision_cells / cells);
+        let known: Vec<Known> = known.iter().map(|known| known.select(&rows)).collect();
+        let known: Vec<&Known> = known.iter().collect();
+        let some = self.rows().select(&rows);
+        let recorded = Recorded { rows: &some, known: &known, objective, tuning: &self.tuning };
+        induce_within(situations, &recorded, clock, self.trace.greatest_loss())
     }
 
     /// Every set of the given stages.
@@ -437,7 +468,7 @@ mod tests {
     fn too_few_groups_hold_nothing_back() {
         let folds = |group: Option<Vec<i64>>| {
             let trace = grouped(group)?;
-            Calibrated::new(trace, Shape::Auto, None, Tuning::default()).ok().map(|made| made.folds().len())
+            Calibrated::new(trace, Shape::Auto, None, false, Tuning::default()).ok().map(|made| made.folds().len())
         };
         assert_eq!(folds(None), Some(4));
         assert_eq!(folds(Some((0..400).map(|row| row % 4).collect())), Some(4));

@@ -1,8 +1,10 @@
 //! Backward induction along recorded requests: where to stop and what to run next (theory, section 4; after Longstaff
 //! and Schwartz 2001).
 
+use std::borrow::Cow;
+
 use super::known::Known;
-use super::situations::{Choice, Situation, Situations};
+use super::situations::{Choice, Situations};
 use super::tuning::Tuning;
 use crate::evaluate::Objective;
 use crate::parallel;
@@ -15,6 +17,7 @@ const CHUNK: usize = 65_536;
 pub type Decision = Vec<(f64, usize)>;
 
 /// What is best in every situation.
+#[derive(Clone, Debug)]
 pub struct Induced {
     /// One per situation.
     pub decisions: Vec<Decision>,
@@ -39,15 +42,18 @@ pub struct Recorded<'a> {
 /// Finds the best decisions in every situation. O(rows · choices).
 pub fn induce(situations: &Situations, recorded: &Recorded) -> Induced {
     let list = &situations.list;
-    let weight = recorded.rows.weight();
-    let mass: f64 = weight.iter().sum();
-    let size = recorded.rows.effective_rows();
     let mut decisions: Vec<Decision> = vec![Vec::new(); list.len()];
     let mut ahead: Vec<Vec<f64>> = vec![Vec::new(); list.len()];
     let deepest = list.iter().map(|situation| situation.depth).max().unwrap_or(0);
     for depth in (1..=deepest).rev() {
         let level: Vec<usize> = (0..list.len()).filter(|at| list[*at].depth == depth).collect();
-        let solved = parallel::map(&level, |at| solve(&list[*at], recorded.known[*at], &ahead, size, recorded));
+        let solved = parallel::map(&level, |at| {
+            let options = list[*at].choices.iter().map(|choice| Going {
+                price: price(choice, recorded),
+                later: Cow::Borrowed(ahead[choice.to].as_slice()),
+            });
+            solve(recorded.known[*at], &options.collect::<Vec<_>>(), recorded)
+        });
         for (at, (decision, value)) in level.into_iter().zip(solved) {
             decisions[at] = decision;
             ahead[at] = value;
@@ -56,32 +62,41 @@ pub fn induce(situations: &Situations, recorded: &Recorded) -> Induced {
             ahead[at] = Vec::new();
         }
     }
-    let values = situations.entries.iter().map(|entry| {
-        let later = ahead[entry.to].iter().zip(weight).map(|(v, w)| v * w).sum::<f64>() / mass;
-        recorded.objective.cost * entry.price + later
-    });
-    let (entry, value) =
-        values.enumerate().fold((0, f64::INFINITY), |best, (at, v)| if v < best.1 { (at, v) } else { best });
+    let (entry, value) = best_entry(situations, recorded, |entry, row| ahead[situations.entries[entry].to][row]);
     Induced { decisions, entry, value }
 }
 
-/// The decision in one situation, and the cost that is still to come from there on every row; `size` is the effective
-/// number of rows.
-fn solve(
-    situation: &Situation,
-    known: &Known,
-    ahead: &[Vec<f64>],
-    size: f64,
+/// The entry to take and the mean objective that follows, where entry number `entry` leads to `later(entry, row)`.
+pub(super) fn best_entry(
+    situations: &Situations,
     recorded: &Recorded,
-) -> (Decision, Vec<f64>) {
-    let Recorded { rows: trace, objective, tuning, .. } = *recorded;
-    let weight = trace.weight();
-    let stop = |row: usize| objective.loss * known.loss[row];
-    let option = |choice: &Choice| {
-        let price = trace.charge(choice.after, usize::from(choice.stage)).times(objective.cost);
-        Going { price, later: &ahead[choice.to] }
-    };
-    let options: Vec<Going> = situation.choices.iter().map(option).collect();
+    later: impl Fn(usize, usize) -> f64,
+) -> (usize, f64) {
+    let weight = recorded.rows.weight();
+    let mass: f64 = weight.iter().sum();
+    let values = situations.entries.iter().enumerate().map(|(at, entry)| {
+        let later = weight.iter().enumerate().map(|(row, w)| later(at, row) * w).sum::<f64>() / mass;
+        recorded.objective.cost * entry.price + later
+    });
+    values.enumerate().fold((0, f64::INFINITY), |best, (at, v)| if v < best.1 { (at, v) } else { best })
+}
+
+/// What running the stage of a choice adds to the objective of every row.
+pub(super) fn price(choice: &Choice, recorded: &Recorded) -> Charge {
+    recorded.rows.charge(choice.after, usize::from(choice.stage)).times(recorded.objective.cost)
+}
+
+/// What stopping with the answer in hand costs a row.
+#[inline]
+pub(super) fn stop(known: &Known, recorded: &Recorded, row: usize) -> f64 {
+    recorded.objective.loss * known.loss[row]
+}
+
+/// The decision in a situation with these ways to go on, and the cost that is still to come from there on every row.
+pub(super) fn solve(known: &Known, options: &[Going], recorded: &Recorded) -> (Decision, Vec<f64>) {
+    let Recorded { rows: trace, tuning, .. } = *recorded;
+    let (weight, size) = (trace.weight(), trace.effective_rows());
+    let stop = |row: usize| stop(known, recorded, row);
     let rows = known.loss.len();
     if options.is_empty() {
         return (vec![(f64::INFINITY, 0)], (0..rows).map(stop).collect());
@@ -93,7 +108,7 @@ fn solve(
         for row in rows {
             let cell = &mut sums[usize::from(known.cell[row]) * width..][..width];
             cell[0] += weight[row];
-            for (sum, going) in cell[1..].iter_mut().zip(&options) {
+            for (sum, going) in cell[1..].iter_mut().zip(options) {
                 *sum += weight[row] * (stop(row) - going.cost(row));
             }
         }
@@ -129,9 +144,9 @@ fn solve(
 }
 
 /// Going on with one choice: what it costs now, and what it and all later ones cost from then on.
-struct Going<'a> {
-    price: Charge,
-    later: &'a [f64],
+pub(super) struct Going<'a> {
+    pub(super) price: Charge,
+    pub(super) later: Cow<'a, [f64]>,
 }
 
 impl Going<'_> {

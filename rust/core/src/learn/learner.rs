@@ -42,7 +42,7 @@ impl Learner {
     /// constant that learning cannot work with.
     pub fn new(trace: Trace, approach: &Approach, tuning: Tuning) -> Result<Self> {
         let tuning = tuning.checked()?;
-        let Approach { method, shape, order } = approach;
+        let Approach { method, shape, order, deadline } = approach;
         if *method != Method::Pathwise {
             let needs = |argument: &str| {
                 Error::invalid(format!("{argument} needs the estimator 'pathwise', got '{}'", method.name()))
@@ -53,12 +53,18 @@ impl Learner {
             if order.is_some() {
                 return Err(needs("`order`"));
             }
+            if *deadline {
+                return Err(needs("`deadline`"));
+            }
+        }
+        if *deadline {
+            check_latency(&trace)?;
         }
         let condensed = trace.condensed(tuning.condensed_rows);
         let way = match *method {
             Method::Pathwise => {
                 let learned = condensed.as_ref().unwrap_or(&trace).clone();
-                Way::Calibrated(Box::new(Calibrated::new(learned, *shape, order.clone(), tuning.clone())?))
+                Way::Calibrated(Box::new(Calibrated::new(learned, *shape, order.clone(), *deadline, tuning.clone())?))
             }
             Method::Markov => Way::Markov,
             Method::Heuristic(heuristic) => Way::Heuristic(heuristic),
@@ -165,13 +171,28 @@ impl Learner {
     }
 }
 
-/// What to learn for one trade-off, and how the alternatives did.
+/// What to learn for one trade-off, and how the alternatives did. Simple rules know nothing of time.
 fn chosen(calibrated: &Calibrated, objective: Objective, recall: Recall) -> Result<(Selection, Vec<Candidate>)> {
-    if recall == Recall::Auto && calibrated.is_free() {
+    if recall == Recall::Auto && calibrated.is_free() && !calibrated.knows_time() {
         select::select(calibrated.checked(), objective)
     } else {
         Ok((Selection::Belief { recall: recall != Recall::Never }, Vec::new()))
     }
+}
+
+/// That it is known of every request how long every stage took.
+fn check_latency(trace: &Trace) -> Result<()> {
+    for v in 0..trace.stages() {
+        let Some(latency) = trace.latency(v) else {
+            return Err(Error::invalid("`deadline` needs a trace with `latency`, got one without"));
+        };
+        if let Some(row) = latency.iter().position(|seconds| seconds.is_nan()) {
+            return Err(Error::invalid(format!(
+                "`deadline` needs a number of seconds in `latency[{row}, {v}]`, got nan"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn facts(method: Method, graph: &str, index: Vec<Vec<f64>>, known: Facts) -> Facts {

@@ -114,6 +114,8 @@ pub struct Approach {
     pub shape: Shape,
     /// The only stages that may run, in their order, where that is prescribed; for the default method alone.
     pub order: Option<Vec<usize>>,
+    /// Whether the time that is left is part of the decision; for the default method alone.
+    pub deadline: bool,
 }
 
 /// What a policy is for.

@@ -100,7 +100,7 @@ impl Rule for ChainRule {
     }
 
     #[inline]
-    fn begin(&self) -> (Progress, Hand) {
+    fn begin(&self, _: f64) -> (Progress, Hand) {
         (Progress::new(unsigned(self.plan.start)), Hand { loss: self.default_loss })
     }
 
@@ -118,7 +118,7 @@ impl Rule for ChainRule {
         progress.next = unsigned(self.plan.intervals.action(row, hand.loss));
     }
 
-    fn fail(&self, progress: &mut Progress, hand: &mut Hand, price: &Price) {
+    fn fail(&self, progress: &mut Progress, hand: &mut Hand, _: f64, price: &Price) {
         let stage = progress.pay_from(price);
         progress.next = unsigned(self.plan.intervals.action(self.row(usize::from(stage), f64::NAN), hand.loss));
     }

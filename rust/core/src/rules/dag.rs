@@ -86,7 +86,7 @@ impl Rule for DagRule {
         })
     }
 
-    fn begin(&self) -> (Progress, DagMemory) {
+    fn begin(&self, _: f64) -> (Progress, DagMemory) {
         let memory = DagMemory { hand: Hand { loss: self.default_loss }, situation: 0 };
         (Progress::new(unsigned(self.action(0))), memory)
     }
@@ -101,7 +101,7 @@ impl Rule for DagRule {
         progress.next = unsigned(self.action(memory.situation));
     }
 
-    fn fail(&self, progress: &mut Progress, memory: &mut DagMemory, price: &Price) {
+    fn fail(&self, progress: &mut Progress, memory: &mut DagMemory, _: f64, price: &Price) {
         let stage = usize::from(progress.pay_from(price));
         self.enter(memory, stage, self.loss.get(stage).map_or(0, Vec::len));
         progress.next = unsigned(self.action(memory.situation));

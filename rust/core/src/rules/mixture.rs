@@ -30,6 +30,8 @@ pub struct MixtureRule {
 #[derive(Clone, Debug)]
 pub struct MixtureMemory {
     is_first: bool,
+    /// Seconds that it had left when it began.
+    remaining: f64,
     memory: ComponentMemory,
 }
 
@@ -58,7 +60,7 @@ impl MixtureRule {
     /// Whether a request with this first report follows the first component.
     #[inline]
     fn toss(&self, observation: Observation) -> bool {
-        let Observation { signal, prediction } = observation;
+        let Observation { signal, prediction, .. } = observation;
         // Zeros of either sign are equal, and so are all missing signals.
         let bits = if signal.is_nan() { f64::NAN.to_bits() } else { (signal + 0.0).to_bits() };
         let hash = mix64(mix64(mix64(self.seed) ^ bits) ^ tossed(prediction) as u64);
@@ -69,6 +71,25 @@ impl MixtureRule {
     fn component(&self, is_first: bool) -> &Component {
         let [first, second] = &*self.components;
         if is_first { first } else { second }
+    }
+
+    /// The component that more requests follow.
+    fn is_usual(&self) -> bool {
+        self.share >= 0.5
+    }
+
+    /// The first stage has reported: which component does the request follow? Where so little time was left that they do
+    /// not begin alike, it is the usual one, whose first stage this was.
+    #[inline]
+    fn choose(&self, progress: &mut Progress, memory: &mut MixtureMemory, observation: Observation) {
+        if progress.last != NO_STAGE {
+            return;
+        }
+        let remaining = memory.remaining;
+        let begins = |is_first: bool| self.component(is_first).begin(remaining).0.next;
+        let is_alike = remaining == f64::INFINITY || begins(true) == begins(false);
+        memory.is_first = if is_alike { self.toss(observation) } else { self.is_usual() };
+        self.component(memory.is_first).begin_again(progress, &mut memory.memory, remaining);
     }
 }
 
@@ -83,11 +104,18 @@ impl Rule for MixtureRule {
         let [first, second] = &*self.components;
         self.tells_first =
             [first, second].into_iter().all(|component| component.after_first(Observation::EMPTY).is_some());
-        check(first.begin().0 == second.begin().0, "the components of a mixture do not begin with the same stage")
+        check(
+            first.begin(f64::INFINITY).0 == second.begin(f64::INFINITY).0,
+            "the components of a mixture do not begin with the same stage",
+        )
     }
 
     fn recall(&self) -> bool {
         self.components.iter().any(Rule::recall)
+    }
+
+    fn latency(&self) -> Option<&[f64]> {
+        self.components.iter().find_map(Rule::latency)
     }
 
     fn describe(&self) -> Value {
@@ -95,26 +123,21 @@ impl Rule for MixtureRule {
         json!({"type": "mixture", "seed": self.seed, "share": self.share, "components": components})
     }
 
-    fn begin(&self) -> (Progress, MixtureMemory) {
-        let (progress, memory) = self.component(true).begin();
-        (progress, MixtureMemory { is_first: true, memory })
+    fn begin(&self, remaining: f64) -> (Progress, MixtureMemory) {
+        let is_first = self.is_usual();
+        let (progress, memory) = self.component(is_first).begin(remaining);
+        (progress, MixtureMemory { is_first, remaining, memory })
     }
 
     #[inline(never)]
     fn observe(&self, progress: &mut Progress, memory: &mut MixtureMemory, observation: Observation, price: &Price) {
-        if progress.last == NO_STAGE {
-            memory.is_first = self.toss(observation);
-            self.component(memory.is_first).begin_again(progress, &mut memory.memory);
-        }
+        self.choose(progress, memory, observation);
         self.component(memory.is_first).observe(progress, &mut memory.memory, observation, price);
     }
 
-    fn fail(&self, progress: &mut Progress, memory: &mut MixtureMemory, price: &Price) {
-        if progress.last == NO_STAGE {
-            memory.is_first = self.toss(Observation::EMPTY);
-            self.component(memory.is_first).begin_again(progress, &mut memory.memory);
-        }
-        self.component(memory.is_first).fail(progress, &mut memory.memory, price);
+    fn fail(&self, progress: &mut Progress, memory: &mut MixtureMemory, remaining: f64, price: &Price) {
+        self.choose(progress, memory, Observation::EMPTY);
+        self.component(memory.is_first).fail(progress, &mut memory.memory, remaining, price);
     }
 
     fn stop(&self, progress: &mut Progress, memory: &mut MixtureMemory, price: &Price) {

@@ -21,13 +21,15 @@ mod tree;
 mod walk;
 
 pub use any::{AnyMemory, AnyRule};
-pub use belief::{BeliefRule, Beliefs, Calibration, Curve, Evidence, KNOTS, LOGIT_LIMIT, Line, Node, Reading, SLOTS};
+pub use belief::{
+    BeliefRule, Beliefs, Calibration, Curve, Evidence, KNOTS, LOGIT_LIMIT, Line, MAX_BLOCKS, Node, Reading, SLOTS, Time,
+};
 pub use chain::ChainRule;
 pub use component::Component;
 pub use dag::DagRule;
 pub(crate) use describe::{number, numbers};
 pub use mixture::MixtureRule;
-pub use observation::{Observation, Observations};
+pub use observation::{Observation, Observations, UNTOLD};
 pub use patience::PatienceRule;
 pub use prediction::NO_PREDICTION;
 pub use progress::Progress;

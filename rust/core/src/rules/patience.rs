@@ -56,7 +56,7 @@ impl Rule for PatienceRule {
     }
 
     #[inline]
-    fn begin(&self) -> (Progress, Streak) {
+    fn begin(&self, _: f64) -> (Progress, Streak) {
         let streak = Streak { prediction: NO_PREDICTION, repeats: 0, is_readable: false };
         (Progress::new(unsigned(self.walk.entry)), streak)
     }
@@ -71,7 +71,7 @@ impl Rule for PatienceRule {
         progress.next = self.after(stage, streak.repeats);
     }
 
-    fn fail(&self, progress: &mut Progress, _: &mut Streak, price: &Price) {
+    fn fail(&self, progress: &mut Progress, _: &mut Streak, _: f64, price: &Price) {
         let stage = progress.pay_from(price);
         progress.next = unsigned(self.walk.after(stage));
     }

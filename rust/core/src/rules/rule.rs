@@ -28,24 +28,30 @@ pub trait Rule: Sized + Sync {
     /// Whether an earlier answer than the last may be returned.
     fn recall(&self) -> bool;
 
+    /// Median seconds of each stage (k,), where the rule takes into account how much time is left.
+    fn latency(&self) -> Option<&[f64]> {
+        None
+    }
+
     /// The rule for people and tools: an object whose `type` is its name.
     fn describe(&self) -> Value;
 
-    /// Before any stage has run.
-    fn begin(&self) -> (Progress, Self::Memory);
+    /// Before any stage has run, with so many seconds left: infinite without a deadline.
+    fn begin(&self, remaining: f64) -> (Progress, Self::Memory);
 
     /// The same, in place of another request of this rule.
     #[inline]
-    fn begin_again(&self, progress: &mut Progress, memory: &mut Self::Memory) {
-        (*progress, *memory) = self.begin();
+    fn begin_again(&self, progress: &mut Progress, memory: &mut Self::Memory, remaining: f64) {
+        (*progress, *memory) = self.begin(remaining);
     }
 
     /// The waiting stage reports: books its price, decides what is next. Must not be called when nothing is waiting.
     fn observe(&self, progress: &mut Progress, memory: &mut Self::Memory, observation: Observation, price: &Price);
 
-    /// The waiting stage gave nothing: books its price, and decides as if it had not been asked, without it. It is never
-    /// the answer, and no evidence about the others. Must not be called when nothing is waiting.
-    fn fail(&self, progress: &mut Progress, memory: &mut Self::Memory, price: &Price);
+    /// The waiting stage gave nothing, and so many seconds are left ([`UNTOLD`](super::UNTOLD) where that is not said):
+    /// books its price, and decides as if it had not been asked, without it. It is never the answer, and no evidence about
+    /// the others. Must not be called when nothing is waiting.
+    fn fail(&self, progress: &mut Progress, memory: &mut Self::Memory, remaining: f64, price: &Price);
 
     /// The request ends while the waiting stage is under way: books its price; what is in hand stays as it is. Must not
     /// be called when nothing is waiting.
@@ -141,6 +147,12 @@ macro_rules! rules {
                 }
             }
 
+            fn latency(&self) -> Option<&[f64]> {
+                match self {
+                    $(Self::$name(rule) => rule.latency()),+
+                }
+            }
+
             fn describe(&self) -> Value {
                 match self {
                     $(Self::$name(rule) => rule.describe()),+
@@ -148,20 +160,20 @@ macro_rules! rules {
             }
 
             #[inline]
-            fn begin(&self) -> (Progress, $memory) {
+            fn begin(&self, remaining: f64) -> (Progress, $memory) {
                 match self {
                     $(Self::$name(rule) => {
-                        let (progress, memory) = rule.begin();
+                        let (progress, memory) = rule.begin(remaining);
                         (progress, $memory::$name(memory))
                     })+
                 }
             }
 
             #[inline]
-            fn begin_again(&self, progress: &mut Progress, memory: &mut $memory) {
+            fn begin_again(&self, progress: &mut Progress, memory: &mut $memory, remaining: f64) {
                 match (self, memory) {
-                    $((Self::$name(rule), $memory::$name(memory)) => rule.begin_again(progress, memory),)+
-                    (_, memory) => (*progress, *memory) = self.begin(),
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.begin_again(progress, memory, remaining),)+
+                    (_, memory) => (*progress, *memory) = self.begin(remaining),
                 }
             }
 
@@ -181,9 +193,9 @@ macro_rules! rules {
                 }
             }
 
-            fn fail(&self, progress: &mut Progress, memory: &mut $memory, price: &Price) {
+            fn fail(&self, progress: &mut Progress, memory: &mut $memory, remaining: f64, price: &Price) {
                 match (self, memory) {
-                    $((Self::$name(rule), $memory::$name(memory)) => rule.fail(progress, memory, price),)+
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.fail(progress, memory, remaining, price),)+
                     _ => {}
                 }
             }

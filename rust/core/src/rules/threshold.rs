@@ -50,7 +50,7 @@ impl Rule for ThresholdRule {
     }
 
     #[inline]
-    fn begin(&self) -> (Progress, bool) {
+    fn begin(&self, _: f64) -> (Progress, bool) {
         (Progress::new(unsigned(self.walk.entry)), false)
     }
 
@@ -61,7 +61,7 @@ impl Rule for ThresholdRule {
         progress.next = self.after(stage, observation.signal);
     }
 
-    fn fail(&self, progress: &mut Progress, _: &mut bool, price: &Price) {
+    fn fail(&self, progress: &mut Progress, _: &mut bool, _: f64, price: &Price) {
         let stage = progress.pay_from(price);
         progress.next = unsigned(self.walk.after(stage));
     }

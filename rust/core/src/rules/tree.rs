@@ -143,7 +143,7 @@ impl Rule for TreeRule {
         json!({"type": "tree", "parent": self.plan.parent, "index": index, "mean_loss": numbers(&self.prior)})
     }
 
-    fn begin(&self) -> (Progress, TreeMemory) {
+    fn begin(&self, _: f64) -> (Progress, TreeMemory) {
         let stages = self.plan.parent.len();
         let mut progress = Progress::new(NO_STAGE);
         let mut memory = TreeMemory { hand: Hand { loss: self.default_loss }, open: BinaryHeap::with_capacity(stages) };
@@ -162,7 +162,7 @@ impl Rule for TreeRule {
         Self::decide(progress, memory);
     }
 
-    fn fail(&self, progress: &mut Progress, memory: &mut TreeMemory, price: &Price) {
+    fn fail(&self, progress: &mut Progress, memory: &mut TreeMemory, _: f64, price: &Price) {
         let stage = usize::from(progress.pay_from(price));
         self.open_children(memory, stage, self.loss.get(stage).map_or(0, Vec::len));
         Self::decide(progress, memory);

@@ -305,7 +305,7 @@ unsafe extern "C" fn restart(object: *mut ffi::PyObject, _: *mut ffi::PyObject) 
     unsafe {
         let (run, policy) = run_of(object);
         run.changes = run.changes.wrapping_add(1);
-        policy.begin_again(&mut run.state);
+        policy.begin_again(&mut run.state, f64::INFINITY);
         let next = publish_next(run);
         if !run.objects.is_empty() {
             let_go(release(object));
@@ -316,7 +316,7 @@ unsafe extern "C" fn restart(object: *mut ffi::PyObject, _: *mut ffi::PyObject) 
 
 unsafe extern "C" fn fail(object: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: as in `run_of`.
-    unsafe { go_on(object, ttamer::Policy::fail) }
+    unsafe { go_on(object, |policy, state| policy.fail(state, ttamer::rules::UNTOLD)) }
 }
 
 unsafe extern "C" fn bar(object: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {

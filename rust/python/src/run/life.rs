@@ -31,7 +31,7 @@ pub(super) unsafe extern "C" fn start(policy: *mut ffi::PyObject, _: *mut ffi::P
         let Some(class) = TYPE.get(py) else { return ptr::null_mut() };
         let inside: &Policy = Borrowed::from_ptr(py, policy).cast_unchecked::<Policy>().get();
         let run = if let Some(run) = (*BLOCKS.0.get()).pop() {
-            inside.inner().begin_again(&mut (*run).state);
+            inside.inner().begin_again(&mut (*run).state, f64::INFINITY);
             ffi::PyObject_Init(run.cast(), class.as_ptr().cast());
             run
         } else {
@@ -39,7 +39,7 @@ pub(super) unsafe extern "C" fn start(policy: *mut ffi::PyObject, _: *mut ffi::P
             if run.is_null() {
                 return run.cast();
             }
-            (&raw mut (*run).state).write(inside.inner().begin());
+            (&raw mut (*run).state).write(inside.inner().begin(f64::INFINITY));
             (&raw mut (*run).objects).write(Vec::new());
             (&raw mut (*run).converting).write(0);
             (&raw mut (*run).changes).write(0);

@@ -17,6 +17,19 @@ pub(super) struct Belief {
     beliefs: Beliefs,
     situations: Vec<Situation>,
     decisions: Intervals,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time: Option<Time>,
+}
+
+/// What holds where little time is left: blocks of decisions, like those of all situations, for less than `until`
+/// seconds.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Time {
+    until: Vec<f64>,
+    latency: Vec<f64>,
+    entries: Vec<u16>,
+    decisions: Intervals,
 }
 
 /// What signals mean, and how answers are weighed.
@@ -79,7 +92,14 @@ impl From<&BeliefRule> for Belief {
         let situations = situations.collect();
         let calibration = known.calibration.iter().map(Into::into).collect();
         let beliefs = Beliefs { margin: known.margin, scale: known.scale, calibration, sets };
-        Self { recall: known.recall, beliefs, situations, decisions: rule.decisions().into() }
+        let [within, timeless] = rule.decisions();
+        let time = rule.time().map(|time| Time {
+            until: time.until.clone(),
+            latency: time.latency.clone(),
+            entries: time.entries.clone(),
+            decisions: (&within).into(),
+        });
+        Self { recall: known.recall, beliefs, situations, decisions: (&timeless).into(), time }
     }
 }
 
@@ -103,7 +123,9 @@ impl TryFrom<Belief> for BeliefRule {
         };
         let nodes = stored.situations.into_iter().map(node).collect::<Result<_>>()?;
         let beliefs = rules::Beliefs { recall: stored.recall, margin, scale, calibration };
-        Ok(Self::new(beliefs, nodes, stored.decisions.try_into()?))
+        let rule = Self::new(beliefs, nodes, stored.decisions.try_into()?);
+        let Some(Time { until, latency, entries, decisions }) = stored.time else { return Ok(rule) };
+        Ok(rule.within(rules::Time { until, latency, entries }, decisions.try_into()?))
     }
 }
 

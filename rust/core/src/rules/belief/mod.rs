@@ -7,6 +7,7 @@ mod entry;
 mod node;
 mod reading;
 mod rule;
+mod time;
 mod weigh;
 
 pub use calibration::{Calibration, LOGIT_LIMIT};
@@ -14,4 +15,5 @@ pub use curve::{Curve, KNOTS};
 pub use node::{Evidence, Line, Node};
 pub use reading::{Reading, SLOTS};
 pub use rule::BeliefRule;
+pub use time::{MAX_BLOCKS, Time};
 pub use weigh::Beliefs;
