@@ -262,6 +262,7 @@ def fit(
     order: list[int] | None = None,
     recall: bool | None = None,
     seed: int = 0,
+    deadline: bool = False,
     tuning: dict[str, Any] | None = None,
 ) -> Policy: ...
 
@@ -274,6 +275,7 @@ class Learner:
         method: str = "pathwise",
         graph: str = "auto",
         order: list[int] | None = None,
+        deadline: bool = False,
         tuning: dict[str, Any] | None = None,
     ) -> Learner: ...
     def policy(

@@ -9,7 +9,15 @@ from numpy.typing import ArrayLike
 
 from .. import _core
 from .._core import Policy, ValidationError
-from .._utils.checks import check_budget, check_one_of, check_order, check_recall, check_seed, check_tradeoff
+from .._utils.checks import (
+    check_budget,
+    check_flag,
+    check_one_of,
+    check_order,
+    check_recall,
+    check_seed,
+    check_tradeoff,
+)
 from .._utils.warnings import HeavyTailWarning
 from ..traces.trace import Trace
 from .doubts import warn_of_choice, warn_of_trace
@@ -32,6 +40,7 @@ def fit(
     order: str | Sequence[int | str] = "auto",
     estimator: str = "auto",
     recall: bool | str = "auto",
+    deadline: bool = False,
     weight: ArrayLike | None = None,
     seed: int = 0,
 ) -> Policy:
@@ -63,6 +72,11 @@ def fit(
     recall : bool or "auto"
         Whether an earlier answer may be returned. ``"auto"``: yes; with `graph` and `order` ``"auto"``, unless rows
         held back (of at most 20,000) say otherwise by more than two standard errors, or prefer a simple rule.
+    deadline : bool
+        Whether the time that a request has left is part of the decision: one policy for every deadline, told at
+        ``policy.start(remaining=...)`` and with every report. It needs `latency` of the trace, in every row. Without a
+        deadline it decides as the policy that knows no time. `max_cost` and `max_loss` hold without a deadline. The
+        choice among simple rules is not made, since none of them knows time.
     weight : (n,) array_like of float, optional
         In place of the trace's own weights: ``fit(trace.weighted(weight), ...)``.
     seed : int
@@ -131,6 +145,7 @@ def fit(
         order=stages,
         recall=recalls,
         seed=check_seed(seed),
+        deadline=check_flag("deadline", deadline),
     )
     warn_of_trace(trace)
     warn_of_choice(policy)

@@ -85,27 +85,25 @@ impl Intervals {
 
     /// Appends all rows of `other`.
     pub(crate) fn extend(&mut self, other: &Self) {
-        for row in &other.rows {
-            self.push_row_of(other, row);
-        }
+        self.extend_with(other, &other.rows);
     }
 
-    /// One row by itself; empty where there is none.
-    pub(crate) fn only(&self, row: usize) -> Self {
-        let mut only = Self::new();
-        if let Some(row) = self.rows.get(row) {
-            only.push_row_of(self, row);
-        }
-        only
+    /// Some rows by themselves; none where there are no such rows.
+    pub(crate) fn part(&self, rows: std::ops::Range<usize>) -> Self {
+        let mut part = Self::new();
+        part.extend_with(self, self.rows.get(rows).unwrap_or_default());
+        part
     }
 
-    fn push_row_of(&mut self, other: &Self, row: &Row) {
-        let first = self.limit.len() as u32;
-        for (limit, next) in other.steps(row) {
-            self.limit.push(limit);
-            self.next.push(next);
+    fn extend_with(&mut self, other: &Self, rows: &[Row]) {
+        for row in rows {
+            let first = self.limit.len() as u32;
+            for (limit, next) in other.steps(row) {
+                self.limit.push(limit);
+                self.next.push(next);
+            }
+            self.rows.push(Row { first, len: self.limit.len() as u32 - first, ..*row });
         }
-        self.rows.push(Row { first, len: self.limit.len() as u32 - first, ..*row });
     }
 
     /// The finite limits of a row and the stages below them.

@@ -42,6 +42,14 @@ impl Price {
         }
     }
 
+    /// The first stage that runs for `next` after `last`: `next` itself, or the exit after `last` where jumps have prices.
+    pub(crate) fn run_from(&self, last: u16, next: usize) -> usize {
+        match self {
+            Self::Stage(_) => next,
+            Self::Jump { .. } => stage_number(last).map_or(0, |last| last + 1),
+        }
+    }
+
     /// Whether `next`, which has not run, may do so out of its turn after `last`: any stage where prices are by stage, a
     /// later one where they are of jumps.
     pub(crate) fn may_follow(&self, last: u16, next: u16) -> bool {

@@ -253,7 +253,7 @@ impl Calibrated {
         let known: Vec<&Known> = known.iter().collect();
         let some = self.rows().select(&rows);
         let recorded = Recorded { rows: &some, known: &known, objective, tuning: &self.tuning };
-        induce_within(situations, &recorded, clock, self.trace.greatest_loss())
+        induce_within(situations, &recorded, clock, greatest_loss(&self.trace))
     }
 
     /// Every set of the given stages.
@@ -373,6 +373,11 @@ impl Calibrated {
         let (cell, cuts) = cells::cells(&belief, &self.tuning);
         Known { evidence, belief, loss, cell, cuts }
     }
+}
+
+/// The greatest loss of any answer.
+fn greatest_loss(trace: &Trace) -> f64 {
+    trace.losses().iter_columns().flatten().copied().fold(0.0, f64::max)
 }
 
 /// Whether each stage can only follow the one before.

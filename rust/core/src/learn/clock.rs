@@ -33,7 +33,7 @@ impl Clock {
         if let Some(last) = until.last_mut() {
             *last = last.max(horizon);
         }
-        Self { until, latency: trace.expected_latency() }
+        Self { until, latency: trace.expected_latency().unwrap_or_default().to_vec() }
     }
 
     /// Where a block begins and ends.

@@ -7,7 +7,6 @@ use super::clock::{Clock, positions};
 use super::induction::{Decision, Going, Induced, Recorded, best_entry, price, solve, stop};
 use super::situations::{Choice, Situations};
 use crate::parallel;
-use crate::trace::Charge;
 
 /// Finds the best decisions in every situation for every block of time. A stage that is late is paid for and gives
 /// nothing; a request with nothing in hand then loses `miss`. O(rows · choices · blocks · log blocks).
@@ -72,12 +71,12 @@ impl Walk<'_> {
         ahead: &[Vec<f64>],
         late: impl Fn(usize) -> f64,
     ) -> Vec<f64> {
-        let delay: Charge = recorded.rows.delay(choice.after, usize::from(choice.stage));
+        let delay = recorded.rows.delay(choice.after, usize::from(choice.stage)).unwrap_or_default();
         let (from, to) = self.clock.span(block);
-        let of = |(row, position): (usize, &f64)| {
-            let left = from + position * (to - from) - delay.at(row);
+        let of = |(row, (position, seconds)): (usize, (&f64, &f64))| {
+            let left = from + position * (to - from) - seconds;
             if left < 0.0 { late(row) } else { ahead[self.clock.block_before(block, left)][row] }
         };
-        self.position.iter().enumerate().map(of).collect()
+        self.position.iter().zip(&delay).enumerate().map(of).collect()
     }
 }

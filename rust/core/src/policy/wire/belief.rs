@@ -92,14 +92,13 @@ impl From<&BeliefRule> for Belief {
         let situations = situations.collect();
         let calibration = known.calibration.iter().map(Into::into).collect();
         let beliefs = Beliefs { margin: known.margin, scale: known.scale, calibration, sets };
-        let [within, timeless] = rule.decisions();
         let time = rule.time().map(|time| Time {
             until: time.until.clone(),
             latency: time.latency.clone(),
             entries: time.entries.clone(),
-            decisions: (&within).into(),
+            decisions: (&rule.decisions_within()).into(),
         });
-        Self { recall: known.recall, beliefs, situations, decisions: (&timeless).into(), time }
+        Self { recall: known.recall, beliefs, situations, decisions: (&rule.decisions()).into(), time }
     }
 }
 

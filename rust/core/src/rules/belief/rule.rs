@@ -80,17 +80,14 @@ impl BeliefRule {
         self.time.as_ref()
     }
 
-    /// Stop or go to which node where little time is left, block after block, and where time does not matter; one row per
-    /// node, on the belief in hand.
-    pub fn decisions(&self) -> [Intervals; 2] {
-        let mut parts = [Intervals::new(), Intervals::new()];
-        let timed = usize::from(self.timeless()) * self.nodes.len();
-        for row in 0..self.decisions.rows() {
-            let [within, timeless] = &mut parts;
-            let part = if row < timed { within } else { timeless };
-            part.extend(&self.decisions.only(row));
-        }
-        parts
+    /// Stop or go to which node where time does not matter, one row per node, on the belief in hand.
+    pub fn decisions(&self) -> Intervals {
+        self.decisions.part(self.row(self.timeless(), 0)..self.decisions.rows())
+    }
+
+    /// The same where little time is left, block after block.
+    pub fn decisions_within(&self) -> Intervals {
+        self.decisions.part(0..self.row(self.timeless(), 0))
     }
 
     /// The block of decisions where time does not matter: the last.
@@ -295,7 +292,7 @@ impl BeliefRule {
         let firsts: Vec<(Intervals, &Calibration)> = firsts
             .filter_map(|(row, node)| {
                 let calibration = self.beliefs.calibration.get(usize::from(node.stage))?;
-                Some((self.decisions.only(row), calibration))
+                Some((self.decisions.part(row..row + 1), calibration))
             })
             .collect();
         let pairs = firsts.iter().map(|(row, calibration)| EntryCuts::pairs(calibration, row));
