@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -33,6 +32,17 @@ from ..plotting.canvas import picture_path
 from ..traces.files import read_trace, trace_in
 from ..traces.trace import Trace
 from .gates import Check, at_most, check_limit, check_output, no_drift, no_simple_rule_is_better
+from .options import (
+    Estimator,
+    Graph,
+    JsonOption,
+    KindOption,
+    Loss,
+    LossOption,
+    PolicyFile,
+    Recall,
+    TraceFile,
+)
 from .policy_text import policy_summary, policy_text
 from .terminal import terminal, write
 
@@ -51,54 +61,6 @@ UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 """Of the command line itself; its base class, whatever package it is in."""
 
 _debug: ContextVar[bool] = ContextVar("debug", default=False)
-
-
-class Kind(StrEnum):
-    """Of a trace."""
-
-    EXITS = "exits"
-    MODELS = "models"
-
-
-class Loss(StrEnum):
-    """Which losses of a trace file count."""
-
-    AUTO = "auto"
-    CORRECT = "correct"
-    LOSS = "loss"
-
-
-class Graph(StrEnum):
-    """Which stage may be next."""
-
-    AUTO = "auto"
-    LINE = "line"
-    SKIP = "skip"
-
-
-class Estimator(StrEnum):
-    """How indices are fitted."""
-
-    AUTO = "auto"
-    PATHWISE = "pathwise"
-    MARKOV = "markov"
-
-
-class Recall(StrEnum):
-    """Whether an earlier answer may be returned."""
-
-    AUTO = "auto"
-    YES = "yes"
-    NO = "no"
-
-
-TraceFile = Annotated[Path, typer.Argument(help="Trace: .npz, .parquet or .csv.")]
-PolicyFile = Annotated[Path, typer.Argument(help="Policy file.")]
-KindOption = Annotated[
-    Kind | None, typer.Option(help="Default: what the file says, else what the policy says, else exits.")
-]
-LossOption = Annotated[Loss, typer.Option(help="Which losses of the file count.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
