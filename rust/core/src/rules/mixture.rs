@@ -73,23 +73,25 @@ impl MixtureRule {
         if is_first { first } else { second }
     }
 
-    /// The component that more requests follow.
-    fn is_usual(&self) -> bool {
-        self.share >= 0.5
+    /// Whether both components begin with the same stage where so many seconds are left.
+    #[inline]
+    fn begins_alike(&self, remaining: f64) -> bool {
+        let first_stage = |component: &Component| component.begin(remaining).0.next;
+        let [first, second] = &*self.components;
+        remaining == f64::INFINITY || first_stage(first) == first_stage(second)
     }
 
     /// The first stage has reported: which component does the request follow? Where so little time was left that they do
-    /// not begin alike, it is the usual one, whose first stage this was.
+    /// not begin alike, it is the one that it began with.
     #[inline]
     fn choose(&self, progress: &mut Progress, memory: &mut MixtureMemory, observation: Observation) {
         if progress.last != NO_STAGE {
             return;
         }
-        let remaining = memory.remaining;
-        let begins = |is_first: bool| self.component(is_first).begin(remaining).0.next;
-        let is_alike = remaining == f64::INFINITY || begins(true) == begins(false);
-        memory.is_first = if is_alike { self.toss(observation) } else { self.is_usual() };
-        self.component(memory.is_first).begin_again(progress, &mut memory.memory, remaining);
+        if self.begins_alike(memory.remaining) {
+            memory.is_first = self.toss(observation);
+            self.component(memory.is_first).begin_again(progress, &mut memory.memory, memory.remaining);
+        }
     }
 }
 
@@ -124,7 +126,8 @@ impl Rule for MixtureRule {
     }
 
     fn begin(&self, remaining: f64) -> (Progress, MixtureMemory) {
-        let is_first = self.is_usual();
+        // Where they do not begin alike, requests follow the component that most requests follow.
+        let is_first = self.begins_alike(remaining) || self.share >= 0.5;
         let (progress, memory) = self.component(is_first).begin(remaining);
         (progress, MixtureMemory { is_first, remaining, memory })
     }
