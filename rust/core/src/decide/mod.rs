@@ -3,6 +3,7 @@
 
 mod batch;
 mod failure;
+mod hand;
 mod known;
 mod replay;
 mod run;

@@ -75,6 +75,11 @@ impl Policy {
         &self.facts
     }
 
+    /// Loss of answering with nothing, in the unit of the losses; infinite where some stage has to answer.
+    pub fn default_loss(&self) -> f64 {
+        self.rule.default_loss()
+    }
+
     /// Whether an earlier answer than the last may be returned.
     pub fn recall(&self) -> bool {
         self.rule.recall()
