@@ -54,4 +54,7 @@ KindOption = Annotated[
     Kind | None, typer.Option(help="Default: what the file says, else what the policy says, else exits.")
 ]
 LossOption = Annotated[Loss, typer.Option(help="Which losses of the file count.")]
+DeadlineOption = Annotated[
+    float, typer.Option(help="Seconds that each request has; the trace needs latencies. Default: as many as it takes.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,13 @@ class Evaluation:
     consulted_share_ci, answer_share_ci : (k, 2) float64
         Their intervals.
     recalled_share, recalled_share_ci : float, (float, float)
-        Share of the requests that returned the answer of an earlier stage than the last one run.
+        Share of the requests that returned the answer of an earlier stage than the last one run, and were not cut off.
+    deadline : float or None
+        Seconds that each request had; None: as many as it took.
+    late_share, late_share_ci : float, (float, float)
+        Share of the requests that the deadline cut off, with or without an answer in hand.
+    answered_share, answered_share_ci : float, (float, float)
+        Share of the requests that ended with an answer.
     independent : float
         How many independent requests that count alike say as much as the rows: n, less groups and weights.
     heavy_tailed : bool
@@ -72,6 +79,11 @@ class Evaluation:
     answer_share_ci: Floats
     recalled_share: float
     recalled_share_ci: tuple[float, float]
+    deadline: float | None
+    late_share: float
+    late_share_ci: tuple[float, float]
+    answered_share: float
+    answered_share_ci: tuple[float, float]
     independent: float
     heavy_tailed: bool
 
@@ -91,12 +103,16 @@ class Evaluation:
         for stage, consulted, answers in zip(self.stages, self.consulted_share, self.answer_share, strict=True):
             lines.append(f"{stage:<{width}}  {consulted:>9.1%}  {answers:>7.1%}")
         lines.append(f"answered by an earlier stage than the last one run: {self.recalled_share:.1%}")
+        if self.deadline is not None:
+            lines.append(f"cut off by the deadline of {self.deadline:g} s: {self.late_share:.1%}")
+        if self.answered_share < 1.0:
+            lines.append(f"answered at all: {self.answered_share:.1%}")
         if self.heavy_tailed:
             lines.append("heavy tail: few requests decide these means, and intervals may be too narrow")
         return "\n".join(lines)
 
 
-def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Evaluation:
+def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None, *, deadline: float = math.inf) -> Evaluation:
     """Replay `policy` on `trace` and average.
 
     Parameters
@@ -109,6 +125,11 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     tradeoff : float, optional
         λ in [0, 1] of the objective λ · loss + (1 − λ) · cost / cost of running every stage; default: the one that
         the policy was fitted for.
+    deadline : float
+        Seconds >= 0 that each request has; infinite: as many as it takes. Stages take the seconds of the trace's
+        `latency`; what is not known there, `expected_latency`. A stage that takes longer than what is left is cut off:
+        it is paid for, its answer is lost, and the best in hand goes out. A policy fitted with ``deadline=True`` is
+        told what is left, any other is just cut off. No answer loses the largest loss of the trace.
 
     Returns
     -------
@@ -119,7 +140,8 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     Raises
     ------
     ValidationError
-        If the stages or kinds do not match, or no trade-off is known.
+        If the stages or kinds do not match, no trade-off is known, `deadline` is negative or NaN, or is finite and the
+        trace has no latencies.
 
     Warns
     -----
@@ -149,7 +171,8 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
             raise ValidationError("`tradeoff` must be given: the policy does not say which one it is for")
         tradeoff = float(known)
     share = check_tradeoff(tradeoff)
-    found = outcome.of_policy(policy, trace)
+    terms = outcome.terms_of(trace, deadline=deadline)
+    found = outcome.of_policy(policy, trace, terms)
     judge = Judge(trace)
     loss = judge.mean(found.loss)
     is_static = policy.method == "static"
@@ -169,7 +192,12 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
         answer_share=found.answer_share(trace.core),
         answer_share_ci=judge.shares(answers),
         recalled_share=found.recalled_share(trace.core),
-        recalled_share_ci=judge.share(found.answer != found.last),
+        recalled_share_ci=judge.share((found.answer >= 0) & (found.answer != found.last) & ~found.late),
+        deadline=terms.deadline,
+        late_share=judge.mean(found.late.astype(np.float64)).mean,
+        late_share_ci=judge.share(found.late),
+        answered_share=judge.mean((found.answer >= 0).astype(np.float64)).mean,
+        answered_share_ci=judge.share(found.answer >= 0),
         independent=loss.size,
         heavy_tailed=judge.warn_of_heavy_tails(found),
     )
