@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import traceback
@@ -98,6 +99,7 @@ KindOption = Annotated[
     Kind | None, typer.Option(help="Default: what the file says, else what the policy says, else exits.")
 ]
 LossOption = Annotated[Loss, typer.Option(help="Which losses of the file count.")]
+DefaultLossOption = Annotated[float, typer.Option(help="Of answering with nothing; inf: some stage has to answer.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -201,6 +203,7 @@ def fit_command(
     ] = "auto",
     estimator: Annotated[Estimator, typer.Option(help="How indices are fitted.")] = Estimator.AUTO,
     recall: Annotated[Recall, typer.Option(help="May an earlier answer be returned?")] = Recall.AUTO,
+    default_loss: DefaultLossOption = math.inf,
     seed: Annotated[int, typer.Option(help="Same trace, options and seed: same bytes.")] = 0,
     summary: Annotated[bool, typer.Option(help="Say what the policy is worth on rows held back.")] = True,
     kind: KindOption = None,
@@ -223,6 +226,7 @@ def fit_command(
             order=_order(order),
             estimator=estimator,
             recall=recalls,
+            default_loss=default_loss,
             seed=seed,
         )
     else:
@@ -237,6 +241,7 @@ def fit_command(
             graph=graph,
             order=_order(order),
             recall=recalls,
+            default_loss=default_loss,
             seed=seed,
         )
     policy.save(output)
@@ -254,6 +259,7 @@ def evaluate_command(
     tradeoff: Annotated[float | None, typer.Option(help="Default: the one the policy was fitted for.")] = None,
     max_loss: Annotated[float | None, typer.Option(help="Exit with 1 if the mean loss is larger.")] = None,
     max_cost: Annotated[float | None, typer.Option(help="Exit with 1 if the mean cost is larger.")] = None,
+    default_loss: DefaultLossOption = math.inf,
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
     as_json: JsonOption = False,
@@ -262,7 +268,7 @@ def evaluate_command(
     check_limit("--max-loss", max_loss)
     check_limit("--max-cost", max_cost)
     # What a file does not say of its kind, the policy says.
-    result = evaluate(Policy.load(policy), trace_in(trace, loss, kind)[0], tradeoff)
+    result = evaluate(Policy.load(policy), trace_in(trace, loss, kind)[0], tradeoff, default_loss=default_loss)
     checks = at_most("--max-loss", "mean loss", result.loss, max_loss)
     checks += at_most("--max-cost", "mean cost", result.cost, max_cost)
     _show(result.to_dict(), str(result), as_json, checks)
@@ -275,6 +281,7 @@ def compare_command(
     folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if a simple rule is clearly better.")] = False,
+    default_loss: DefaultLossOption = math.inf,
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
     as_json: JsonOption = False,
@@ -282,7 +289,9 @@ def compare_command(
     """Every rule, cross-validated: is a cascade worth it here, and is recall?"""
     read = read_trace(trace, loss=loss, kind=kind)
     with _progress("comparing") as bar:
-        result = compare(read, tradeoff, folds, seed, progress=lambda share: bar("comparing", share))
+        result = compare(
+            read, tradeoff, folds, seed, progress=lambda share: bar("comparing", share), default_loss=default_loss
+        )
     _show(result.to_dict(), str(result), as_json, [no_simple_rule_is_better(result)] if check else [])
 
 
@@ -295,6 +304,7 @@ def frontier_command(
     chosen: Annotated[float | None, typer.Option(help="Trade-off whose fit is ringed in the picture.")] = None,
     loss_unit: Annotated[str, typer.Option(help="Of the loss in the picture.")] = "unit of the trace",
     cost_unit: Annotated[str, typer.Option(help="Of the cost in the picture.")] = "unit of the trace",
+    default_loss: DefaultLossOption = math.inf,
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
     as_json: JsonOption = False,
@@ -304,7 +314,9 @@ def frontier_command(
         check_output("--picture", picture_path(picture), trace)
     read = read_trace(trace, loss=loss, kind=kind)
     with _progress("tracing") as bar:
-        result = frontier(read, folds=folds, seed=seed, progress=lambda share: bar("tracing", share))
+        result = frontier(
+            read, folds=folds, seed=seed, progress=lambda share: bar("tracing", share), default_loss=default_loss
+        )
     if picture is not None:
         result.plot(picture, chosen=chosen, loss_unit=loss_unit, cost_unit=cost_unit)
     _show(result.to_dict(), str(result), as_json)

@@ -37,6 +37,8 @@ class Compared:
         Of the rule.
     loss, cost : float
         Means per request, in the trace's units of loss and cost.
+    coverage : float
+        Share of the requests, 0 to 1, that got an answer.
     objective : float
         Mean of λ · loss + (1 − λ) · cost / cost of running every stage.
     difference, difference_se : float
@@ -47,6 +49,7 @@ class Compared:
     name: str
     loss: float
     cost: float
+    coverage: float
     objective: float
     difference: float
     difference_se: float
@@ -105,15 +108,18 @@ class Comparison:
 
     def __str__(self) -> str:
         width = max(len(row.name) for row in self.rows)
+        declines = any(row.coverage < 1.0 for row in self.rows)
+        answered = "answered  " if declines else ""
         lines = [
             f"{self.n} requests, tradeoff {self.tradeoff:g}, {self.folds}-fold cross-validation; "
             f"differences to {self.reference}, ± standard error, all in thousandths",
-            f"{'rule':<{width}}  {'loss':>8}  {'cost':>10}  {'objective':>9}  difference",
+            f"{'rule':<{width}}  {'loss':>8}  {'cost':>10}  {answered}{'objective':>9}  difference",
         ]
         for row in self.rows:
+            answered = f"{row.coverage:8.1%}  " if declines else ""
             paired = f"{1e3 * row.difference:+9.1f} ± {1e3 * row.difference_se:.1f}"
             lines.append(
-                f"{row.name:<{width}}  {1e3 * row.loss:8.1f}  {row.cost:10.5g}  {1e3 * row.objective:9.1f}  "
+                f"{row.name:<{width}}  {1e3 * row.loss:8.1f}  {row.cost:10.5g}  {answered}{1e3 * row.objective:9.1f}  "
                 + ("" if row.name == self.reference else paired)
             )
         return "\n".join([line.rstrip() for line in lines] + list(self.verdict))
@@ -158,7 +164,8 @@ def compare(
     Raises
     ------
     ValidationError
-        If `tradeoff`, `folds` or `default_loss` is out of range, all weights of a fold are 0, or `reference` is not one of the rules.
+        If `tradeoff`, `folds` or `default_loss` is out of range, all weights of a fold are 0, or `reference` is not one
+        of the rules.
 
     Warns
     -----
@@ -195,14 +202,22 @@ def compare(
     warn_of_trace(trace)
     nothing = check_default_loss(default_loss)
     (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress, nothing)
-    return compared(trace, float(tradeoff), cv.parts(trace, int(folds), seed), outcomes, reference)
+    return compared(trace, float(tradeoff), cv.parts(trace, int(folds), seed), outcomes, reference, nothing)
 
 
 def compared(
-    trace: Trace, tradeoff: float, part: Ints, outcomes: Mapping[str, Outcome], reference: str | None = None
+    trace: Trace,
+    tradeoff: float,
+    part: Ints,
+    outcomes: Mapping[str, Outcome],
+    reference: str | None = None,
+    nothing: float | None = None,
 ) -> Comparison:
-    """The comparison of outcomes cross-validated over the folds `part` (n,); `reference` as in :func:`compare`."""
-    judge, folds = Judge(trace), int(part.max()) + 1
+    """The comparison of outcomes cross-validated over the folds `part` (n,); `reference` as in :func:`compare`.
+
+    `nothing` is the loss of answering with nothing, None where some stage had to answer.
+    """
+    judge, folds = Judge(trace, nothing), int(part.max()) + 1
     objective = {name: outcome.objective(found, tradeoff, trace) for name, found in outcomes.items()}
     mean = {name: judge.mean(values).mean for name, values in objective.items()}
     hindsight = 0.0
@@ -219,6 +234,7 @@ def compared(
                 name=name,
                 loss=judge.mean(found.loss).mean,
                 cost=judge.mean(found.cost).mean,
+                coverage=judge.mean((found.answer >= 0).astype(np.float64)).mean,
                 objective=mean[name],
                 difference=paired.mean,
                 difference_se=0.0 if name == reference else error,

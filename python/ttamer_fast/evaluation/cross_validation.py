@@ -29,7 +29,7 @@ WITHOUT_CASCADE = ("static", LAST)
 
 
 class Fold:
-    """Rows to learn from, and rows to judge on, and what nothing loses; every fit to them shares calibration and beliefs."""
+    """Rows to learn from and to judge on, and what nothing loses; every fit to them shares calibration and beliefs."""
 
     def __init__(self, train: Trace, test: Trace, default_loss: float | None = None) -> None:
         self.train = train

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from .._core import Policy, ValidationError
 from .._utils.arrays import Floats
-from .._utils.checks import check_tradeoff
+from .._utils.checks import check_default_loss, check_tradeoff
 from ..traces import outcome
 from ..traces.trace import Trace
 from .judged import Judge
@@ -37,7 +38,11 @@ class Evaluation:
     tradeoff : float
         λ of the objective.
     loss, loss_ci : float, (float, float)
-        Mean loss per request, in the trace's unit of loss.
+        Mean loss per request, in the trace's unit of loss; nothing counts as what it loses.
+    coverage, coverage_ci : float, (float, float)
+        Share of the requests, 0 to 1, that got an answer.
+    risk, risk_ci : float, (float, float)
+        Mean loss of those alone; NaN where there are none.
     cost, cost_ci : float, (float, float)
         Mean cost per request, in the trace's unit of cost.
     objective, objective_ci : float, (float, float)
@@ -61,6 +66,10 @@ class Evaluation:
     tradeoff: float
     loss: float
     loss_ci: tuple[float, float]
+    coverage: float
+    coverage_ci: tuple[float, float]
+    risk: float
+    risk_ci: tuple[float, float]
     cost: float
     cost_ci: tuple[float, float]
     objective: float
@@ -90,13 +99,20 @@ class Evaluation:
         lines.append(f"{'stage':<{width}}  consulted  answers")
         for stage, consulted, answers in zip(self.stages, self.consulted_share, self.answer_share, strict=True):
             lines.append(f"{stage:<{width}}  {consulted:>9.1%}  {answers:>7.1%}")
+        if self.coverage < 1.0:
+            low, high = self.coverage_ci
+            lines.append(f"answered at all: {self.coverage:.1%}  (95 % interval {low:.1%} to {high:.1%})")
+            low, high = self.risk_ci
+            lines.append(f"loss of an answer: {self.risk:.6g}  (95 % interval {low:.6g} to {high:.6g})")
         lines.append(f"answered by an earlier stage than the last one run: {self.recalled_share:.1%}")
         if self.heavy_tailed:
             lines.append("heavy tail: few requests decide these means, and intervals may be too narrow")
         return "\n".join(lines)
 
 
-def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Evaluation:
+def evaluate(
+    policy: Policy, trace: Trace, tradeoff: float | None = None, *, default_loss: float = math.inf
+) -> Evaluation:
     """Replay `policy` on `trace` and average.
 
     Parameters
@@ -109,6 +125,9 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     tradeoff : float, optional
         λ in [0, 1] of the objective λ · loss + (1 − λ) · cost / cost of running every stage; default: the one that
         the policy was fitted for.
+    default_loss : float
+        Loss of answering with nothing, at least 0, in the trace's unit. Infinite: that which the policy was made with,
+        else the largest loss of the trace.
 
     Returns
     -------
@@ -119,7 +138,7 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     Raises
     ------
     ValidationError
-        If the stages or kinds do not match, or no trade-off is known.
+        If the stages or kinds do not match, no trade-off is known, or `default_loss` is negative.
 
     Warns
     -----
@@ -149,8 +168,11 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
             raise ValidationError("`tradeoff` must be given: the policy does not say which one it is for")
         tradeoff = float(known)
     share = check_tradeoff(tradeoff)
-    found = outcome.of_policy(policy, trace)
-    judge = Judge(trace)
+    given = check_default_loss(default_loss)
+    found = outcome.of_policy(policy, trace, given)
+    judge = Judge(trace, check_default_loss(policy.default_loss) if given is None else given)
+    risk, risk_ci = judge.risk(found)
+    is_answered = found.answer >= 0
     loss = judge.mean(found.loss)
     is_static = policy.method == "static"
     answers = found.answer[:, np.newaxis] == np.arange(trace.k)
@@ -159,6 +181,10 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
         tradeoff=share,
         loss=loss.mean,
         loss_ci=judge.loss_interval(found),
+        coverage=judge.mean(is_answered.astype(np.float64)).mean,
+        coverage_ci=judge.share(is_answered),
+        risk=risk,
+        risk_ci=risk_ci,
         cost=judge.mean(found.cost).mean,
         cost_ci=judge.cost_interval(found, is_static),
         objective=judge.mean(outcome.objective(found, share, trace)).mean,
@@ -169,7 +195,7 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
         answer_share=found.answer_share(trace.core),
         answer_share_ci=judge.shares(answers),
         recalled_share=found.recalled_share(trace.core),
-        recalled_share_ci=judge.share(found.answer != found.last),
+        recalled_share_ci=judge.share(is_answered & (found.answer != found.last)),
         independent=loss.size,
         heavy_tailed=judge.warn_of_heavy_tails(found),
     )

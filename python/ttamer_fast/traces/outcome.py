@@ -29,7 +29,7 @@ def always(trace: Trace, stage: int) -> Outcome:
 
 
 def clairvoyant(trace: Trace, tradeoff: float, default_loss: float | None = None) -> Outcome:
-    """Answer each request with the one stage that is best in hindsight, or with nothing: no policy can do better. O(n k)."""
+    """Answer each request with the one stage that is best in hindsight, or with nothing: none does better. O(n k)."""
     return Outcome.clairvoyant(trace.core, tradeoff, math.inf if default_loss is None else default_loss)
 
 
