@@ -78,11 +78,11 @@ def test_policies_that_know_no_time_are_cut_off(kind: str, name: str) -> None:
         assert found.objective == pytest.approx((0.9 * loss + 0.1 * paid / trace.full_cost).mean())
         assert found.deadline == deadline
         assert found.late_share == pytest.approx(late.mean())
-        assert found.answered_share == pytest.approx((answer >= 0).mean()) == pytest.approx(found.answer_share.sum())
+        assert found.coverage == pytest.approx((answer >= 0).mean()) == pytest.approx(found.answer_share.sum())
         assert found.consulted_share.tolist() == pytest.approx(begun.mean(axis=0))
         for low, share, high in (
             (found.late_share_ci[0], found.late_share, found.late_share_ci[1]),
-            (found.answered_share_ci[0], found.answered_share, found.answered_share_ci[1]),
+            (found.coverage_ci[0], found.coverage, found.coverage_ci[1]),
         ):
             assert 0.0 <= low <= share <= high <= 1.0
     assert tt.evaluate(policy, trace, deadline=0.0).late_share == 1.0
@@ -108,7 +108,7 @@ def test_no_deadline_is_as_before() -> None:
     policy = tt.fit(trace, tradeoff=0.9)
     free, endless = tt.evaluate(policy, trace), tt.evaluate(policy, trace, deadline=math.inf)
     assert free.to_dict() == endless.to_dict()
-    assert (free.deadline, free.late_share, free.answered_share) == (None, 0.0, 1.0)
+    assert (free.deadline, free.late_share, free.coverage) == (None, 0.0, 1.0)
     assert "cut off" not in str(free)
     long = tt.evaluate(policy, trace, deadline=1e6)
     assert long.to_dict() | {"deadline": None} == free.to_dict()
@@ -156,11 +156,11 @@ def test_comparison_under_a_deadline(kind: str) -> None:
     assert result.reference not in (FIT_CUT_OFF, FIT_MEAN_FITS, FIT_NO_RECALL, FIT, CLAIRVOYANT)
     for row in result.rows:
         assert result[CLAIRVOYANT].objective <= row.objective
-        assert 0.0 <= 1.0 - row.answered_share <= row.late_share or row.name == CLAIRVOYANT
+        assert 0.0 <= 1.0 - row.coverage <= row.late_share or row.name == CLAIRVOYANT
     assert result[FIT_MEAN_FITS].late_share < result[FIT_CUT_OFF].late_share
     first, *lines = str(result).splitlines()
     assert "tradeoff 0.9, deadline 0.05 s, 2-fold" in first
-    assert lines[0].split() == ["rule", "loss", "cost", "objective", "cut", "off", "no", "answer", "difference"]
+    assert lines[0].split() == ["rule", "loss", "cost", "answered", "cut", "off", "objective", "difference"]
     assert lines[-1].startswith("knowing the time ")
     assert len(result.verdict) == 3
 
@@ -188,7 +188,7 @@ def test_frontier_under_a_deadline(tmp_path: Path) -> None:
     reached = trace.latency.cumsum(axis=1)
     for stage, point in enumerate(result.stage_points):
         late = reached[:, stage] > 0.05
-        assert point.late_share == pytest.approx(late.mean()) == pytest.approx(1.0 - point.answered_share)
+        assert point.late_share == pytest.approx(late.mean()) == pytest.approx(1.0 - point.coverage)
         assert point.loss == pytest.approx(np.where(late, trace.loss.max(), trace.loss[:, stage]).mean())
     assert "600 requests, deadline 0.05 s, 2-fold" in str(result)
     result.plot(tmp_path / "frontier.svg", chosen=0.9)

@@ -35,6 +35,7 @@ from ..traces.trace import Trace
 from .gates import Check, at_most, check_limit, check_output, no_drift, no_simple_rule_is_better
 from .options import (
     DeadlineOption,
+    DefaultLossOption,
     Estimator,
     Graph,
     JsonOption,
@@ -165,6 +166,7 @@ def fit_command(
     ] = "auto",
     estimator: Annotated[Estimator, typer.Option(help="How indices are fitted.")] = Estimator.AUTO,
     recall: Annotated[Recall, typer.Option(help="May an earlier answer be returned?")] = Recall.AUTO,
+    default_loss: DefaultLossOption = math.inf,
     deadline: Annotated[
         bool, typer.Option("--deadline", help="Decide by the time that is left, too; the trace needs latencies.")
     ] = False,
@@ -190,6 +192,7 @@ def fit_command(
             order=_order(order),
             estimator=estimator,
             recall=recalls,
+            default_loss=default_loss,
             deadline=deadline,
             seed=seed,
         )
@@ -207,6 +210,7 @@ def fit_command(
             graph=graph,
             order=_order(order),
             recall=recalls,
+            default_loss=default_loss,
             seed=seed,
         )
     policy.save(output)
@@ -224,6 +228,7 @@ def evaluate_command(
     tradeoff: Annotated[float | None, typer.Option(help="Default: the one the policy was fitted for.")] = None,
     max_loss: Annotated[float | None, typer.Option(help="Exit with 1 if the mean loss is larger.")] = None,
     max_cost: Annotated[float | None, typer.Option(help="Exit with 1 if the mean cost is larger.")] = None,
+    default_loss: DefaultLossOption = math.inf,
     deadline: DeadlineOption = math.inf,
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
@@ -233,7 +238,8 @@ def evaluate_command(
     check_limit("--max-loss", max_loss)
     check_limit("--max-cost", max_cost)
     # What a file does not say of its kind, the policy says.
-    result = evaluate(Policy.load(policy), trace_in(trace, loss, kind)[0], tradeoff, deadline=deadline)
+    judged = trace_in(trace, loss, kind)[0]
+    result = evaluate(Policy.load(policy), judged, tradeoff, default_loss=default_loss, deadline=deadline)
     checks = at_most("--max-loss", "mean loss", result.loss, max_loss)
     checks += at_most("--max-cost", "mean cost", result.cost, max_cost)
     _show(result.to_dict(), str(result), as_json, checks)
@@ -245,8 +251,9 @@ def compare_command(
     tradeoff: Annotated[float, typer.Option(help="Weight of the loss against the cost, 0 to 1.")] = 0.95,
     folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
-    deadline: DeadlineOption = math.inf,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if a simple rule is clearly better.")] = False,
+    default_loss: DefaultLossOption = math.inf,
+    deadline: DeadlineOption = math.inf,
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
     as_json: JsonOption = False,
@@ -254,7 +261,15 @@ def compare_command(
     """Every rule, cross-validated: is a cascade worth it here, and is recall?"""
     read = read_trace(trace, loss=loss, kind=kind)
     with _progress("comparing") as bar:
-        result = compare(read, tradeoff, folds, seed, progress=lambda share: bar("comparing", share), deadline=deadline)
+        result = compare(
+            read,
+            tradeoff,
+            folds,
+            seed,
+            progress=lambda share: bar("comparing", share),
+            default_loss=default_loss,
+            deadline=deadline,
+        )
     _show(result.to_dict(), str(result), as_json, [no_simple_rule_is_better(result)] if check else [])
 
 
@@ -267,6 +282,7 @@ def frontier_command(
     chosen: Annotated[float | None, typer.Option(help="Trade-off whose fit is ringed in the picture.")] = None,
     loss_unit: Annotated[str, typer.Option(help="Of the loss in the picture.")] = "unit of the trace",
     cost_unit: Annotated[str, typer.Option(help="Of the cost in the picture.")] = "unit of the trace",
+    default_loss: DefaultLossOption = math.inf,
     deadline: DeadlineOption = math.inf,
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
@@ -277,7 +293,14 @@ def frontier_command(
         check_output("--picture", picture_path(picture), trace)
     read = read_trace(trace, loss=loss, kind=kind)
     with _progress("tracing") as bar:
-        result = frontier(read, folds=folds, seed=seed, progress=lambda share: bar("tracing", share), deadline=deadline)
+        result = frontier(
+            read,
+            folds=folds,
+            seed=seed,
+            progress=lambda share: bar("tracing", share),
+            default_loss=default_loss,
+            deadline=deadline,
+        )
     if picture is not None:
         result.plot(picture, chosen=chosen, loss_unit=loss_unit, cost_unit=cost_unit)
     _show(result.to_dict(), str(result), as_json)

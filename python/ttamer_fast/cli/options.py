@@ -54,6 +54,7 @@ KindOption = Annotated[
     Kind | None, typer.Option(help="Default: what the file says, else what the policy says, else exits.")
 ]
 LossOption = Annotated[Loss, typer.Option(help="Which losses of the file count.")]
+DefaultLossOption = Annotated[float, typer.Option(help="Of answering with nothing; inf: some stage has to answer.")]
 DeadlineOption = Annotated[
     float, typer.Option(help="Seconds that each request has; the trace needs latencies. Default: as many as it takes.")
 ]

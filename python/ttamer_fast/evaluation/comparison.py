@@ -37,23 +37,25 @@ class Compared:
         Of the rule.
     loss, cost : float
         Means per request, in the trace's units of loss and cost.
+    coverage : float
+        Share of the requests, 0 to 1, that got an answer.
     objective : float
         Mean of λ · loss + (1 − λ) · cost / cost of running every stage.
     difference, difference_se : float
         Mean difference of the objective to the reference, and its standard error, which counts the chance in the rows
         that rules are judged on, that in the rows they are tuned on, and the choice of the reference.
-    late_share, answered_share : float
-        Shares of the requests, 0 to 1, that a deadline cut off, and that ended with an answer.
+    late_share : float
+        Share of the requests, 0 to 1, that a deadline cut off.
     """
 
     name: str
     loss: float
     cost: float
+    coverage: float
     objective: float
     difference: float
     difference_se: float
     late_share: float
-    answered_share: float
 
 
 @dataclass(frozen=True)
@@ -112,20 +114,21 @@ class Comparison:
 
     def __str__(self) -> str:
         width = max(len(row.name) for row in self.rows)
+        declines = any(row.coverage < 1.0 for row in self.rows)
         is_timed = self.deadline is not None
         within = f", deadline {self.deadline:g} s" if is_timed else ""
+        answered = ("answered  " if declines else "") + ("cut off  " if is_timed else "")
         lines = [
             f"{self.n} requests, tradeoff {self.tradeoff:g}{within}, {self.folds}-fold cross-validation; "
             f"differences to {self.reference}, ± standard error, all in thousandths",
-            f"{'rule':<{width}}  {'loss':>8}  {'cost':>10}  {'objective':>9}  "
-            + ("cut off  no answer  " if is_timed else "")
-            + "difference",
+            f"{'rule':<{width}}  {'loss':>8}  {'cost':>10}  {answered}{'objective':>9}  difference",
         ]
         for row in self.rows:
+            answered = f"{row.coverage:8.1%}  " if declines else ""
+            answered += f"{row.late_share:7.1%}  " if is_timed else ""
             paired = f"{1e3 * row.difference:+9.1f} ± {1e3 * row.difference_se:.1f}"
             lines.append(
-                f"{row.name:<{width}}  {1e3 * row.loss:8.1f}  {row.cost:10.5g}  {1e3 * row.objective:9.1f}  "
-                + (f"{row.late_share:7.1%}  {1.0 - row.answered_share:9.1%}  " if is_timed else "")
+                f"{row.name:<{width}}  {1e3 * row.loss:8.1f}  {row.cost:10.5g}  {answered}{1e3 * row.objective:9.1f}  "
                 + ("" if row.name == self.reference else paired)
             )
         return "\n".join([line.rstrip() for line in lines] + list(self.verdict))
@@ -224,7 +227,7 @@ def compared(
     terms: Terms = NO_TERMS,
 ) -> Comparison:
     """The comparison of outcomes cross-validated over the folds `part` (n,); `reference` as in :func:`compare`."""
-    judge, folds = Judge(trace), int(part.max()) + 1
+    judge, folds = Judge(trace, terms.default_loss), int(part.max()) + 1
     objective = {name: outcome.objective(found, tradeoff, trace) for name, found in outcomes.items()}
     mean = {name: judge.mean(values).mean for name, values in objective.items()}
     hindsight = 0.0
@@ -241,11 +244,11 @@ def compared(
                 name=name,
                 loss=judge.mean(found.loss).mean,
                 cost=judge.mean(found.cost).mean,
+                coverage=judge.mean((found.answer >= 0).astype(np.float64)).mean,
                 objective=mean[name],
                 difference=paired.mean,
                 difference_se=0.0 if name == reference else error,
                 late_share=judge.mean(found.late.astype(np.float64)).mean,
-                answered_share=judge.mean((found.answer >= 0).astype(np.float64)).mean,
             )
         )
 

@@ -37,7 +37,7 @@ class FrontierPoint:
     loss_ci, cost_ci : (float, float)
         Their 95 % intervals, made as those of :class:`Evaluation`. Two rules of one frontier are judged on the same
         requests: :func:`compare` says whether they differ.
-    late_share, answered_share : float
+    late_share, coverage : float
         Shares of the requests, 0 to 1, that a deadline cut off, and that ended with an answer.
     """
 
@@ -47,7 +47,7 @@ class FrontierPoint:
     loss_ci: tuple[float, float]
     cost_ci: tuple[float, float]
     late_share: float
-    answered_share: float
+    coverage: float
 
 
 @dataclass(frozen=True)
@@ -230,5 +230,5 @@ def _point(tradeoff: float | None, found: Outcome, judge: Judge) -> FrontierPoin
         loss_ci=judge.loss_interval(found),
         cost_ci=judge.cost_interval(found, tradeoff is None),
         late_share=judge.mean(found.late.astype(np.float64)).mean,
-        answered_share=judge.mean((found.answer >= 0).astype(np.float64)).mean,
+        coverage=judge.mean((found.answer >= 0).astype(np.float64)).mean,
     )

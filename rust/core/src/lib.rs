@@ -23,7 +23,7 @@ pub mod signals;
 pub mod solve;
 pub mod trace;
 
-pub use decide::{Batch, Replay, Run, State};
+pub use decide::{Barred, Batch, Replay, Run, State};
 pub use error::{Error, Result};
 pub use evaluate::{Estimate, Objective, Outcome, Terms};
 pub use model::{Csr, Graph, Model, Transition};

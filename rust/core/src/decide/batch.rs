@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::barred::Barred;
 use super::hand::{Answers, Losses, Requests};
 use super::known::{Known, Within};
-use super::step::{Leave, Step, Turn, count_where};
+use super::step::{Leave, PassOver, Step, Turn, count_where};
 use crate::error::{Error, Result};
 use crate::plan::{NO_STAGE, signed, stage_number};
 use crate::policy::Policy;
@@ -57,6 +58,22 @@ impl Batch {
         let mut batch = Self { next, waiting: vec![0; policy.stages().len()], known, policy };
         batch.recount();
         Ok(batch)
+    }
+
+    /// The same of requests that must not ask some stages: none of them is ever next.
+    #[must_use]
+    pub fn without(mut self, barred: &Barred) -> Self {
+        if !barred.is_empty() {
+            let policy = Arc::clone(&self.policy);
+            policy.rule().visit(PassOver {
+                known: &mut self.known,
+                next: &mut self.next,
+                price: policy.price(),
+                barred,
+            });
+            self.recount();
+        }
+        self
     }
 
     /// Number of requests.

@@ -1,6 +1,7 @@
 //! Deciding: one request, many in step, a whole recorded trace. The same rule underneath.
 #![deny(clippy::indexing_slicing)]
 
+mod barred;
 mod batch;
 mod failure;
 mod hand;
@@ -9,6 +10,7 @@ mod replay;
 mod run;
 mod step;
 
+pub use barred::Barred;
 pub use batch::{Batch, MAX_REQUESTS};
 pub use replay::Replay;
 pub use run::{Run, State};

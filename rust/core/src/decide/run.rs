@@ -5,6 +5,7 @@ use crate::plan::stage_number;
 use crate::policy::Policy;
 use crate::rules::{AnyMemory, NO_PREDICTION, Observation, Progress, Rule, UNTOLD};
 
+use super::barred::Barred;
 use super::failure::Failures;
 
 /// What a request carries under any rule: small, flat, and free of allocation but for trees.
@@ -30,6 +31,16 @@ impl Policy {
     pub fn begin(&self, remaining: f64) -> State {
         let (progress, memory) = self.rule().begin(remaining);
         State { progress, memory, failures: None }
+    }
+
+    /// The same of a request that must not ask some stages of this policy: none of them is ever next.
+    pub fn begin_without(&self, remaining: f64, barred: &Barred) -> State {
+        let mut state = self.begin(remaining);
+        if !barred.is_empty() {
+            let failures = state.failures.get_or_insert_default();
+            failures.go_without(barred, self.rule(), self.price(), &mut state.progress, &mut state.memory);
+        }
+        state
     }
 
     /// Makes `state`, of any policy, the one before any stage of this policy has run.
@@ -136,6 +147,11 @@ impl Policy {
     #[inline]
     pub fn start_within(&self, remaining: f64) -> Run<'_> {
         Run { policy: self, state: self.begin(remaining) }
+    }
+
+    /// The same of a request that must not ask some stages of this policy: none of them is ever next.
+    pub fn start_without(&self, remaining: f64, barred: &Barred) -> Run<'_> {
+        Run { policy: self, state: self.begin_without(remaining, barred) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::barred::Barred;
 use super::failure::Failures;
 use super::known::{First, Known};
 use crate::parallel;
@@ -88,6 +89,29 @@ impl Visitor for Leave<'_> {
                 (Turn::Stop, Some(failures)) => failures.stop(rule, price, progress, memory),
                 (Turn::Stop, None) => rule.stop(progress, memory, price),
             }
+        }
+        publish(next, rows.as_ref(), progress);
+    }
+}
+
+/// All requests go without some stages.
+pub(super) struct PassOver<'a> {
+    pub(super) known: &'a mut Known,
+    pub(super) next: &'a mut [u16],
+    pub(super) price: &'a Price,
+    pub(super) barred: &'a Barred,
+}
+
+impl Visitor for PassOver<'_> {
+    type Output = ();
+
+    fn visit<R: Rule>(self, rule: &R) {
+        let Self { known, next, price, barred } = self;
+        known.make_states(rule, price, next);
+        let Known::States { rows, progress, memory, failures } = known else { return };
+        let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
+        for (at, (progress, memory)) in progress.iter_mut().zip(memory).enumerate() {
+            failures.entry(at).or_default().go_without(barred, rule, price, progress, memory);
         }
         publish(next, rows.as_ref(), progress);
     }

@@ -80,6 +80,16 @@ impl Policy {
         self.rule.default_loss()
     }
 
+    /// Whether decisions depend on how many seconds a request has left.
+    pub fn knows_time(&self) -> bool {
+        self.latency().is_some()
+    }
+
+    /// Expected seconds of each stage (k,), of exits since the exit before; none where the policy knows no time.
+    pub fn latency(&self) -> Option<&[f64]> {
+        self.rule.latency()
+    }
+
     /// Whether an earlier answer than the last may be returned.
     pub fn recall(&self) -> bool {
         self.rule.recall()

@@ -7,6 +7,7 @@ use super::describe::{decision, number};
 use super::hand::Hand;
 use super::observation::Observation;
 use super::progress::Progress;
+use super::reach::avoids;
 use super::reader::StateReader;
 use super::rule::Rule;
 use crate::error::{Checked, check};
@@ -127,6 +128,16 @@ impl Rule for ChainRule {
         let known =
             self.loss.get(self.row(usize::from(stage), observation.signal)).filter(|loss| **loss < f64::INFINITY);
         known.or(self.prior.get(usize::from(stage))).map(|loss| loss * self.unit)
+    }
+
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        let onward = |stage: usize| {
+            let rows = self.ranges().nth(stage).unwrap_or_default();
+            let known = rows.start..rows.end.saturating_sub(1);
+            known.flat_map(|row| self.plan.intervals.targets(row))
+        };
+        let start = usize::try_from(self.plan.start).ok();
+        avoids(self.prior.len(), start, |stage| barred.contains(&(stage as u16)), onward)
     }
 
     fn expected_loss(&self, progress: &Progress, hand: &Hand) -> f64 {

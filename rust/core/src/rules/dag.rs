@@ -7,6 +7,7 @@ use super::describe::numbers;
 use super::hand::Hand;
 use super::observation::Observation;
 use super::progress::Progress;
+use super::reach::avoids;
 use super::reader::read_state;
 use super::rule::Rule;
 use crate::error::{Checked, check};
@@ -110,6 +111,17 @@ impl Rule for DagRule {
     /// A stage runs after its parents.
     fn alone(&self, _: u16, _: Observation) -> Option<f64> {
         None
+    }
+
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        let stage = |situation: usize| usize::try_from(self.action(situation as u64)).ok();
+        let onward = |situation: usize| {
+            let next = stage(situation).and_then(|stage| Some((*self.plan.stride.get(stage)?, self.loss.get(stage)?)));
+            let (stride, states) = next.map_or((0, 0), |(stride, losses)| (stride as usize, losses.len()));
+            (1..=states).map(move |digit| situation.saturating_add(digit.saturating_mul(stride)))
+        };
+        let asks = |situation: usize| stage(situation).is_some_and(|stage| barred.contains(&(stage as u16)));
+        avoids(self.plan.action.len(), [0], asks, onward)
     }
 
     fn expected_loss(&self, progress: &Progress, memory: &DagMemory) -> f64 {

@@ -155,6 +155,10 @@ impl Rule for MixtureRule {
         self.component(memory.is_first).expected_loss(progress, &memory.memory)
     }
 
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        self.components.iter().all(|component| component.is_exact_without(barred))
+    }
+
     #[inline]
     fn answer(&self, progress: &Progress, memory: &MixtureMemory) -> u16 {
         self.component(memory.is_first).answer(progress, &memory.memory)

@@ -14,6 +14,7 @@ mod observation;
 mod patience;
 pub mod prediction;
 mod progress;
+mod reach;
 mod reader;
 mod rule;
 mod threshold;

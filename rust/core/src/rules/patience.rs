@@ -95,6 +95,10 @@ impl Rule for PatienceRule {
         self.walk.default_loss
     }
 
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        self.walk.avoids(barred)
+    }
+
     #[inline]
     fn after_first(&self, _: Observation) -> Option<u16> {
         let entry = unsigned(self.walk.entry);

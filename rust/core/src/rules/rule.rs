@@ -89,6 +89,10 @@ pub trait Rule: Sized + Sync {
         None
     }
 
+    /// Whether requests that must not ask the `barred` stages, ascending, are decided as if there were no such stages,
+    /// whatever the others report, if that can be read.
+    fn is_exact_without(&self, barred: &[u16]) -> bool;
+
     /// Many first reports at once: sets what is next for every request. False, and nothing is set, where
     /// [`Rule::after_first`] is `None`.
     fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> bool {
@@ -260,6 +264,12 @@ macro_rules! rules {
             fn after_first(&self, observation: Observation) -> Option<u16> {
                 match self {
                     $(Self::$name(rule) => rule.after_first(observation)),+
+                }
+            }
+
+            fn is_exact_without(&self, barred: &[u16]) -> bool {
+                match self {
+                    $(Self::$name(rule) => rule.is_exact_without(barred)),+
                 }
             }
 

@@ -29,6 +29,18 @@ impl Walk {
         self.successor.get(usize::from(stage)).copied().unwrap_or(STOP)
     }
 
+    /// Whether none of these stages is on the walk.
+    pub(super) fn avoids(&self, barred: &[u16]) -> bool {
+        let mut at = self.entry;
+        while let Ok(stage) = u16::try_from(at) {
+            if barred.contains(&stage) {
+                return false;
+            }
+            at = self.after(stage);
+        }
+        true
+    }
+
     /// The last stage with a readable signal becomes the answer; one without does only while there is no other.
     #[inline]
     pub(super) fn take_last(progress: &mut Progress, is_readable: &mut bool, stage: u16, signal: f64) {

@@ -6,6 +6,7 @@ use super::super::describe::decision;
 use super::super::observation::{Observation, Observations};
 use super::super::prediction::NO_PREDICTION;
 use super::super::progress::Progress;
+use super::super::reach::avoids;
 use super::super::rule::Rule;
 use super::calibration::Calibration;
 use super::entry::{EntryCuts, MOST_PAIRS};
@@ -446,6 +447,15 @@ impl Rule for BeliefRule {
     #[inline]
     fn may_decline(&self) -> bool {
         self.nothing.limit() < f64::INFINITY
+    }
+
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        let blocks = 0..=self.timeless();
+        let rows =
+            |node: usize| blocks.clone().filter_map(move |block| self.decisions.table().get(self.row(block, node)));
+        let onward = |node: usize| rows(node).flat_map(|row| self.children(row));
+        let asks = |node: usize| self.nodes.get(node).is_some_and(|node| barred.contains(&node.stage));
+        avoids(self.nodes.len(), blocks.clone().map(|block| usize::from(self.root(block))), asks, onward)
     }
 
     #[inline]
