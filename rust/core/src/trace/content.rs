@@ -298,7 +298,7 @@ impl Trace {
                         jump[row * stages + next] = self.jump_cost(row.checked_sub(1), next);
                     }
                 }
-                Price::Jump { stages, jump }
+                Price::Jump { stages, jump, alone: false }
             }
         }
     }
