@@ -90,8 +90,8 @@ class Chat(Stage[Any, Completion]):
     the stages of a cascade do not stream. :meth:`stream` is for the model behind a cascade: the one that answers where
     a policy with a `default_loss` says that none of its stages should.
 
-    Immutable, but for the connections; safe to use from several threads with an event loop each. It is not pickled,
-    because of its key.
+    Immutable, but for the connections; safe to use from several threads with an event loop each. Pickled, it leaves its
+    connections behind, and looks up the key of the environment anew; one with an `api_key` is not pickled.
 
     Examples
     --------

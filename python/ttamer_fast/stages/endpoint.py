@@ -89,7 +89,8 @@ class Endpoint:
 
     Notes
     -----
-    Safe to use from several threads, each with an event loop of its own.
+    Safe to use from several threads, each with an event loop of its own. Pickled without connections and without a key:
+    one of the environment is looked up anew, with one that was given it is not pickled.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Endpoint:
         self._httpx = require("httpx2", "chat")
         self.base_url = _checked_url(base_url)
         self._key = _checked_key(self.base_url, api_key)
+        self._is_of_environment = api_key is None
         self._connections = connections
         self._longest_wait = longest_wait
         self._timeout = timeout
@@ -258,8 +260,12 @@ class Endpoint:
     def __deepcopy__(self, memo: Any) -> Endpoint:
         return self
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("an endpoint is not pickled: its API key would be")
+    def __reduce__(self) -> tuple[type[Endpoint], tuple[str, str | None, int, float, float]]:
+        if self._key and not self._is_of_environment:
+            instead = f"leave it to the environment variable {KEY_VARIABLE}, or make the stage in each process"
+            raise TypeError(f"`api_key` is not pickled: {instead}")
+        key = None if self._is_of_environment else ""
+        return Endpoint, (self.base_url, key, self._connections, self._longest_wait, self._timeout)
 
 
 async def _until_closed(client: httpx2.AsyncClient) -> AsyncGenerator[None]:
