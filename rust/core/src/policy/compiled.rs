@@ -85,6 +85,13 @@ impl Policy {
         self.rule.latency()
     }
 
+    /// Expected seconds from the end of stage `last` ([`NO_STAGE`](crate::plan::NO_STAGE): from the start) to that of
+    /// `next`: of exits, all in between run too. `None` where the policy knows no time.
+    pub fn delay(&self, last: u16, next: usize) -> Option<f64> {
+        let run = self.price.run_from(last, next)..=next;
+        self.latency().map(|latency| latency.get(run).unwrap_or_default().iter().sum())
+    }
+
     /// Whether an earlier answer than the last may be returned.
     pub fn recall(&self) -> bool {
         self.rule.recall()
