@@ -109,6 +109,14 @@ def check_budget(name: str, value: float | str | None) -> float:
     return budget
 
 
+def check_default_loss(value: float) -> float | None:
+    """The loss of answering with nothing, None where it is infinite: some stage has to answer; or a ValidationError."""
+    loss = check_number("default_loss", value)
+    if not loss >= 0.0:
+        raise ValidationError(f"`default_loss` must be at least 0, got {value}")
+    return None if loss == math.inf else loss
+
+
 def check_between(name: str, value: float, most: float) -> float:
     """`value` as a float in (0, most), or a ValidationError."""
     number = check_number(name, value)

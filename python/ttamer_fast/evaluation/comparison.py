@@ -11,6 +11,7 @@ import numpy as np
 
 from .._core import Outcome, ValidationError
 from .._utils.arrays import Floats, Ints
+from .._utils.checks import check_default_loss
 from .._utils.extras import require
 from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_NO_RECALL
 from ..fitting.doubts import warn_of_trace
@@ -125,6 +126,8 @@ def compare(
     seed: int = 0,
     reference: str | None = None,
     progress: cv.Progress | None = None,
+    *,
+    default_loss: float = math.inf,
 ) -> Comparison:
     """Tune every rule on k − 1 folds, judge it on the other, and compare request by request.
 
@@ -142,6 +145,8 @@ def compare(
         The rule that differences are to; default: the best of the rules that are neither fits nor the bound.
     progress : callable, optional
         Called with the share done, in [0, 1], after each fit.
+    default_loss : float
+        Loss of answering with nothing, at least 0, as in :func:`fit`: every rule but the last stage may then do so.
 
     Returns
     -------
@@ -153,7 +158,7 @@ def compare(
     Raises
     ------
     ValidationError
-        If `tradeoff` or `folds` is out of range, all weights of a fold are 0, or `reference` is not one of the rules.
+        If `tradeoff`, `folds` or `default_loss` is out of range, all weights of a fold are 0, or `reference` is not one of the rules.
 
     Warns
     -----
@@ -188,7 +193,8 @@ def compare(
     if reference is not None and reference not in rules:
         raise ValidationError(f"`reference` must be one of {', '.join(rules)}, got {reference}")
     warn_of_trace(trace)
-    (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress)
+    nothing = check_default_loss(default_loss)
+    (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress, nothing)
     return compared(trace, float(tradeoff), cv.parts(trace, int(folds), seed), outcomes, reference)
 
 

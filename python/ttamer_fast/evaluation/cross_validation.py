@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 
@@ -28,16 +29,17 @@ WITHOUT_CASCADE = ("static", LAST)
 
 
 class Fold:
-    """Rows to learn from, and rows to judge on; every fit to them shares calibration and beliefs."""
+    """Rows to learn from, and rows to judge on, and what nothing loses; every fit to them shares calibration and beliefs."""
 
-    def __init__(self, train: Trace, test: Trace) -> None:
+    def __init__(self, train: Trace, test: Trace, default_loss: float | None = None) -> None:
         self.train = train
         self.test = test
+        self.default_loss = default_loss
 
     @cached_property
     def learner(self) -> Learner:
         """The default fit to the training rows, for any trade-off, with recall and without."""
-        return learner_of(self.train)
+        return learner_of(self.train, default_loss=self.default_loss)
 
 
 def rules(trace: Trace) -> dict[str, Rule]:
@@ -64,14 +66,15 @@ def cross_validate(
     folds: int,
     seed: int,
     progress: Progress | None = None,
+    default_loss: float | None = None,
 ) -> list[dict[str, Outcome]]:
-    """Out-of-sample outcomes of every rule on every row, one dict per trade-off."""
+    """Out-of-sample outcomes of every rule on every row, one dict per trade-off; nothing loses `default_loss`."""
     part = parts(trace, folds, seed)
     lambdas = [check_tradeoff(tradeoff) for tradeoff in tradeoffs]
     pieces: list[dict[str, list[Outcome]]] = [{name: [] for name in chosen} for _ in lambdas]
     done, total = 0, len(lambdas) * len(chosen) * folds
     for f in range(folds):
-        fold = Fold(trace.rows(part != f), trace.rows(part == f))
+        fold = Fold(trace.rows(part != f), trace.rows(part == f), default_loss)
         for tradeoff, of_rule in zip(lambdas, pieces, strict=True):
             for name, rule in chosen.items():
                 of_rule[name].append(rule(fold, tradeoff))
@@ -86,8 +89,9 @@ def _fit(fold: Fold, tradeoff: float, recall: bool | None) -> Outcome:
     return outcome.of_policy(fold.learner.policy(tradeoff, recall), fold.test)
 
 
-def _baseline(tuned: Callable[[Trace, float], Policy], fold: Fold, tradeoff: float) -> Outcome:
-    return outcome.of_policy(tuned(fold.train, tradeoff), fold.test)
+def _baseline(tuned: Callable[[Trace, float, float], Policy], fold: Fold, tradeoff: float) -> Outcome:
+    nothing = math.inf if fold.default_loss is None else fold.default_loss
+    return outcome.of_policy(tuned(fold.train, tradeoff, nothing), fold.test)
 
 
 def _last_stage(fold: Fold, _tradeoff: float) -> Outcome:
@@ -95,4 +99,4 @@ def _last_stage(fold: Fold, _tradeoff: float) -> Outcome:
 
 
 def _clairvoyant(fold: Fold, tradeoff: float) -> Outcome:
-    return outcome.clairvoyant(fold.test, tradeoff)
+    return outcome.clairvoyant(fold.test, tradeoff, fold.default_loss)

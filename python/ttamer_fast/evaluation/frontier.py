@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
 
 from .._core import Outcome, ValidationError
+from .._utils.checks import check_default_loss
 from .._utils.rule_names import FIT, LAST
 from ..fitting.doubts import warn_of_trace
 from ..plotting.frontier import plot_frontier
@@ -128,6 +130,8 @@ def frontier(
     seed: int = 0,
     tradeoffs: Sequence[float] = TRADEOFFS,
     progress: cv.Progress | None = None,
+    *,
+    default_loss: float = math.inf,
 ) -> Frontier:
     """Mean loss against mean cost of every rule over a range of trade-offs.
 
@@ -143,6 +147,8 @@ def frontier(
         λ in [0, 1], each.
     progress : callable, optional
         Called with the share done, in [0, 1].
+    default_loss : float
+        Loss of answering with nothing, at least 0, as in :func:`fit`: every rule may then do so.
 
     Returns
     -------
@@ -152,7 +158,7 @@ def frontier(
     Raises
     ------
     ValidationError
-        If a trade-off or `folds` is out of range, or all weights of a fold are 0.
+        If a trade-off, `folds` or `default_loss` is out of range, or all weights of a fold are 0.
 
     Warns
     -----
@@ -178,10 +184,11 @@ def frontier(
     """
     warn_of_trace(trace)
     redundant = (LAST, "static")
-    judge = Judge(trace)
+    nothing = check_default_loss(default_loss)
+    judge = Judge(trace, nothing)
     chosen = {name: rule for name, rule in cv.rules(trace).items() if name not in redundant}
     ordered = sorted(tradeoffs)
-    results = cv.cross_validate(trace, chosen, ordered, folds, seed, progress)
+    results = cv.cross_validate(trace, chosen, ordered, folds, seed, progress, nothing)
     points = {
         name: tuple(_point(tradeoff, result[name], judge) for tradeoff, result in zip(ordered, results, strict=True))
         for name in chosen

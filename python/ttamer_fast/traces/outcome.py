@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,9 +15,12 @@ from .trace import Trace
 __all__ = ["Outcome", "always", "clairvoyant", "objective", "of_policy", "scattered"]
 
 
-def of_policy(policy: Policy, trace: Trace) -> Outcome:
-    """Replay `policy` on a trace that matches it; costs are those of the trace's own rows, in its unit. O(n k)."""
-    return Outcome.of_policy(policy, trace.core)
+def of_policy(policy: Policy, trace: Trace, default_loss: float | None = None) -> Outcome:
+    """Replay `policy` on a trace that matches it; costs are those of the trace's own rows, in its unit. O(n k).
+
+    Nothing loses `default_loss`; without it what the policy was made for, else the largest loss of the trace.
+    """
+    return Outcome.of_policy(policy, trace.core, default_loss)
 
 
 def always(trace: Trace, stage: int) -> Outcome:
@@ -24,9 +28,9 @@ def always(trace: Trace, stage: int) -> Outcome:
     return Outcome.of_stage(trace.core, stage)
 
 
-def clairvoyant(trace: Trace, tradeoff: float) -> Outcome:
-    """Answer each request with the one stage that is best in hindsight: no policy can do better. O(n k)."""
-    return Outcome.clairvoyant(trace.core, tradeoff)
+def clairvoyant(trace: Trace, tradeoff: float, default_loss: float | None = None) -> Outcome:
+    """Answer each request with the one stage that is best in hindsight, or with nothing: no policy can do better. O(n k)."""
+    return Outcome.clairvoyant(trace.core, tradeoff, math.inf if default_loss is None else default_loss)
 
 
 def objective(found: Outcome, tradeoff: float, trace: Trace) -> Floats:

@@ -16,15 +16,15 @@ fn policy(rule: impl Into<AnyRule>) -> Policy {
 }
 
 fn walk() -> Walk {
-    Walk { entry: 0, successor: vec![1, -1], mean_loss: vec![0.5, 0.25] }
+    Walk { entry: 0, successor: vec![1, -1], mean_loss: vec![0.5, 0.25], default_loss: INF }
 }
 
 fn threshold() -> Component {
-    ThresholdRule { walk: walk(), threshold: vec![0.75, INF] }.into()
+    ThresholdRule { walk: walk(), threshold: vec![0.75, INF], reject: -INF }.into()
 }
 
 fn patience() -> Component {
-    PatienceRule { walk: walk(), patience: 2 }.into()
+    PatienceRule { walk: walk(), patience: 2, rejects: false }.into()
 }
 
 fn chain(recall: bool) -> Component {

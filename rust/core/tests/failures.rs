@@ -146,8 +146,8 @@ fn simple(mean_loss: Vec<f64>, price: Price, threshold: f64, is_whole: bool) -> 
     let k = mean_loss.len();
     let successor = (1..=k as i32).map(|next| if is_whole && next < k as i32 { next } else { -1 }).collect();
     let names = (0..k).map(|v| v.to_string()).collect();
-    let walk = Walk { entry: i32::from(!is_whole), successor, mean_loss };
-    let rule = Component::from(ThresholdRule { walk, threshold: vec![threshold; k] });
+    let walk = Walk { entry: i32::from(!is_whole), successor, mean_loss, default_loss: f64::INFINITY };
+    let rule = Component::from(ThresholdRule { walk, threshold: vec![threshold; k], reject: f64::NEG_INFINITY });
     Policy::new(names, price, rule, Facts::default()).unwrap()
 }
 

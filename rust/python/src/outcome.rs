@@ -2,7 +2,7 @@
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
-use ttamer::Objective;
+use ttamer::{Objective, Terms};
 
 use crate::errors::{invalid, raise};
 use crate::policy::Policy;
@@ -38,11 +38,13 @@ fn objective(py: Python<'_>, trace: &Trace, tradeoff: f64) -> PyResult<Objective
 
 #[pymethods]
 impl Outcome {
-    /// What `policy` does on every row; costs are those of the trace's own rows.
+    /// What `policy` does on every row; costs are those of the trace's own rows. Nothing loses `default_loss`, without it
+    /// what the policy says, else the largest loss of the trace.
     #[staticmethod]
-    #[pyo3(signature = (policy, trace, /))]
-    fn of_policy(py: Python<'_>, policy: &Policy, trace: &Trace) -> PyResult<Self> {
-        Self::of(py, || ttamer::Outcome::of_policy(policy.inner(), trace.inner()))
+    #[pyo3(signature = (policy, trace, /, default_loss = None))]
+    fn of_policy(py: Python<'_>, policy: &Policy, trace: &Trace, default_loss: Option<f64>) -> PyResult<Self> {
+        let terms = Terms { default_loss };
+        Self::of(py, || ttamer::Outcome::judged(policy.inner(), trace.inner(), &terms))
     }
 
     /// Answering every request with one stage, running no more than that takes.
@@ -52,12 +54,13 @@ impl Outcome {
         Self::of(py, || ttamer::Outcome::of_stage(trace.inner(), stage))
     }
 
-    /// Answering each request with the one stage that is best in hindsight: no policy does better.
+    /// Answering each request with the one stage that is best in hindsight, or with nothing at `default_loss`: no policy
+    /// does better.
     #[staticmethod]
-    #[pyo3(signature = (trace, tradeoff, /))]
-    fn clairvoyant(py: Python<'_>, trace: &Trace, tradeoff: f64) -> PyResult<Self> {
+    #[pyo3(signature = (trace, tradeoff, /, default_loss = f64::INFINITY))]
+    fn clairvoyant(py: Python<'_>, trace: &Trace, tradeoff: f64, default_loss: f64) -> PyResult<Self> {
         let objective = objective(py, trace, tradeoff)?;
-        Self::of(py, || ttamer::Outcome::clairvoyant(trace.inner(), objective))
+        Self::of(py, || ttamer::Outcome::clairvoyant(trace.inner(), objective, default_loss))
     }
 
     /// The requests of all pieces, one piece after the other.
@@ -79,7 +82,7 @@ impl Outcome {
         Self::of(py, || self.inner.select(&rows))
     }
 
-    /// (n,) number of the stage whose answer was returned.
+    /// (n,) number of the stage whose answer was returned, −1 for none.
     #[getter]
     fn answer<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i32>> {
         list(slf.clone().into_any(), slf.get().inner.answer())

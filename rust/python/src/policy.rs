@@ -294,6 +294,13 @@ impl Policy {
         &self.inner.facts().graph
     }
 
+    /// Loss of answering with nothing, in the unit of the losses: `run.answer` is None where nothing is expected to lose
+    /// less. Infinite where some stage has to answer.
+    #[getter]
+    fn default_loss(&self) -> f64 {
+        self.inner.default_loss()
+    }
+
     /// Whether an earlier answer than the last may be returned.
     #[getter]
     fn recall(&self) -> bool {

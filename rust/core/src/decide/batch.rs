@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::barred::Barred;
+use super::hand::{Answers, Losses, Requests};
 use super::known::{Known, Within};
-use super::step::{Leave, Losses, PassOver, Step, Turn, count_where};
+use super::step::{Leave, PassOver, Step, Turn, count_where};
 use crate::error::{Error, Result};
 use crate::plan::{NO_STAGE, signed, stage_number};
 use crate::policy::Policy;
@@ -100,8 +101,11 @@ impl Batch {
         self.next.get(row).and_then(|stage| stage_number(*stage))
     }
 
-    /// The stage whose answer each request has in hand, −1 while none (n,).
+    /// The stage whose answer each request has in hand, −1 while none, or where nothing is better (n,).
     pub fn answer(&self) -> Vec<i32> {
+        if self.policy.rule().may_decline() {
+            return self.policy.rule().visit(Answers(self.requests())).into_iter().map(signed).collect();
+        }
         self.map(|progress| signed(progress.answer))
     }
 
@@ -110,9 +114,13 @@ impl Batch {
         self.map(|progress| progress.cost)
     }
 
-    /// Expected loss of the answer each request has in hand, in the unit of the losses, infinite while none (n,).
+    /// Expected loss of the answer each request has in hand, in the unit of the losses, that of nothing while none (n,).
     pub fn expected_loss(&self) -> Vec<f64> {
-        self.policy.rule().visit(Losses { known: &self.known, len: self.len(), price: self.policy.price() })
+        self.policy.rule().visit(Losses(self.requests()))
+    }
+
+    fn requests(&self) -> Requests<'_> {
+        Requests { known: &self.known, len: self.len(), price: self.policy.price() }
     }
 
     fn map<T: Clone>(&self, of: impl Fn(&Progress) -> T) -> Vec<T> {

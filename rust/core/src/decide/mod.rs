@@ -4,6 +4,7 @@
 mod barred;
 mod batch;
 mod failure;
+mod hand;
 mod known;
 mod replay;
 mod run;

@@ -161,7 +161,7 @@ fn replay_chunk<R: Rule>(rule: &R, price: &Price, k: usize, chunk: Chunk) {
             mark(consulted, stage);
             rule.observe(&mut progress, &mut memory, row.at(stage), price);
         }
-        (*answer, *last) = (signed(progress.answer), signed(progress.last));
+        (*answer, *last) = (signed(rule.answer(&progress, &memory)), signed(progress.last));
         *cost = progress.cost;
     }
 }

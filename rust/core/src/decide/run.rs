@@ -106,7 +106,14 @@ impl Policy {
         }
     }
 
-    /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none. `state` must come
+    /// The stage whose answer would be returned now; [`NO_STAGE`](crate::plan::NO_STAGE) while there is none, or nothing
+    /// is better. `state` must come from this policy's [`Policy::begin`].
+    #[inline]
+    pub fn answer(&self, state: &State) -> u16 {
+        self.rule().answer(&state.progress, &state.memory)
+    }
+
+    /// Expected loss of the answer in hand, in the unit of the losses; that of nothing while there is none. `state` must come
     /// from this policy's [`Policy::begin`].
     pub fn expected_loss(&self, state: &State) -> f64 {
         let resort = state.failures.as_ref().and_then(|failures| failures.expected_loss());
@@ -162,10 +169,10 @@ impl Run<'_> {
         stage_number(self.state.progress.next)
     }
 
-    /// The stage whose answer is the best in hand; `None` while there is none.
+    /// The stage whose answer is the best in hand; `None` while there is none, or nothing is better.
     #[inline]
     pub fn answer(&self) -> Option<usize> {
-        stage_number(self.state.progress.answer)
+        stage_number(self.policy.answer(&self.state))
     }
 
     /// Summed cost of the stages run, in the unit of the trace.
@@ -173,7 +180,7 @@ impl Run<'_> {
         self.state.progress.cost
     }
 
-    /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none.
+    /// Expected loss of the answer in hand, in the unit of the losses; that of nothing while there is none.
     pub fn expected_loss(&self) -> f64 {
         self.policy.expected_loss(&self.state)
     }

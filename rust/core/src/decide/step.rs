@@ -117,39 +117,6 @@ impl Visitor for PassOver<'_> {
     }
 }
 
-/// What each request expects to lose with the answer in hand.
-pub(super) struct Losses<'a> {
-    pub(super) known: &'a Known,
-    pub(super) len: usize,
-    pub(super) price: &'a Price,
-}
-
-impl Visitor for Losses<'_> {
-    type Output = Vec<f64>;
-
-    fn visit<R: Rule>(self, rule: &R) -> Vec<f64> {
-        let Self { known, len, price } = self;
-        let after = |(progress, memory): &(Progress, R::Memory)| rule.expected_loss(progress, memory);
-        let after_first = |first: &First| (0..len).map(|row| after(&first.state(rule, price, row))).collect();
-        match known {
-            Known::Nothing => vec![after(&rule.begin(f64::INFINITY)); len],
-            Known::First(first) => after_first(first),
-            Known::States { rows, progress, memory, failures } => {
-                let mut all = rows.as_ref().map_or_else(|| vec![f64::INFINITY; len], |(_, first)| after_first(first));
-                let memory = memory.downcast_ref::<Vec<R::Memory>>().into_iter().flatten();
-                for (at, (progress, memory)) in progress.iter().zip(memory).enumerate() {
-                    let row = rows.as_ref().map_or(Some(at), |(rows, _)| rows.get(at).copied());
-                    if let Some(cell) = row.and_then(|row| all.get_mut(row)) {
-                        let resort = failures.get(&at).and_then(Failures::expected_loss);
-                        *cell = resort.unwrap_or_else(|| rule.expected_loss(progress, memory));
-                    }
-                }
-                all
-            }
-        }
-    }
-}
-
 /// Writes down what is next for each request that is followed.
 fn publish(next: &mut [u16], rows: Option<&(Vec<usize>, First)>, progress: &[Progress]) {
     match rows {

@@ -3,7 +3,9 @@
 mod estimate;
 mod objective;
 mod outcome;
+mod terms;
 
 pub use estimate::Estimate;
 pub use objective::Objective;
 pub use outcome::Outcome;
+pub use terms::Terms;

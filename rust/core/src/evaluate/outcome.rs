@@ -2,10 +2,12 @@
 
 use super::estimate::Estimate;
 use super::objective::Objective;
+use super::terms::Terms;
 use crate::error::{Error, Result};
 use crate::mean::sum;
 use crate::parallel;
-use crate::policy::Policy;
+use crate::plan::{NO_STAGE, signed};
+use crate::policy::{MAX_STAGES, Policy};
 use crate::trace::{Charge, Cost, Kind, Trace};
 
 /// Rows that one task decides.
@@ -24,22 +26,29 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Of `policy` on every row. O(n k), all cores.
+    /// Of `policy` on every row. O(n k), all cores. Nothing costs what the policy says, else the largest loss of the trace.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the numbers of stages differ, or the policy answers with its default.
+    /// [`Error::Invalid`] where the numbers of stages differ.
     pub fn of_policy(policy: &Policy, trace: &Trace) -> Result<Self> {
+        Self::judged(policy, trace, &Terms::default())
+    }
+
+    /// The same on given terms.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the numbers of stages differ.
+    pub fn judged(policy: &Policy, trace: &Trace, terms: &Terms) -> Result<Self> {
         let stages = policy.stages().len();
         if stages != trace.stages() {
             let message = format!("`trace` must have the {stages} stages of the policy, got {}", trace.stages());
             return Err(Error::invalid(message));
         }
         let rows = trace.rows();
-        let pieces = parallel::map(parallel::ranges(rows, CHUNK), |rows| of_rows(policy, trace, rows));
+        let nothing = terms.nothing(policy.default_loss(), trace);
+        let pieces = parallel::map(parallel::ranges(rows, CHUNK), |rows| of_rows(policy, trace, nothing, rows));
         let pieces: Vec<Self> = pieces.into_iter().collect::<Result<_>>()?;
-        let whole = Self::joined(stages, &pieces.iter().collect::<Vec<_>>());
-        let Some(row) = whole.answer.iter().position(|answer| *answer < 0) else { return Ok(whole) };
-        Err(Error::invalid(format!("`policy` answers row {row} with its default, whose loss is not in the trace")))
+        Ok(Self::joined(stages, &pieces.iter().collect::<Vec<_>>()))
     }
 
     /// Of answering request i with stage `stage[i]` (n,), running no more than that takes. O(n k).
@@ -54,13 +63,20 @@ impl Outcome {
         if let Some(row) = stage.iter().position(|stage| usize::from(*stage) >= stages) {
             return Err(Error::invalid(format!("`stage` entry {row} must be in 0..{stages}, got {}", stage[row])));
         }
-        let is_run = |at: usize| match (trace.kind(), usize::from(stage[at / stages])) {
-            (Kind::Exits, stage) => at % stages <= stage,
-            (Kind::Models, stage) => at % stages == stage,
+        Ok(Self::answered(trace, stage, f64::INFINITY))
+    }
+
+    /// Of answering each request with a stage of the trace, or with nothing ([`NO_STAGE`]), which loses so much.
+    fn answered(trace: &Trace, stage: &[u16], nothing: f64) -> Self {
+        let stages = trace.stages();
+        let is_run = |at: usize| match (trace.kind(), stage[at / stages]) {
+            (_, NO_STAGE) => false,
+            (Kind::Exits, stage) => at % stages <= usize::from(stage),
+            (Kind::Models, stage) => at % stages == usize::from(stage),
         };
-        let consulted = (0..rows * stages).map(is_run).collect();
-        let answer: Vec<i32> = stage.iter().map(|stage| i32::from(*stage)).collect();
-        Ok(Self::decided(trace, 0, answer.clone(), answer, consulted))
+        let consulted = (0..trace.rows() * stages).map(is_run).collect();
+        let answer: Vec<i32> = stage.iter().map(|stage| signed(*stage)).collect();
+        Self::decided(trace, 0, nothing, answer.clone(), answer, consulted)
     }
 
     /// Of answering every request with one stage. O(n k).
@@ -71,20 +87,27 @@ impl Outcome {
         Self::of_stages(trace, &vec![stage; trace.rows()])
     }
 
-    /// Of answering each request with the one stage that is best in hindsight: no policy does better. O(n k).
+    /// Of answering each request with the one stage that is best in hindsight, or with nothing at this loss, infinite
+    /// where that is no answer: no policy does better. O(n k).
     ///
     /// # Errors
     /// [`Error::Invalid`] for more stages than a policy can have.
-    pub fn clairvoyant(trace: &Trace, objective: Objective) -> Result<Self> {
+    pub fn clairvoyant(trace: &Trace, objective: Objective, default_loss: f64) -> Result<Self> {
+        if trace.stages() > MAX_STAGES {
+            let message = format!("`trace` must have at most {MAX_STAGES} stages, got {}", trace.stages());
+            return Err(Error::invalid(message));
+        }
+        let nothing = objective.of_nothing(default_loss);
         let charges: Vec<Charge> = (0..trace.stages()).map(|stage| trace.charge(None, stage)).collect();
         let total = |row: usize, v: usize| objective.of(trace.loss(v)[row], charges[v].at(row));
         let best = |row: usize| {
             let better = |best: usize, v: usize| if total(row, v) < total(row, best) { v } else { best };
-            u16::try_from((1..charges.len()).fold(0, better)).unwrap_or(u16::MAX)
+            let best = (1..charges.len()).fold(0, better);
+            if nothing < total(row, best) { NO_STAGE } else { best as u16 }
         };
         let pieces = parallel::ranges(trace.rows(), CHUNK);
         let stages = parallel::map(pieces, |rows| rows.map(best).collect::<Vec<u16>>());
-        Self::of_stages(trace, &stages.concat())
+        Ok(Self::answered(trace, &stages.concat(), default_loss))
     }
 
     /// The requests of all pieces, one piece after the other; each must have `stages` stages.
@@ -131,12 +154,12 @@ impl Outcome {
         self.stages
     }
 
-    /// The stage whose answer is returned (n,).
+    /// The stage whose answer is returned, −1 for none (n,).
     pub fn answer(&self) -> &[i32] {
         &self.answer
     }
 
-    /// The stage run last (n,).
+    /// The stage run last, −1 for none (n,).
     pub fn last(&self) -> &[i32] {
         &self.last
     }
@@ -178,7 +201,7 @@ impl Outcome {
 
     /// Share of the requests that an earlier answer than the last was returned to, where each counts `weight` (n,).
     pub fn recalled_share(&self, weight: &[f64]) -> f64 {
-        self.share(weight, |row| self.answer[row] != self.last[row])
+        self.share(weight, |row| self.answer[row] >= 0 && self.answer[row] != self.last[row])
     }
 
     fn share(&self, weight: &[f64], holds: impl Fn(usize) -> bool) -> f64 {
@@ -192,12 +215,18 @@ impl Outcome {
         &self.consulted[row * self.stages..(row + 1) * self.stages]
     }
 
-    /// Losses and costs of what was decided on the rows from `from` on.
-    fn decided(trace: &Trace, from: usize, answer: Vec<i32>, last: Vec<i32>, consulted: Vec<bool>) -> Self {
+    /// Losses and costs of what was decided on the rows from `from` on; answering with nothing loses so much.
+    fn decided(
+        trace: &Trace,
+        from: usize,
+        nothing: f64,
+        answer: Vec<i32>,
+        last: Vec<i32>,
+        consulted: Vec<bool>,
+    ) -> Self {
         let stages = trace.stages();
         let loss = |(at, answer): (usize, &i32)| {
-            // No stage, no loss of a stage: who asks for such an outcome is told.
-            usize::try_from(*answer).ok().and_then(|stage| trace.loss(stage).get(from + at)).copied().unwrap_or(0.0)
+            usize::try_from(*answer).ok().and_then(|stage| trace.loss(stage).get(from + at)).copied().unwrap_or(nothing)
         };
         let loss = answer.iter().enumerate().map(loss).collect();
         let ran = consulted.chunks_exact(stages).enumerate();
@@ -211,11 +240,11 @@ fn picked<T: Copy>(list: &[T], rows: &[u32]) -> Vec<T> {
 }
 
 /// What `policy` does on some rows.
-fn of_rows(policy: &Policy, trace: &Trace, rows: std::ops::Range<usize>) -> Result<Outcome> {
+fn of_rows(policy: &Policy, trace: &Trace, nothing: f64, rows: std::ops::Range<usize>) -> Result<Outcome> {
     let signal = row_by_row(rows.clone(), trace.stages(), |stage| trace.signal(stage));
     let prediction = trace.predictions().map(|table| row_by_row(rows.clone(), table.columns(), |v| table.column(v)));
     let replay = policy.replay(&signal, prediction.as_deref())?;
-    Ok(Outcome::decided(trace, rows.start, replay.answer, replay.last, replay.consulted))
+    Ok(Outcome::decided(trace, rows.start, nothing, replay.answer, replay.last, replay.consulted))
 }
 
 /// Some rows of k columns, row by row.
@@ -273,10 +302,20 @@ mod tests {
     fn in_hindsight_the_cheapest_good_stage_is_taken() {
         let found = trace(Kind::Models).and_then(|trace| {
             let objective = Objective { loss: 1.0, cost: 0.0 };
-            let all = Outcome::clairvoyant(&trace, objective).ok()?;
+            let all = Outcome::clairvoyant(&trace, objective, f64::INFINITY).ok()?;
             Some((all.answer().to_vec(), all.mean_objective(objective, trace.weight())))
         });
         assert_eq!(found, Some((vec![0, 0], 1.5)));
+    }
+
+    #[test]
+    fn in_hindsight_nothing_is_answered_where_that_is_better() {
+        let found = trace(Kind::Models).and_then(|trace| {
+            let all = Outcome::clairvoyant(&trace, Objective { loss: 1.0, cost: 0.0 }, 2.0).ok()?;
+            let recalled = all.recalled_share(trace.weight());
+            Some((all.answer().to_vec(), all.loss().to_vec(), all.cost().to_vec(), recalled))
+        });
+        assert_eq!(found, Some((vec![0, -1], vec![0.0, 2.0], vec![1.0, 0.0], 0.0)));
     }
 
     #[test]

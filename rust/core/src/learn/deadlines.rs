@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::clock::{Clock, positions};
-use super::induction::{Decision, Going, Induced, Recorded, best_entry, price, solve, stop};
+use super::induction::{Decision, Going, Induced, Recorded, first, price, solve, stop};
 use super::situations::{Choice, Situations};
 use crate::parallel;
 
@@ -48,8 +48,7 @@ pub fn induce_within(situations: &Situations, recorded: &Recorded, clock: &Clock
             .iter()
             .map(|entry| walk.later(block, entry, recorded, &ahead[entry.to], |_| missed))
             .collect();
-        let (entry, value) = best_entry(situations, recorded, |entry, row| later[entry][row]);
-        Induced { decisions, entry, value }
+        first(decisions, situations, recorded, |entry, row| later[entry][row])
     };
     parallel::map(decisions.into_iter().enumerate().collect::<Vec<_>>(), induced)
 }

@@ -6,7 +6,7 @@ use super::select::{self, Means, Selection};
 use super::subset::chosen_stages;
 use super::tuning::Tuning;
 use super::{heuristics, markov};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number};
 use crate::evaluate::{Objective, Outcome};
 use crate::policy::{Candidate, Facts, Policy, Usual};
 use crate::rules::AnyRule;
@@ -21,6 +21,8 @@ pub struct Learner {
     /// What is learned from, if not the trace itself.
     condensed: Option<Trace>,
     way: Way,
+    /// Loss of answering with nothing; infinite: some stage has to answer.
+    default_loss: f64,
     tuning: Tuning,
 }
 
@@ -42,7 +44,11 @@ impl Learner {
     /// constant that learning cannot work with.
     pub fn new(trace: Trace, approach: &Approach, tuning: Tuning) -> Result<Self> {
         let tuning = tuning.checked()?;
-        let Approach { method, shape, order, deadline } = approach;
+        let Approach { method, shape, order, default_loss, deadline } = approach;
+        if let Some(loss) = default_loss.filter(|loss| !(loss.is_finite() && *loss >= 0.0)) {
+            return Err(Error::invalid(format!("`default_loss` must be finite and at least 0, got {}", number(loss))));
+        }
+        let default_loss = default_loss.unwrap_or(f64::INFINITY);
         if *method != Method::Pathwise {
             let needs = |argument: &str| {
                 Error::invalid(format!("{argument} needs the estimator 'pathwise', got '{}'", method.name()))
@@ -64,12 +70,13 @@ impl Learner {
         let way = match *method {
             Method::Pathwise => {
                 let learned = condensed.as_ref().unwrap_or(&trace).clone();
-                Way::Calibrated(Box::new(Calibrated::new(learned, *shape, order.clone(), *deadline, tuning.clone())?))
+                let calibrated = Calibrated::new(learned, approach, tuning.clone())?;
+                Way::Calibrated(Box::new(calibrated))
             }
             Method::Markov => Way::Markov,
             Method::Heuristic(heuristic) => Way::Heuristic(heuristic),
         };
-        Ok(Self { trace, condensed, way, tuning })
+        Ok(Self { trace, condensed, way, default_loss, tuning })
     }
 
     /// The rows that it learns from: those that count, each once.
@@ -99,7 +106,8 @@ impl Learner {
                 self.selected(calibrated, selection, objective, Facts { provenance, candidates, ..Facts::default() })
             }
             Way::Markov => {
-                let (rule, index) = markov::fit(self.learned(), objective, recall != Recall::Never, &self.tuning)?;
+                let (rule, index) =
+                    markov::fit(self.learned(), objective, recall != Recall::Never, self.default_loss, &self.tuning)?;
                 let known = Facts { provenance, ..Facts::default() };
                 self.valued(rule, facts(Method::Markov, "line", index, known), objective)
             }
@@ -155,7 +163,7 @@ impl Learner {
     }
 
     fn tuned(&self, heuristic: Heuristic, objective: Objective, known: Facts) -> Result<Policy> {
-        let rule = heuristics::tuned(heuristic, self.learned(), objective, &self.tuning)?;
+        let rule = heuristics::tuned(heuristic, self.learned(), objective, self.default_loss, &self.tuning)?;
         self.valued(rule.into(), facts(Method::Heuristic(heuristic), "line", Vec::new(), known), objective)
     }
 

@@ -7,7 +7,7 @@ use super::clock::Clock;
 use super::induction::{Decision, Induced};
 use super::known::Known;
 use super::situations::{Choice, Situation, Situations};
-use crate::plan::{Intervals, STOP};
+use crate::plan::{Intervals, NO_STAGE, STOP};
 use crate::rules::{BeliefRule, Beliefs, Node, SLOTS, Time};
 
 /// The rule that decides as induced: the situations that a request can get into, as nodes, parents before children.
@@ -25,7 +25,8 @@ pub fn assemble(
     let blocks = within.map_or(&[][..], |(_, blocks)| blocks);
     let mut reached = Reached::default();
     reached.number(&entry(induced));
-    let entries: Vec<u16> = blocks.iter().map(|block| reached.number(&entry(block)) as u16).collect();
+    let mut begin = |block: &Induced| if block.at_once { NO_STAGE } else { reached.number(&entry(block)) as u16 };
+    let entries: Vec<u16> = blocks.iter().map(&mut begin).collect();
     let (mut nodes, mut timeless) = (Vec::new(), Intervals::new());
     let mut timed = vec![Intervals::new(); blocks.len()];
     while let Some(choice) = reached.queue.pop_front() {

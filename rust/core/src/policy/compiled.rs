@@ -92,6 +92,11 @@ impl Policy {
         self.latency().map(|latency| latency.get(run).unwrap_or_default().iter().sum())
     }
 
+    /// Loss of answering with nothing, in the unit of the losses; infinite where some stage has to answer.
+    pub fn default_loss(&self) -> f64 {
+        self.rule.default_loss()
+    }
+
     /// Whether an earlier answer than the last may be returned.
     pub fn recall(&self) -> bool {
         self.rule.recall()

@@ -144,4 +144,9 @@ impl Rule for ChainRule {
         let loss = hand.expected_loss(progress, &self.prior);
         if loss == f64::INFINITY { loss } else { loss * self.unit }
     }
+
+    fn default_loss(&self) -> f64 {
+        let loss = self.default_loss;
+        if loss == f64::INFINITY { loss } else { loss * self.unit }
+    }
 }

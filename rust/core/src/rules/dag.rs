@@ -127,4 +127,8 @@ impl Rule for DagRule {
     fn expected_loss(&self, progress: &Progress, memory: &DagMemory) -> f64 {
         memory.hand.expected_loss(progress, &self.prior)
     }
+
+    fn default_loss(&self) -> f64 {
+        self.default_loss
+    }
 }

@@ -160,6 +160,19 @@ impl Rule for MixtureRule {
     }
 
     #[inline]
+    fn answer(&self, progress: &Progress, memory: &MixtureMemory) -> u16 {
+        self.component(memory.is_first).answer(progress, &memory.memory)
+    }
+
+    fn default_loss(&self) -> f64 {
+        self.component(true).default_loss()
+    }
+
+    fn may_decline(&self) -> bool {
+        self.components.iter().any(Rule::may_decline)
+    }
+
+    #[inline]
     fn after_first(&self, observation: Observation) -> Option<u16> {
         if self.tells_first { self.component(self.toss(observation)).after_first(observation) } else { None }
     }
@@ -172,8 +185,8 @@ mod tests {
     use crate::rules::{ThresholdRule, Walk};
 
     fn always(entry: i32) -> Component {
-        let walk = Walk { entry, successor: vec![1, STOP], mean_loss: vec![0.5, 0.25] };
-        ThresholdRule { walk, threshold: vec![f64::NEG_INFINITY; 2] }.into()
+        let walk = Walk { entry, successor: vec![1, STOP], mean_loss: vec![0.5, 0.25], default_loss: f64::INFINITY };
+        ThresholdRule { walk, threshold: vec![f64::NEG_INFINITY; 2], reject: f64::NEG_INFINITY }.into()
     }
 
     fn coin(share: f64, seed: u64) -> MixtureRule {

@@ -23,7 +23,8 @@ mod walk;
 
 pub use any::{AnyMemory, AnyRule};
 pub use belief::{
-    BeliefRule, Beliefs, Calibration, Curve, Evidence, KNOTS, LOGIT_LIMIT, Line, MAX_BLOCKS, Node, Reading, SLOTS, Time,
+    BeliefRule, Beliefs, Calibration, Curve, Evidence, KNOTS, LOGIT_LIMIT, Line, MAX_BLOCKS, Node, Nothing, Reading,
+    SLOTS, Time,
 };
 pub use chain::ChainRule;
 pub use component::Component;

@@ -64,8 +64,23 @@ pub trait Rule: Sized + Sync {
     /// answered; `None` where a stage may not run out of its turn.
     fn alone(&self, stage: u16, observation: Observation) -> Option<f64>;
 
-    /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none.
+    /// Expected loss of the answer in hand, in the unit of the losses; that of nothing while there is none.
     fn expected_loss(&self, progress: &Progress, memory: &Self::Memory) -> f64;
+
+    /// The stage whose answer would be returned now: the one in hand, unless nothing is better ([`NO_STAGE`]).
+    #[inline]
+    fn answer(&self, progress: &Progress, _memory: &Self::Memory) -> u16 {
+        progress.answer
+    }
+
+    /// Loss of answering with nothing, in the unit of the losses; infinite where some stage has to answer.
+    fn default_loss(&self) -> f64;
+
+    /// Whether [`Rule::answer`] may be none where a stage is in hand.
+    #[inline]
+    fn may_decline(&self) -> bool {
+        false
+    }
 
     /// The stage that follows this first report ([`NO_STAGE`]: the request ends), where that can be told without a
     /// memory and the first stage's answer is the one in hand whatever it reports. `None` for every report, or for none.
@@ -221,6 +236,27 @@ macro_rules! rules {
                 match (self, memory) {
                     $((Self::$name(rule), $memory::$name(memory)) => rule.expected_loss(progress, memory),)+
                     _ => f64::INFINITY,
+                }
+            }
+
+            #[inline]
+            fn answer(&self, progress: &Progress, memory: &$memory) -> u16 {
+                match (self, memory) {
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.answer(progress, memory),)+
+                    _ => progress.answer,
+                }
+            }
+
+            fn default_loss(&self) -> f64 {
+                match self {
+                    $(Self::$name(rule) => rule.default_loss()),+
+                }
+            }
+
+            #[inline]
+            fn may_decline(&self) -> bool {
+                match self {
+                    $(Self::$name(rule) => rule.may_decline()),+
                 }
             }
 

@@ -193,4 +193,8 @@ impl Rule for TreeRule {
     fn expected_loss(&self, progress: &Progress, memory: &TreeMemory) -> f64 {
         memory.hand.expected_loss(progress, &self.prior)
     }
+
+    fn default_loss(&self) -> f64 {
+        self.default_loss
+    }
 }

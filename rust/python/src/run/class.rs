@@ -62,11 +62,11 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
         ffi::PyMemberDef::default(),
     ];
     let getters = vec![
-        getter(c"answer", get_answer, c"The stage whose answer is the best in hand; None while there is none."),
+        getter(c"answer", get_answer, c"The stage whose answer is the best in hand; None while there is none, or nothing is better."),
         getter(
             c"expected_loss",
             get_expected_loss,
-            c"Expected loss of the answer in hand, in the unit of the losses; inf while there is none.",
+            c"Expected loss of the answer in hand, in the unit of the losses; while there is none that of nothing, inf without one.",
         ),
         getter(c"cost", get_cost, c"Summed cost of the stages run, in the unit of the trace."),
         getter(c"__signature__", get_signature, c"How to call `observe`, for `inspect.signature`."),
@@ -250,8 +250,8 @@ Examples
 unsafe extern "C" fn get_answer(object: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
     // SAFETY: as in `run_of`.
     unsafe {
-        let (run, _) = run_of(object);
-        ffi::Py_NewRef((*run.policy).number(run.state.progress().answer))
+        let (run, policy) = run_of(object);
+        ffi::Py_NewRef((*run.policy).number(policy.answer(&run.state)))
     }
 }
 
@@ -374,11 +374,11 @@ unsafe extern "C" fn reduce(_: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mu
 unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: as in `run_of`; the text outlives the call that copies it.
     unsafe {
-        let (run, _) = run_of(object);
+        let (run, policy) = run_of(object);
         let progress = run.state.progress();
         let show = |stage| stage_number(stage).map_or("None".into(), |stage| stage.to_string());
-        let text =
-            format!("Run(next={}, answer={}, cost={})", show(progress.next), show(progress.answer), progress.cost);
+        let answer = show(policy.answer(&run.state));
+        let text = format!("Run(next={}, answer={answer}, cost={})", show(progress.next), progress.cost);
         ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast::<c_char>(), text.len() as ffi::Py_ssize_t)
     }
 }

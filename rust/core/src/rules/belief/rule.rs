@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::super::checks;
 use super::super::describe::decision;
 use super::super::observation::{Observation, Observations};
 use super::super::prediction::NO_PREDICTION;
@@ -12,6 +11,7 @@ use super::super::rule::Rule;
 use super::calibration::Calibration;
 use super::entry::{EntryCuts, MOST_PAIRS};
 use super::node::Node;
+use super::nothing::Nothing;
 use super::reading::{Reading, SLOTS};
 use super::time::Time;
 use super::weigh::Beliefs;
@@ -23,12 +23,13 @@ use crate::price::Price;
 #[derive(Clone, Debug, PartialEq)]
 pub struct BeliefRule {
     beliefs: Beliefs,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     time: Option<Time>,
     /// How many of the nodes, the first ones, are begun with.
-    roots: usize,
+    pub(super) roots: usize,
     /// One row per node, block after block; those without time are the last.
     decisions: Intervals,
+    nothing: Nothing,
     /// The decisions of the roots on their raw signals, block after block.
     entry: Vec<EntryCuts>,
 }
@@ -56,7 +57,13 @@ impl BeliefRule {
     /// A rule that begins at the first of `nodes`; `decisions` say for each node, on the belief in hand, up to which
     /// limit to stop and which node is next.
     pub fn new(beliefs: Beliefs, nodes: Vec<Node>, decisions: Intervals) -> Self {
-        Self { beliefs, nodes, time: None, roots: 0, decisions, entry: Vec::new() }
+        Self { beliefs, nodes, time: None, roots: 0, decisions, nothing: Nothing::NEVER, entry: Vec::new() }
+    }
+
+    /// The same where nothing may be answered, at this loss in the unit of the losses; `at_once`: before anything runs.
+    #[must_use]
+    pub fn or_nothing(self, loss: f64, at_once: bool) -> Self {
+        Self { nothing: Nothing::new(loss, at_once, self.beliefs.scale), ..self }
     }
 
     /// The same with decisions of their own where little time is left: one row per node, block after block.
@@ -109,16 +116,22 @@ impl BeliefRule {
         usize::from(block) * self.nodes.len() + node
     }
 
-    /// The node that requests begin with.
+    /// The node that requests begin with; no node where nothing is answered at once.
     #[inline]
     fn root(&self, block: u16) -> u16 {
         let time = self.time.as_ref();
-        time.and_then(|time| time.entries.get(usize::from(block)).copied()).unwrap_or(0)
+        let timed = time.and_then(|time| time.entries.get(usize::from(block)).copied());
+        timed.unwrap_or(if self.nothing.at_once { NO_STAGE } else { 0 })
     }
 
     /// Every node with its row of every block.
-    fn rows(&self) -> impl Iterator<Item = (&Node, &Row)> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&Node, &Row)> {
         self.nodes.iter().cycle().zip(self.decisions.table())
+    }
+
+    /// What it costs to answer with nothing.
+    pub fn nothing(&self) -> &Nothing {
+        &self.nothing
     }
 
     /// The stage that runs on entering a node; [`NO_STAGE`] for [`STOP`].
@@ -212,6 +225,24 @@ impl BeliefRule {
         Some(self.beliefs.believe(smaller, &others, is_complete))
     }
 
+    /// The belief in the best answer in hand; infinite while there is none.
+    fn belief(&self, progress: &Progress, memory: &BeliefMemory) -> f64 {
+        match self.nodes.get(usize::from(memory.node)) {
+            _ if progress.answer == NO_STAGE => f64::INFINITY,
+            Some(node) if node.members.len() == 1 || (progress.is_waiting() && node.members.len() == 2) => {
+                self.beliefs.alone(progress.answer, &self.beliefs.read(progress.answer, memory.first))
+            }
+            _ => memory.belief,
+        }
+    }
+
+    /// The belief that decisions are taken on where no stage is in hand after `stage` failed: the worst one, unless
+    /// nothing is an answer. Then it is that in `stage`, were it not better than nothing.
+    fn empty_handed(&self, stage: u16) -> f64 {
+        let limit = self.nothing.limit();
+        if limit < f64::INFINITY { limit.max(self.beliefs.missing(stage)) } else { limit }
+    }
+
     /// Goes to a node; ends with what is no node.
     #[inline]
     fn enter(&self, child: i32, progress: &mut Progress, memory: &mut BeliefMemory) {
@@ -224,64 +255,9 @@ impl BeliefRule {
     }
 
     /// The nodes that a row of decisions leads to.
-    fn children<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = usize> + 'a {
+    pub(super) fn children<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = usize> + 'a {
         let targets = self.decisions.steps(row).map(|(_, next)| next).chain([row.last]);
         targets.filter_map(|next| usize::try_from(next).ok())
-    }
-
-    /// Every node has one member more than the one before it, its own stage, until all slots are taken; what the others
-    /// said is read from where it was written, so that no request reads what another one left.
-    fn check_growth(&self) -> Checked {
-        for (node, row) in self.rows() {
-            for child in self.children(row).filter_map(|child| self.nodes.get(child)) {
-                let grows = child.members.len() == (node.members.len() + 1).min(SLOTS);
-                check(grows, "a situation does not follow from the one before it")?;
-                let is_kept = |member: &u16| *member == child.stage || node.members.contains(member);
-                check(child.members.iter().all(is_kept), "a member of a situation has not run before it")?;
-                let mut others = child.members.iter().filter(|member| **member != child.stage);
-                let is_in_place = |member: &u16| {
-                    let place = child.place_of(*member);
-                    place == node.place_of(*member) && place != Some(usize::from(child.slot))
-                };
-                check(others.all(is_in_place), "what a member of a situation said is not where it was written")?;
-            }
-        }
-        Ok(())
-    }
-
-    /// No request runs a stage twice. A node has all that have run among its members, so that growing is enough, until
-    /// all slots are taken; where requests go on from there, every stage is run by one node alone.
-    fn check_stages(&self) -> Checked {
-        if self.rows().any(|(node, row)| node.members.len() == SLOTS && self.children(row).next().is_some()) {
-            let mut stages: Vec<u16> = self.nodes.iter().map(|node| node.stage).collect();
-            stages.sort_unstable();
-            let is_once = stages.iter().zip(stages.iter().skip(1)).all(|(one, next)| one != next);
-            check(is_once, "a stage may run twice")?;
-        }
-        Ok(())
-    }
-
-    /// What entering each node costs follows from the stage run before it: the same on every way into the node.
-    fn price_nodes(&mut self, price: &Price) -> Checked {
-        let mut prices: Vec<Option<f64>> = vec![None; self.nodes.len()];
-        for (entry, root) in prices.iter_mut().zip(&self.nodes).take(self.roots) {
-            checks::priced(price, [(NO_STAGE, usize::from(root.stage))].into_iter())?;
-            *entry = Some(price.of(NO_STAGE, usize::from(root.stage)));
-        }
-        for (node, row) in self.rows() {
-            for child in self.children(row) {
-                let (Some(known), Some(child)) = (prices.get_mut(child), self.nodes.get(child)) else { continue };
-                let stage = usize::from(child.stage);
-                checks::priced(price, [(node.stage, stage)].into_iter())?;
-                let paid = price.of(node.stage, stage);
-                check(known.is_none_or(|known| known == paid), "two ways into a situation cost differently")?;
-                *known = Some(paid);
-            }
-        }
-        for (node, price) in self.nodes.iter_mut().zip(prices) {
-            node.price = price.ok_or("no decision leads to a situation")?;
-        }
-        Ok(())
     }
 
     /// The first decisions, on raw signals.
@@ -315,6 +291,7 @@ impl Rule for BeliefRule {
         check(beliefs.scale.is_finite(), "the scale of the losses is not finite")?;
         check(beliefs.margin.is_finite(), "the margin of the favoured answer is not finite")?;
         check((1..=usize::from(u16::MAX)).contains(&self.nodes.len()), "there must be 1 to 65535 situations")?;
+        self.nothing.check()?;
         self.nodes.iter().try_for_each(|node| node.check(stages))?;
         self.roots = self.nodes.iter().take_while(|node| node.members.len() == 1).count();
         check(self.roots > 0, "the first situation does not begin")?;
@@ -363,6 +340,10 @@ impl Rule for BeliefRule {
         if let Some(time) = &self.time {
             let first: Vec<i32> = time.entries.iter().map(|entry| stage(i32::from(*entry))).collect();
             map["time"] = json!({"until": time.until, "latency": time.latency, "first": first});
+        }
+        if self.nothing.loss < f64::INFINITY {
+            map["default_loss"] = json!(self.nothing.loss);
+            map["at_once"] = json!(self.nothing.at_once);
         }
         map
     }
@@ -426,7 +407,7 @@ impl Rule for BeliefRule {
         }
         memory.incomplete += 1;
         progress.pay(node.price);
-        let belief = if progress.answer == NO_STAGE { f64::INFINITY } else { memory.belief };
+        let belief = if progress.answer == NO_STAGE { self.empty_handed(node.stage) } else { memory.belief };
         let row = self.row(memory.block, usize::from(memory.node));
         self.enter(self.decisions.action(row, belief), progress, memory);
     }
@@ -446,14 +427,26 @@ impl Rule for BeliefRule {
     }
 
     fn expected_loss(&self, progress: &Progress, memory: &BeliefMemory) -> f64 {
-        let logit = match self.nodes.get(usize::from(memory.node)) {
-            _ if progress.answer == NO_STAGE => return f64::INFINITY,
-            Some(node) if node.members.len() == 1 || (progress.is_waiting() && node.members.len() == 2) => {
-                self.beliefs.alone(progress.answer, &self.beliefs.read(progress.answer, memory.first))
-            }
-            _ => memory.belief,
-        };
-        self.beliefs.loss_of(logit)
+        let belief = self.belief(progress, memory);
+        if progress.answer == NO_STAGE || self.nothing.beats(belief) {
+            return self.nothing.loss;
+        }
+        self.beliefs.loss_of(belief).min(self.nothing.loss)
+    }
+
+    #[inline]
+    fn answer(&self, progress: &Progress, memory: &BeliefMemory) -> u16 {
+        let declines = self.may_decline() && self.nothing.beats(self.belief(progress, memory));
+        if declines { NO_STAGE } else { progress.answer }
+    }
+
+    fn default_loss(&self) -> f64 {
+        self.nothing.loss
+    }
+
+    #[inline]
+    fn may_decline(&self) -> bool {
+        self.nothing.limit() < f64::INFINITY
     }
 
     fn is_exact_without(&self, barred: &[u16]) -> bool {

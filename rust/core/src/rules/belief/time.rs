@@ -2,6 +2,7 @@
 
 use super::node::Node;
 use crate::error::{Checked, check};
+use crate::plan::NO_STAGE;
 
 /// Blocks of decisions by time, at most: a bound on what a file can ask for.
 pub const MAX_BLOCKS: usize = 256;
@@ -14,7 +15,7 @@ pub struct Time {
     pub until: Vec<f64>,
     /// Median seconds of each stage (k,); of exits, since the exit before.
     pub latency: Vec<f64>,
-    /// The situation that requests begin with, by block.
+    /// The situation that requests begin with, by block; [`NO_STAGE`] where nothing is answered at once.
     pub entries: Vec<u16>,
 }
 
@@ -34,7 +35,8 @@ impl Time {
         check(self.latency.len() == stages, "the latencies do not fit the stages")?;
         check(self.latency.iter().all(is_seconds), "a latency is not a number of seconds")?;
         check(self.entries.len() == blocks, "the first situations do not fit the blocks of time")?;
-        let begins = |entry: &u16| nodes.get(usize::from(*entry)).is_some_and(|node| node.members.len() == 1);
+        let begins =
+            |entry: &u16| nodes.get(usize::from(*entry)).map_or(*entry == NO_STAGE, |node| node.members.len() == 1);
         check(self.entries.iter().all(begins), "a first situation does not begin")
     }
 }
