@@ -51,7 +51,7 @@ def static(trace: Trace, tradeoff: float, default_loss: float = math.inf) -> Pol
 
 
 def threshold(trace: Trace, tradeoff: float, default_loss: float = math.inf) -> Policy:
-    """Stop at the first stage whose signal reaches one threshold, the same for all stages; the last stage may be refused.
+    """Stop at the first stage whose signal reaches one threshold, the same for all; the last stage may be refused.
 
     Parameters and errors as :func:`static`.
     """
@@ -67,7 +67,7 @@ def stage_thresholds(trace: Trace, tradeoff: float, default_loss: float = math.i
 
 
 def patience(trace: Trace, tradeoff: float, default_loss: float = math.inf) -> Policy:
-    """Stop when enough stages in a row gave the same prediction; answer with the last or with nothing where they never do.
+    """Stop when enough stages in a row gave the same prediction; where they never do, the last one or nothing answers.
 
     Parameters and errors as :func:`static`; the trace needs predictions: one without predictions is a ValidationError.
     """

@@ -58,8 +58,8 @@ def warn_of_choice(policy: Policy, stacklevel: int = 2) -> None:
 def warn_of_nothing(policy: Policy, stacklevel: int = 2) -> None:
     """A CalibrationWarning of a fitted policy that answers every request with nothing, before it runs anything."""
     warnings.warn(
-        f"`default_loss` of {policy.default_loss:.6g} is below what any stage promises at this trade-off: the policy runs "
-        "nothing and never answers",
+        f"`default_loss` of {policy.default_loss:.6g} is below what any stage promises at this trade-off: the policy "
+        "runs nothing and never answers",
         CalibrationWarning,
         stacklevel=stacklevel + 1,
     )

@@ -91,12 +91,12 @@ impl Rule for ThresholdRule {
         self.walk.expected_loss(progress)
     }
 
-    fn is_exact_without(&self, barred: &[u16]) -> bool {
-        self.walk.avoids(barred)
-    }
-
     fn default_loss(&self) -> f64 {
         self.walk.default_loss
+    }
+
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        self.walk.avoids(barred)
     }
 
     #[inline]
