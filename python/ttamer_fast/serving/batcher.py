@@ -75,8 +75,8 @@ class Batcher(Generic[X, Y]):
     next. Within a queue, first come, first served; who is tried again comes to the end.
 
     *Deadlines.* At its deadline a request leaves with the best answer in hand, from wherever it is. Time spent waiting
-    counts, in `Served.seconds` too, and for a policy that knows time. A cancelled caller leaves as well. A call that all have left is cancelled, and the
-    device is free once it has ended.
+    counts, in `Served.seconds` too, and for a policy that knows time. A cancelled caller leaves as well. A call that
+    all have left is cancelled, and the device is free once it has ended.
 
     *Failures.* As in the cascade: what `batch` raises fails all rows of the call, None its row. Who may be tried again
     (`retries`) comes back to the queue after the pause; meanwhile the device serves others. The `timeout` of a stage

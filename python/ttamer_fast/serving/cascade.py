@@ -78,8 +78,8 @@ class Cascade(Generic[X, Y]):
     *Deadlines*, in seconds from the call. When it is over, the best answer in hand goes out: the stage under way is cut
     off, which is paid for and whose answer is lost, and none is begun any more. What comes later is lost too, as of a
     coroutine that goes on after it was cancelled, whose end is awaited. A policy that knows time (`knows_time`) is told
-    what is left before each decision, divided by :attr:`slowdown`; any other decides as without a deadline. The clock is
-    `time.monotonic`, and `loop.time` in coroutines.
+    what is left before each decision, divided by :attr:`slowdown`; any other decides as without a deadline. The clock
+    is `time.monotonic`, and `loop.time` in coroutines.
 
     Examples
     --------

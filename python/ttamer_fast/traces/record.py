@@ -263,8 +263,8 @@ class Record:
 
     @property
     def barred(self) -> dict[int, str]:
-        """Why stages were not to be tried, from the start or when they were asked for, by their numbers; a new dict each
-        time."""
+        """Why stages were not to be tried, from the start or when they were asked for, by their numbers; a new dict
+        each time."""
         return dict(self._barred)
 
     @property
