@@ -52,6 +52,7 @@ from ._utils.warnings import (
 from .evaluation.comparison import Compared, Comparison, compare
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.frontier import Frontier, FrontierPoint, frontier
+from .evaluation.risk_coverage import RiskCoverage, risk_coverage
 from .evaluation.summary import Saving, Summary, summarize
 from .fitting.aggregation import Aggregated, aggregate
 from .fitting.certification import fit_certified
@@ -107,6 +108,7 @@ __all__ = [
     "Record",
     "Replay",
     "Request",
+    "RiskCoverage",
     "Run",
     "RunFinishedError",
     "Saving",
@@ -134,6 +136,7 @@ __all__ = [
     "load",
     "order_findings",
     "read_trace",
+    "risk_coverage",
     "signals",
     "solve",
     "stages",
