@@ -195,12 +195,13 @@ def resident() -> int:
 
 
 def growth(name: str, calls: int) -> float:
-    """Bytes that a call leaves in memory: the least of three tries, as other things grow now and then."""
+    """Bytes that a call leaves in memory: the least of six tries, as other things grow now and then."""
     call = PATHS[name].call
     least = float("inf")
     for _ in range(calls // 8):
         call()
-    for _ in range(3):
+    for _ in range(6):
+        gc.collect()
         before = resident()
         for _ in range(calls):
             call()

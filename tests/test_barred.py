@@ -16,7 +16,9 @@ EXITS = make_trace(n=1500, k=4, seed=3, kind="exits")
 POLICIES = {
     "any order": tt.fit(MODELS, tradeoff=0.9),
     "line of exits": tt.fit(EXITS, tradeoff=0.97),
-    "budget": tt.fit(MODELS, max_cost=0.4 * float(MODELS.cost.sum() if MODELS.cost.ndim == 1 else MODELS.cost[0].sum())),
+    "budget": tt.fit(
+        MODELS, max_cost=0.4 * float(MODELS.cost.sum() if MODELS.cost.ndim == 1 else MODELS.cost[0].sum())
+    ),
     "threshold": tt.baselines.threshold(MODELS, tradeoff=0.9),
     "patience": tt.baselines.patience(EXITS, tradeoff=0.9),
     "markov": tt.baselines.markov(MODELS, tradeoff=0.9),

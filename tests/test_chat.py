@@ -34,7 +34,6 @@ def server() -> Iterator[StandIn]:
         free=[says(http(answer(logprobs=None)))],
         stuck=[waits()],
         half=[waits(http(answer())[:-20])],
-        limited=[says(http({}, "429 Too Many Requests", Retry_After="0.3")), says(http(answer()))],
         barred=[says(http({"error": "slow down"}, "503 Service Unavailable", Retry_After="30"))],
         dated=[says(http({}, "429 Too Many Requests", Retry_After=after(90.0)))],
         moody=[says(b"", closes=True), says(http({}, "500 Internal Server Error")), says(http(answer()))],
@@ -156,10 +155,12 @@ def test_retries_are_those_of_the_stage(server: StandIn) -> None:
     assert (served.stage, served.failures) == (0, {})
 
 
-def test_a_short_retry_after_is_waited_for(server: StandIn) -> None:
+@pytest.mark.parametrize("deadline", [None, SOON])
+def test_a_short_retry_after_is_waited_for(server: StandIn, deadline: float | None) -> None:
+    server.behaviours["limited"] = [says(http({}, "429 Too Many Requests", Retry_After="0.3")), says(http(answer()))]
     stage = chat(server, "limited", signal=lambda said: STOP, retries=1, backoff=0.0)
     begun = time.monotonic()
-    served = asyncio.run(cascade(stage).acall("a film"))
+    served = asyncio.run(cascade(stage).acall("a film", deadline=deadline))
     assert (served.stage, served.failures) == (0, {})
     assert time.monotonic() - begun >= 0.3
 
@@ -185,11 +186,56 @@ def test_a_long_retry_after_fails_at_once_and_nothing_is_sent_until_then(
     assert "not asked: no request for another" in served.failures[0]
 
 
-def test_a_wait_beyond_the_time_out_is_not_begun(server: StandIn) -> None:
+@pytest.mark.parametrize(("timeout", "deadline"), [(0.5, None), (SOON, 0.5)])
+def test_a_wait_beyond_what_is_left_is_not_begun(server: StandIn, timeout: float, deadline: float | None) -> None:
     server.behaviours["limited"] = [says(http({}, "429 Too Many Requests", Retry_After="0.9"))]
-    stage = chat(server, "limited", timeout=0.5, retries=1, backoff=0.0)
-    served = asyncio.run(cascade(stage).acall("a film"))
-    assert "not asked" in served.failures[0]
+    stage = chat(server, "limited", timeout=timeout, retries=1, backoff=0.0)
+    served = asyncio.run(cascade(stage).acall("a film", deadline=deadline))
+    assert served.outcome == "stopped"  # before the time-out, and before the deadline
+    assert served.failures == {0: "RefusedError: status 429 Too Many Requests, no request for 0.9 s: {}"}
+
+
+@pytest.mark.parametrize("door", ["acall", "abatch", "batcher"])
+def test_what_is_left_is_known_behind_every_door(server: StandIn, door: str) -> None:
+    server.behaviours["far"] = [says(http({}, "429 Too Many Requests", Retry_After="90"))]
+    flow = cascade(chat(server, "far", longest_wait=600.0, retries=3, backoff=0.0, timeout=600.0))
+
+    async def serve() -> Any:
+        if door == "acall":
+            return await flow.acall("a film", deadline=SOON)
+        if door == "abatch":
+            return (await flow.abatch(["a film"], deadline=SOON))[0]
+        async with tt.Batcher(flow) as batcher:
+            return await batcher("a film", deadline=SOON)
+
+    begun, before = time.monotonic(), len(server.requests)
+    served = asyncio.run(serve())
+    assert (served.stage, served.outcome) == (1, "stopped")
+    assert served.failures[0].startswith("RefusedError: status 429 Too Many Requests, no request for 90 s")
+    assert (len(server.requests) - before, time.monotonic() - begun < SOON) == (1, True)
+
+
+def test_an_endpoint_that_says_nothing_fails_outside_a_cascade_too(server: StandIn) -> None:
+    with pytest.raises(tt.stages.EndpointError, match=r"nothing came for 0\.2 s") as error:
+        ask(chat(server, "stuck", timeout=0.2))
+    assert not isinstance(error.value, tt.PermanentError)
+    with pytest.raises(tt.stages.EndpointError, match=r"nothing came for 0\.2 s"):
+        ask(chat(server, "half", timeout=0.2))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 422, 425, 429, 500, 503, 302])
+def test_who_is_refused_is_not_tried_again(server: StandIn, status: int) -> None:
+    server.behaviours["status"] = [says(http({}, f"{status} Of Some Kind"))]
+    is_final = status in (400, 401, 403, 404, 422)
+    before = len(server.requests)
+    served = asyncio.run(cascade(chat(server, "status", retries=2, backoff=0.0)).acall("a film"))
+    assert served.failures[0].startswith(f"{'RefusedError' if is_final else 'EndpointError'}: status {status}")
+    assert len(server.requests) - before == (1 if is_final else 3)
+    with pytest.raises(tt.stages.EndpointError) as error:
+        ask(chat(server, "status"))
+    assert isinstance(error.value, tt.PermanentError) is is_final
+    again = pickle.loads(pickle.dumps(error.value))
+    assert (type(again), str(again), again.status) == (type(error.value), str(error.value), status)
 
 
 def test_connections_are_shared_limited_and_closed(server: StandIn) -> None:
@@ -294,11 +340,11 @@ def test_the_key_is_never_told(server: StandIn, caplog: pytest.LogCaptureFixture
     caplog.set_level(logging.DEBUG)
     stage = chat(server, "echo", api_key=f" {KEY}\n")
     served = asyncio.run(cascade(stage).acall("a film"))
-    assert served.failures[0] == 'EndpointError: status 401 Unauthorized: {"error": "wrong key: [key]"}'
+    assert served.failures[0] == 'RefusedError: status 401 Unauthorized: {"error": "wrong key: [key]"}'
     told = [repr(stage), repr(stage.run), repr(tt.Cascade(line(), [stage] * 3)), caplog.text]
     assert not any(KEY in text for text in told)
     assert copy.deepcopy(stage).request("x") == stage.request("x")
-    with pytest.raises(TypeError, match="its API key would be"):
+    with pytest.raises(TypeError, match="`api_key` is not pickled: leave it to the environment variable"):
         pickle.dumps(stage)
     with pytest.raises(tt.ValidationError) as wrong:
         chat(server, "right", api_key=f"{KEY} {KEY}")

@@ -113,6 +113,10 @@ FAULTS: dict[str, tuple[Behaviour, str]] = {
 }
 
 
+REFUSED = ("wrong_key", "limited", "dated")
+"""After these no other attempt is made."""
+
+
 @pytest.fixture(scope="module")
 def server() -> Any:
     with StandIn(**{name: [behaviour] for name, (behaviour, _) in FAULTS.items()}) as running:
@@ -122,11 +126,13 @@ def server() -> Any:
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_fails_the_stage_and_the_request_is_answered(server: StandIn, name: str) -> None:
     fallback: tt.Stage[Any, Any] = tt.Stage(lambda x: "fallback", signal=lambda output: STOP)
-    chat = tt.stages.Chat(server.url, name, messages="{x}", price=(1.0, 1.0), timeout=60.0)
+    chat = tt.stages.Chat(server.url, name, messages="{x}", price=(1.0, 1.0), timeout=60.0, retries=1, backoff=0.0)
+    before = len(server.requests)
     served = asyncio.run(tt.Cascade(line(), [chat, fallback, fallback]).acall("a film"))
     assert (served.output, served.consulted, served.outcome) == ("fallback", (0, 1), "stopped")
     reason = served.failures[0]
-    assert reason.startswith(f"EndpointError: {FAULTS[name][1]}")
+    assert reason.startswith(f"{'RefusedError' if name in REFUSED else 'EndpointError'}: {FAULTS[name][1]}")
+    assert len(server.requests) - before == (1 if name in REFUSED else 2)
     assert reason.isprintable()
     assert len(reason) <= 300
 

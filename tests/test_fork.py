@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
-import select
-import signal
 import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +15,7 @@ import numpy as np
 import pytest
 
 import ttamer_fast as tt
+from children import PATIENCE, told_by_child
 from conftest import make_trace
 
 pytestmark = [
@@ -26,9 +23,6 @@ pytestmark = [
     # A fork of a process with threads is what is tested.
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
 ]
-
-PATIENCE = 60.0
-"""Seconds that a child may take; each needs well below one on an idle machine."""
 
 ROWS = make_trace(n=10_000, seed=3)
 POLICY = tt.fit(make_trace(seed=1), tradeoff=0.95)
@@ -57,34 +51,6 @@ WORKS: dict[str, Callable[[], object]] = {
     "trace": lambda: make_trace(n=50_000, k=2).mean_loss.tolist(),
     "evaluate": lambda: tt.evaluate(POLICY, ROWS).objective,
 }
-
-
-def told_by_child(work: Callable[[], object]) -> object:
-    """What `work` gives in a forked child; fails where the child does not end in time."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            said = pickle.dumps(work())
-        except BaseException as error:  # whatever happens, the child must not run the parent's tests
-            said = pickle.dumps(repr(error))
-        with os.fdopen(writing, "wb") as pipe:
-            pipe.write(said)
-        os._exit(0)
-    os.close(writing)
-    said = b""
-    end = time.monotonic() + PATIENCE
-    try:
-        while select.select([reading], [], [], max(0.0, end - time.monotonic()))[0]:
-            piece = os.read(reading, 1 << 16)
-            if not piece:
-                return pickle.loads(said)
-            said += piece
-        return pytest.fail(f"the child did not end within {PATIENCE} s")
-    finally:
-        os.close(reading)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
 
 
 @pytest.mark.parametrize("name", WORKS)

@@ -138,7 +138,11 @@ def test_a_failure_may_say_what_is_left() -> None:
             batch.fail(first, [0, 2])
         else:
             batch.fail(first, [0, 2], [left, left])
-        assert batch.next.tolist() == [-1 if run.next is None else run.next, first, -1 if run.next is None else run.next]
+        assert batch.next.tolist() == [
+            -1 if run.next is None else run.next,
+            first,
+            -1 if run.next is None else run.next,
+        ]
         kept = policy.start(0.1)
         kept.fail(None)
         if left is None:

@@ -12,7 +12,7 @@ import ttamer_fast as tt
 from ttamer_fast.serving import limits
 from ttamer_fast.serving.asking import Asked, none_of
 from ttamer_fast.serving.calls import Call
-from ttamer_fast.serving.failures import RETURNED_NONE
+from ttamer_fast.serving.failures import RETURNED_NONE, reason_of
 from ttamer_fast.serving.limits import Attempts, Lost, check_deadline, may_repeat, pause
 
 ANSWER = ("output", 0.5, None)
@@ -60,6 +60,10 @@ def test_pauses_are_drawn_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
         (Asked({0: RETURNED_NONE}, ["y"], np.ones(1), None), False),
         (Asked({0: RETURNED_NONE, 1: "OSError: no signal"}, [], np.empty(0), None), True),
         (Asked({}, [], np.empty(0), None), False),
+        (reason_of(tt.PermanentError("no such account")), False),
+        (reason_of(tt.ValidationError("`x` must be text")), False),
+        (none_of(3, reason_of(tt.PermanentError())), False),
+        (reason_of(OSError("busy")), True),
     ],
 )
 def test_what_may_be_repeated(reply: Any, expected: bool) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import ttamer_fast as tt
 from onnx_graphs import Network, linear, model, slow, tensor, texts
+from small_cascades import line
 from ttamer_fast.stages import tensors as module
 
 LONG = 60.0
@@ -48,6 +49,20 @@ def test_one_input_and_batches_of_every_form() -> None:
         np.testing.assert_allclose(stage.signal(outputs), probability.max(axis=1), rtol=1e-5)
         assert stage.prediction is not None
         assert stage.prediction(outputs).tolist() == wanted.argmax(axis=1).tolist()
+
+
+def test_rows_without_information_have_no_class() -> None:
+    stage = made(linear(np.eye(2)), intra_op_threads=1)
+    nan, inf = np.nan, np.inf
+    rows = np.array([[0.0, 1.0], [nan, 1.0], [1.0, nan], [inf, 0.0], [-inf, -inf], [1.0, 1.0]], np.float32)
+    wanted = [1, *[-(2**63)] * 4, 0]
+    assert stage.prediction(rows).tolist() == wanted
+    assert np.isnan(stage.signal(rows)).tolist() == [said < 0 for said in wanted]
+    (exit,) = tt.stages.OnnxExits([linear(np.eye(2))], intra_op_threads=1)
+    assert exit.prediction is not None
+    assert [exit.prediction(row) for row in rows] == wanted
+    cascade: tt.Cascade[Any, Any] = tt.Cascade(line(), [stage, exit, stage])
+    assert cascade(rows[1]).prediction == cascade.batch(rows)[1].prediction == (-(2**63),) * 3
 
 
 def test_a_path_bytes_and_a_session_are_the_same(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ class Recorded(NamedTuple):
         """In batches of 32, by the blocks that serve."""
         logits = exits.logits(list(rows), batch=32)
         signals = [stage.signal(one) for stage, one in zip(exits, logits, strict=True)]
-        return cls(np.stack(signals, axis=1), np.stack([one.argmax(axis=1) for one in logits], axis=1))
+        classes = [tt.signals.max_probability(one, argmax=True)[1] for one in logits]
+        return cls(np.stack(signals, axis=1), np.stack(classes, axis=1))
 
 
 class Served(NamedTuple):

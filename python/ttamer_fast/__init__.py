@@ -63,12 +63,13 @@ from .monitoring.report import Drift, DriftReport
 from .serving.batcher import Batcher, OverloadedError
 from .serving.breaker import Breaker
 from .serving.cascade import Cascade
-from .serving.failures import NoAnswerError
+from .serving.failures import NoAnswerError, PermanentError
 from .serving.queues import StageStats
 from .serving.request import Request
 from .serving.served import Served
 from .serving.served_batch import ServedBatch
 from .serving.stage import Stage
+from .serving.time_left import time_left
 from .traces.builder import TraceBuilder
 from .traces.files import read_trace
 from .traces.record import Record
@@ -103,6 +104,7 @@ __all__ = [
     "OrderFinding",
     "OrderWarning",
     "OverloadedError",
+    "PermanentError",
     "Policy",
     "PolicyFormatError",
     "Record",
@@ -141,6 +143,7 @@ __all__ = [
     "solve",
     "stages",
     "summarize",
+    "time_left",
     "verify",
 ]
 

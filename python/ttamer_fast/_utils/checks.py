@@ -117,6 +117,14 @@ def check_default_loss(value: float) -> float | None:
     return None if loss == math.inf else loss
 
 
+def check_deadline(value: float) -> float | None:
+    """Seconds that a request has, None where they are infinite: as many as it takes; or a ValidationError."""
+    seconds = check_number("deadline", value)
+    if not seconds >= 0.0:
+        raise ValidationError(f"`deadline` must be 0 or more seconds, got {value}")
+    return None if seconds == math.inf else seconds
+
+
 def check_between(name: str, value: float, most: float) -> float:
     """`value` as a float in (0, most), or a ValidationError."""
     number = check_number(name, value)

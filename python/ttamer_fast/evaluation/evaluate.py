@@ -54,7 +54,11 @@ class Evaluation:
     consulted_share_ci, answer_share_ci : (k, 2) float64
         Their intervals.
     recalled_share, recalled_share_ci : float, (float, float)
-        Share of the requests that returned the answer of an earlier stage than the last one run.
+        Share of the requests that returned the answer of an earlier stage than the last one run, and were not cut off.
+    deadline : float or None
+        Seconds that each request had; None: as many as it took.
+    late_share, late_share_ci : float, (float, float)
+        Share of the requests that the deadline cut off, with or without an answer in hand.
     independent : float
         How many independent requests that count alike say as much as the rows: n, less groups and weights.
     heavy_tailed : bool
@@ -81,6 +85,9 @@ class Evaluation:
     answer_share_ci: Floats
     recalled_share: float
     recalled_share_ci: tuple[float, float]
+    deadline: float | None
+    late_share: float
+    late_share_ci: tuple[float, float]
     independent: float
     heavy_tailed: bool
 
@@ -105,13 +112,20 @@ class Evaluation:
             low, high = self.risk_ci
             lines.append(f"loss of an answer: {self.risk:.6g}  (95 % interval {low:.6g} to {high:.6g})")
         lines.append(f"answered by an earlier stage than the last one run: {self.recalled_share:.1%}")
+        if self.deadline is not None:
+            lines.append(f"cut off by the deadline of {self.deadline:g} s: {self.late_share:.1%}")
         if self.heavy_tailed:
             lines.append("heavy tail: few requests decide these means, and intervals may be too narrow")
         return "\n".join(lines)
 
 
 def evaluate(
-    policy: Policy, trace: Trace, tradeoff: float | None = None, *, default_loss: float = math.inf
+    policy: Policy,
+    trace: Trace,
+    tradeoff: float | None = None,
+    *,
+    default_loss: float = math.inf,
+    deadline: float = math.inf,
 ) -> Evaluation:
     """Replay `policy` on `trace` and average.
 
@@ -128,6 +142,11 @@ def evaluate(
     default_loss : float
         Loss of answering with nothing, at least 0, in the trace's unit. Infinite: that which the policy was made with,
         else the largest loss of the trace.
+    deadline : float
+        Seconds >= 0 that each request has; infinite: as many as it takes. Stages take the seconds of the trace's
+        `latency`; what is not known there, `expected_latency`. A stage that takes longer than what is left is cut off:
+        it is paid for, its answer is lost, and the best in hand goes out, or nothing. A policy fitted with
+        ``deadline=True`` is told what is left, any other is just cut off.
 
     Returns
     -------
@@ -138,7 +157,8 @@ def evaluate(
     Raises
     ------
     ValidationError
-        If the stages or kinds do not match, no trade-off is known, or `default_loss` is negative.
+        If the stages or kinds do not match, no trade-off is known, `default_loss` or `deadline` is negative or NaN, or
+        `deadline` is finite and the trace has no latencies.
 
     Warns
     -----
@@ -168,8 +188,9 @@ def evaluate(
             raise ValidationError("`tradeoff` must be given: the policy does not say which one it is for")
         tradeoff = float(known)
     share = check_tradeoff(tradeoff)
-    given = check_default_loss(default_loss)
-    found = outcome.of_policy(policy, trace, given)
+    terms = outcome.terms_of(trace, default_loss, deadline)
+    found = outcome.of_policy(policy, trace, terms)
+    given = terms.default_loss
     judge = Judge(trace, check_default_loss(policy.default_loss) if given is None else given)
     risk, risk_ci = judge.risk(found)
     is_answered = found.answer >= 0
@@ -195,7 +216,10 @@ def evaluate(
         answer_share=found.answer_share(trace.core),
         answer_share_ci=judge.shares(answers),
         recalled_share=found.recalled_share(trace.core),
-        recalled_share_ci=judge.share(is_answered & (found.answer != found.last)),
+        recalled_share_ci=judge.share(is_answered & (found.answer != found.last) & ~found.late),
+        deadline=terms.deadline,
+        late_share=judge.mean(found.late.astype(np.float64)).mean,
+        late_share_ci=judge.share(found.late),
         independent=loss.size,
         heavy_tailed=judge.warn_of_heavy_tails(found),
     )

@@ -15,6 +15,7 @@ from .._utils.arrays import Floats, Ints
 from .._utils.checks import check_default_loss
 from .._utils.rule_names import CLAIRVOYANT, LAST
 from ..traces import outcome
+from ..traces.outcome import Terms
 from ..traces.trace import Trace
 from . import cross_validation as cv
 from .comparison import hindsight_of
@@ -182,7 +183,7 @@ def summarize(policy: Policy, trace: Trace, *, folds: int = 5, seed: int = 0) ->
     nothing = check_default_loss(float(known.get("default_loss", math.inf)))
     rules = {name: rule for name, rule in cv.rules(trace).items() if name not in (*cv.FITS, CLAIRVOYANT)}
     if "held_out_trace" in known:
-        fold = cv.Fold(*_certified_parts(known, trace), nothing)
+        fold = cv.Fold(*_certified_parts(known, trace), Terms(nothing))
         found = {name: rule(fold, tradeoff) for name, rule in rules.items()}
         return _summary(
             fold.test,
@@ -198,7 +199,7 @@ def summarize(policy: Policy, trace: Trace, *, folds: int = 5, seed: int = 0) ->
         _, trace = trace.split(MOST_ROWS / trace.n, seed)
     refits = _refits(policy)
     chosen = {**rules, **{str(i): rule for i, (_, rule) in enumerate(refits)}}
-    (outcomes,) = cv.cross_validate(trace, chosen, [tradeoff], folds, seed, default_loss=nothing)
+    (outcomes,) = cv.cross_validate(trace, chosen, [tradeoff], folds, seed, terms=Terms(nothing))
     own = [(share, outcomes[str(i)]) for i, (share, _) in enumerate(refits)]
     found = {name: outcomes[name] for name in rules}
     return _summary(trace, tradeoff, cv.parts(trace, folds, seed), own, found, nothing)
@@ -225,7 +226,10 @@ def _refits(policy: Policy) -> list[tuple[float, cv.Rule]]:
     def refit(method: str, own_tradeoff: float, fold: cv.Fold, _tradeoff: float) -> Outcome:
         if method not in learned or learned[method][0] is not fold:
             options = restricted if method == "pathwise" else {}
-            learned[method] = fold, Learner(fold.train.core, method=method, default_loss=fold.default_loss, **options)
+            learned[method] = (
+                fold,
+                Learner(fold.train.core, method=method, default_loss=fold.made_for.default_loss, **options),
+            )
         return outcome.of_policy(learned[method][1].policy(own_tradeoff, policy.recall), fold.test)
 
     methods = policy.method.split(" + ")

@@ -25,6 +25,7 @@ from .served import Served
 from .served_batch import ServedBatch
 from .tasks import run_all
 from .telling import StepDriver, tell, tell_batch, tell_rows
+from .time_left import begin_wait, end_wait
 from .timers import Limit
 from .workers import Job, Workers
 
@@ -78,19 +79,24 @@ async def serve_batch(
     clock = asyncio.get_running_loop().time if is_timed else _no_clock
     due = Deadline(deadline, clock())
     inputs = Inputs(xs, n)
-    while (question := driver.ask) is not None:
-        asked, rows = question
-        call, begun = calls[asked], clock()
-        if begun >= due.end:
-            driver.stopped(due.not_begun().reason)
-            break
-        taken, count = inputs.take(rows, call.stage.carries), len(rows)
-        if call.stage.batch is not None:
-            (outcome,) = await _ask_all(call, [partial(try_batch, call, taken, count)], begun, due)
-            tell_batch(driver, outcome, count, clock() - begun if is_timed else None)
-        else:
-            outcomes = await _ask_all(call, [partial(try_one, call, x) for x in each_row(taken)], begun, due)
-            tell_rows(driver, call, outcomes, clock() - begun if is_timed else None)
+    told = None if deadline == math.inf else begin_wait(due.end, clock)
+    try:
+        while (question := driver.ask) is not None:
+            asked, rows = question
+            call, begun = calls[asked], clock()
+            if begun >= due.end:
+                driver.stopped(due.not_begun().reason)
+                break
+            taken, count = inputs.take(rows, call.stage.carries), len(rows)
+            if call.stage.batch is not None:
+                (outcome,) = await _ask_all(call, [partial(try_batch, call, taken, count)], begun, due)
+                tell_batch(driver, outcome, count, clock() - begun if is_timed else None)
+            else:
+                outcomes = await _ask_all(call, [partial(try_one, call, x) for x in each_row(taken)], begun, due)
+                tell_rows(driver, call, outcomes, clock() - begun if is_timed else None)
+    finally:
+        if told is not None:
+            end_wait(told)
     return driver.served()
 
 

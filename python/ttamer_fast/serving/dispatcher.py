@@ -15,10 +15,11 @@ import numpy as np
 from .asking import Asked, Reading, none_of
 from .asynchronous import try_batch, try_one
 from .calls import Call
-from .failures import RETURNED_NONE, reason_of
+from .failures import Final, reason_of
 from .limits import has_failed, pause
 from .offered import Offered, Part
 from .queues import Device, StageQueue, StageStats
+from .time_left import wait_until
 
 __all__ = ["Dispatcher"]
 
@@ -71,6 +72,7 @@ class Dispatcher:
         self._collate = collate
         self._ended = ended
         self._context = copy_context()
+        self._is_limited = any(call.timeout < math.inf for call in calls)
         self._queues: list[StageQueue[Offered]] = [
             StageQueue(stage, _rows_at_once(call, most)) for stage, call in enumerate(calls)
         ]
@@ -232,6 +234,9 @@ class Dispatcher:
             if call.timeout < math.inf:
                 self._arm(part)
             context = self._context.copy() if rows[0].context is None else rows[0].context
+            if self._is_limited or rows[0].ends < math.inf:
+                end = max([min(request.ends, request.expires) for request in rows])
+                context.run(wait_until, end, self._loop.time)
             xs = [request.input.take(call.stage.carries) for request in rows]
             task = self._loop.create_task(self._attempt(call, xs), context=context)
             part.task = task
@@ -321,7 +326,7 @@ class Dispatcher:
         if request.ends <= now:
             self.overdue(request)
         elif isinstance(found, str):
-            self._failed(request, found, may_repeat and found != RETURNED_NONE, now)
+            self._failed(request, found, may_repeat and not isinstance(found, Final), now)
         else:
             output, signal, prediction = found
             driver = request.driver

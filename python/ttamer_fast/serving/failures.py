@@ -4,16 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .._core import TTamerError
+from .._core import TTamerError, ValidationError
 from ..traces.record import PolicyIdentity
 
-__all__ = ["NoAnswerError", "reason_of"]
-
-RETURNED_NONE = "returned None"
-"""Why a stage whose output is None has failed."""
+__all__ = ["Final", "NoAnswerError", "PermanentError", "reason_of"]
 
 LONGEST = 300
 """Characters of a reason that are kept."""
+
+
+class Final(str):
+    """Why an attempt has failed after which no other one is made. Stored and copied as text."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
+RETURNED_NONE = Final("returned None")
+"""Why a stage whose output is None has failed."""
+
+
+class PermanentError(TTamerError):
+    """For a stage to raise where another attempt would end as this one did: it fails at once, whatever its `retries`.
+
+    Examples
+    --------
+    >>> import numpy as np, ttamer_fast as tt
+    >>> def ask(x):
+    ...     raise tt.PermanentError("the account is closed")
+    >>> signal = np.random.default_rng(0).random((1000, 2))
+    >>> policy = tt.fit(tt.Trace(signal, 1.0 - signal, cost=[1.0, 2.0]), tradeoff=0.9)
+    >>> read = dict(signal=lambda output: 1.0)
+    >>> cascade = tt.Cascade(policy, [tt.Stage(ask, retries=9, backoff=60.0, **read), tt.Stage(lambda x: x, **read)])
+    >>> cascade("a cat").failures
+    {0: 'PermanentError: the account is closed'}
+    """
 
 
 class NoAnswerError(TTamerError):
@@ -42,10 +69,11 @@ class NoAnswerError(TTamerError):
 
 
 def reason_of(error: Exception) -> str:
-    """What a stage raised, in one line."""
+    """What a stage raised, in one line; final where it would raise that again."""
     try:
         text = " ".join(str(error).split())
     except Exception:  # whatever somebody else's error raises when it is shown
         text = ""
     name = type(error).__name__
-    return (f"{name}: {text}" if text else name)[:LONGEST]
+    reason = (f"{name}: {text}" if text else name)[:LONGEST]
+    return Final(reason) if isinstance(error, PermanentError | ValidationError) else reason

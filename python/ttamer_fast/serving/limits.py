@@ -10,7 +10,7 @@ from .._core import ValidationError
 from .._utils.checks import check_number
 from .asking import Asked, Reading
 from .calls import Call
-from .failures import RETURNED_NONE
+from .failures import Final
 
 __all__ = ["Attempts", "Deadline", "Lost", "Reply", "check_deadline", "may_repeat", "pause"]
 
@@ -69,10 +69,10 @@ def has_failed(reply: Reply) -> bool:
 
 
 def may_repeat(reply: Reply) -> bool:
-    """Whether an attempt failed by an Exception: one that gave None is not repeated."""
+    """Whether an attempt failed, and another one might not: not so after a None, or what a stage says is permanent."""
     if isinstance(reply, str):
-        return reply != RETURNED_NONE
-    return has_failed(reply) and any(reason != RETURNED_NONE for reason in reply.failures.values())  # type: ignore[union-attr]
+        return not isinstance(reply, Final)
+    return has_failed(reply) and not all(isinstance(reason, Final) for reason in reply.failures.values())  # type: ignore[union-attr]
 
 
 def pause(backoff: float, retry: int) -> float:

@@ -42,7 +42,8 @@ class Stage(Generic[X_contra, Y_co]):
         Seconds that the stage may take for a request, its retries and the waits for a worker included, finite and above
         0. A stage that takes longer fails, and the request goes on without it.
     retries : int
-        Further attempts after an Exception, at least 0; none follows an output of None, or a time-out.
+        Further attempts after an Exception, at least 0; none follows an output of None, a time-out, or what would be
+        raised again (:class:`PermanentError`, :class:`ValidationError`).
     backoff : float
         Seconds, finite and at least 0. The wait before retry i is drawn from 0 to ``backoff * 2 ** (i - 1)``, at most 1
         second. An attempt that could not begin before the time-out or the deadline is not made.

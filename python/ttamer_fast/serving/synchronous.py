@@ -19,6 +19,7 @@ from .limits import Attempts, Deadline, Lost
 from .served import Served
 from .served_batch import ServedBatch
 from .telling import StepDriver, tell, tell_batch, tell_rows
+from .time_left import begin_wait, end_wait
 
 __all__ = ["awaitable_error", "serve", "serve_batch"]
 
@@ -30,14 +31,19 @@ def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: float, i
     clock = monotonic if is_timed else _no_clock
     due = Deadline(deadline, clock())
     given = Input(x)
-    while (asked := driver.ask) is not None:
-        call = calls[asked]
-        begun = clock()
-        if begun >= due.end:
-            outcome: Reading | str | Lost = due.not_begun()
-        else:
-            outcome = _ask(call, _one(call, given.take(call.stage.carries), "acall(x)"), begun, due, clock)
-        tell(driver, outcome, clock() - begun if is_timed else None)
+    told = None if deadline == math.inf else begin_wait(due.end, clock)
+    try:
+        while (asked := driver.ask) is not None:
+            call = calls[asked]
+            begun = clock()
+            if begun >= due.end:
+                outcome: Reading | str | Lost = due.not_begun()
+            else:
+                outcome = _ask(call, _one(call, given.take(call.stage.carries), "acall(x)"), begun, due, clock)
+            tell(driver, outcome, clock() - begun if is_timed else None)
+    finally:
+        if told is not None:
+            end_wait(told)
     return driver.served()
 
 
@@ -48,28 +54,33 @@ def serve_batch(
     clock = monotonic if is_timed else _no_clock
     due = Deadline(deadline, clock())
     inputs = Inputs(xs, n)
-    while (question := driver.ask) is not None:
-        asked, rows = question
-        call, begun = calls[asked], clock()
-        if begun >= due.end:
-            driver.stopped(due.not_begun().reason)
-            break
-        taken, count = inputs.take(rows, call.stage.carries), len(rows)
-        is_free = due.end == math.inf and not call.is_limited
-        if call.stage.batch is None:
-            outcomes: list[Reading | str | Lost]
-            if is_free:
-                outcomes = [_try_one(call, x, "abatch(xs)") for x in each_row(taken)]
+    told = None if deadline == math.inf else begin_wait(due.end, clock)
+    try:
+        while (question := driver.ask) is not None:
+            asked, rows = question
+            call, begun = calls[asked], clock()
+            if begun >= due.end:
+                driver.stopped(due.not_begun().reason)
+                break
+            taken, count = inputs.take(rows, call.stage.carries), len(rows)
+            is_free = due.end == math.inf and not call.is_limited
+            if call.stage.batch is None:
+                outcomes: list[Reading | str | Lost]
+                if is_free:
+                    outcomes = [_try_one(call, x, "abatch(xs)") for x in each_row(taken)]
+                else:
+                    outcomes = [_ask_row(call, x, due, clock) for x in each_row(taken)]
+                tell_rows(driver, call, outcomes, clock() - begun if is_timed else None)
             else:
-                outcomes = [_ask_row(call, x, due, clock) for x in each_row(taken)]
-            tell_rows(driver, call, outcomes, clock() - begun if is_timed else None)
-        else:
-            outcome: Asked | Lost
-            if is_free:
-                outcome = _try_batch(call, taken, count)
-            else:
-                outcome = _ask(call, partial(_try_batch, call, taken, count), begun, due, clock)
-            tell_batch(driver, outcome, count, clock() - begun if is_timed else None)
+                outcome: Asked | Lost
+                if is_free:
+                    outcome = _try_batch(call, taken, count)
+                else:
+                    outcome = _ask(call, partial(_try_batch, call, taken, count), begun, due, clock)
+                tell_batch(driver, outcome, count, clock() - begun if is_timed else None)
+    finally:
+        if told is not None:
+            end_wait(told)
     return driver.served()
 
 
@@ -96,6 +107,7 @@ def _ask(call: Call, work: Callable[[], R], now: float, due: Deadline, clock: Ca
     if due.end == math.inf and not call.is_limited:
         return work()
     attempts = Attempts(call, now, due.end)
+    told = None if call.timeout == math.inf else begin_wait(now + call.timeout, clock)
     try:
         while True:
             if (without := attempts.begin(now)) is not None:
@@ -110,6 +122,8 @@ def _ask(call: Call, work: Callable[[], R], now: float, due: Deadline, clock: Ca
             sleep(wait)
             now = clock()
     finally:
+        if told is not None:
+            end_wait(told)
         attempts.give_back()
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what `_MODULES` finds, for type checkers
     from .chat import Chat
     from .completion import Completion
-    from .endpoint import EndpointError
+    from .endpoint import EndpointError, RefusedError
     from .onnx_exits import OnnxExits
     from .onnx_model import OnnxModel
     from .torch_exits import TorchExits
 
-__all__ = ["Chat", "Completion", "EndpointError", "OnnxExits", "OnnxModel", "TorchExits"]
+__all__ = ["Chat", "Completion", "EndpointError", "OnnxExits", "OnnxModel", "RefusedError", "TorchExits"]
 
 _MODULES = {
     "Chat": "chat",
@@ -24,6 +24,7 @@ _MODULES = {
     "EndpointError": "endpoint",
     "OnnxExits": "onnx_exits",
     "OnnxModel": "onnx_model",
+    "RefusedError": "endpoint",
     "TorchExits": "torch_exits",
 }
 """Which module of this package holds a name."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, NoReturn
 
 from .. import signals
@@ -191,7 +192,11 @@ def writer_of(name: str, given: Any) -> Callable[[Any], Any]:
         raise ValidationError(f"`{name}` must be a template or a function, got {type(given).__name__}")
     if PLACE not in given:
         raise ValidationError(f"`{name}` must have {PLACE} where the input goes, got {shown(given)}")
-    return lambda x: given.replace(PLACE, str(x))
+    return partial(_filled, given)
+
+
+def _filled(template: str, x: Any) -> str:
+    return template.replace(PLACE, str(x))
 
 
 async def _next(events: AsyncGenerator[Mapping[str, Any]], wait: float | None) -> Mapping[str, Any] | None:

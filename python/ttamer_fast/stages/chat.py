@@ -60,9 +60,10 @@ class Chat(Stage[Any, Completion]):
         Open connections of one event loop, at least 1. Further requests wait for one.
     longest_wait : float
         Seconds. Where an endpoint answers 429 or 503 with `Retry-After`, no request is sent to it until then: one that
-        would have to wait longer than this, or than `timeout`, fails at once.
+        would have to wait longer than this, or than the time-out and the deadline leave, fails at once.
     timeout, retries, backoff, breaker, name
-        As of every :class:`~ttamer_fast.Stage`; `timeout` is 60 seconds unless it is given, None for none.
+        As of every :class:`~ttamer_fast.Stage`; `timeout` is 60 seconds unless it is given, None for none. Outside a
+        cascade it is the longest wait for a connection to be made, and then for each part of the answer.
 
     Raises
     ------
@@ -78,7 +79,8 @@ class Chat(Stage[Any, Completion]):
     closed.
 
     *Failures.* Whatever an endpoint does but answer is an ``EndpointError``, one line with the first 200 characters of
-    what came, and the stage fails for this request.
+    what came, and the stage fails for this request. No retry follows a ``RefusedError``: the status says that the
+    request is at fault, as with a wrong key, or the endpoint wants to be left alone for longer than there is time.
 
     *Connections* are kept open, those of each event loop by itself. `asyncio.run` closes them at its end; elsewhere
     there is ``async with chat:`` or ``await chat.aclose()``, on the loop that asked.
@@ -88,8 +90,8 @@ class Chat(Stage[Any, Completion]):
     the stages of a cascade do not stream. :meth:`stream` is for the model behind a cascade: the one that answers where
     a policy with a `default_loss` says that none of its stages should.
 
-    Immutable, but for the connections; safe to use from several threads with an event loop each. It is not pickled,
-    because of its key.
+    Immutable, but for the connections; safe to use from several threads with an event loop each. Pickled, it leaves its
+    connections behind, and looks up the key of the environment anew; one with an `api_key` is not pickled.
 
     Examples
     --------
@@ -137,7 +139,8 @@ class Chat(Stage[Any, Completion]):
             raise ValidationError("one of `messages` and `prompt` must be given, and not both")
         if timeout is not None:
             timeout = check_between("timeout", timeout, math.inf)
-        wait = min(check_budget("longest_wait", longest_wait), math.inf if timeout is None else timeout)
+        most = math.inf if timeout is None else timeout
+        wait = min(check_budget("longest_wait", longest_wait), most)
         if signal is None and not check_flag("logprobs", logprobs):
             raise ValidationError("`signal` must be given where `logprobs` is False")
         entries = dict(check_parameters(parameters))
@@ -146,7 +149,7 @@ class Chat(Stage[Any, Completion]):
         if temperature is not None:
             entries["temperature"] = check_budget("temperature", temperature)
         asker = Asker(
-            Endpoint(base_url, api_key, check_integer("connections", connections, 1), wait),
+            Endpoint(base_url, api_key, check_integer("connections", connections, 1), wait, most),
             model,
             writer_of("messages", messages) if prompt is None else writer_of("prompt", prompt),
             is_plain=prompt is not None,

@@ -19,11 +19,13 @@ from urllib.parse import urlsplit
 from .._core import TTamerError, ValidationError
 from .._utils.checks import shown
 from .._utils.extras import require
+from ..serving.failures import PermanentError
+from ..serving.time_left import time_left
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["Endpoint", "EndpointError"]
+__all__ = ["Endpoint", "EndpointError", "RefusedError"]
 
 MOST_BYTES = 2**24
 """Of one answer; a longer one is an error."""
@@ -33,6 +35,8 @@ MOST_SHOWN = 200
 """Characters of an answer that a message holds."""
 LONGEST_AFTER = 3600.0
 """Seconds for which a `Retry-After` is remembered, at most: an endpoint is not lost for ever by one wrong header."""
+NOT_FINAL = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+"""Status codes of 400 to 499 that say nothing about the next attempt."""
 KEY_VARIABLE = "OPENAI_API_KEY"
 
 
@@ -53,7 +57,12 @@ class EndpointError(TTamerError, RuntimeError):
         self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[type[EndpointError], tuple[str, int | None, float | None]]:
-        return EndpointError, (str(self), self.status, self.retry_after)
+        return type(self), (str(self), self.status, self.retry_after)
+
+
+class RefusedError(EndpointError, PermanentError):
+    """An endpoint that would refuse another attempt too, which is not made: it says that the request is at fault (a
+    status from 400 to 499, but for 408, 409, 425 and 429), or wants to be left alone for longer than may be waited."""
 
 
 class Endpoint:
@@ -72,19 +81,28 @@ class Endpoint:
     connections : int
         Open connections of one event loop, at most.
     longest_wait : float
-        Seconds for which a request may wait because of a `Retry-After`; where it is longer, the request fails at once.
+        Seconds for which a request may wait because of a `Retry-After`; where it is longer, or as long as there is time
+        left, the request fails at once.
+    timeout : float
+        Seconds, inf for no limit: how long :meth:`post` waits for a connection to be made, and then for each part of
+        the answer; no longer than there is time left.
 
     Notes
     -----
-    Safe to use from several threads, each with an event loop of its own.
+    Safe to use from several threads, each with an event loop of its own. Pickled without connections and without a key:
+    one of the environment is looked up anew, with one that was given it is not pickled.
     """
 
-    def __init__(self, base_url: str, api_key: str | None, connections: int, longest_wait: float) -> None:
+    def __init__(
+        self, base_url: str, api_key: str | None, connections: int, longest_wait: float, timeout: float
+    ) -> None:
         self._httpx = require("httpx2", "chat")
         self.base_url = _checked_url(base_url)
         self._key = _checked_key(self.base_url, api_key)
+        self._is_of_environment = api_key is None
         self._connections = connections
         self._longest_wait = longest_wait
+        self._timeout = timeout
         self._free_at = -math.inf
         self._opened: dict[AbstractEventLoop, tuple[httpx2.AsyncClient, AsyncGenerator[None]]] = {}
 
@@ -96,7 +114,7 @@ class Endpoint:
         EndpointError
             Whatever the endpoint does instead.
         """
-        async with self._answered(path, body) as response:
+        async with self._answered(path, body, self._timeout) as response:
             parts: list[bytes] = []
             async for part in self._parts(response):
                 parts.append(part)
@@ -110,7 +128,7 @@ class Endpoint:
         EndpointError
             Whatever the endpoint does instead; a stream that ends without that event, too.
         """
-        async with self._answered(path, body) as response:
+        async with self._answered(path, body, math.inf) as response:
             begun = b""
             async for line in _lines(self._parts(response)):
                 begun = begun if len(begun) > MOST_SHOWN else begun + line + b" "
@@ -155,19 +173,24 @@ class Endpoint:
         return client
 
     @asynccontextmanager
-    async def _answered(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
-        """A response of status 2xx, of which nothing has been read."""
+    async def _answered(self, path: str, body: Mapping[str, Any], longest: float) -> AsyncIterator[httpx2.Response]:
+        """A response of status 2xx, of which nothing has been read; no step takes more than `longest` seconds."""
         await self._wait()
         client = await self._client()
+        seconds = min(longest, time_left())
+        limits = None if seconds == math.inf else self._httpx.Timeout(seconds, pool=None)
         # What is not encoded cannot be larger than its bytes.
         headers = {"Accept-Encoding": "identity"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         try:
-            async with client.stream("POST", f"{self.base_url}{path}", json=body, headers=headers) as response:
+            url = f"{self.base_url}{path}"
+            async with client.stream("POST", url, json=body, headers=headers, timeout=limits) as response:
                 if not response.is_success:
                     await self._fail(response)
                 yield response
+        except self._httpx.TimeoutException:
+            raise EndpointError(f"nothing came for {seconds:.3g} s") from None
         except self._httpx.ConnectError as error:
             raise EndpointError(f"cannot be reached: {self._said(error)}") from None
         except self._httpx.RequestError as error:
@@ -185,22 +208,27 @@ class Endpoint:
         what, wait = f"status {_phrase(status)}", None
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             wait = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
+        is_final = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in NOT_FINAL
         if wait is not None:
             self._free_at = max(self._free_at, time.monotonic() + min(wait, LONGEST_AFTER))
+            is_final = self._is_too_long(wait)
             what += f", no request for {wait:.3g} s"
         try:
             self.refuse(what, status, content)
         except EndpointError as error:
-            error.retry_after = wait
-            raise
+            raise (RefusedError if is_final else EndpointError)(str(error), status, wait) from None
 
     async def _wait(self) -> None:
         """Until the endpoint may be asked again, or an error at once where that is too long."""
         while (wait := self._free_at - time.monotonic()) > 0.0:
-            if wait > self._longest_wait:
+            if self._is_too_long(wait):
                 what = f"not asked: no request for another {wait:.3g} s, as the endpoint said"
-                raise EndpointError(what, retry_after=wait)
+                raise RefusedError(what, retry_after=wait)
             await asyncio.sleep(wait)
+
+    def _is_too_long(self, wait: float) -> bool:
+        """Whether a request does not wait for so many seconds."""
+        return wait > self._longest_wait or wait >= time_left()
 
     async def _parts(self, response: httpx2.Response) -> AsyncIterator[bytes]:
         """The body as it comes, up to the most bytes."""
@@ -232,8 +260,12 @@ class Endpoint:
     def __deepcopy__(self, memo: Any) -> Endpoint:
         return self
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("an endpoint is not pickled: its API key would be")
+    def __reduce__(self) -> tuple[type[Endpoint], tuple[str, str | None, int, float, float]]:
+        if self._key and not self._is_of_environment:
+            instead = f"leave it to the environment variable {KEY_VARIABLE}, or make the stage in each process"
+            raise TypeError(f"`api_key` is not pickled: {instead}")
+        key = None if self._is_of_environment else ""
+        return Endpoint, (self.base_url, key, self._connections, self._longest_wait, self._timeout)
 
 
 async def _until_closed(client: httpx2.AsyncClient) -> AsyncGenerator[None]:

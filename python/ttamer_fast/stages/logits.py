@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from .._core import ValidationError
 from ..signals import max_probability
 from .tensors import Tensor
@@ -15,8 +13,10 @@ __all__ = ["class_of", "readers"]
 
 
 def class_of(logits: Any) -> Any:
-    """The class with the largest logit of every row: (n, c) or (c,) logits, (n,) or one int64."""
-    return np.asarray(logits).argmax(axis=-1)
+    """The class with the largest logit: (n,) int64 of (n, c) logits, an int of (c,), -2**63 for a row that says
+    nothing."""
+    _, classes = max_probability(logits, argmax=True)
+    return classes
 
 
 def readers(

@@ -72,8 +72,9 @@ class OnnxExits(Exits[NDArray[Any]]):
     *Calibration.* Logits of blocks differ from those of the network in one graph in the last digits: calibrate on
     :meth:`logits`, which runs what will serve.
 
-    *Threads.* Any number of cascades, threads and event loops may share it. O(1) beside the blocks for each request and
-    block, and a copy of the hidden states where rows have left or come together.
+    *Threads and processes.* Any number of cascades, threads and event loops may share it. It is pickled as
+    :class:`OnnxModel` is. O(1) beside the blocks for each request and block, and a copy of the hidden states where rows
+    have left or come together.
 
     Examples
     --------

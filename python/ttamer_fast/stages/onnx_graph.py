@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -41,7 +41,7 @@ DTYPES: dict[str, type] = {
 
 
 class Graph:
-    """A session, what it takes and what it gives.
+    """A session, what it takes and what it gives. Pickled, it is opened anew from what `opened` says.
 
     Attributes
     ----------
@@ -49,11 +49,13 @@ class Graph:
         In the order of the graph.
     """
 
-    __slots__ = ("_runtime", "_session", "inputs", "outputs")
+    __slots__ = ("_opened", "_runtime", "_session", "inputs", "outputs")
 
-    def __init__(self, runtime: Any, session: Any) -> None:
+    def __init__(self, runtime: Any, session: Any, opened: tuple[Any, ...] | str) -> None:
         self._runtime = runtime
         self._session = session
+        self._opened = opened
+        """Arguments of :func:`open_graph`; or why there are none that can be pickled."""
         self.inputs: dict[str, Tensor] = {one.name: _tensor(one) for one in session.get_inputs()}
         self.outputs: dict[str, Tensor] = {one.name: _tensor(one) for one in session.get_outputs()}
 
@@ -67,6 +69,14 @@ class Graph:
         with when_abandoned(end):
             outputs: list[NDArray[Any]] = self._session.run(names, feeds, options)
         return outputs
+
+    def __deepcopy__(self, memo: Any) -> Graph:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Graph], tuple[Any, ...]]:
+        if isinstance(self._opened, str):
+            raise TypeError(self._opened)
+        return open_graph, self._opened
 
 
 def open_graph(
@@ -88,12 +98,12 @@ def open_graph(
         for name, given in options.items():
             if given is not None:
                 raise ValidationError(f"`{name}` must be left out where {where} is a session, which has its own")
-        return Graph(runtime, model)
+        return Graph(runtime, model, f"{where} is a session, which is not pickled: give a path or bytes")
     if isinstance(model, str | PathLike):
         path = Path(fspath(model))
         if not path.is_file():
             raise ValidationError(f"{where} must be an ONNX file, a session or bytes, got no file: {str(path)!r}")
-        source: str | bytes = str(path)
+        source: str | bytes = str(path.absolute())
     elif isinstance(model, bytes | bytearray | memoryview):
         source = bytes(model)
     else:
@@ -109,7 +119,9 @@ def open_graph(
         session = runtime.InferenceSession(source, options, providers=chosen)
     except Exception as error:  # of the runtime, which has a class of its own for every reason
         raise ValidationError(f"{where} must be a model that ONNX Runtime can open, got {_line(error)}") from error
-    return Graph(runtime, session)
+    opened = where, source, chosen, intra_op_threads, None
+    unpicklable = "`session_options` are not pickled: give `intra_op_threads`, or open the model in each process"
+    return Graph(runtime, session, opened if session_options is None else unpicklable)
 
 
 def _options(runtime: Any, intra_op_threads: int | None, session_options: Any) -> Any:

@@ -67,6 +67,9 @@ class OnnxModel(Stage[Any, NDArray[Any]]):
 
     *Threads.* A session may be shared by any number of stages and threads.
 
+    *Processes.* Pickled, a model is opened anew, from its path or its bytes; a session, and `session_options`, are not
+    pickled. A copy shares the session.
+
     Examples
     --------
     >>> import numpy as np, onnx, ttamer_fast as tt

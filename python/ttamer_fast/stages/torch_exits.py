@@ -20,6 +20,7 @@ from ..serving.stage import Stage
 from .carried import Group, keep, standing
 from .exits import Exits, check_exit_names, requests_by_batch
 from .torch_checks import check_modules, dtype_of, home_of
+from .torch_forks import WORK
 from .torch_signals import SIGNALS, Signal, read
 from .torch_values import (
     Row,
@@ -101,6 +102,10 @@ class TorchExits(Exits[Any]):
     *Threads.* Modules must not be changed while they serve. Any number of threads may call the stages; work on the CPU
     uses the threads that `torch.set_num_threads` allows. What has been put on a device cannot be taken back: a call
     that a time-out leaves behind goes on to its end.
+
+    *Processes.* It is pickled with its modules, onto the same device; functions that are given have to be importable. A
+    child that is forked after it has worked on a CPU has one thread for that: threads of the parent are not there, and
+    PyTorch would wait for them.
 
     A call costs the host O(n) beside the device, and about ten kernels beside those of blocks and head.
 
@@ -324,6 +329,7 @@ class TorchExits(Exits[Any]):
     def _at_work(self) -> Iterator[Any]:
         """In inference mode, on the device; an interrupt leaves nothing under way."""
         torch = require("torch", "torch")
+        WORK.is_begun = True
         with torch.inference_mode():
             if self._device.type != "cuda":
                 yield torch

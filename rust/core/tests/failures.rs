@@ -193,7 +193,7 @@ fn jumps(k: usize) -> Vec<f64> {
 
 #[test]
 fn jumps_begin_where_a_stage_ran() {
-    let policy = simple(vec![0.5; 4], Price::Jump { stages: 4, jump: jumps(4) }, 0.75, true);
+    let policy = simple(vec![0.5; 4], Price::Jump { stages: 4, jump: jumps(4), alone: false }, 0.75, true);
     let mut run = policy.start();
     assert_eq!((run.bar().unwrap(), run.bar().unwrap(), run.cost()), (Some(1), Some(2), 0.0));
     assert_eq!((run.observe(0.5, None).unwrap(), run.cost()), (Some(3), 3.0));
@@ -214,7 +214,7 @@ fn a_jump_without_a_price_begins_at_the_stage_that_was_barred() {
     let mut jump = jumps(3);
     jump[1] = f64::INFINITY;
     jump[2] = f64::INFINITY;
-    let policy = simple(vec![0.5; 3], Price::Jump { stages: 3, jump }, 0.75, true);
+    let policy = simple(vec![0.5; 3], Price::Jump { stages: 3, jump, alone: false }, 0.75, true);
     let mut run = policy.start();
     assert_eq!((run.bar().unwrap(), run.bar().unwrap(), run.cost()), (Some(1), Some(2), 0.0));
     assert_eq!((run.observe(0.5, None).unwrap(), run.cost()), (None, 1.0));
@@ -222,7 +222,7 @@ fn a_jump_without_a_price_begins_at_the_stage_that_was_barred() {
 
 #[test]
 fn the_last_resort_jumps_forward_from_what_ran() {
-    let price = || Price::Jump { stages: 4, jump: jumps(4) };
+    let price = || Price::Jump { stages: 4, jump: jumps(4), alone: false };
     let policy = simple(vec![0.0, 0.5, 0.75, 0.25], price(), 0.0, false);
     let mut failed = policy.start();
     assert_eq!([failed.fail().unwrap(), failed.fail().unwrap()], [Some(3), None]);

@@ -8,6 +8,7 @@ use numpy::{PyArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 
+use ttamer::plan::unsigned;
 use ttamer::rules::{NO_PREDICTION, Observation};
 
 use crate::barred::barred as stages_of;
@@ -318,6 +319,14 @@ impl Policy {
     #[getter]
     fn latency<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<f64>>> {
         self.inner.latency().map(|latency| column(py, latency.to_vec()))
+    }
+
+    /// Expected seconds from the end of stage `last` (-1: from the start) to that of `stage`; of exits, all in between run
+    /// too. None where the policy knows no time.
+    #[pyo3(signature = (last, stage, /))]
+    fn _delay(&self, last: i16, stage: usize) -> Option<f64> {
+        // -1 in 16 bits is no stage.
+        self.inner.delay(unsigned(i32::from(last)), stage)
     }
 
     /// Expected loss + cost. Exact for a solved model, in its unit. For a fitted policy the mean objective *in sample*, on

@@ -1,5 +1,6 @@
 //! Judging decisions on a trace: losses and costs of every request, their means, and how far off these may be.
 
+mod careful;
 mod estimate;
 mod objective;
 mod outcome;

@@ -59,7 +59,7 @@ pub fn fit(
         .collect();
     let cost = trace.mean_cost().iter().map(|c| objective.cost * c).collect();
     let model = Model::line(loss, cost, transition)?;
-    let options = SolveOptions { recall, default_loss: objective.of_nothing(default_loss) };
+    let options = SolveOptions { recall, default_loss: objective.of_nothing(default_loss), ..SolveOptions::default() };
     let solution = solve(&model, &options)?;
     let index = solution.index.clone();
     let unit = if objective.loss > 0.0 { objective.loss.recip() } else { 0.0 };

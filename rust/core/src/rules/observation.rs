@@ -17,6 +17,14 @@ pub struct Observation {
     pub remaining: f64,
 }
 
+/// So many seconds are left, where that is said; else as many as were said last.
+#[inline]
+pub(super) fn look_at_clock(remaining: &mut f64, said: f64) {
+    if !said.is_nan() {
+        *remaining = said;
+    }
+}
+
 impl Observation {
     /// A report without a signal and without a prediction.
     pub const EMPTY: Self = Self::new(f64::NAN, NO_PREDICTION);

@@ -32,6 +32,7 @@ pub struct Added<'a> {
 
 /// What rows have besides signals, losses and costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "columns that are there or not, each by itself")]
 pub struct Columns {
     /// What the stages said.
     pub prediction: bool,

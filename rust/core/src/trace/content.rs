@@ -279,7 +279,7 @@ impl Trace {
     }
 
     /// The first of the stages that running `next` after `last` runs.
-    pub(super) fn run_by(&self, last: Option<usize>, next: usize) -> usize {
+    pub(crate) fn run_by(&self, last: Option<usize>, next: usize) -> usize {
         match self.kind {
             Kind::Models => next,
             Kind::Exits => last.map_or(0, |last| last + 1),
@@ -298,7 +298,7 @@ impl Trace {
                         jump[row * stages + next] = self.jump_cost(row.checked_sub(1), next);
                     }
                 }
-                Price::Jump { stages, jump }
+                Price::Jump { stages, jump, alone: false }
             }
         }
     }

@@ -45,12 +45,36 @@ impl Trace {
     pub fn delay(&self, last: Option<usize>, next: usize) -> Option<Vec<f64>> {
         let (latency, expected) = (self.latency.as_ref()?, self.expected_latency()?);
         let mut total = vec![0.0; self.rows()];
-        for stage in self.run_by(last, next)..=next {
-            for (total, seconds) in total.iter_mut().zip(latency.column(stage)) {
-                *total += if seconds.is_nan() { expected[stage] } else { *seconds };
+        let stages = latency.iter_columns().zip(expected).take(next + 1).skip(self.run_by(last, next));
+        for (column, expected) in stages {
+            for (total, seconds) in total.iter_mut().zip(column) {
+                *total += if seconds.is_nan() { *expected } else { *seconds };
             }
         }
         Some(total)
+    }
+}
+
+impl Trace {
+    /// Weighted mean seconds of each stage (k,), what is not known counting as expected, if latencies are recorded.
+    /// O(n k).
+    pub fn mean_latency(&self) -> Option<Vec<f64>> {
+        let seconds = |stage| (0..self.rows()).map(|row| self.seconds(stage, row)).collect::<Vec<f64>>();
+        self.latency.as_ref().map(|_| (0..self.stages()).map(|stage| self.mean(&seconds(stage))).collect())
+    }
+
+    /// Seconds that one request waits for running `next` after `last`, as [`Trace::delay`] has them; 0 where latencies are
+    /// not recorded. O(k).
+    pub(crate) fn wait(&self, last: Option<usize>, next: usize, row: usize) -> f64 {
+        (self.run_by(last, next)..=next).map(|stage| self.seconds(stage, row)).sum()
+    }
+
+    /// Seconds that a stage took in one request, or is expected to take where that is not known.
+    pub(crate) fn seconds(&self, stage: usize, row: usize) -> f64 {
+        let (latency, expected) =
+            (self.latency(stage).unwrap_or_default(), self.expected_latency().unwrap_or_default());
+        let known = latency.get(row).copied().filter(|seconds| !seconds.is_nan());
+        known.or_else(|| expected.get(stage).copied()).unwrap_or(0.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Calibration traces: what every stage said about every request, what its answer would have lost, what it costs.
 
 mod builder;
-mod checks;
+pub(crate) mod checks;
 mod content;
 mod cost;
 mod digest;
