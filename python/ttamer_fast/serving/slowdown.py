@@ -6,7 +6,7 @@ import math
 
 from .._core import Policy
 
-__all__ = ["Slowdown"]
+__all__ = ["Slowdown", "planned"]
 
 GAIN = 0.1
 """How far the factor follows one stage: a tenth of the way, in logarithms."""
@@ -21,8 +21,13 @@ SHORTEST = 1e-9
 """Seconds: what takes less is taken to last so long."""
 
 
+def planned(slowdown: Slowdown | None, seconds: float) -> float:
+    """So many seconds at present, in those of the calibration; inf where the policy is told of none."""
+    return math.inf if slowdown is None or seconds == math.inf else max(seconds, 0.0) / slowdown.factor
+
+
 class Slowdown:
-    """Observed over expected time of the stages of a cascade, smoothed: 1 at the load of the calibration, 3 where stages
+    """Observed over expected time of the stages of a cascade, smoothed: 1 at the load of the calibration, 3 where they
     take three times as long.
 
     One number for all stages, as what slows them is mostly the machine that they share. It follows the middle of
