@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, TypeVar
 
 from .._core import Policy, RunFinishedError, TTamerError, ValidationError
@@ -74,10 +74,12 @@ class Driver(Generic[Y]):
     ) -> None:
         self._identity = identity
         self._slowdown = slowdown
-        if slowdown is None and not barred:
+        if barred:
+            self._run = run = policy.start(planned(slowdown, seconds), barred)
+        elif slowdown is None or seconds == math.inf:
             self._run = run = policy.start()
         else:
-            self._run = run = policy.start(planned(slowdown, seconds), barred)
+            self._run = run = policy.start(planned(slowdown, seconds))
         self._steps: list[Step] = []
         self._outputs: dict[int, Y] = {}
         self._failures: Mapping[int, str] = NONE_LOST
@@ -117,10 +119,11 @@ class Driver(Generic[Y]):
             stage = self._asked("answered")
         number = signal if type(signal) is float else self._number(stage, signal)
         try:
-            if self._slowdown is None:
+            slowdown = self._slowdown
+            if slowdown is None:
                 following = self._run.observe(number, prediction)
             else:
-                following = self._run.observe(number, prediction, self._pace(stage, has_answered=True))
+                following = self._run.observe(number, prediction, self._pace(stage, slowdown.took))
         except ValidationError as error:
             where = self._identity.where(stage)
             raise ValidationError(f"`prediction` of {where} must return a hashable, got {shown(prediction)}") from error
@@ -138,7 +141,9 @@ class Driver(Generic[Y]):
             If nothing was asked.
         """
         stage = self._asked("failed")
-        self.ask = following = self._run.fail(self._pace(stage, has_answered=False))
+        slowdown = self._slowdown
+        left = None if slowdown is None else self._pace(stage, slowdown.took_at_least)
+        self.ask = following = self._run.fail(left)
         self._lose(stage, reason)
         return following
 
@@ -166,7 +171,8 @@ class Driver(Generic[Y]):
             If nothing was asked.
         """
         stage = self._asked("cut_off")
-        self._pace(stage, has_answered=False)
+        if self._slowdown is not None:
+            self._pace(stage, self._slowdown.took_at_least)
         self._run.stop()
         self._lose(stage, reason)
         self._late, self.ask = True, None
@@ -254,16 +260,11 @@ class Driver(Generic[Y]):
             raise RunFinishedError(f"`{verb}` must follow a question: the request is decided")
         return self.ask
 
-    def _pace(self, stage: int, *, has_answered: bool) -> float | None:
+    def _pace(self, stage: int, tell: Callable[[int, int, float], None]) -> float | None:
         """Tells how long a stage took, if that is known; returns the seconds to plan with."""
-        slowdown = self._slowdown
-        if slowdown is None:
-            return None
-        seconds = None if self._seconds is None else self._seconds.get(stage)
-        if seconds is not None:
-            last = self._steps[-1][0] if self._steps else -1
-            (slowdown.took if has_answered else slowdown.took_at_least)(last, stage, seconds)
-        return None if self._left is None else planned(slowdown, self._left)
+        if self._seconds is not None and stage in self._seconds:
+            tell(self._steps[-1][0] if self._steps else -1, stage, self._seconds[stage])
+        return None if self._left is None else planned(self._slowdown, self._left)
 
     def _lose(self, stage: int, reason: str) -> None:
         self._steps.append((stage, math.nan, None))

@@ -112,8 +112,10 @@ def _ask_row(call: Call, x: Any, due: Deadline, clock: Callable[[], float]) -> R
 
 def _ask(call: Call, work: Callable[[], R], now: float, due: Deadline, clock: Callable[[], float]) -> R | Lost:
     """What a stage comes to, by as many attempts as it may have."""
-    if due.end == math.inf and not call.is_limited:
-        return work()
+    if not call.is_limited and (due.end == math.inf or call.workers is None):
+        # One attempt in this thread: if it is late, that is found out when it returns.
+        reply = work()
+        return reply if due.end == math.inf or clock() < due.end else due.cut_off()
     attempts = Attempts(call, now, due.end)
     told = None if call.timeout == math.inf else begin_wait(now + call.timeout, clock)
     try:
