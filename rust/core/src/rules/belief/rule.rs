@@ -13,7 +13,7 @@ use super::entry::{EntryCuts, MOST_PAIRS};
 use super::node::Node;
 use super::nothing::Nothing;
 use super::reading::{Reading, SLOTS};
-use super::time::Time;
+use super::time::{Finder, Time};
 use super::weigh::Beliefs;
 use crate::error::{Checked, check};
 use crate::plan::{Intervals, NO_STAGE, Row, STOP, unsigned};
@@ -30,8 +30,27 @@ pub struct BeliefRule {
     /// One row per node, block after block; those without time are the last.
     decisions: Intervals,
     nothing: Nothing,
+    /// By block.
+    beginnings: Vec<Beginning>,
+    /// Of the block that time is in, where the rule knows of time.
+    finder: Option<Finder>,
     /// The decisions of the roots on their raw signals, block after block.
     entry: Vec<EntryCuts>,
+}
+
+/// How requests begin.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Beginning {
+    /// The stage that runs first, or [`NO_STAGE`].
+    stage: u16,
+    /// The node that it enters.
+    node: u16,
+    /// The slot that its report goes to.
+    slot: u8,
+}
+
+impl Beginning {
+    const NONE: Self = Self { stage: NO_STAGE, node: NO_STAGE, slot: 0 };
 }
 
 /// What a request remembers.
@@ -57,7 +76,8 @@ impl BeliefRule {
     /// A rule that begins at the first of `nodes`; `decisions` say for each node, on the belief in hand, up to which
     /// limit to stop and which node is next.
     pub fn new(beliefs: Beliefs, nodes: Vec<Node>, decisions: Intervals) -> Self {
-        Self { beliefs, nodes, time: None, roots: 0, decisions, nothing: Nothing::NEVER, entry: Vec::new() }
+        let (nothing, beginnings, entry) = (Nothing::NEVER, Vec::new(), Vec::new());
+        Self { beliefs, nodes, time: None, roots: 0, decisions, nothing, beginnings, finder: None, entry }
     }
 
     /// The same where nothing may be answered, at this loss in the unit of the losses; `at_once`: before anything runs.
@@ -107,7 +127,7 @@ impl BeliefRule {
     /// The block of decisions for so many seconds left.
     #[inline]
     fn block(&self, remaining: f64) -> u16 {
-        self.time.as_ref().map_or(0, |time| time.block(remaining))
+        self.finder.as_ref().map_or(0, |finder| finder.block(remaining))
     }
 
     /// The row of a node in a block of decisions.
@@ -122,6 +142,12 @@ impl BeliefRule {
         let time = self.time.as_ref();
         let timed = time.and_then(|time| time.entries.get(usize::from(block)).copied());
         timed.unwrap_or(if self.nothing.at_once { NO_STAGE } else { 0 })
+    }
+
+    /// How requests begin in a block.
+    #[inline]
+    fn beginning(&self, block: u16) -> Beginning {
+        self.beginnings.get(usize::from(block)).copied().unwrap_or(Beginning::NONE)
     }
 
     /// Every node with its row of every block.
@@ -306,6 +332,13 @@ impl Rule for BeliefRule {
         self.check_growth()?;
         self.check_stages()?;
         self.price_nodes(price)?;
+        let beginning = |block: u16| {
+            let node = self.root(block);
+            let root = self.nodes.get(usize::from(node));
+            root.map_or(Beginning::NONE, |root| Beginning { stage: root.stage, node, slot: root.slot })
+        };
+        self.beginnings = (0..=self.timeless()).map(beginning).collect();
+        self.finder = self.time.as_ref().map(|time| Finder::new(&time.until));
         self.entry = self.cut();
         Ok(())
     }
@@ -350,28 +383,27 @@ impl Rule for BeliefRule {
 
     #[inline]
     fn begin(&self, remaining: f64) -> (Progress, BeliefMemory) {
-        let mut memory = BeliefMemory {
+        let block = self.block(remaining);
+        let Beginning { stage, node, slot } = self.beginning(block);
+        let memory = BeliefMemory {
             first: Observation::EMPTY,
             belief: f64::INFINITY,
             incomplete: 0,
-            node: 0,
-            block: 0,
-            first_slot: 0,
+            node,
+            block,
+            first_slot: slot,
             readings: [Reading::NONE; SLOTS],
         };
-        let mut progress = Progress::new(NO_STAGE);
-        self.begin_again(&mut progress, &mut memory, remaining);
-        (progress, memory)
+        (Progress::new(stage), memory)
     }
 
     #[inline]
     fn begin_again(&self, progress: &mut Progress, memory: &mut BeliefMemory, remaining: f64) {
         // Everything else is written before it is read.
         memory.block = self.block(remaining);
-        memory.node = self.root(memory.block);
-        let root = self.nodes.get(usize::from(memory.node));
-        *progress = Progress::new(root.map_or(NO_STAGE, |root| root.stage));
-        memory.first_slot = root.map_or(0, |root| root.slot);
+        let Beginning { stage, node, slot } = self.beginning(memory.block);
+        *progress = Progress::new(stage);
+        (memory.node, memory.first_slot) = (node, slot);
     }
 
     #[inline]
