@@ -1,9 +1,11 @@
 //! Checks of plans on lines and skip graphs under a deadline, from the Bellman equation alone.
 //!
 //! For every stage that may have run last, every state of it that can occur, every loss in hand and every remaining time
-//! at which something changes, the plan's own choice is weighed against the best one, by what each pays in expectation. No
-//! table of gains, grid or product of the solver is used. A request passes each stage at most once, so no policy saves
-//! more than the sum over stages of the largest difference.
+//! at which something changes, the plan's choice is weighed against the best one, by what each pays where the best
+//! follows. Between two such times neither changes. What a plan pays too much is the sum of these differences on the way
+//! of a request, which passes each stage at most once: no policy saves more than the sum over stages of the largest one.
+//! What the plan pays itself is followed along the times that can be left of the deadline. No table of gains, grid or
+//! product of the solver is used.
 //!
 //! Cost: K · K multiply-adds a remaining time and loss in hand for each pair of stages that may follow each other.
 
@@ -19,7 +21,7 @@ use crate::solve::memory;
 pub(crate) struct Found {
     /// What following it pays.
     pub(crate) value: f64,
-    /// The most that one deviation saves.
+    /// The most that one choice of the plan costs.
     pub(crate) residual: f64,
     /// The most that any other policy saves.
     pub(crate) bound: f64,
@@ -33,8 +35,46 @@ impl Found {
     }
 }
 
-/// What following the plan pays on the way to a stage: by the state of the stage that a request is at (the first index),
-/// remaining time and loss in hand.
+/// Who decides from the next stage on.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Then {
+    Best,
+    Plan,
+}
+
+/// What a choice pays: that of the plan, and the best.
+pub(super) struct Choice {
+    pub(super) taken: f64,
+    pub(super) best: f64,
+}
+
+impl Choice {
+    /// Of stopping, or going on to a stage, of which the plan does `next`.
+    pub(super) fn of(stop: f64, totals: impl Iterator<Item = (usize, f64)>, next: i32) -> Self {
+        let mut choice = Self { taken: if next == STOP { stop } else { f64::INFINITY }, best: stop };
+        for (j, total) in totals {
+            choice.best = choice.best.min(total);
+            if next == j as i32 {
+                choice.taken = total;
+            }
+        }
+        choice
+    }
+
+    /// What the plan's choice costs more.
+    pub(super) fn gap(&self) -> f64 {
+        let gap = self.taken - self.best;
+        if gap.is_nan() { f64::INFINITY } else { gap }
+    }
+
+    /// What is paid where so somebody decides.
+    pub(super) fn by(&self, then: Then) -> f64 {
+        if then == Then::Best { self.best } else { self.taken }
+    }
+}
+
+/// What is paid on the way to a stage: by the state of the stage that a request is at (the first index), remaining time
+/// and loss in hand.
 type Pays = Vec<Vec<f64>>;
 
 struct Check<'a> {
@@ -45,6 +85,12 @@ struct Check<'a> {
     hands: Vec<f64>,
     left: Vec<f64>,
     slack: f64,
+    then: Then,
+}
+
+/// What can be left of the deadline once something of `sums` has passed, ascending.
+pub(super) fn left_of(deadline: f64, sums: &[f64]) -> Vec<f64> {
+    sums.iter().rev().map(|passed| (deadline - passed).max(0.0)).collect()
 }
 
 /// The remaining times at which the plan has to be looked at: `sums`, if the clock has no other.
@@ -73,7 +119,11 @@ pub(crate) fn verify(model: &Model, rows: &ChainPlan, time: &ChainTime, default_
     let most = (0..model.stages()).map(|v| model.states(v)).max().unwrap_or(1);
     let numbers = (model.stages() + 2) as f64 * most as f64 * left.len() as f64 * hands.len() as f64;
     memory::ensure(numbers, "the tables that check the plan")?;
-    Ok(Check { model, rows, time, nothing: none, hands, left, slack }.all())
+    let passing = left_of(time.clock.deadline, &left);
+    let mut check = Check { model, rows, time, nothing: none, hands, left, slack, then: Then::Best };
+    let found = check.all();
+    (check.left, check.then) = (passing, Then::Plan);
+    Ok(Found { value: check.all().value, ..found })
 }
 
 /// Every sum of seconds that a request may still need, after any stage.
@@ -109,10 +159,11 @@ fn all_seconds(model: &Model, from: Option<usize>, to: usize, deadline: f64, sla
 }
 
 impl Check<'_> {
+    /// What is paid with the most time left, and what choices of the plan cost.
     fn all(&self) -> Found {
         let stages = self.model.stages();
         let mut found = Found { value: 0.0, residual: 0.0, bound: 0.0 };
-        // What running each later stage pays, as seen from the stage at hand, but for the cost of the jump.
+        // What is paid where each later stage runs, as seen from the stage at hand, but for the cost of the jump.
         let mut runs: Vec<(usize, Pays)> = Vec::new();
         for i in (0..stages).rev() {
             let states: Vec<usize> = (0..self.model.states(i)).collect();
@@ -132,7 +183,9 @@ impl Check<'_> {
         for (at, left) in self.left.iter().enumerate() {
             let hand = self.hands.len() - 1;
             let totals = runs.iter().map(|(j, pays)| (*j, self.model.cost_of(None, *j) + pays[0][self.cell(at, hand)]));
-            found.value = choice(self.nothing, totals, self.time.first(*left), &mut worst);
+            let choice = Choice::of(self.nothing, totals, self.time.first(*left));
+            worst = worst.max(choice.gap());
+            found.value = choice.by(self.then);
         }
         found.add(worst);
         found
@@ -148,20 +201,22 @@ impl Check<'_> {
         self.left.iter().flat_map(|left| self.hands.iter().map(move |x| (*left, *x)))
     }
 
-    /// What the plan pays once stage `i` has reported state `s`, and the most that another choice would save there. With
-    /// more in hand than the stage's own loss it is that loss.
+    /// What is paid once stage `i` has reported state `s`, and the most that a choice of the plan costs there. With more
+    /// in hand than the stage's own loss it is that loss.
     fn after(&self, i: usize, s: usize, runs: &[(usize, Pays)]) -> (Vec<f64>, f64) {
         let own = self.model.loss(i)[s].min(self.nothing);
         let is_reached = self.model.marginal(i)[s] > 0.0;
         let row = self.rows.offset[i] as usize + s;
-        let mut worst = 0.0;
+        let mut worst = 0.0_f64;
         let pay = |(place, (left, x)): (usize, (f64, f64))| {
             if x > own || !is_reached {
                 return x;
             }
             let next = self.time.action(self.rows.intervals.rows(), row, x, left);
             let totals = runs.iter().map(|(j, pays)| (*j, self.model.cost_of(Some(i), *j) + pays[s][place]));
-            choice(x, totals, next, &mut worst)
+            let choice = Choice::of(x, totals, next);
+            worst = choice.gap().max(worst);
+            choice.by(self.then)
         };
         let pays: Vec<f64> = self.cells().enumerate().map(pay).collect();
         let at_most = self.hands.partition_point(|x| *x < own);
@@ -202,19 +257,4 @@ impl Check<'_> {
             mean
         })
     }
-}
-
-/// What the plan's choice pays; `worst` becomes the most that the best one would save.
-pub(super) fn choice(stop: f64, totals: impl Iterator<Item = (usize, f64)>, next: i32, worst: &mut f64) -> f64 {
-    let mut best = stop;
-    let mut taken = if next == STOP { stop } else { f64::INFINITY };
-    for (j, total) in totals {
-        best = best.min(total);
-        if next == j as i32 {
-            taken = total;
-        }
-    }
-    let gap = taken - best;
-    *worst = worst.max(if gap.is_nan() { f64::INFINITY } else { gap });
-    taken
 }

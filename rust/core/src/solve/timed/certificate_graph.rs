@@ -1,12 +1,12 @@
 //! Checks of plans on trees and general graphs under a deadline, from the Bellman equation alone.
 //!
-//! What can be known is followed from the start, whatever is run, and the plan's own choice is weighed against the best one
-//! at every remaining time at which something changes. A request gathers one more stage at each step, so no policy saves
-//! more than the sum over the numbers of stages run of the largest difference.
+//! What can be known is followed from the start, whatever is run, and the plan's choice is weighed against the best one at
+//! every remaining time at which something changes, as on chains (`certificate.rs`). A request gathers one more stage at
+//! each step, so no policy saves more than the sum over the numbers of stages run of the largest difference.
 
 use std::collections::HashMap;
 
-use super::certificate::{Found, choice, looked_at};
+use super::certificate::{Choice, Found, Then, left_of, looked_at};
 use super::moments::{distinct, fits, slack};
 use super::setting::{nothing, parents};
 use crate::error::Result;
@@ -25,7 +25,8 @@ struct Check<'a> {
     nothing: f64,
     left: Vec<f64>,
     slack: f64,
-    /// What the plan pays, by remaining time.
+    then: Then,
+    /// What is paid, by remaining time.
     known: HashMap<Seen, Vec<f64>>,
     /// The most that another choice saves, by number of stages run.
     worst: Vec<f64>,
@@ -50,18 +51,23 @@ pub(crate) fn verify(model: &Model, plan: &DagPlan, time: &DagTime, default_loss
         nothing: nothing(model, default_loss),
         left: looked_at(&time.clock, sums, slack)?,
         slack,
+        then: Then::Best,
         known: HashMap::new(),
         worst: vec![0.0; model.stages() + 1],
     };
     let start = vec![None; model.stages()];
     check.look(&start);
+    let (residual, bound) = (check.worst.iter().copied().fold(0.0, f64::max), check.worst.iter().sum());
+    check.left = left_of(deadline, &check.left);
+    check.then = Then::Plan;
+    check.known.clear();
+    check.look(&start);
     let value = check.known.get(&start).and_then(|pays| pays.last()).copied().unwrap_or(f64::NAN);
-    let residual = check.worst.iter().copied().fold(0.0, f64::max);
-    Ok(Found { value, residual, bound: check.worst.iter().sum() })
+    Ok(Found { value, residual, bound })
 }
 
 impl Check<'_> {
-    /// Finds what the plan pays once this is known, unless that has been found before.
+    /// Finds what is paid once this is known, unless that has been found before.
     fn look(&mut self, seen: &Seen) {
         if self.known.contains_key(seen) {
             return;
@@ -96,7 +102,9 @@ impl Check<'_> {
         let mut worst = 0.0_f64;
         let pays = self.left.iter().enumerate().map(|(at, left)| {
             let next = self.time.action(self.plan.action.len(), situation, *left);
-            choice(hand, totals.iter().map(|(v, total)| (*v, total[at])), next, &mut worst)
+            let choice = Choice::of(hand, totals.iter().map(|(v, total)| (*v, total[at])), next);
+            worst = worst.max(choice.gap());
+            choice.by(self.then)
         });
         let pays = pays.collect();
         self.worst[run] = self.worst[run].max(worst);
