@@ -12,10 +12,24 @@ import numpy as np
 import ttamer_fast as tt
 from conftest import make_trace
 
-KINDS = ("models", "exits", "threshold", "patience", "static", "coin", "line", "skip", "tree", "default", "nothing")
+KINDS = (
+    "models",
+    "exits",
+    "threshold",
+    "patience",
+    "static",
+    "coin",
+    "line",
+    "skip",
+    "tree",
+    "default",
+    "nothing",
+    "declining",
+    "refusing",
+)
 """What :func:`policy_of` knows."""
 
-DEFAULTS = {"default": 0.3, "nothing": 0.001}
+DEFAULTS = {"default": 0.3, "nothing": 0.001, "declining": 0.15, "refusing": 0.15}
 """Losses of answering with nothing, where that is finite."""
 
 TREE_COST = [0.02, 0.03, 0.05]
@@ -30,6 +44,10 @@ def policy_of(kind: str) -> tt.Policy:
     models, exits = make_trace(600, 4), make_trace(600, 4, kind="exits")
     if kind in ("models", "exits"):
         return tt.fit(models if kind == "models" else exits, tradeoff=0.9)
+    if kind == "declining":
+        return tt.fit(models, tradeoff=0.95, default_loss=DEFAULTS[kind])
+    if kind == "refusing":
+        return tt.baselines.threshold(exits, tradeoff=0.95, default_loss=DEFAULTS[kind])
     if kind == "static":
         return tt.baselines.static(models, tradeoff=0.9)
     if kind == "threshold":
@@ -60,7 +78,7 @@ def price_of(kind: str, last: int | None, stage: int) -> float:
     if kind == "skip":
         return SKIP_COST[before + 1][stage]
     costs = np.geomspace(1.0, 8.0, 4)
-    return float(costs[before + 1 : stage + 1].sum() if kind in ("exits", "patience") else costs[stage])
+    return float(costs[before + 1 : stage + 1].sum() if kind in ("exits", "patience", "refusing") else costs[stage])
 
 
 class Walked(NamedTuple):

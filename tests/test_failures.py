@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ttamer_fast as tt
-from serving_policies import KINDS, policy_of, walked
+from serving_policies import DEFAULTS, KINDS, policy_of, walked
 from ttamer_fast.serving.driver import Driver
 from ttamer_fast.traces.record import PolicyIdentity
 
@@ -53,7 +53,7 @@ def test_a_request_ends_with_the_best_answer_that_there_is(
     answered = [stage for stage in asked if stage not in row[2]]
     assert len(set(asked)) == len(asked)
     assert run.answer is None or run.answer in answered
-    if kind not in ("default", "nothing"):
+    if kind not in DEFAULTS:
         assert (run.answer is None) == (not answered)
         assert (run.expected_loss == math.inf) == (not answered)
     with pytest.raises(tt.RunFinishedError):

@@ -263,20 +263,20 @@ def test_how_it_is_called() -> None:
     observe: Any = run.observe
     calls: list[Callable[[], Any]] = [
         lambda: observe(),
-        lambda: observe(0.5, 1, 2),
+        lambda: observe(0.5, 1, None, 2),
         lambda: observe(signal=0.5),
         lambda: observe(0.5, prediction=1),
     ]
     for call in calls:
-        with pytest.raises(TypeError, match="takes a signal and an optional prediction, by position, got"):
+        with pytest.raises(TypeError, match="an optional prediction and optional seconds left, by position, got"):
             call()
     assert run.next == 0
     for called in (run, run.observe):
-        assert str(inspect.signature(called)) == "(signal, prediction=None, /)"
+        assert str(inspect.signature(called)) == "(signal, prediction=None, remaining=None, /)"
     double = mock.create_autospec(run, instance=True)
     double.observe(0.5, 1)
     with pytest.raises(TypeError):
-        inspect.signature(run).bind(1, 2, 3)
+        inspect.signature(run).bind(1, 2, 3, 4)
 
 
 def test_it_is_neither_pickled_nor_copied() -> None:

@@ -80,6 +80,16 @@ def test_costs_by_row() -> None:
         ({"weight": [1.0, 2.0]}, "`weight` must have shape (3,), got (2,)"),
         ({"weight": [1.0, 2.0, -0.5]}, "`weight` entry 2 must be finite and at least 0, got -0.5"),
         ({"weight": [0, 0, 0]}, "`weight` must have a positive entry, got zeros only"),
+        ({"latency": [0.1, 0.2]}, "`latency` must have shape (3, 2), got (2,)"),
+        ({"latency": [[0.1, 0.2]]}, "`latency` must have shape (3, 2), got (1, 2)"),
+        (
+            {"latency": [[0, math.nan], [1, -0.5], [-1, 0]]},
+            "`latency[1, 1]` must be finite and at least 0, or NaN, got -0.5",
+        ),
+        (
+            {"latency": [[0, 1], [1, 0], [math.inf, 0]]},
+            "`latency[2, 0]` must be finite and at least 0, or NaN, got inf",
+        ),
     ],
 )
 def test_refusals(changes: dict[str, object], message: str) -> None:
@@ -178,6 +188,59 @@ def test_weights_are_kept_by_parts_and_copies() -> None:
     assert len(digests) == 4
     with pytest.raises(tt.ValidationError, match="`weight` must have a positive entry in every part of a trace"):
         trace.rows([0])
+
+
+def test_latencies_belong_to_their_rows() -> None:
+    plain = made()
+    assert (plain.latency, plain.expected_latency) == (None, None)
+    seconds = [[0.5, 1.0], [0.25, math.nan], [2.0, 4.0]]
+    trace = made(latency=seconds)
+    assert trace.latency is not None
+    assert trace.latency.dtype == np.float64
+    assert trace.latency.flags.c_contiguous
+    assert not trace.latency.flags.writeable
+    np.testing.assert_array_equal(trace.latency, seconds)
+    assert trace.expected_latency is not None
+    assert trace.expected_latency.tolist() == [0.5, 1.0]
+    assert repr(trace).endswith("prediction=no, latency=yes)")
+    assert trace.digest not in (plain.digest, made(latency=np.nan_to_num(seconds)).digest)
+    again = pickle.loads(pickle.dumps(trace))
+    assert again.digest == trace.digest
+    np.testing.assert_array_equal(again.latency, seconds)
+    np.testing.assert_array_equal(trace.rows([2, 1]).latency, [seconds[2], seconds[1]])
+    for part in trace.split(0.4):
+        rows = [SIGNAL.index(signal) for signal in part.signal.tolist()]
+        np.testing.assert_array_equal(part.latency, [seconds[row] for row in rows])
+    weighted = trace.weighted([1, 1, 3])
+    assert weighted.expected_latency is not None
+    assert weighted.expected_latency.tolist() == [2.0, 4.0]
+    np.testing.assert_array_equal(weighted.latency, seconds)
+    nobody = made(latency=[[0.5, math.nan]] * 3)
+    assert nobody.expected_latency is not None
+    assert nobody.expected_latency.tolist() == [0.5, math.inf]
+
+
+def test_latencies_are_matched_by_name() -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"large": [4.0, 5.0, 6.0], "small": [1.0, 2.0, 3.0]})
+    trace = made(stages=["small", "large"], latency=frame)
+    assert trace.latency is not None
+    assert trace.latency.tolist() == [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]
+    policy = tt.baselines.static(made(stages=["large", "small"]), 0.9)
+    matched = trace.matching(policy)
+    assert matched.latency is not None
+    assert matched.latency.tolist() == [[4.0, 1.0], [5.0, 2.0], [6.0, 3.0]]
+    assert matched.expected_latency is not None
+    assert matched.expected_latency.tolist() == [5.0, 2.0]
+
+
+def test_rows_of_other_latencies_are_other_requests() -> None:
+    signal, loss = [[0.9, 0.8], [0.3, 0.7], [0.9, 0.8]], [[0, 0], [1, 0], [0, 0]]
+    timed = [tt.Trace(signal, loss, COST, latency=[[1, 2], [3, 4], row]) for row in ([1, 2], [1, 2.5])]
+    repeated, different = (trace.core.units for trace in timed)
+    assert repeated is not None
+    assert [repeated.tolist().index(unit) for unit in repeated.tolist()] == [0, 1, 0]
+    assert different is None
 
 
 def test_the_digest_stays() -> None:

@@ -245,21 +245,22 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
 
 
 def parts_of(trace: tt.Trace) -> tuple[Any, ...]:
-    return trace.signal, trace.loss, trace.cost, trace.prediction, trace.weight, trace.group
+    return trace.signal, trace.loss, trace.cost, trace.prediction, trace.weight, trace.latency, trace.group
 
 
 def full_trace(n: int = 400) -> tt.Trace:
-    """With predictions, weights and groups."""
+    """With predictions, weights, latencies and groups."""
     rng = np.random.default_rng(5)
     trace = make_trace(n=n)
     return tt.Trace(
         *(trace.signal, trace.loss, trace.cost, trace.prediction, trace.kind, trace.stages),
         weight=rng.integers(1, 4, n),
+        latency=np.where(rng.random(trace.signal.shape) < 0.1, math.nan, rng.random(trace.signal.shape)),
         group=rng.integers(0, 50, n),
     )
 
 
-def test_weights_and_groups_are_carried_through(tmp_path: Path) -> None:
+def test_weights_latencies_and_groups_are_carried_through(tmp_path: Path) -> None:
     trace = full_trace()
     builder = tt.TraceBuilder(trace.stages, trace.kind)
     for start in range(0, trace.n, 90):
@@ -274,13 +275,35 @@ def test_weights_and_groups_are_carried_through(tmp_path: Path) -> None:
         again.append(*parts_of(trace))
         assert (again.n, builder.n) == (800, 400)
     other = tt.TraceBuilder(trace.stages, trace.kind, source="other")
-    for wrong, column in ((trace.weighted(None), "weights"), (make_trace(), "weights")):
+    *head, weight, latency, group = parts_of(trace)
+    for parts, name, column in (
+        ([*head, None, latency, group], "weight", "weights"),
+        ([*head, weight, None, group], "latency", "latencies"),
+        ([*head, weight, latency, None], "group", "groups"),
+        (parts_of(make_trace()), "weight", "weights"),
+    ):
         other = tt.TraceBuilder(trace.stages, trace.kind, source="other")
-        other.append(*parts_of(wrong))
+        other.append(*parts)
         with pytest.raises(tt.ValidationError, match=f"must have {column} exactly if the builders before it have"):
             builder.merge(other)
-        with pytest.raises(tt.ValidationError, match="`weight` must be in all batches or in none: the batches before"):
-            builder.append(*parts_of(wrong))
+        message = f"`{name}` must be in all batches or in none: the batches before have {column}"
+        with pytest.raises(tt.ValidationError, match=message):
+            builder.append(*parts)
+
+
+def test_records_give_latencies() -> None:
+    builder = tt.TraceBuilder(["small", "large"], "models")
+    for seconds in ([0.5, 2.0], [math.nan, 3.0]):
+        record = tt.Record(
+            request_id="", digest="", stages=builder.stages, consulted=[0, 1], signal=[0.4, 0.2], answer=0, cost=5.0,
+            expected_loss=0.3, seconds=seconds,
+        )  # fmt: skip
+        assert record.seconds is not None
+        builder.append([record.signal], [[0.0, 1.0]], [1.0, 4.0], latency=[record.seconds])
+    trace = builder.build()
+    np.testing.assert_array_equal(trace.latency, [[0.5, 2.0], [math.nan, 3.0]])
+    assert trace.expected_latency is not None
+    assert trace.expected_latency.tolist() == [0.5, 2.0]
 
 
 def test_groups_of_texts_are_the_same_everywhere() -> None:
@@ -340,6 +363,11 @@ def test_shapes_that_are_refused() -> None:
         ((row, row, [1, math.nan]), "`cost` entry 1 must be finite and at least 0, got nan"),
         ((row * 2, row * 2, [[1, 2], [1, -2]]), "`cost` row 1 column 1 must be finite and at least 0, got -2.0"),
         ((row, row, [1, 2], None, [math.inf]), "`weight` entry 0 must be finite and at least 0, got inf"),
+        ((row, row, [1, 2], None, None, [0.1]), "`latency` must have shape (1, 2), got (1,)"),
+        (
+            (row * 2, row * 2, [1, 2], None, None, [[0.1, math.nan], [math.inf, -1.0]]),
+            "`latency[1, 0]` must be finite and at least 0, or NaN, got inf",
+        ),
     ]:
         with pytest.raises(tt.ValidationError) as raised:
             builder.append(*arguments)  # type: ignore[arg-type]

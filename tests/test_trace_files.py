@@ -58,6 +58,20 @@ def test_without_predictions(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
+def test_latencies(tmp_path: Path, ending: str) -> None:
+    path, rng = tmp_path / f"trace{ending}", np.random.default_rng(0)
+    seconds = np.where(rng.random((50, 3)) < 0.2, math.nan, rng.random((50, 3)) * 10.0 ** rng.integers(-30, 30, 3))
+    trace = awkward_trace(costs_by_row=False)
+    latest = tt.Trace(trace.signal, trace.loss, trace.cost, kind="models", stages=trace.stages, latency=seconds)
+    latest.save(path)
+    read = tt.read_trace(path)
+    np.testing.assert_array_equal(read.latency, seconds, strict=True)
+    assert read.digest == latest.digest
+    trace.save(path)
+    assert tt.read_trace(path).latency is None
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_weights(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"trace{ending}"
     weight = np.random.default_rng(0).random(50) * 10.0 ** np.arange(-25, 25)
@@ -133,6 +147,14 @@ def test_missing_array(tmp_path: Path, missing: str) -> None:
         ("signal:a,signal:b,loss:a,cost:a,cost:b\n1,2,0,1,1\n", "column `loss:b` is missing"),
         ("signal:a,loss:a\n1,0\n", "`cost` is missing"),
         ("signal:a,loss:a,cost:a\nx,0,1\n", "column `signal:a` row 0 must be a number, got 'x'"),
+        (
+            "signal:a,loss:a,cost:a,latency:a\n1,0,1,-2\n",
+            "`latency[0, 0]` must be finite and at least 0, or NaN, got -2.0",
+        ),
+        (
+            "signal:a,signal:b,loss:a,loss:b,cost:a,cost:b,latency:b\n1,1,0,0,1,1,2\n",
+            "column `latency:a` is missing",
+        ),
         ("signal:a,loss:a,cost:a\n1,-1,1\n", "`loss` row 0 column 0 must be finite and at least 0, got -1.0"),
         ("signal:a,signal:a,loss:a,cost:a\n1,1,1,1\n", "column `signal:a` is there twice"),
         ("signal:a,loss:a,cost:a,kind\n1,1,1,exits\n1,1,1,models\n", "column `kind` must be the same in every row"),

@@ -52,6 +52,7 @@ from ._utils.warnings import (
 from .evaluation.comparison import Compared, Comparison, compare
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.frontier import Frontier, FrontierPoint, frontier
+from .evaluation.risk_coverage import RiskCoverage, risk_coverage
 from .evaluation.summary import Saving, Summary, summarize
 from .fitting.aggregation import Aggregated, aggregate
 from .fitting.certification import fit_certified
@@ -109,6 +110,7 @@ __all__ = [
     "Record",
     "Replay",
     "Request",
+    "RiskCoverage",
     "Run",
     "RunFinishedError",
     "Saving",
@@ -136,6 +138,7 @@ __all__ = [
     "load",
     "order_findings",
     "read_trace",
+    "risk_coverage",
     "signals",
     "solve",
     "stages",

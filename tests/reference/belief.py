@@ -70,19 +70,29 @@ class Belief(Rule):
         self.sets: list[Fields] = beliefs["sets"]
         self.situations: list[Fields] = stored["situations"]
         self.decisions = Decisions(stored["decisions"])
+        nothing: Fields = stored.get("nothing", {"loss": math.inf, "at_once": False})
+        self.nothing: float = nothing["loss"]
+        self.at_once: bool = nothing["at_once"]
+        share = self.nothing / self.scale
+        self.limit = math.inf if share >= 1.0 else -math.inf if share == 0.0 else math.log(share / (1.0 - share))
+        """The belief above which nothing is better."""
 
     def begin(self) -> int | None:
         stage: int = self.situations[0]["stage"]
-        return stage
+        return None if self.at_once else stage
 
     def observe(self, reports: Sequence[Report]) -> Choice:
         best, target, is_close = self._walked(reports)
         stage = None if target is None else self.situations[target]["stage"]
-        return Choice(stage, None if best is None else best.stage, is_close)
+        if best is None or best.logit > self.limit:
+            return Choice(stage, None, is_close)
+        return Choice(stage, best.stage, is_close)
 
     def expected_loss(self, reports: Sequence[Report]) -> float:
         best, _, _ = self._walked(reports)
-        return math.inf if best is None else self._loss(best.logit)
+        if best is None or best.logit > self.limit:
+            return self.nothing
+        return min(self.nothing, self._loss(best.logit))
 
     def alone(self, report: Report) -> float | None:
         return self._loss(self._read(report))
@@ -99,7 +109,8 @@ class Belief(Rule):
     def _walked(self, reports: Sequence[Report]) -> tuple[Best | None, int | None, bool]:
         """The best answer in hand, the situation that follows, and whether a decision on the way was close.
 
-        A stage that failed leaves what is in hand as it is; nothing in hand is the worst belief.
+        A stage that failed leaves what is in hand as it is; no stage in hand is the worst belief, or, where nothing is an
+        answer, what the stage that failed says on average, if that is no better than nothing.
         """
         best: Best | None = None
         target: int | None = 0
@@ -109,10 +120,17 @@ class Belief(Rule):
             situation = target
             if not reports[count - 1].is_failed:
                 best = self._best(situation, reports[:count])
-            target = self.decisions.action(situation, math.inf if best is None else best.logit)
+            target = self.decisions.action(
+                situation, self._empty_handed(reports[count - 1]) if best is None else best.logit
+            )
             if best is not None:
-                is_close = is_close or best.is_close or self._is_close(situation, best, reports[:count])
+                declines = abs(best.logit - self.limit) < CLOSE and best.logit != self.limit
+                is_close = is_close or best.is_close or declines or self._is_close(situation, best, reports[:count])
         return best, target, is_close
+
+    def _empty_handed(self, last: Report) -> float:
+        """The belief where all stages so far have failed."""
+        return self.limit if self.limit == math.inf else max(self.limit, self._read(last))
 
     def _is_close(self, situation: int, best: Best, reports: Sequence[Report]) -> bool:
         """Whether a decision changes within the rounding of a belief, or of the only signal."""

@@ -48,19 +48,26 @@ def later(rng: Rng, stage: int, k: int) -> int:
 
 
 def walk(rng: Rng, k: int, entry: int | None = None) -> Fields:
-    return {
+    made = {
         "entry": int(rng.integers(0, 2)) % k if entry is None else entry,
         "successor": [later(rng, stage, k) for stage in range(k)],
         "mean_loss": [eighths(rng, 0, 1) for _ in range(k)],
     }
+    if rng.random() < 0.4:
+        made["default_loss"] = eighths(rng, 0, 1)
+        if entry is None and rng.random() < 0.1:
+            made["entry"] = -1
+    return made
 
 
 def threshold(rng: Rng, k: int, entry: int | None = None) -> Fields:
-    return {"threshold": {"walk": walk(rng, k, entry), "threshold": [limit(rng, -1, 3) for _ in range(k)]}}
+    made: Fields = {"walk": walk(rng, k, entry), "threshold": [limit(rng, -1, 3) for _ in range(k)]}
+    return {"threshold": made | ({"reject": limit(rng, -1, 3)} if "default_loss" in made["walk"] else {})}
 
 
 def patience(rng: Rng, k: int, entry: int | None = None) -> Fields:
-    return {"patience": {"walk": walk(rng, k, entry), "patience": int(rng.integers(0, 4))}}
+    made: Fields = {"walk": walk(rng, k, entry), "patience": int(rng.integers(0, 4))}
+    return {"patience": made | ({"rejects": bool(rng.random() < 0.7)} if "default_loss" in made["walk"] else {})}
 
 
 def decisions(rng: Rng, targets: list[list[int]], low: float, high: float) -> Fields:
@@ -179,6 +186,7 @@ def situations(rng: Rng, k: int, entry: int, line: bool) -> Iterator[tuple[tuple
 
 
 def belief(rng: Rng, k: int, entry: int | None = None) -> Fields:
+    was_given = entry
     entry = int(rng.integers(k)) if entry is None else entry
     line = bool(rng.random() < 0.4) or k > MEMBERS
     is_plain = bool(rng.random() < 0.3)
@@ -214,12 +222,19 @@ def belief(rng: Rng, k: int, entry: int | None = None) -> Fields:
                 rows["next"].insert(before, target)
                 rows["steps"][at] += 1
             led.add(target)
+    scale = picked(rng, [1.0, 5.0])
+    nothing: Fields = {}
+    if rng.random() < 0.4:
+        # The limit of beliefs is 0, or there is none.
+        loss = picked(rng, [0.5 * scale, 0.5 * scale, 0.0, 2.0 * scale])
+        nothing = {"nothing": {"loss": loss, "at_once": was_given is None and bool(rng.random() < 0.05)}}
     return {
-        "belief": {
+        "belief": nothing
+        | {
             "recall": bool(rng.random() < 0.7),
             "beliefs": {
                 "margin": picked(rng, [0.0, eighths(rng, 0, 1), eighths(rng, 0, 1)]),
-                "scale": picked(rng, [1.0, 5.0]),
+                "scale": scale,
                 # Plain evidence and equal calibrations: stages that say the same are tied.
                 "calibration": [calibration(rng)] * k if is_plain else [calibration(rng) for _ in range(k)],
                 "sets": sets,

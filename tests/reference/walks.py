@@ -12,22 +12,30 @@ class Walk(Rule):
     """Runs stages in a fixed order until :meth:`is_enough`.
 
     The last stage with a signal is the answer; while there is none, the last stage. Those that failed are passed over.
+    Where the walk ends with a report that :meth:`is_refused`, nothing is.
     """
 
     def __init__(self, walk: Fields) -> None:
         self.entry: int = walk["entry"]
         self.successor: list[int] = walk["successor"]
         self.mean_loss: list[float] = walk["mean_loss"]
+        self.default_loss: float = walk.get("default_loss", math.inf)
 
     def is_enough(self, reports: Sequence[Report]) -> bool:
         raise NotImplementedError
 
+    def is_refused(self, reports: Sequence[Report]) -> bool:
+        raise NotImplementedError
+
     def begin(self) -> int | None:
-        return self.entry
+        return stage_or_none(self.entry)
 
     def answer(self, reports: Sequence[Report]) -> int | None:
         heard = answered(reports)
         known = [report for report in heard if report.is_known]
+        last = reports[-1] if reports else None
+        if last is not None and not last.is_failed and self.successor[last.stage] == -1 and self.is_refused(heard):
+            return None
         return (known or heard)[-1].stage if heard else None
 
     def observe(self, reports: Sequence[Report]) -> Choice:
@@ -38,7 +46,7 @@ class Walk(Rule):
 
     def expected_loss(self, reports: Sequence[Report]) -> float:
         answer = self.answer(reports)
-        return math.inf if answer is None else self.mean_loss[answer]
+        return self.default_loss if answer is None else self.mean_loss[answer]
 
     def alone(self, report: Report) -> float | None:
         return self.mean_loss[report.stage]
@@ -50,10 +58,15 @@ class Threshold(Walk):
     def __init__(self, stored: Fields) -> None:
         super().__init__(stored["walk"])
         self.threshold: list[float] = stored["threshold"]
+        self.reject: float = stored.get("reject", -math.inf)
 
     def is_enough(self, reports: Sequence[Report]) -> bool:
         last = reports[-1]
         return last.is_known and last.signal >= self.threshold[last.stage]
+
+    def is_refused(self, reports: Sequence[Report]) -> bool:
+        last = reports[-1]
+        return self.reject > -math.inf and not (last.is_known and last.signal >= self.reject)
 
 
 class Patience(Walk):
@@ -62,6 +75,7 @@ class Patience(Walk):
     def __init__(self, stored: Fields) -> None:
         super().__init__(stored["walk"])
         self.patience: int = stored["patience"]
+        self.rejects: bool = stored.get("rejects", False)
 
     def is_enough(self, reports: Sequence[Report]) -> bool:
         *before, last = reports
@@ -69,3 +83,6 @@ class Patience(Walk):
         while repeats < len(before) and before[-1 - repeats].prediction == last.prediction != NO_PREDICTION:
             repeats += 1
         return repeats >= self.patience
+
+    def is_refused(self, reports: Sequence[Report]) -> bool:
+        return self.rejects and not self.is_enough(reports)

@@ -109,6 +109,22 @@ def check_budget(name: str, value: float | str | None) -> float:
     return budget
 
 
+def check_default_loss(value: float) -> float | None:
+    """The loss of answering with nothing, None where it is infinite: some stage has to answer; or a ValidationError."""
+    loss = check_number("default_loss", value)
+    if not loss >= 0.0:
+        raise ValidationError(f"`default_loss` must be at least 0, got {value}")
+    return None if loss == math.inf else loss
+
+
+def check_deadline(value: float) -> float | None:
+    """Seconds that a request has, None where they are infinite: as many as it takes; or a ValidationError."""
+    seconds = check_number("deadline", value)
+    if not seconds >= 0.0:
+        raise ValidationError(f"`deadline` must be 0 or more seconds, got {value}")
+    return None if seconds == math.inf else seconds
+
+
 def check_between(name: str, value: float, most: float) -> float:
     """`value` as a float in (0, most), or a ValidationError."""
     number = check_number(name, value)
@@ -123,22 +139,39 @@ def check_order(order: str | Sequence[int | str], stages: tuple[str, ...]) -> li
     if isinstance(order, str):
         return None if check_one_of("order", order, ORDERS) == "auto" else list(range(len(stages)))
     try:
-        return [_stage_number(at, stage, stages) for at, stage in enumerate(order)]
+        return [_stage_number("order", at, stage, stages) for at, stage in enumerate(order)]
     except TypeError:
         raise ValidationError(f"`order` must be 'auto', 'given' or a sequence of stages, got {order!r}") from None
 
 
-def _stage_number(at: int, stage: int | str, stages: tuple[str, ...]) -> int:
+def check_stages(name: str, value: Iterable[int | str], stages: Sequence[str]) -> list[int]:
+    """Numbers of the stages in `value`, which are numbers or names, or a ValidationError."""
+    try:
+        if isinstance(value, str | bytes | bytearray):
+            raise TypeError
+        entries = list(value)
+    except TypeError:
+        allowed = "a sequence of stages, by number or name"
+        raise ValidationError(f"`{name}` must be {allowed}, got {shown(value)}") from None
+    numbers = []
+    for at, stage in enumerate(entries):
+        if isinstance(_scalar(stage), bool) or not (isinstance(stage, str) or hasattr(stage, "__index__")):
+            raise ValidationError(f"`{name}[{at}]` must be a stage, by number or name, got {shown(stage)}")
+        numbers.append(_stage_number(name, at, stage, stages))
+    return numbers
+
+
+def _stage_number(name: str, at: int, stage: int | str, stages: Sequence[str]) -> int:
     if not isinstance(stage, str):
         number = operator.index(stage)
         if number < 0:
-            raise ValidationError(f"`order[{at}]` must be at least 0, got {number}")
+            raise ValidationError(f"`{name}[{at}]` must be at least 0, got {number}")
         if number >= len(stages):
-            raise ValidationError(f"`order[{at}]` must be in 0..{len(stages)}, got {number}")
+            raise ValidationError(f"`{name}[{at}]` must be in 0..{len(stages)}, got {number}")
         return number
     if stage not in stages:
-        raise ValidationError(f"`order[{at}]` must be one of {listed(stages)}, got {stage!r}")
-    return stages.index(stage)
+        raise ValidationError(f"`{name}[{at}]` must be one of {listed(stages)}, got {stage!r}")
+    return list(stages).index(stage)
 
 
 def _scalar(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import traceback
@@ -10,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -33,6 +33,19 @@ from ..plotting.canvas import picture_path
 from ..traces.files import read_trace, trace_in
 from ..traces.trace import Trace
 from .gates import Check, at_most, check_limit, check_output, no_drift, no_simple_rule_is_better
+from .options import (
+    DeadlineOption,
+    DefaultLossOption,
+    Estimator,
+    Graph,
+    JsonOption,
+    KindOption,
+    Loss,
+    LossOption,
+    PolicyFile,
+    Recall,
+    TraceFile,
+)
 from .policy_text import policy_summary, policy_text
 from .terminal import terminal, write
 
@@ -51,54 +64,6 @@ UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 """Of the command line itself; its base class, whatever package it is in."""
 
 _debug: ContextVar[bool] = ContextVar("debug", default=False)
-
-
-class Kind(StrEnum):
-    """Of a trace."""
-
-    EXITS = "exits"
-    MODELS = "models"
-
-
-class Loss(StrEnum):
-    """Which losses of a trace file count."""
-
-    AUTO = "auto"
-    CORRECT = "correct"
-    LOSS = "loss"
-
-
-class Graph(StrEnum):
-    """Which stage may be next."""
-
-    AUTO = "auto"
-    LINE = "line"
-    SKIP = "skip"
-
-
-class Estimator(StrEnum):
-    """How indices are fitted."""
-
-    AUTO = "auto"
-    PATHWISE = "pathwise"
-    MARKOV = "markov"
-
-
-class Recall(StrEnum):
-    """Whether an earlier answer may be returned."""
-
-    AUTO = "auto"
-    YES = "yes"
-    NO = "no"
-
-
-TraceFile = Annotated[Path, typer.Argument(help="Trace: .npz, .parquet or .csv.")]
-PolicyFile = Annotated[Path, typer.Argument(help="Policy file.")]
-KindOption = Annotated[
-    Kind | None, typer.Option(help="Default: what the file says, else what the policy says, else exits.")
-]
-LossOption = Annotated[Loss, typer.Option(help="Which losses of the file count.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -201,6 +166,10 @@ def fit_command(
     ] = "auto",
     estimator: Annotated[Estimator, typer.Option(help="How indices are fitted.")] = Estimator.AUTO,
     recall: Annotated[Recall, typer.Option(help="May an earlier answer be returned?")] = Recall.AUTO,
+    default_loss: DefaultLossOption = math.inf,
+    deadline: Annotated[
+        bool, typer.Option("--deadline", help="Decide by the time that is left, too; the trace needs latencies.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Same trace, options and seed: same bytes.")] = 0,
     summary: Annotated[bool, typer.Option(help="Say what the policy is worth on rows held back.")] = True,
     kind: KindOption = None,
@@ -223,11 +192,15 @@ def fit_command(
             order=_order(order),
             estimator=estimator,
             recall=recalls,
+            default_loss=default_loss,
+            deadline=deadline,
             seed=seed,
         )
     else:
-        if (tradeoff, max_cost, max_loss) != (None, None, None) or estimator is Estimator.MARKOV:
-            raise ValidationError("`--certify` must be the only goal, with the estimator 'pathwise'")
+        if (tradeoff, max_cost, max_loss) != (None, None, None) or estimator is Estimator.MARKOV or deadline:
+            raise ValidationError(
+                "`--certify` must be the only goal, with the estimator 'pathwise', without `--deadline`"
+            )
         policy = fit_certified(
             read,
             max_loss=certify,
@@ -237,6 +210,7 @@ def fit_command(
             graph=graph,
             order=_order(order),
             recall=recalls,
+            default_loss=default_loss,
             seed=seed,
         )
     policy.save(output)
@@ -254,6 +228,8 @@ def evaluate_command(
     tradeoff: Annotated[float | None, typer.Option(help="Default: the one the policy was fitted for.")] = None,
     max_loss: Annotated[float | None, typer.Option(help="Exit with 1 if the mean loss is larger.")] = None,
     max_cost: Annotated[float | None, typer.Option(help="Exit with 1 if the mean cost is larger.")] = None,
+    default_loss: DefaultLossOption = math.inf,
+    deadline: DeadlineOption = math.inf,
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
     as_json: JsonOption = False,
@@ -262,7 +238,8 @@ def evaluate_command(
     check_limit("--max-loss", max_loss)
     check_limit("--max-cost", max_cost)
     # What a file does not say of its kind, the policy says.
-    result = evaluate(Policy.load(policy), trace_in(trace, loss, kind)[0], tradeoff)
+    judged = trace_in(trace, loss, kind)[0]
+    result = evaluate(Policy.load(policy), judged, tradeoff, default_loss=default_loss, deadline=deadline)
     checks = at_most("--max-loss", "mean loss", result.loss, max_loss)
     checks += at_most("--max-cost", "mean cost", result.cost, max_cost)
     _show(result.to_dict(), str(result), as_json, checks)
@@ -275,6 +252,8 @@ def compare_command(
     folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if a simple rule is clearly better.")] = False,
+    default_loss: DefaultLossOption = math.inf,
+    deadline: DeadlineOption = math.inf,
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
     as_json: JsonOption = False,
@@ -282,7 +261,15 @@ def compare_command(
     """Every rule, cross-validated: is a cascade worth it here, and is recall?"""
     read = read_trace(trace, loss=loss, kind=kind)
     with _progress("comparing") as bar:
-        result = compare(read, tradeoff, folds, seed, progress=lambda share: bar("comparing", share))
+        result = compare(
+            read,
+            tradeoff,
+            folds,
+            seed,
+            progress=lambda share: bar("comparing", share),
+            default_loss=default_loss,
+            deadline=deadline,
+        )
     _show(result.to_dict(), str(result), as_json, [no_simple_rule_is_better(result)] if check else [])
 
 
@@ -295,6 +282,8 @@ def frontier_command(
     chosen: Annotated[float | None, typer.Option(help="Trade-off whose fit is ringed in the picture.")] = None,
     loss_unit: Annotated[str, typer.Option(help="Of the loss in the picture.")] = "unit of the trace",
     cost_unit: Annotated[str, typer.Option(help="Of the cost in the picture.")] = "unit of the trace",
+    default_loss: DefaultLossOption = math.inf,
+    deadline: DeadlineOption = math.inf,
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
     as_json: JsonOption = False,
@@ -304,7 +293,14 @@ def frontier_command(
         check_output("--picture", picture_path(picture), trace)
     read = read_trace(trace, loss=loss, kind=kind)
     with _progress("tracing") as bar:
-        result = frontier(read, folds=folds, seed=seed, progress=lambda share: bar("tracing", share))
+        result = frontier(
+            read,
+            folds=folds,
+            seed=seed,
+            progress=lambda share: bar("tracing", share),
+            default_loss=default_loss,
+            deadline=deadline,
+        )
     if picture is not None:
         result.plot(picture, chosen=chosen, loss_unit=loss_unit, cost_unit=cost_unit)
     _show(result.to_dict(), str(result), as_json)

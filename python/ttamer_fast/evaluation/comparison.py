@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from .._utils.extras import require
 from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_NO_RECALL
 from ..fitting.doubts import warn_of_trace
 from ..traces import outcome
+from ..traces.outcome import NO_TERMS, Terms
 from ..traces.trace import Trace
 from . import cross_validation as cv
 from .intervals import cross_validated_error
@@ -36,19 +37,25 @@ class Compared:
         Of the rule.
     loss, cost : float
         Means per request, in the trace's units of loss and cost.
+    coverage : float
+        Share of the requests, 0 to 1, that got an answer.
     objective : float
         Mean of λ · loss + (1 − λ) · cost / cost of running every stage.
     difference, difference_se : float
         Mean difference of the objective to the reference, and its standard error, which counts the chance in the rows
         that rules are judged on, that in the rows they are tuned on, and the choice of the reference.
+    late_share : float
+        Share of the requests, 0 to 1, that a deadline cut off.
     """
 
     name: str
     loss: float
     cost: float
+    coverage: float
     objective: float
     difference: float
     difference_se: float
+    late_share: float
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,9 @@ class Comparison:
     rows : tuple of Compared
         One for each rule; ``comparison[name]`` finds one.
     verdict : tuple of str
-        Whether a cascade and recall are worth it, in words.
+        Whether a cascade and recall are worth it, in words; under a deadline, whether it is to know the time.
+    deadline : float or None
+        Seconds that each request had; None: as many as it took.
     """
 
     n: int
@@ -83,6 +92,7 @@ class Comparison:
     heavy_tailed: bool
     rows: tuple[Compared, ...]
     verdict: tuple[str, ...]
+    deadline: float | None
 
     def __getitem__(self, name: str) -> Compared:
         """The row of one rule."""
@@ -104,15 +114,21 @@ class Comparison:
 
     def __str__(self) -> str:
         width = max(len(row.name) for row in self.rows)
+        declines = any(row.coverage < 1.0 for row in self.rows)
+        is_timed = self.deadline is not None
+        within = f", deadline {self.deadline:g} s" if is_timed else ""
+        answered = ("answered  " if declines else "") + ("cut off  " if is_timed else "")
         lines = [
-            f"{self.n} requests, tradeoff {self.tradeoff:g}, {self.folds}-fold cross-validation; "
+            f"{self.n} requests, tradeoff {self.tradeoff:g}{within}, {self.folds}-fold cross-validation; "
             f"differences to {self.reference}, ± standard error, all in thousandths",
-            f"{'rule':<{width}}  {'loss':>8}  {'cost':>10}  {'objective':>9}  difference",
+            f"{'rule':<{width}}  {'loss':>8}  {'cost':>10}  {answered}{'objective':>9}  difference",
         ]
         for row in self.rows:
+            answered = f"{row.coverage:8.1%}  " if declines else ""
+            answered += f"{row.late_share:7.1%}  " if is_timed else ""
             paired = f"{1e3 * row.difference:+9.1f} ± {1e3 * row.difference_se:.1f}"
             lines.append(
-                f"{row.name:<{width}}  {1e3 * row.loss:8.1f}  {row.cost:10.5g}  {1e3 * row.objective:9.1f}  "
+                f"{row.name:<{width}}  {1e3 * row.loss:8.1f}  {row.cost:10.5g}  {answered}{1e3 * row.objective:9.1f}  "
                 + ("" if row.name == self.reference else paired)
             )
         return "\n".join([line.rstrip() for line in lines] + list(self.verdict))
@@ -125,6 +141,9 @@ def compare(
     seed: int = 0,
     reference: str | None = None,
     progress: cv.Progress | None = None,
+    *,
+    default_loss: float = math.inf,
+    deadline: float = math.inf,
 ) -> Comparison:
     """Tune every rule on k − 1 folds, judge it on the other, and compare request by request.
 
@@ -142,18 +161,24 @@ def compare(
         The rule that differences are to; default: the best of the rules that are neither fits nor the bound.
     progress : callable, optional
         Called with the share done, in [0, 1], after each fit.
+    default_loss : float
+        Loss of answering with nothing, at least 0, as in :func:`fit`: every rule but the last stage may then do so.
+    deadline : float
+        Seconds >= 0 that each request has, as in :func:`evaluate`; infinite: as many as it takes.
 
     Returns
     -------
     Comparison
         Rules: always the last stage; every baseline (`static` is the best single exit or model); the fit without
         recall; the default fit; the clairvoyant bound, which no rule can reach. Means and standard errors are weighted
-        as the trace is.
+        as the trace is. Under a deadline the two fits know the time, and two more do not: ``fit, cut off``, and ``fit,
+        mean fits``, in a loop that begins a stage only if its mean latency fits in what is left, or nothing is in hand.
 
     Raises
     ------
     ValidationError
-        If `tradeoff` or `folds` is out of range, all weights of a fold are 0, or `reference` is not one of the rules.
+        If `tradeoff`, `folds`, `default_loss` or `deadline` is out of range, all weights of a fold are 0, `reference`
+        is not one of the rules, or `deadline` is finite and the trace lacks a latency.
 
     Warns
     -----
@@ -184,19 +209,25 @@ def compare(
     >>> result["clairvoyant"].objective <= result["fit"].objective
     True
     """
-    rules = cv.rules(trace)
+    terms = outcome.terms_of(trace, default_loss, deadline)
+    rules = cv.rules(trace, terms)
     if reference is not None and reference not in rules:
         raise ValidationError(f"`reference` must be one of {', '.join(rules)}, got {reference}")
     warn_of_trace(trace)
-    (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress)
-    return compared(trace, float(tradeoff), cv.parts(trace, int(folds), seed), outcomes, reference)
+    (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress, terms)
+    return compared(trace, float(tradeoff), cv.parts(trace, int(folds), seed), outcomes, reference, terms)
 
 
 def compared(
-    trace: Trace, tradeoff: float, part: Ints, outcomes: Mapping[str, Outcome], reference: str | None = None
+    trace: Trace,
+    tradeoff: float,
+    part: Ints,
+    outcomes: Mapping[str, Outcome],
+    reference: str | None = None,
+    terms: Terms = NO_TERMS,
 ) -> Comparison:
     """The comparison of outcomes cross-validated over the folds `part` (n,); `reference` as in :func:`compare`."""
-    judge, folds = Judge(trace), int(part.max()) + 1
+    judge, folds = Judge(trace, terms.default_loss), int(part.max()) + 1
     objective = {name: outcome.objective(found, tradeoff, trace) for name, found in outcomes.items()}
     mean = {name: judge.mean(values).mean for name, values in objective.items()}
     hindsight = 0.0
@@ -213,27 +244,32 @@ def compared(
                 name=name,
                 loss=judge.mean(found.loss).mean,
                 cost=judge.mean(found.cost).mean,
+                coverage=judge.mean((found.answer >= 0).astype(np.float64)).mean,
                 objective=mean[name],
                 difference=paired.mean,
                 difference_se=0.0 if name == reference else error,
+                late_share=judge.mean(found.late.astype(np.float64)).mean,
             )
         )
-    alone = {name: objective[name] for name in cv.WITHOUT_CASCADE}
-    best = min(alone, key=mean.__getitem__)
-    chosen = hindsight_of(alone, best, part, trace.weight)
-    with_it, no_recall = objective[FIT], objective[FIT_NO_RECALL]
 
-    def sentence(what: str, without: Floats, flattered: float, against: str) -> str:
-        paired = judge.mean(with_it - without)
+    def sentence(what: str, without: Sequence[str], against: str) -> str:
+        """The fit against the best of some rules, which are chosen on the same rows."""
+        best = min(without, key=mean.__getitem__)
+        flattered = hindsight_of({name: objective[name] for name in without}, best, part, trace.weight)
+        paired = judge.mean(objective[FIT] - objective[best])
         error = math.hypot(cross_validated_error(paired, folds), flattered)
-        return _sentence(what, paired.mean, error, judge.mean(without).mean, against)
+        return _sentence(what, paired.mean, error, mean[best], against.format(best))
 
-    verdict = (
-        sentence("a cascade", alone[best], chosen, f"the best without one ({best})"),
-        sentence("recall", no_recall, 0.0, "the fit without it"),
-    )
+    verdict = [
+        sentence("a cascade", cv.WITHOUT_CASCADE, "the best without one ({})"),
+        sentence("recall", [FIT_NO_RECALL], "the fit without it"),
+    ]
+    if terms.deadline is not None:
+        verdict.append(sentence("knowing the time", cv.WITHOUT_TIME, "the best without it ({})"))
     heavy_tailed = judge.warn_of_heavy_tails(outcomes[FIT], level=4)
-    return Comparison(trace.n, folds, tradeoff, reference, hindsight, heavy_tailed, tuple(rows), verdict)
+    return Comparison(
+        trace.n, folds, tradeoff, reference, hindsight, heavy_tailed, tuple(rows), tuple(verdict), terms.deadline
+    )
 
 
 def hindsight_of(values: Mapping[str, Floats], best: str, part: Ints, weight: Floats | None) -> float:

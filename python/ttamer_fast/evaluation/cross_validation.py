@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 
@@ -11,9 +12,10 @@ from .. import baselines
 from .._core import Learner, Outcome, Policy
 from .._utils.arrays import Ints
 from .._utils.checks import check_tradeoff
-from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_NO_RECALL, LAST
+from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_CUT_OFF, FIT_MEAN_FITS, FIT_NO_RECALL, LAST
 from ..fitting.learners import learner_of
 from ..traces import outcome
+from ..traces.outcome import NO_TERMS, Terms
 from ..traces.parts import parts_of_rows
 from ..traces.trace import Trace
 
@@ -23,29 +25,46 @@ Progress = Callable[[float], None]
 Rule = Callable[["Fold", float], Outcome]
 """(fold, trade-off) to what happens on the rows that the fold holds back."""
 
-FITS = (FIT, FIT_NO_RECALL)
+FITS = (FIT, FIT_NO_RECALL, FIT_CUT_OFF, FIT_MEAN_FITS)
+WITHOUT_TIME = (FIT_CUT_OFF, FIT_MEAN_FITS)
 WITHOUT_CASCADE = ("static", LAST)
 
 
 class Fold:
-    """Rows to learn from, and rows to judge on; every fit to them shares calibration and beliefs."""
+    """Rows to learn from, and rows to judge on by some terms; every fit to them shares calibration and beliefs."""
 
-    def __init__(self, train: Trace, test: Trace) -> None:
+    def __init__(self, train: Trace, test: Trace, terms: Terms = NO_TERMS, no_answer: float | None = None) -> None:
+        """`no_answer`: what it loses where the terms have no default loss."""
         self.train = train
         self.test = test
+        self.made_for = terms
+        self.judged_by = terms if terms.default_loss is not None else terms._replace(default_loss=no_answer)
 
     @cached_property
     def learner(self) -> Learner:
-        """The default fit to the training rows, for any trade-off, with recall and without."""
-        return learner_of(self.train)
+        """The default fit to the training rows, for any trade-off, with recall and without; it knows of deadlines."""
+        terms = self.made_for
+        return (
+            self.untimed
+            if terms.deadline is None
+            else learner_of(self.train, default_loss=terms.default_loss, deadline=True)
+        )
+
+    @cached_property
+    def untimed(self) -> Learner:
+        """The same that knows no time."""
+        return learner_of(self.train, default_loss=self.made_for.default_loss)
 
 
-def rules(trace: Trace) -> dict[str, Rule]:
-    """Every rule that applies to `trace`, by name, simple ones first, the lower bound last."""
+def rules(trace: Trace, terms: Terms = NO_TERMS) -> dict[str, Rule]:
+    """Every rule that applies to `trace` and `terms`, by name, simple ones first, the lower bound last."""
     found: dict[str, Rule] = {LAST: _last_stage}
     for name, baseline in baselines.ALL.items():
         if name != "patience" or trace.prediction is not None:
             found[name] = partial(_baseline, baseline)
+    if terms.deadline is not None:
+        found[FIT_CUT_OFF] = _cut_off
+        found[FIT_MEAN_FITS] = _mean_fits
     found[FIT_NO_RECALL] = partial(_fit, recall=False)
     found[FIT] = partial(_fit, recall=None)
     found[CLAIRVOYANT] = _clairvoyant
@@ -64,14 +83,17 @@ def cross_validate(
     folds: int,
     seed: int,
     progress: Progress | None = None,
+    terms: Terms = NO_TERMS,
 ) -> list[dict[str, Outcome]]:
-    """Out-of-sample outcomes of every rule on every row, one dict per trade-off."""
+    """Out-of-sample outcomes of every rule on every row by some terms, one dict per trade-off."""
+    # No answer loses the same in every fold.
+    no_answer = None if terms.deadline is None else outcome.largest_loss(trace)
     part = parts(trace, folds, seed)
     lambdas = [check_tradeoff(tradeoff) for tradeoff in tradeoffs]
     pieces: list[dict[str, list[Outcome]]] = [{name: [] for name in chosen} for _ in lambdas]
     done, total = 0, len(lambdas) * len(chosen) * folds
     for f in range(folds):
-        fold = Fold(trace.rows(part != f), trace.rows(part == f))
+        fold = Fold(trace.rows(part != f), trace.rows(part == f), terms, no_answer)
         for tradeoff, of_rule in zip(lambdas, pieces, strict=True):
             for name, rule in chosen.items():
                 of_rule[name].append(rule(fold, tradeoff))
@@ -83,16 +105,25 @@ def cross_validate(
 
 
 def _fit(fold: Fold, tradeoff: float, recall: bool | None) -> Outcome:
-    return outcome.of_policy(fold.learner.policy(tradeoff, recall), fold.test)
+    return outcome.of_policy(fold.learner.policy(tradeoff, recall), fold.test, fold.judged_by)
 
 
-def _baseline(tuned: Callable[[Trace, float], Policy], fold: Fold, tradeoff: float) -> Outcome:
-    return outcome.of_policy(tuned(fold.train, tradeoff), fold.test)
+def _cut_off(fold: Fold, tradeoff: float) -> Outcome:
+    return outcome.of_policy(fold.untimed.policy(tradeoff, None), fold.test, fold.judged_by)
+
+
+def _mean_fits(fold: Fold, tradeoff: float) -> Outcome:
+    return outcome.careful(fold.untimed.policy(tradeoff, None), fold.test, fold.train, fold.judged_by)
+
+
+def _baseline(tuned: Callable[[Trace, float, float], Policy], fold: Fold, tradeoff: float) -> Outcome:
+    nothing = math.inf if fold.made_for.default_loss is None else fold.made_for.default_loss
+    return outcome.of_policy(tuned(fold.train, tradeoff, nothing), fold.test, fold.judged_by)
 
 
 def _last_stage(fold: Fold, _tradeoff: float) -> Outcome:
-    return outcome.always(fold.test, fold.test.k - 1)
+    return outcome.always(fold.test, fold.test.k - 1, fold.judged_by)
 
 
 def _clairvoyant(fold: Fold, tradeoff: float) -> Outcome:
-    return outcome.clairvoyant(fold.test, tradeoff)
+    return outcome.clairvoyant(fold.test, tradeoff, fold.judged_by)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from .._core import Policy, ValidationError
 from .._utils.arrays import Floats
-from .._utils.checks import check_tradeoff
+from .._utils.checks import check_default_loss, check_tradeoff
 from ..traces import outcome
 from ..traces.trace import Trace
 from .judged import Judge
@@ -37,7 +38,11 @@ class Evaluation:
     tradeoff : float
         λ of the objective.
     loss, loss_ci : float, (float, float)
-        Mean loss per request, in the trace's unit of loss.
+        Mean loss per request, in the trace's unit of loss; nothing counts as what it loses.
+    coverage, coverage_ci : float, (float, float)
+        Share of the requests, 0 to 1, that got an answer.
+    risk, risk_ci : float, (float, float)
+        Mean loss of those alone; NaN where there are none.
     cost, cost_ci : float, (float, float)
         Mean cost per request, in the trace's unit of cost.
     objective, objective_ci : float, (float, float)
@@ -49,7 +54,11 @@ class Evaluation:
     consulted_share_ci, answer_share_ci : (k, 2) float64
         Their intervals.
     recalled_share, recalled_share_ci : float, (float, float)
-        Share of the requests that returned the answer of an earlier stage than the last one run.
+        Share of the requests that returned the answer of an earlier stage than the last one run, and were not cut off.
+    deadline : float or None
+        Seconds that each request had; None: as many as it took.
+    late_share, late_share_ci : float, (float, float)
+        Share of the requests that the deadline cut off, with or without an answer in hand.
     independent : float
         How many independent requests that count alike say as much as the rows: n, less groups and weights.
     heavy_tailed : bool
@@ -61,6 +70,10 @@ class Evaluation:
     tradeoff: float
     loss: float
     loss_ci: tuple[float, float]
+    coverage: float
+    coverage_ci: tuple[float, float]
+    risk: float
+    risk_ci: tuple[float, float]
     cost: float
     cost_ci: tuple[float, float]
     objective: float
@@ -72,6 +85,9 @@ class Evaluation:
     answer_share_ci: Floats
     recalled_share: float
     recalled_share_ci: tuple[float, float]
+    deadline: float | None
+    late_share: float
+    late_share_ci: tuple[float, float]
     independent: float
     heavy_tailed: bool
 
@@ -90,13 +106,27 @@ class Evaluation:
         lines.append(f"{'stage':<{width}}  consulted  answers")
         for stage, consulted, answers in zip(self.stages, self.consulted_share, self.answer_share, strict=True):
             lines.append(f"{stage:<{width}}  {consulted:>9.1%}  {answers:>7.1%}")
+        if self.coverage < 1.0:
+            low, high = self.coverage_ci
+            lines.append(f"answered at all: {self.coverage:.1%}  (95 % interval {low:.1%} to {high:.1%})")
+            low, high = self.risk_ci
+            lines.append(f"loss of an answer: {self.risk:.6g}  (95 % interval {low:.6g} to {high:.6g})")
         lines.append(f"answered by an earlier stage than the last one run: {self.recalled_share:.1%}")
+        if self.deadline is not None:
+            lines.append(f"cut off by the deadline of {self.deadline:g} s: {self.late_share:.1%}")
         if self.heavy_tailed:
             lines.append("heavy tail: few requests decide these means, and intervals may be too narrow")
         return "\n".join(lines)
 
 
-def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Evaluation:
+def evaluate(
+    policy: Policy,
+    trace: Trace,
+    tradeoff: float | None = None,
+    *,
+    default_loss: float = math.inf,
+    deadline: float = math.inf,
+) -> Evaluation:
     """Replay `policy` on `trace` and average.
 
     Parameters
@@ -109,6 +139,14 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     tradeoff : float, optional
         λ in [0, 1] of the objective λ · loss + (1 − λ) · cost / cost of running every stage; default: the one that
         the policy was fitted for.
+    default_loss : float
+        Loss of answering with nothing, at least 0, in the trace's unit. Infinite: that which the policy was made with,
+        else the largest loss of the trace.
+    deadline : float
+        Seconds >= 0 that each request has; infinite: as many as it takes. Stages take the seconds of the trace's
+        `latency`; what is not known there, `expected_latency`. A stage that takes longer than what is left is cut off:
+        it is paid for, its answer is lost, and the best in hand goes out, or nothing. A policy fitted with
+        ``deadline=True`` is told what is left, any other is just cut off.
 
     Returns
     -------
@@ -119,7 +157,8 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
     Raises
     ------
     ValidationError
-        If the stages or kinds do not match, or no trade-off is known.
+        If the stages or kinds do not match, no trade-off is known, `default_loss` or `deadline` is negative or NaN, or
+        `deadline` is finite and the trace has no latencies.
 
     Warns
     -----
@@ -149,8 +188,12 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
             raise ValidationError("`tradeoff` must be given: the policy does not say which one it is for")
         tradeoff = float(known)
     share = check_tradeoff(tradeoff)
-    found = outcome.of_policy(policy, trace)
-    judge = Judge(trace)
+    terms = outcome.terms_of(trace, default_loss, deadline)
+    found = outcome.of_policy(policy, trace, terms)
+    given = terms.default_loss
+    judge = Judge(trace, check_default_loss(policy.default_loss) if given is None else given)
+    risk, risk_ci = judge.risk(found)
+    is_answered = found.answer >= 0
     loss = judge.mean(found.loss)
     is_static = policy.method == "static"
     answers = found.answer[:, np.newaxis] == np.arange(trace.k)
@@ -159,6 +202,10 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
         tradeoff=share,
         loss=loss.mean,
         loss_ci=judge.loss_interval(found),
+        coverage=judge.mean(is_answered.astype(np.float64)).mean,
+        coverage_ci=judge.share(is_answered),
+        risk=risk,
+        risk_ci=risk_ci,
         cost=judge.mean(found.cost).mean,
         cost_ci=judge.cost_interval(found, is_static),
         objective=judge.mean(outcome.objective(found, share, trace)).mean,
@@ -169,7 +216,10 @@ def evaluate(policy: Policy, trace: Trace, tradeoff: float | None = None) -> Eva
         answer_share=found.answer_share(trace.core),
         answer_share_ci=judge.shares(answers),
         recalled_share=found.recalled_share(trace.core),
-        recalled_share_ci=judge.share(found.answer != found.last),
+        recalled_share_ci=judge.share(is_answered & (found.answer != found.last) & ~found.late),
+        deadline=terms.deadline,
+        late_share=judge.mean(found.late.astype(np.float64)).mean,
+        late_share_ci=judge.share(found.late),
         independent=loss.size,
         heavy_tailed=judge.warn_of_heavy_tails(found),
     )

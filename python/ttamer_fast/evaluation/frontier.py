@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
+
+import numpy as np
 
 from .._core import Outcome, ValidationError
 from .._utils.rule_names import FIT, LAST
@@ -34,6 +37,8 @@ class FrontierPoint:
     loss_ci, cost_ci : (float, float)
         Their 95 % intervals, made as those of :class:`Evaluation`. Two rules of one frontier are judged on the same
         requests: :func:`compare` says whether they differ.
+    late_share, coverage : float
+        Shares of the requests, 0 to 1, that a deadline cut off, and that ended with an answer.
     """
 
     tradeoff: float | None
@@ -41,6 +46,8 @@ class FrontierPoint:
     cost: float
     loss_ci: tuple[float, float]
     cost_ci: tuple[float, float]
+    late_share: float
+    coverage: float
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ class Frontier:
         Names of the stages.
     stage_points : tuple of k FrontierPoint
         Of always answering with one stage.
+    deadline : float or None
+        Seconds that each request had; None: as many as it took.
     """
 
     n: int
@@ -64,6 +73,7 @@ class Frontier:
     points: dict[str, tuple[FrontierPoint, ...]]
     stages: tuple[str, ...]
     stage_points: tuple[FrontierPoint, ...]
+    deadline: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain Python values."""
@@ -103,7 +113,7 @@ class Frontier:
         plot_frontier(
             self.points,
             dict(zip(self.stages, self.stage_points, strict=True)),
-            f"Loss against cost, {self.folds}-fold cross-validation on {self.n:,} requests",
+            f"Loss against cost{self._within}, {self.folds}-fold cross-validation on {self.n:,} requests",
             path,
             chosen=chosen,
             loss_unit=loss_unit,
@@ -114,12 +124,16 @@ class Frontier:
         tradeoffs = [point.tradeoff for point in next(iter(self.points.values()))]
         width = max(map(len, self.points))
         lines = [
-            f"{self.n} requests, {self.folds}-fold cross-validation; mean loss @ mean cost",
+            f"{self.n} requests{self._within}, {self.folds}-fold cross-validation; mean loss @ mean cost",
             f"{'tradeoff':<{width}}" + "".join(f"  {t:>17g}" for t in tradeoffs),
         ]
         for name, points in self.points.items():
             lines.append(f"{name:<{width}}" + "".join(f"  {p.loss:7.4f} @ {p.cost:7.4g}" for p in points))
         return "\n".join(lines)
+
+    @property
+    def _within(self) -> str:
+        return "" if self.deadline is None else f", deadline {self.deadline:g} s"
 
 
 def frontier(
@@ -128,6 +142,9 @@ def frontier(
     seed: int = 0,
     tradeoffs: Sequence[float] = TRADEOFFS,
     progress: cv.Progress | None = None,
+    *,
+    default_loss: float = math.inf,
+    deadline: float = math.inf,
 ) -> Frontier:
     """Mean loss against mean cost of every rule over a range of trade-offs.
 
@@ -143,16 +160,22 @@ def frontier(
         λ in [0, 1], each.
     progress : callable, optional
         Called with the share done, in [0, 1].
+    default_loss : float
+        Loss of answering with nothing, at least 0, as in :func:`fit`: every rule may then do so.
+    deadline : float
+        Seconds >= 0 that each request has, as in :func:`evaluate`; infinite: as many as it takes.
 
     Returns
     -------
     Frontier
         Every baseline and the fit with and without recall, and each stage alone; means are weighted as the trace is.
+        Under a deadline, also the fits that know no time, as in :func:`compare`.
 
     Raises
     ------
     ValidationError
-        If a trade-off or `folds` is out of range, or all weights of a fold are 0.
+        If a trade-off, `folds`, `default_loss` or `deadline` is out of range, all weights of a fold are 0, or
+        `deadline` is finite and the trace lacks a latency.
 
     Warns
     -----
@@ -176,12 +199,13 @@ def frontier(
     >>> [point.tradeoff for point in result.points["fit"]]
     [0.5, 0.9]
     """
+    terms = outcome.terms_of(trace, default_loss, deadline)
     warn_of_trace(trace)
     redundant = (LAST, "static")
-    judge = Judge(trace)
-    chosen = {name: rule for name, rule in cv.rules(trace).items() if name not in redundant}
+    judge = Judge(trace, terms.default_loss)
+    chosen = {name: rule for name, rule in cv.rules(trace, terms).items() if name not in redundant}
     ordered = sorted(tradeoffs)
-    results = cv.cross_validate(trace, chosen, ordered, folds, seed, progress)
+    results = cv.cross_validate(trace, chosen, ordered, folds, seed, progress, terms)
     points = {
         name: tuple(_point(tradeoff, result[name], judge) for tradeoff, result in zip(ordered, results, strict=True))
         for name in chosen
@@ -193,10 +217,18 @@ def frontier(
         folds=int(folds),
         points=points,
         stages=trace.stages,
-        stage_points=tuple(_point(None, outcome.always(trace, i), judge) for i in range(trace.k)),
+        stage_points=tuple(_point(None, outcome.always(trace, i, terms), judge) for i in range(trace.k)),
+        deadline=terms.deadline,
     )
 
 
 def _point(tradeoff: float | None, found: Outcome, judge: Judge) -> FrontierPoint:
-    loss, cost = judge.mean(found.loss).mean, judge.mean(found.cost).mean
-    return FrontierPoint(tradeoff, loss, cost, judge.loss_interval(found), judge.cost_interval(found, tradeoff is None))
+    return FrontierPoint(
+        tradeoff=tradeoff,
+        loss=judge.mean(found.loss).mean,
+        cost=judge.mean(found.cost).mean,
+        loss_ci=judge.loss_interval(found),
+        cost_ci=judge.cost_interval(found, tradeoff is None),
+        late_share=judge.mean(found.late.astype(np.float64)).mean,
+        coverage=judge.mean((found.answer >= 0).astype(np.float64)).mean,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from functools import cached_property
 from typing import TypeAlias
@@ -30,10 +31,13 @@ class Judge:
     ----------
     trace : Trace
         The requests; the edges of intervals are the largest loss and the least and largest cost that it has.
+    nothing : float, optional
+        Loss of answering with nothing, where that may happen: no request loses more than that and the largest loss.
     """
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, nothing: float | None = None) -> None:
         self.trace = trace
+        self.nothing = nothing
         self.weight = trace.weight
         units = trace.core.units
         self.units = None if units is None or len(np.unique(units)) == trace.n else units
@@ -57,20 +61,32 @@ class Judge:
 
     @cached_property
     def largest_loss(self) -> float:
-        """Of all stages; 1 if all losses are 0."""
-        return float(self.trace.loss.max()) or 1.0
+        """Of all stages and of nothing; 1 if all losses are 0."""
+        return max(float(self.trace.loss.max()), self.nothing or 0.0) or 1.0
 
     @property
     def loss_range(self) -> Interval:
         """Of the loss of one request."""
         return 0.0, self.largest_loss
 
+    def risk(self, found: Outcome) -> tuple[float, Interval]:
+        """Mean loss of the requests that are answered, and its interval; NaN where none is."""
+        answered = found.answer >= 0
+        if answered.all():
+            return self.mean(found.loss).mean, self.loss_interval(found)
+        if not answered.any():
+            return math.nan, (math.nan, math.nan)
+        part = Judge(self.trace.rows(answered))
+        loss = found.loss[answered]
+        return part.mean(loss).mean, part.interval(loss, 0.0, self.largest_loss)
+
     @cached_property
     def cost_range(self) -> Interval:
-        """Costs of the cheapest way to one answer, and of running everything, over all requests."""
+        """Costs of the cheapest way to an answer, and of running everything, over all requests."""
         cost = np.atleast_2d(self.trace.cost)
         first = cost[:, :1] if self.trace.kind == "exits" else cost
-        return float(first.min()), float(cost.sum(axis=1).max())
+        least = float(first.min()) if self.nothing is None else 0.0
+        return least, float(cost.sum(axis=1).max())
 
     def loss_interval(self, found: Outcome) -> Interval:
         """Of the mean loss, in the unit of the trace."""

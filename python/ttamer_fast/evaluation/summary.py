@@ -12,8 +12,10 @@ import numpy as np
 
 from .._core import Learner, Outcome, Policy, ValidationError
 from .._utils.arrays import Floats, Ints
+from .._utils.checks import check_default_loss
 from .._utils.rule_names import CLAIRVOYANT, LAST
 from ..traces import outcome
+from ..traces.outcome import Terms
 from ..traces.trace import Trace
 from . import cross_validation as cv
 from .comparison import hindsight_of
@@ -78,6 +80,8 @@ class Summary:
         λ of the objective λ · loss + (1 − λ) · cost / cost of running every stage.
     loss, loss_ci, cost, cost_ci : float, (float, float)
         In the trace's units of loss and cost.
+    coverage, coverage_ci : float, (float, float)
+        Share of the requests, 0 to 1, that got an answer.
     objective, objective_ci : float, (float, float)
         As above.
     last, best : Saving
@@ -91,6 +95,8 @@ class Summary:
     loss_ci: tuple[float, float]
     cost: float
     cost_ci: tuple[float, float]
+    coverage: float
+    coverage_ci: tuple[float, float]
     objective: float
     objective_ci: tuple[float, float]
     last: Saving
@@ -103,6 +109,9 @@ class Summary:
     def __str__(self) -> str:
         how = "its held-out rows" if self.folds == 1 else f"{self.folds}-fold cross-validation"
         loss, cost = (f"{mean:.4g} ({low:.4g} to {high:.4g})" for mean, (low, high) in self._loss_and_cost)
+        if self.coverage < 1.0:
+            low, high = self.coverage_ci
+            cost += f" and is answered in {self.coverage:.1%} ({low:.1%} to {high:.1%}) of cases"
         where = f"held out ({how}, {self.n:,} requests; in brackets 95 % intervals)"
         lines = [
             f"{where}: a request loses {loss} and costs {cost},",
@@ -171,12 +180,18 @@ def summarize(policy: Policy, trace: Trace, *, folds: int = 5, seed: int = 0) ->
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
     tradeoff = float(known["tradeoff"])
+    nothing = check_default_loss(float(known.get("default_loss", math.inf)))
     rules = {name: rule for name, rule in cv.rules(trace).items() if name not in (*cv.FITS, CLAIRVOYANT)}
     if "held_out_trace" in known:
-        fold = cv.Fold(*_certified_parts(known, trace))
+        fold = cv.Fold(*_certified_parts(known, trace), Terms(nothing))
         found = {name: rule(fold, tradeoff) for name, rule in rules.items()}
         return _summary(
-            fold.test, tradeoff, np.zeros(fold.test.n, np.int64), [(1.0, outcome.of_policy(policy, fold.test))], found
+            fold.test,
+            tradeoff,
+            np.zeros(fold.test.n, np.int64),
+            [(1.0, outcome.of_policy(policy, fold.test))],
+            found,
+            nothing,
         )
     if trace.digest != known["trace"]:
         raise ValidationError("`trace` must be the one that the policy was fitted to, got another")
@@ -184,9 +199,10 @@ def summarize(policy: Policy, trace: Trace, *, folds: int = 5, seed: int = 0) ->
         _, trace = trace.split(MOST_ROWS / trace.n, seed)
     refits = _refits(policy)
     chosen = {**rules, **{str(i): rule for i, (_, rule) in enumerate(refits)}}
-    (outcomes,) = cv.cross_validate(trace, chosen, [tradeoff], folds, seed)
+    (outcomes,) = cv.cross_validate(trace, chosen, [tradeoff], folds, seed, terms=Terms(nothing))
     own = [(share, outcomes[str(i)]) for i, (share, _) in enumerate(refits)]
-    return _summary(trace, tradeoff, cv.parts(trace, folds, seed), own, {name: outcomes[name] for name in rules})
+    found = {name: outcomes[name] for name in rules}
+    return _summary(trace, tradeoff, cv.parts(trace, folds, seed), own, found, nothing)
 
 
 def _certified_parts(known: Mapping[str, str], trace: Trace) -> tuple[Trace, Trace]:
@@ -210,7 +226,10 @@ def _refits(policy: Policy) -> list[tuple[float, cv.Rule]]:
     def refit(method: str, own_tradeoff: float, fold: cv.Fold, _tradeoff: float) -> Outcome:
         if method not in learned or learned[method][0] is not fold:
             options = restricted if method == "pathwise" else {}
-            learned[method] = fold, Learner(fold.train.core, method=method, **options)
+            learned[method] = (
+                fold,
+                Learner(fold.train.core, method=method, default_loss=fold.made_for.default_loss, **options),
+            )
         return outcome.of_policy(learned[method][1].policy(own_tradeoff, policy.recall), fold.test)
 
     methods = policy.method.split(" + ")
@@ -222,10 +241,15 @@ def _refits(policy: Policy) -> list[tuple[float, cv.Rule]]:
 
 
 def _summary(
-    trace: Trace, tradeoff: float, part: Ints, own: Sequence[tuple[float, Outcome]], rules: Mapping[str, Outcome]
+    trace: Trace,
+    tradeoff: float,
+    part: Ints,
+    own: Sequence[tuple[float, Outcome]],
+    rules: Mapping[str, Outcome],
+    nothing: float | None,
 ) -> Summary:
     """`own`: outcomes of the policy's parts, and on which share of the requests each decides; `part` (n,): folds."""
-    judge, folds = Judge(trace), int(part.max()) + 1
+    judge, folds = Judge(trace, nothing), int(part.max()) + 1
 
     def expected(values: Mapping[int, Floats]) -> Floats:
         return sum((share * values[i] for i, (share, _) in enumerate(own)), start=np.zeros(trace.n))
@@ -251,10 +275,10 @@ def _summary(
             cost_saved_ci = cost_saved + low, cost_saved + high
         loss_saved, loss_saved_ci = saved(found.loss - loss)
         objective_saved, objective_saved_ci = saved(objective_of(found) - objective, hindsight)
-        answered = set(found.answer.tolist())
+        answers = set(found.answer.tolist())
         return Saving(
             rule=rule,
-            stage=trace.stages[answered.pop()] if len(answered) == 1 else None,
+            stage=trace.stages[answers.pop()] if len(answers) == 1 and -1 not in answers else None,
             loss=judge.mean(found.loss).mean,
             cost=base,
             cost_saved=cost_saved,
@@ -267,6 +291,7 @@ def _summary(
 
     loss = expected({i: found.loss for i, (_, found) in enumerate(own)})
     cost = expected({i: found.cost for i, (_, found) in enumerate(own)})
+    answered = expected({i: (found.answer >= 0).astype(np.float64) for i, (_, found) in enumerate(own)})
     objective = expected({i: objective_of(found) for i, (_, found) in enumerate(own)})
     simple = {name: objective_of(found) for name, found in rules.items() if name != LAST}
     best = min(simple, key=lambda name: judge.mean(simple[name]).mean)
@@ -279,6 +304,8 @@ def _summary(
         loss_ci=judge.interval(loss, *judge.loss_range),
         cost=judge.mean(cost).mean,
         cost_ci=judge.interval(cost, *judge.cost_range),
+        coverage=judge.mean(answered).mean,
+        coverage_ci=judge.interval(answered, 0.0, 1.0),
         objective=judge.mean(objective).mean,
         objective_ci=judge.interval(objective, *judge.objective_range(tradeoff)),
         last=saving(LAST),

@@ -13,7 +13,7 @@ import numpy as np
 from .. import _core
 from .._core import Policy, ValidationError
 from .._utils.arrays import Floats, first_bad
-from .._utils.checks import check_between, check_flag, check_order, check_recall, check_seed
+from .._utils.checks import check_between, check_default_loss, check_flag, check_order, check_recall, check_seed
 from ..traces import outcome
 from ..traces.trace import Trace
 from .doubts import warn_of_trace
@@ -38,6 +38,7 @@ def fit_certified(
     graph: str = "auto",
     order: str | Sequence[int | str] = "auto",
     recall: bool | str = "auto",
+    default_loss: float = math.inf,
     seed: int = 0,
 ) -> Policy:
     """Fit the cheapest policy whose mean loss is certified to be at most `max_loss`.
@@ -65,6 +66,9 @@ def fit_certified(
         As in :func:`fit`.
     recall : bool or "auto"
         As in :func:`fit`.
+    default_loss : float
+        As in :func:`fit`; a request without an answer loses that, so that finite it is at most `largest_loss`, and with
+        `binary` 0 or `largest_loss`.
     seed : int
         Of the split.
 
@@ -120,10 +124,14 @@ def fit_certified(
     level = check_between("delta", delta, 1.0)
     recalls = check_recall(recall)
     seed, binary = check_seed(seed), check_flag("binary", binary)
+    nothing = check_default_loss(default_loss)
+    if nothing is not None and (nothing > scale or (binary and nothing not in (0.0, scale))):
+        allowed = f"0 or {scale:g} as `binary` is True" if binary else f"at most `largest_loss` {scale:g}"
+        raise ValidationError(f"`default_loss` must be {allowed}, got {nothing:g}")
     _check_losses(trace.loss, scale, binary)
     warn_of_trace(trace)
     fitting, testing = trace.split(check_between("held_out", held_out, 1.0), seed)
-    learner = learner_of(fitting, graph, check_order(order, trace.stages))
+    learner = learner_of(fitting, graph, check_order(order, trace.stages), nothing)
     goal = f"max_loss={limit!r}, delta={level!r}"
     chosen: _Tested | None = None
     for tested, candidate in enumerate(_candidates(learner, fitting, recalls), start=1):
@@ -142,6 +150,8 @@ def fit_certified(
     if chosen is None:
         raise ValidationError("`trace` leads to no policy")
     known = _provenance(fitting, testing, goal, limit, level, binary, chosen, held_out, seed)
+    if nothing is not None:
+        known.append(("default_loss", repr(nothing)))
     return learner.policy(chosen.tradeoff, recalls, known)
 
 

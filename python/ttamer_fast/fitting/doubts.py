@@ -13,7 +13,7 @@ from .._utils.rule_names import DEFAULT, STATIC
 from .._utils.warnings import CalibrationWarning
 from ..traces.trace import Trace
 
-__all__ = ["effective_rows", "warn_of_choice", "warn_of_trace"]
+__all__ = ["effective_rows", "warn_of_choice", "warn_of_nothing", "warn_of_trace"]
 
 FEW_ROWS = 100
 """Independent requests below which a mean loss of 0/1 losses may be off by 0.1 and more (95 %)."""
@@ -50,6 +50,16 @@ def warn_of_choice(policy: Policy, stacklevel: int = 2) -> None:
         "no rule is better than one stage for all requests by more than a standard error: on rows held back the best "
         f"has the objective {better:.4g}, one stage {alone['objective']:.4g} ± {alone['standard_error']:.2g}; either "
         "one stage is best for all, or signals do not say which requests it gets wrong",
+        CalibrationWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def warn_of_nothing(policy: Policy, stacklevel: int = 2) -> None:
+    """A CalibrationWarning of a fitted policy that answers every request with nothing, before it runs anything."""
+    warnings.warn(
+        f"`default_loss` of {policy.default_loss:.6g} is below what any stage promises at this trade-off: the policy "
+        "runs nothing and never answers",
         CalibrationWarning,
         stacklevel=stacklevel + 1,
     )

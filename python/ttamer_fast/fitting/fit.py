@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -9,10 +10,19 @@ from numpy.typing import ArrayLike
 
 from .. import _core
 from .._core import Policy, ValidationError
-from .._utils.checks import check_budget, check_one_of, check_order, check_recall, check_seed, check_tradeoff
+from .._utils.checks import (
+    check_budget,
+    check_default_loss,
+    check_flag,
+    check_one_of,
+    check_order,
+    check_recall,
+    check_seed,
+    check_tradeoff,
+)
 from .._utils.warnings import HeavyTailWarning
 from ..traces.trace import Trace
-from .doubts import warn_of_choice, warn_of_trace
+from .doubts import warn_of_choice, warn_of_nothing, warn_of_trace
 
 __all__ = ["fit"]
 
@@ -32,6 +42,8 @@ def fit(
     order: str | Sequence[int | str] = "auto",
     estimator: str = "auto",
     recall: bool | str = "auto",
+    default_loss: float = math.inf,
+    deadline: bool = False,
     weight: ArrayLike | None = None,
     seed: int = 0,
 ) -> Policy:
@@ -63,6 +75,15 @@ def fit(
     recall : bool or "auto"
         Whether an earlier answer may be returned. ``"auto"``: yes; with `graph` and `order` ``"auto"``, unless rows
         held back (of at most 20,000) say otherwise by more than two standard errors, or prefer a simple rule.
+    default_loss : float
+        Loss of answering with nothing ("ask a human"), at least 0, in the unit of the losses. Finite: a request ends
+        with answer None where that is expected to lose less than any answer in hand, also before anything has run.
+        Infinite: some stage answers.
+    deadline : bool
+        Whether the time that a request has left is part of the decision: one policy for every deadline, told at
+        ``policy.start(remaining=...)`` and with every report. It needs `latency` of the trace, in every row. Without a
+        deadline it decides as the policy that knows no time. `max_cost` and `max_loss` hold without a deadline. The
+        choice among simple rules is not made, since none of them knows time.
     weight : (n,) array_like of float, optional
         In place of the trace's own weights: ``fit(trace.weighted(weight), ...)``.
     seed : int
@@ -73,14 +94,14 @@ def fit(
     Policy
         What it is worth on new requests, `tt.summarize` says, and its report, where rows were held back to choose
         between rules; its `value` is the objective on the trace itself, which flatters. Its provenance names the goal,
-        the trade-off, the trace's digest, and `graph`, `order` and `recall` where they were given.
+        the trade-off, the trace's digest, and `graph`, `order`, `default_loss` and `recall` where they were given.
 
     Warns
     -----
     CalibrationWarning
         If the trace says little: fewer than 100 independent rows or groups, a signal (but the last stage's) or
         predictions that never change; or if at this trade-off no rule is better on rows held back than one stage for
-        all requests.
+        all requests, or nothing is better than running any stage: such a policy never answers.
     HeavyTailWarning
         If one row in a hundred of those with a loss, or a single one, makes up more than half of all loss.
 
@@ -130,18 +151,21 @@ def fit(
         graph=graph,
         order=stages,
         recall=recalls,
+        default_loss=check_default_loss(default_loss),
         seed=check_seed(seed),
+        deadline=check_flag("deadline", deadline),
     )
     warn_of_trace(trace)
-    warn_of_choice(policy)
+    warn_of_nothing(policy) if policy.start().next is None else warn_of_choice(policy)
     return policy
 
 
-def baseline(trace: Trace, method: str, tradeoff: float) -> Policy:
+def baseline(trace: Trace, method: str, tradeoff: float, default_loss: float) -> Policy:
     """A rule to compare with, tuned on the trace."""
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
-    return _core.fit(trace.core, tradeoff=check_tradeoff(tradeoff), method=method)
+    nothing = check_default_loss(default_loss)
+    return _core.fit(trace.core, tradeoff=check_tradeoff(tradeoff), method=method, default_loss=nothing)
 
 
 def _warn_of_tail(trace: Trace) -> None:

@@ -8,9 +8,16 @@ from .. import _core
 from ..traces.trace import Trace
 
 
-def learner_of(trace: Trace, graph: str = "auto", order: Sequence[int] | None = None) -> _core.Learner:
+def learner_of(
+    trace: Trace,
+    graph: str = "auto",
+    order: Sequence[int] | None = None,
+    default_loss: float | None = None,
+    deadline: bool = False,
+) -> _core.Learner:
     """Calibration and beliefs of a trace, from which the core makes a policy for any trade-off. O(k n log n)."""
-    return _core.Learner(trace.core, graph=graph, order=None if order is None else list(order))
+    stages = None if order is None else list(order)
+    return _core.Learner(trace.core, graph=graph, order=stages, default_loss=default_loss, deadline=deadline)
 
 
 def provenance(trace: Trace, tradeoff: float, goal: str) -> list[tuple[str, str]]:

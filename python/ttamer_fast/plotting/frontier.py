@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Protocol
 
 from .._utils.extras import require
-from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_NO_RECALL
+from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_CUT_OFF, FIT_MEAN_FITS, FIT_NO_RECALL
 from .canvas import new_figure, write_figure
 from .colours import short
 
@@ -41,6 +41,8 @@ class Point(Protocol):
 RULE_STYLES: dict[str, dict[str, Any]] = {
     FIT: {"color": "#c1272d", "linewidth": 2.6, "marker": "o", "markersize": 5, "zorder": 5},
     FIT_NO_RECALL: {"color": "#e9909a", "linewidth": 1.6, "linestyle": "--", "zorder": 4},
+    FIT_CUT_OFF: {"color": "#e07b39", "linewidth": 1.6, "linestyle": "--", "marker": "P", "markersize": 4.5},
+    FIT_MEAN_FITS: {"color": "#7a4e2d", "linewidth": 1.6, "linestyle": "-.", "marker": "X", "markersize": 4.5},
     "threshold": {"color": "#4477aa", "linewidth": 1.4, "marker": "s", "markersize": 3.5},
     "stage_thresholds": {"color": "#228833", "linewidth": 1.4, "marker": "^", "markersize": 4},
     "patience": {"color": "#ccbb44", "linewidth": 1.4, "marker": "D", "markersize": 3.5},

@@ -92,13 +92,20 @@ class Circuit:
         if self._state == "closed":
             return permit
         with self._lock:
-            wait = self._remaining(now)
-            if self._state == "open" and wait <= 0.0:
+            refusal = self._refusal(now)
+            if refusal is not None:
+                return refusal
+            if self._state == "open":
                 self._turn("half-open")
-            elif self._state != "closed":
-                again = f"tried again in {wait:.3g} s" if self._state == "open" else "another request is trying it"
-                return f"not tried: {self._failures} failure{'s' if self._failures > 1 else ''} in a row, {again}"
             return self._permit
+
+    def refusal(self, now: float) -> str | None:
+        """Why the stage is not to be called by requests that begin now, None if it may be: :meth:`admit` without
+        asking for a permit."""
+        if self._state == "closed":
+            return None
+        with self._lock:
+            return self._refusal(now)
 
     def succeeded(self, permit: int) -> None:
         """The call of this permit gave something."""
@@ -131,6 +138,13 @@ class Circuit:
         self._lock = threading.Lock()
         if self._state == "half-open":
             self._turn("open")
+
+    def _refusal(self, now: float) -> str | None:
+        wait = self._remaining(now)
+        if self._state == "closed" or (self._state == "open" and wait <= 0.0):
+            return None
+        again = f"tried again in {wait:.3g} s" if self._state == "open" else "another request is trying it"
+        return f"not tried: {self._failures} failure{'s' if self._failures > 1 else ''} in a row, {again}"
 
     def _turn(self, state: str) -> None:
         """Calls that began in another state say nothing about this one."""

@@ -58,10 +58,10 @@ class TraceBuilder:
     been seen, merging in any order and grouping gives the same sample. Means of losses and costs are exact: sums are
     kept as whole numbers of 2**-1074.
 
-    *The trade-off.* Memory is at most capacity + max(capacity, 1024) rows of 24 + 8 · (3 or 4) · k bytes (4 with
-    predictions; 8 more each for weights and groups). A mean over the sample has the standard error
-    sd · sqrt(1 / capacity - 1 / n), as in any trace of `capacity` rows; `docs/research/production.md` gives what that
-    costs in held-out objective.
+    *The trade-off.* Memory is at most capacity + max(capacity, 1024) rows of 24 + 8 · (3 to 5) · k bytes (4 with
+    predictions or latencies, 5 with both; 8 more each for weights and groups). A mean over the sample has the standard
+    error sd · sqrt(1 / capacity - 1 / n), as in any trace of `capacity` rows; `docs/research/production.md` gives what
+    that costs in held-out objective.
 
     Appending is O(k) a request, amortised.
 
@@ -123,6 +123,7 @@ class TraceBuilder:
         cost: ArrayLike,
         prediction: Predictions | None = None,
         weight: ArrayLike | None = None,
+        latency: ArrayLike | None = None,
         group: ArrayLike | Iterable[int | str] | None = None,
     ) -> None:
         """Add m requests.
@@ -132,13 +133,15 @@ class TraceBuilder:
         signal, loss : (m, k) array_like of float
             As in :class:`Trace`, all batches in the same scale and unit. There may be none (m = 0). Stages in the order
             of the builder; tables with named columns, such as data frames, are put into that order by name, here and in
-            the next two.
+            `cost`, `prediction` and `latency`.
         cost : (k,) or (m, k) array_like of float
             As in :class:`Trace`, all batches in the same unit.
         prediction : (m, k) array_like, table, or sequence of m rows of k hashables, optional
             As in :class:`Trace`; in all batches or in none.
         weight : (m,) array_like of float, optional
             How much each request counts, in all batches or in none, on one scale for all batches.
+        latency : (m, k) array_like of float, optional
+            As in :class:`Trace`, such as :attr:`Record.seconds`; in all batches or in none.
         group : (m,) array_like of int, or sequence of m int or str, optional
             Equal where requests belong together, here and in other batches and builders; in all batches or in none. A
             text is kept as a number that is the same in every process.
@@ -161,7 +164,7 @@ class TraceBuilder:
         >>> builder
         TraceBuilder(n=1, kept=1, stages=('small', 'large'), kind='exits', sources=1)
         """
-        if self._core.append(signal, loss, cost, prediction, weight, group):
+        if self._core.append(signal, loss, cost, prediction, weight, latency, group):
             return
         names = self._stages
         self._core.append(
@@ -170,6 +173,7 @@ class TraceBuilder:
             float_array("cost", by_name("cost", cost, names)),
             None if prediction is None else prediction_codes(by_name("prediction", prediction, names)),
             None if weight is None else float_array("weight", weight),
+            None if latency is None else float_array("latency", by_name("latency", latency, names)),
             None if group is None else _groups(group),
         )
 
@@ -179,8 +183,8 @@ class TraceBuilder:
         Parameters
         ----------
         others : TraceBuilder
-            Of the same stages, kind, capacity and seed, with predictions, weights and groups exactly if this one has
-            them, and of other sources.
+            Of the same stages, kind, capacity and seed, with predictions, weights, latencies and groups exactly if
+            this one has them, and of other sources.
 
         Returns
         -------
@@ -338,7 +342,7 @@ class TraceBuilder:
             if name in columns and (columns[name].shape != shape or columns[name].dtype != dtype):
                 given = f"{columns[name].dtype} of shape {columns[name].shape}"
                 raise ValueError(f"array {name} does not fit, got {given}")
-        optional = [columns.get(name) for name in ("prediction", "weight", "group")]
+        optional = [columns.get(name) for name in ("prediction", "weight", "latency", "group")]
         required = [columns[name] for name in ("source", "number", "signal", "loss", "cost")]
         sources = [(str(name), int(count)) for name, count in about["sources"]]
         try:
@@ -357,7 +361,7 @@ class TraceBuilder:
 
 def _layout(n: int, k: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
     """Shape and dtype of every array of a file."""
-    matrices = dict.fromkeys(("signal", "loss", "cost"), ((n, k), np.float64))
+    matrices = dict.fromkeys(("signal", "loss", "cost", "latency"), ((n, k), np.float64))
     lists = dict.fromkeys(("source", "number", "group"), ((n,), np.int64))
     return {**matrices, **lists, "prediction": ((n, k), np.int64), "weight": ((n,), np.float64)}
 

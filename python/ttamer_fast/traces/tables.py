@@ -15,7 +15,7 @@ from .._utils.checks import listed
 
 __all__ = ["FIELDS", "Table", "matrices", "objects", "parts_of", "wanted", "whole_if_all"]
 
-FIELDS = ("signal", "loss", "correct", "cost", "prediction")
+FIELDS = ("signal", "loss", "correct", "cost", "prediction", "latency")
 """Those with an entry for each request and stage."""
 LARGEST = 2.0**63
 SINGLE = ("kind", "weight", "group")

@@ -31,7 +31,7 @@ class Trace:
     ----------
     signal : (n, k) array_like of float
         On any scale, larger means more confident; NaN means unknown. Tables with named columns, such as data frames,
-        are put into the order of `stages` by name, here and in the next three.
+        are put into the order of `stages` by name, here and in `loss`, `cost`, `prediction` and `latency`.
     loss : (n, k) array_like of float or bool
         Loss >= 0 if the answer of that stage were returned: 1 - correct, or any other, in any unit.
     cost : (k,) or (n, k) array_like of float
@@ -48,6 +48,9 @@ class Trace:
     weight : (n,) array_like of float, optional
         How much each request counts, in fits and in judging: at least 0, not all 0. Only ratios matter. Default: all
         alike.
+    latency : (n, k) array_like of float, optional
+        Seconds >= 0 that each stage took, as increments: reaching an exit takes those of all before it. NaN where a
+        stage was not run or not timed.
     group : (n,) array_like of int, or sequence of n hashable values, optional
         Equal where requests belong together, such as a session with its retries: they never stand on both sides of a
         split or a fold. Known for every request: None and NaN are refused. Default: rows that repeat each other belong
@@ -106,6 +109,7 @@ class Trace:
         kind: str | None = None,
         stages: Sequence[str] | None = None,
         weight: ArrayLike | None = None,
+        latency: ArrayLike | None = None,
         group: ArrayLike | Iterable[Any] | None = None,
     ) -> None:
         if isinstance(stages, str):
@@ -120,6 +124,7 @@ class Trace:
             kind="exits" if kind is None else kind if isinstance(kind, str) else repr(kind),
             stages=names,
             weight=None if weight is None else float_array("weight", weight),
+            latency=None if latency is None else float_array("latency", by_name("latency", latency, names)),
             group=None if group is None else group_numbers(group),
         )
 
@@ -160,6 +165,20 @@ class Trace:
     def weight(self) -> Floats | None:
         """(n,) float64, read-only, or None where rows count alike: how much each request counts; only ratios matter."""
         return self._core.weight
+
+    @property
+    def latency(self) -> Floats | None:
+        """(n, k) float64, read-only, or None: seconds that each stage took, as increments; NaN where not known."""
+        seconds = self._core.latency
+        return None if seconds is None else self._row_by_row("latency", seconds)
+
+    @property
+    def expected_latency(self) -> Floats | None:
+        """(k,) float64, or None: weighted median of the known seconds of each stage; infinite where none are known.
+
+        O(n k log n) the first time. What is not known in a row is taken to be this.
+        """
+        return self._core.expected_latency
 
     @property
     def group(self) -> Ints | None:
@@ -352,6 +371,7 @@ class Trace:
             "kind": self.kind,
             "prediction": self.prediction,
             "weight": self.weight,
+            "latency": self.latency,
             "group": self.group,
         }
         write_columns(columns, path_of(path))
@@ -378,7 +398,7 @@ class Trace:
         return self.n
 
     def __repr__(self) -> str:
-        optional = {"weight": self.weight, "group": self.group}
+        optional = {"weight": self._core.weight, "latency": self._core.latency, "group": self._core.group}
         return (
             f"Trace(n={self.n}, k={self.k}, kind={self.kind!r}, stages={self.stages}, "
             f"mean loss={_short(self.mean_loss)}, mean cost={_short(self.mean_cost)}, "
@@ -390,7 +410,7 @@ class Trace:
     def __reduce__(self) -> tuple[type[Trace], tuple[Any, ...]]:
         arrays = (self.signal, self.loss, self.cost, self.prediction)
         kind = self.kind if self._is_kind_said else None
-        return Trace, (*arrays, kind, self.stages, self.weight, self.group)
+        return Trace, (*arrays, kind, self.stages, self.weight, self.latency, self.group)
 
 
 def _short(values: Floats) -> list[float]:

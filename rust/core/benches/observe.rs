@@ -30,7 +30,7 @@ fn online(c: &mut Criterion) {
         let mut run = policy.start();
         b.iter(|| {
             let answers = rows().map(|(signal, prediction)| {
-                run.restart();
+                run.restart(f64::INFINITY);
                 while let Some(stage) = run.next() {
                     run.observe(black_box(signal)[stage], Some(prediction[stage])).unwrap();
                 }

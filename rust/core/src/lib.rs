@@ -23,10 +23,10 @@ pub mod signals;
 pub mod solve;
 pub mod trace;
 
-pub use decide::{Batch, Replay, Run, State};
+pub use decide::{Barred, Batch, Replay, Run, State};
 pub use error::{Error, Result};
-pub use evaluate::{Estimate, Objective, Outcome};
-pub use model::{Csr, Graph, Model, Transition};
+pub use evaluate::{Estimate, Objective, Outcome, Terms};
+pub use model::{Csr, Graph, Jumps, Latency, Model, Transition};
 pub use parallel::{interruptible, prepare};
 pub use policy::{Candidate, Facts, MAX_BYTES, MAX_STAGES, Oddity, Policy, SCHEMA, Usual, compile, mixture, verify};
 pub use price::Price;

@@ -83,6 +83,29 @@ impl Intervals {
         self.rows.push(Row { stop, last, first, len: self.limit.len() as u32 - first });
     }
 
+    /// Appends all rows of `other`.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.extend_with(other, &other.rows);
+    }
+
+    /// Some rows by themselves; none where there are no such rows.
+    pub(crate) fn part(&self, rows: std::ops::Range<usize>) -> Self {
+        let mut part = Self::new();
+        part.extend_with(self, self.rows.get(rows).unwrap_or_default());
+        part
+    }
+
+    fn extend_with(&mut self, other: &Self, rows: &[Row]) {
+        for row in rows {
+            let first = self.limit.len() as u32;
+            for (limit, next) in other.steps(row) {
+                self.limit.push(limit);
+                self.next.push(next);
+            }
+            self.rows.push(Row { first, len: self.limit.len() as u32 - first, ..*row });
+        }
+    }
+
     /// The finite limits of a row and the stages below them.
     pub fn steps(&self, row: &Row) -> impl Iterator<Item = (f64, i32)> + '_ {
         let range = row.first as usize..row.first as usize + row.len as usize;
@@ -149,6 +172,65 @@ pub struct ChainPlan {
     pub offset: Vec<u32>,
     /// The decisions.
     pub intervals: Intervals,
+    /// Those with a deadline; without it, none was planned for.
+    pub time: Option<ChainTime>,
+}
+
+/// Decisions on a line or a skip graph while time runs out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChainTime {
+    /// Which bucket of remaining time there is.
+    pub clock: Clock,
+    /// The stage to run first, or [`STOP`], by bucket (M,).
+    pub start: Vec<i32>,
+    /// The decisions: as many rows as without a deadline for each bucket, one bucket after the other.
+    pub intervals: Intervals,
+}
+
+impl ChainTime {
+    /// What is next in `row` of a plan of `rows`, with `x` in hand and so many seconds left. Total.
+    #[inline]
+    pub fn action(&self, rows: usize, row: usize, x: f64, remaining: f64) -> i32 {
+        let at = self.clock.bucket(remaining).map(|bucket| bucket * rows + row);
+        at.map_or(STOP, |at| self.intervals.action(at, x))
+    }
+
+    /// What is first, with so many seconds left. Total.
+    #[inline]
+    pub fn first(&self, remaining: f64) -> i32 {
+        self.clock.bucket(remaining).and_then(|bucket| self.start.get(bucket)).copied().unwrap_or(STOP)
+    }
+}
+
+/// Remaining times in buckets, within which no decision changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clock {
+    /// Seconds from the start that the policy was solved for.
+    pub deadline: f64,
+    /// Expected seconds of each stage (k,).
+    pub latency: Vec<f64>,
+    /// The least remaining seconds of each bucket, ascending (M,).
+    pub edges: Vec<f64>,
+}
+
+impl Clock {
+    /// The bucket of so many seconds; `None` where less is left than the first one asks, or NaN.
+    #[inline]
+    pub fn bucket(&self, remaining: f64) -> Option<usize> {
+        self.edges.partition_point(|edge| *edge <= remaining).checked_sub(1)
+    }
+
+    /// Checks that there is a bucket, that they ascend, and that the rest are seconds.
+    pub(crate) fn check(&self, stages: usize) -> Checked {
+        let is_seconds = |t: &f64| t.is_finite() && *t >= 0.0;
+        check(is_seconds(&self.deadline), "the deadline is not a number of seconds")?;
+        check(self.latency.len() == stages, "the latencies do not fit the stages")?;
+        check(self.latency.iter().all(is_seconds), "a latency is not a number of seconds")?;
+        check(!self.edges.is_empty(), "there is no remaining time to decide in")?;
+        check(self.edges.iter().all(|edge| edge.is_finite()), "a remaining time is not finite")?;
+        let ascends = self.edges.iter().zip(self.edges.iter().skip(1)).all(|(a, b)| a < b);
+        check(ascends, "the remaining times do not ascend")
+    }
 }
 
 /// Decisions on a tree or forest: the index of every stage given its parent's state.
@@ -171,6 +253,26 @@ pub struct DagPlan {
     pub stride: Vec<u32>,
     /// The stage to run, or [`STOP`], by situation.
     pub action: Vec<i32>,
+    /// The actions with a deadline; without it, none was planned for.
+    pub time: Option<DagTime>,
+}
+
+/// Actions on a small graph while time runs out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DagTime {
+    /// Which bucket of remaining time there is.
+    pub clock: Clock,
+    /// The stage to run, or [`STOP`]: one per situation for each bucket, one bucket after the other.
+    pub action: Vec<i32>,
+}
+
+impl DagTime {
+    /// What is next in one of so many situations, with so many seconds left. Total.
+    #[inline]
+    pub fn action(&self, situations: usize, situation: usize, remaining: f64) -> i32 {
+        let at = self.clock.bucket(remaining).map(|bucket| bucket * situations + situation);
+        at.and_then(|at| self.action.get(at)).copied().unwrap_or(STOP)
+    }
 }
 
 /// Decisions of a solved model.
@@ -181,8 +283,19 @@ pub enum Plan {
     Chain(ChainPlan),
     /// Trees and forests, with recall.
     Tree(TreePlan),
-    /// Small general graphs, with recall.
+    /// Small general graphs, and trees with a deadline, with recall.
     Dag(DagPlan),
+}
+
+impl Plan {
+    /// Its buckets of remaining time, if it was made for a deadline.
+    pub fn clock(&self) -> Option<&Clock> {
+        match self {
+            Self::Chain(plan) => plan.time.as_ref().map(|time| &time.clock),
+            Self::Dag(plan) => plan.time.as_ref().map(|time| &time.clock),
+            Self::Tree(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

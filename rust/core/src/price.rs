@@ -18,6 +18,9 @@ pub enum Price {
         stages: usize,
         /// The matrix (k, k), row by row.
         jump: Vec<f64>,
+        /// Whether a jump takes the time of the stage that it leads to alone: not that of what lies between too, as of
+        /// exits.
+        alone: bool,
     },
 }
 
@@ -35,10 +38,18 @@ impl Price {
     pub fn of(&self, last: u16, next: usize) -> f64 {
         match self {
             Self::Stage(price) => price.get(next).copied().unwrap_or(0.0),
-            Self::Jump { stages, jump } => {
+            Self::Jump { stages, jump, .. } => {
                 let row = stage_number(last).map_or(0, |last| last + 1);
                 jump.get(row * stages + next).copied().unwrap_or(0.0)
             }
+        }
+    }
+
+    /// The first stage that runs for `next` after `last`: `next` itself, or the exit after `last` where jumps have prices.
+    pub(crate) fn run_from(&self, last: u16, next: usize) -> usize {
+        match self {
+            Self::Stage(_) | Self::Jump { alone: true, .. } => next,
+            Self::Jump { .. } => stage_number(last).map_or(0, |last| last + 1),
         }
     }
 
@@ -53,7 +64,7 @@ impl Price {
     pub(crate) fn allows(&self, last: u16, next: usize) -> bool {
         match self {
             Self::Stage(_) => true,
-            Self::Jump { stages, jump } => {
+            Self::Jump { stages, jump, .. } => {
                 let row = stage_number(last).map_or(0, |last| last + 1);
                 jump.get(row * stages + next).is_some_and(|price| *price < f64::INFINITY)
             }
@@ -67,7 +78,7 @@ impl Price {
             Self::Stage(price) => {
                 check(price.iter().all(|c| (0.0..=MOST_PRICE).contains(c)), "a price is not between 0 and 1e300")
             }
-            Self::Jump { stages, jump } => {
+            Self::Jump { stages, jump, .. } => {
                 check(jump.len() == stages * stages, "the prices of jumps are not one per pair of stages")?;
                 let is_price = |c: &f64| (0.0..=MOST_PRICE).contains(c) || *c == f64::INFINITY;
                 check(jump.iter().all(is_price), "a price of a jump is not between 0 and 1e300, or infinite")
@@ -82,12 +93,20 @@ mod tests {
 
     #[test]
     fn out_of_turn_jumps_lead_forward_at_a_price() {
-        let jump =
-            Price::Jump { stages: 3, jump: vec![1.0, f64::INFINITY, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, f64::INFINITY] };
+        let jump = vec![1.0, f64::INFINITY, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, f64::INFINITY];
+        let jump = Price::Jump { stages: 3, jump, alone: false };
         let from = |last: u16| [0, 1, 2].map(|next| jump.may_follow(last, next));
         assert_eq!(from(NO_STAGE), [true, false, true]);
         assert_eq!((from(0), from(1), from(2)), ([false, true, true], [false, false, false], [false; 3]));
         let stage = Price::Stage(vec![1.0; 3]);
         assert!(stage.may_follow(2, 0) && stage.may_follow(NO_STAGE, 2) && stage.may_follow(0, 1));
+    }
+
+    #[test]
+    fn a_jump_runs_what_lies_between_or_one_stage_alone() {
+        let jump = |alone| Price::Jump { stages: 3, jump: vec![1.0; 9], alone };
+        let from = |price: Price| [(NO_STAGE, 2), (0, 2), (1, 2)].map(|(last, next)| price.run_from(last, next));
+        assert_eq!(from(jump(false)), [0, 1, 2]);
+        assert_eq!((from(jump(true)), from(Price::Stage(vec![1.0; 3]))), ([2; 3], [2; 3]));
     }
 }

@@ -12,6 +12,12 @@ pub fn mix(word: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// A number in [0, 1) from a well mixed one.
+#[inline]
+pub fn uniform(mixed: u64) -> f64 {
+    (mixed >> 11) as f64 / (1_u64 << 53) as f64
+}
+
 /// A well mixed number from a counter (splitmix64).
 #[inline]
 pub fn mix64(counter: u64) -> u64 {

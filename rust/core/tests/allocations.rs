@@ -8,7 +8,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use ndarray::array;
-use ttamer::{Model, Policy, SolveOptions, Transition, compile};
+use ttamer::learn::{Approach, FitOptions, Goal, fit};
+use ttamer::rules::Observation;
+use ttamer::{Kind, Model, Policy, SolveOptions, Table, Trace, Transition, compile};
 use workload::{STAGES, data, policy, request};
 
 /// Counts what the current thread allocates.
@@ -61,6 +63,61 @@ fn a_fitted_policy() {
     let replay = policy.replay(&signal, Some(&prediction)).unwrap();
     assert_eq!(replay.answer[0] as usize, request(&policy, &signal[..STAGES], &prediction[..STAGES]));
     assert_eq!(allocations(&policy, signal.chunks(STAGES).zip(prediction.chunks(STAGES))), 0);
+}
+
+/// The same requests, of which stages take half a second to four.
+fn timed_policy() -> Policy {
+    let (signal, loss, prediction) = data();
+    let latency: Vec<f64> = signal.iter().map(|signal| 0.5 * (3.0 * signal).exp2()).collect();
+    let cost = [1.0, 1.4, 1.8, 2.2, 2.6, 3.0];
+    let trace = Trace::from_rows(&signal, &loss, Some(&prediction), &cost, Kind::Exits).unwrap();
+    let trace = trace.timed(Table::from_rows("latency", &latency, STAGES).unwrap()).unwrap();
+    let approach = Approach { deadline: true, ..Approach::default() };
+    fit(&trace, Goal::Tradeoff(0.97), &FitOptions { approach, ..FitOptions::default() }).unwrap()
+}
+
+/// Numbers that a request could be told to have left, whatever they mean, and any bit pattern.
+fn remaining(at: u64) -> f64 {
+    let odd = [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, f64::MAX, 5e-324];
+    let mixed = at.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    match at % 3 {
+        0 => odd[(mixed >> 32) as usize % odd.len()],
+        1 => f64::from_bits(mixed ^ (mixed << 17)),
+        _ => 20.0 * (mixed >> 11) as f64 / (1_u64 << 53) as f64,
+    }
+}
+
+#[test]
+fn a_policy_that_is_told_any_time() {
+    let policy = timed_policy();
+    assert!(policy.knows_time());
+    let (signal, _, prediction) = data();
+    let rows = signal.chunks(STAGES).zip(prediction.chunks(STAGES)).zip(0_u64..);
+    let mut ends = [0_usize; STAGES + 1];
+    for ((signal, prediction), row) in rows {
+        let mut run = policy.start_within(remaining(row));
+        let before = ALLOCATIONS.with(Cell::get);
+        let mut asked = 0;
+        while let Some(stage) = run.next() {
+            asked += 1;
+            let said = Observation::new(signal[stage], prediction[stage]).within(remaining(row + 7 * asked));
+            run.report(said).unwrap();
+        }
+        assert_eq!(ALLOCATIONS.with(Cell::get), before);
+        assert!(asked <= STAGES as u64 && run.answer().is_some() == (asked > 0));
+        ends[asked as usize] += 1;
+        let mut lost = policy.start_within(remaining(row));
+        for turn in 0.. {
+            match (lost.next(), turn % 3) {
+                (None, _) => break,
+                (Some(stage), 0) => drop(lost.report(Observation::new(signal[stage], 0).within(remaining(turn)))),
+                (Some(_), 1) => drop(lost.fail_within(remaining(row + turn))),
+                (Some(_), _) => drop(lost.bar()),
+            }
+            assert!(turn < STAGES as u64, "a request goes on for ever");
+        }
+    }
+    assert!(ends[1] > 0 && ends[STAGES] > 0, "time plays no part: {ends:?}");
 }
 
 #[test]

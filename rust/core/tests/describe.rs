@@ -16,15 +16,15 @@ fn policy(rule: impl Into<AnyRule>) -> Policy {
 }
 
 fn walk() -> Walk {
-    Walk { entry: 0, successor: vec![1, -1], mean_loss: vec![0.5, 0.25] }
+    Walk { entry: 0, successor: vec![1, -1], mean_loss: vec![0.5, 0.25], default_loss: INF }
 }
 
 fn threshold() -> Component {
-    ThresholdRule { walk: walk(), threshold: vec![0.75, INF] }.into()
+    ThresholdRule { walk: walk(), threshold: vec![0.75, INF], reject: -INF }.into()
 }
 
 fn patience() -> Component {
-    PatienceRule { walk: walk(), patience: 2 }.into()
+    PatienceRule { walk: walk(), patience: 2, rejects: false }.into()
 }
 
 fn chain(recall: bool) -> Component {
@@ -32,7 +32,7 @@ fn chain(recall: bool) -> Component {
     for (stop, next) in [(0.25, Some(1)), (-INF, Some(1)), (0.5, Some(1)), (INF, None), (INF, None)] {
         intervals.push(stop, next.map(|stage| (INF, stage)));
     }
-    let plan = ChainPlan { start: 0, offset: vec![0, 3, 5], intervals };
+    let plan = ChainPlan { start: 0, offset: vec![0, 3, 5], intervals, time: None };
     let (loss, prior) = (vec![0.25, 1.0, INF, 0.125, INF], vec![0.5, 0.125]);
     let reader = StateReader::Bins(vec![vec![0.5], vec![]]);
     ChainRule { reader, recall, default_loss: INF, unit: 2.0, loss, prior, plan }.into()
@@ -66,7 +66,7 @@ fn tree() -> AnyRule {
 }
 
 fn dag() -> AnyRule {
-    let plan = DagPlan { stride: vec![1, 3], action: vec![0, 1, 1, -1, -1, -1, -1, -1, -1] };
+    let plan = DagPlan { stride: vec![1, 3], action: vec![0, 1, 1, -1, -1, -1, -1, -1, -1], time: None };
     DagRule { default_loss: INF, loss: vec![vec![0.5], vec![0.25]], prior: vec![0.5, 0.25], plan }.into()
 }
 
@@ -164,7 +164,7 @@ fn facts_and_prices() {
         usual: Vec::new(),
         candidates: vec![candidate("one", false), candidate("other", true)],
     };
-    let price = Price::Jump { stages: 2, jump: vec![1.0, INF, 0.0, 3.0] };
+    let price = Price::Jump { stages: 2, jump: vec![1.0, INF, 0.0, 3.0], alone: false };
     let whole = Policy::new(vec!["a".into(), "b".into()], price, threshold(), facts).unwrap();
     let described: Value = serde_json::from_str(&whole.describe().unwrap()).unwrap();
     let entry = |name: &str, chosen: bool| {

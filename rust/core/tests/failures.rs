@@ -146,8 +146,8 @@ fn simple(mean_loss: Vec<f64>, price: Price, threshold: f64, is_whole: bool) -> 
     let k = mean_loss.len();
     let successor = (1..=k as i32).map(|next| if is_whole && next < k as i32 { next } else { -1 }).collect();
     let names = (0..k).map(|v| v.to_string()).collect();
-    let walk = Walk { entry: i32::from(!is_whole), successor, mean_loss };
-    let rule = Component::from(ThresholdRule { walk, threshold: vec![threshold; k] });
+    let walk = Walk { entry: i32::from(!is_whole), successor, mean_loss, default_loss: f64::INFINITY };
+    let rule = Component::from(ThresholdRule { walk, threshold: vec![threshold; k], reject: f64::NEG_INFINITY });
     Policy::new(names, price, rule, Facts::default()).unwrap()
 }
 
@@ -164,7 +164,7 @@ fn the_best_stage_that_has_not_been_tried_is_the_last_resort() {
     stopped.stop();
     assert_eq!((stopped.next(), stopped.answer(), stopped.cost()), (None, None, 11.0));
     assert_eq!(stopped.expected_loss(), f64::INFINITY);
-    run.restart();
+    run.restart(f64::INFINITY);
     assert_eq!((run.next(), run.cost(), run.answer()), (Some(1), 0.0, None));
     assert_eq!([run.fail(), run.fail(), run.fail(), run.fail()].map(Result::unwrap), [Some(2), Some(0), Some(3), None]);
     assert_eq!((run.answer(), run.expected_loss(), run.cost()), (None, f64::INFINITY, 15.0));
@@ -193,17 +193,17 @@ fn jumps(k: usize) -> Vec<f64> {
 
 #[test]
 fn jumps_begin_where_a_stage_ran() {
-    let policy = simple(vec![0.5; 4], Price::Jump { stages: 4, jump: jumps(4) }, 0.75, true);
+    let policy = simple(vec![0.5; 4], Price::Jump { stages: 4, jump: jumps(4), alone: false }, 0.75, true);
     let mut run = policy.start();
     assert_eq!((run.bar().unwrap(), run.bar().unwrap(), run.cost()), (Some(1), Some(2), 0.0));
     assert_eq!((run.observe(0.5, None).unwrap(), run.cost()), (Some(3), 3.0));
     assert_eq!((run.bar().unwrap(), run.cost(), run.answer()), (None, 3.0, Some(2)));
-    run.restart();
+    run.restart(f64::INFINITY);
     assert_eq!((run.fail().unwrap(), run.bar().unwrap(), run.cost()), (Some(1), Some(2), 1.0));
     assert_eq!((run.fail().unwrap(), run.cost()), (Some(3), 3.0));
     run.stop();
     assert_eq!((run.cost(), run.answer()), (4.0, None));
-    run.restart();
+    run.restart(f64::INFINITY);
     assert_eq!((run.observe(0.5, None).unwrap(), run.bar().unwrap()), (Some(1), Some(2)));
     run.stop();
     assert_eq!((run.cost(), run.answer(), run.expected_loss()), (3.0, Some(0), 0.5));
@@ -214,7 +214,7 @@ fn a_jump_without_a_price_begins_at_the_stage_that_was_barred() {
     let mut jump = jumps(3);
     jump[1] = f64::INFINITY;
     jump[2] = f64::INFINITY;
-    let policy = simple(vec![0.5; 3], Price::Jump { stages: 3, jump }, 0.75, true);
+    let policy = simple(vec![0.5; 3], Price::Jump { stages: 3, jump, alone: false }, 0.75, true);
     let mut run = policy.start();
     assert_eq!((run.bar().unwrap(), run.bar().unwrap(), run.cost()), (Some(1), Some(2), 0.0));
     assert_eq!((run.observe(0.5, None).unwrap(), run.cost()), (None, 1.0));
@@ -222,7 +222,7 @@ fn a_jump_without_a_price_begins_at_the_stage_that_was_barred() {
 
 #[test]
 fn the_last_resort_jumps_forward_from_what_ran() {
-    let price = || Price::Jump { stages: 4, jump: jumps(4) };
+    let price = || Price::Jump { stages: 4, jump: jumps(4), alone: false };
     let policy = simple(vec![0.0, 0.5, 0.75, 0.25], price(), 0.0, false);
     let mut failed = policy.start();
     assert_eq!([failed.fail().unwrap(), failed.fail().unwrap()], [Some(3), None]);

@@ -68,10 +68,11 @@ fn many_requests() {
 fn many_stages() {
     let k = 40;
     let (signal, _, prediction) = data(300 * k / STAGES);
-    let walk = Walk { entry: 0, successor: (1..k as i32).chain([-1]).collect(), mean_loss: vec![0.5; k] };
+    let (default_loss, reject) = (f64::INFINITY, f64::NEG_INFINITY);
+    let walk = Walk { entry: 0, successor: (1..k as i32).chain([-1]).collect(), mean_loss: vec![0.5; k], default_loss };
     let threshold = vec![0.9; k];
     let names = (0..k).map(|v| v.to_string()).collect();
-    let rule = Component::from(ThresholdRule { walk, threshold });
+    let rule = Component::from(ThresholdRule { walk, threshold, reject });
     let policy = Policy::new(names, Price::Stage(vec![1.0; k]), rule, Facts::default()).unwrap();
     check(policy.clone(), &signal, &prediction);
     check(policy, &[], &[]);
@@ -80,8 +81,9 @@ fn many_stages() {
 #[test]
 fn reports_that_do_not_fit() {
     let (signal, _, prediction) = data(10);
-    let walk = Walk { entry: 0, successor: vec![1, 2, -1], mean_loss: vec![0.5; STAGES] };
-    let rule = Component::from(ThresholdRule { walk, threshold: vec![2.0; STAGES] });
+    let (default_loss, reject) = (f64::INFINITY, f64::NEG_INFINITY);
+    let walk = Walk { entry: 0, successor: vec![1, 2, -1], mean_loss: vec![0.5; STAGES], default_loss };
+    let rule = Component::from(ThresholdRule { walk, threshold: vec![2.0; STAGES], reject });
     let names = (0..STAGES).map(|v| v.to_string()).collect();
     let policy = Policy::new(names, Price::Stage(vec![1.0; STAGES]), rule, Facts::default()).unwrap();
     assert!(policy.replay(&signal[1..], None).is_err());

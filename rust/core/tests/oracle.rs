@@ -16,7 +16,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn solved(model: &Model, recall: bool, default_loss: f64) -> Solution {
-    solve(model, &SolveOptions { recall, default_loss }).unwrap()
+    solve(model, &SolveOptions { recall, default_loss, ..SolveOptions::default() }).unwrap()
 }
 
 /// Value and behaviour against brute force, with and without a default answer.

@@ -121,7 +121,7 @@ fn requests_that_are_dear_to_go_on_with_stop() {
     let objective = Objective::new(&trace, 0.55).unwrap();
     for (method, shape) in [(Method::Pathwise, Shape::Line), (Method::ALL[4], Shape::Auto)] {
         let value = |of: &Trace| {
-            let approach = Approach { method, shape, order: None };
+            let approach = Approach { method, shape, ..Approach::default() };
             let learner = Learner::new(of.clone(), &approach, Tuning::default()).unwrap();
             let policy = learner.policy(0.55, Recall::Always, vec![]).unwrap();
             Outcome::of_policy(&policy, &trace).unwrap().mean_objective(objective, trace.weight())

@@ -120,7 +120,7 @@ fn runs() {
         let mut again = policy.start();
         for (number_of_row, row) in case.rows.iter().enumerate() {
             let mut run = policy.start();
-            again.restart();
+            again.restart(f64::INFINITY);
             for (step, expected) in row.steps.iter().enumerate() {
                 for run in [&mut run, &mut again] {
                     let seen = (number(run.next()), number(run.answer()), run.cost(), run.expected_loss());

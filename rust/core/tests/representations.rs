@@ -113,7 +113,7 @@ fn representations_agree() {
                 if graph == 2 && !recall {
                     continue;
                 }
-                let options = SolveOptions { recall, default_loss };
+                let options = SolveOptions { recall, default_loss, ..SolveOptions::default() };
                 let a = solve(&dense, &options).unwrap();
                 close(&a, &solve(&sparse, &options).unwrap());
                 close(&a, &solve(&aggregated, &options).unwrap());

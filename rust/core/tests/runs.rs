@@ -11,7 +11,7 @@ use ttamer::{Model, Policy, compile, verify};
 
 /// Expected total over what the run sees.
 fn paid(model: &Model, policy: &Policy, seen: &mut Vec<Option<usize>>, signals: &mut Vec<(usize, f64)>) -> f64 {
-    let mut state = policy.begin();
+    let mut state = policy.begin(f64::INFINITY);
     for (_, signal) in signals.iter() {
         policy.advance(&mut state, Observation::new(*signal, NO_PREDICTION));
     }

@@ -62,7 +62,7 @@ fn ways_into_a_situation_cost_the_same() {
         let mut jump = vec![1.0; 16];
         // Running the last model after the third: row 3, column 3.
         jump[3 * 4 + 3] += surcharge;
-        Price::Jump { stages: 4, jump }
+        Price::Jump { stages: 4, jump, alone: false }
     };
     assert!(policy(Price::Stage(vec![1.0; 4])).is_ok());
     assert!(policy(jump(0.0)).is_ok());

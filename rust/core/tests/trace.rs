@@ -108,9 +108,52 @@ fn the_digest_tells_everything_apart_and_copies_not() {
         made().grouped(Some(vec![0, 0, 1])).unwrap(),
         made().grouped(Some(vec![0, 1, 1])).unwrap(),
         made().part(&[0, 1]).unwrap(),
+        made().timed(table(&[0.5; 6], 2)).unwrap(),
+        made().timed(table(&[0.5, 0.5, 0.5, 0.5, 0.5, 0.25], 2)).unwrap(),
     ];
     let digests: std::collections::BTreeSet<&str> = others.iter().map(Trace::digest).collect();
     assert_eq!(digests.len(), others.len());
     assert_eq!(made().part(&[0, 1, 2]).unwrap().digest(), made().digest());
     assert_eq!(others[5].clone().weighted(None).unwrap().digest(), made().digest());
+}
+
+#[test]
+fn latencies_are_increments_that_rows_keep() {
+    let seconds = || Table::from_rows("latency", &[0.5, 1.0, 0.25, f64::NAN, 2.0, 4.0], 2).unwrap();
+    assert_eq!((made().latencies(), made().latency(0), made().expected_latency()), (None, None, None));
+    assert_eq!(made().delay(None, 1), None);
+    let trace = made().timed(seconds()).unwrap();
+    assert_eq!(trace.latency(0), Some(&[0.5, 0.25, 2.0][..]));
+    assert_eq!(trace.latencies().map(Table::columns), Some(2));
+    // Of 1 and 4, half do not exceed 1.
+    assert_eq!(trace.expected_latency(), Some(&[0.5, 1.0][..]));
+    assert_eq!(trace.delay(None, 1), Some(vec![1.5, 1.25, 6.0]));
+    assert_eq!(trace.delay(Some(0), 1), Some(vec![1.0, 1.0, 4.0]));
+    assert_eq!(trace.delay(None, 0), Some(vec![0.5, 0.25, 2.0]));
+    let weighted = trace.clone().weighted(Some(vec![1.0, 1.0, 3.0])).unwrap();
+    assert_eq!(weighted.expected_latency(), Some(&[2.0, 4.0][..]));
+    assert_eq!(weighted.delay(Some(0), 1), Some(vec![1.0, 4.0, 4.0]));
+    let part = trace.part(&[1]).unwrap();
+    assert_eq!(part.expected_latency(), Some(&[0.25, f64::INFINITY][..]));
+    assert_eq!(part.delay(None, 1), Some(vec![f64::INFINITY]));
+    assert_eq!(part.latency(0), Some(&[0.25][..]));
+    let names = [String::from("stage 1"), String::from("stage 0")];
+    let models = trace.matching("trace", &names, Kind::Models).unwrap();
+    assert_eq!(models.expected_latency(), Some(&[1.0, 0.5][..]));
+    assert_eq!(models.delay(Some(0), 1), Some(vec![0.5, 0.25, 2.0]));
+    assert_eq!(models.delay(None, 1), models.delay(Some(0), 1));
+}
+
+#[test]
+fn latencies_that_are_no_seconds_are_refused() {
+    let timed = |cells: &[f64], columns| message(made().timed(table(cells, columns)));
+    assert_eq!(
+        timed(&[0.0, f64::NAN, 1.0, 2.0, -0.5, f64::INFINITY], 2),
+        "`latency[2, 0]` must be finite and at least 0, or NaN, got -0.5"
+    );
+    assert_eq!(
+        timed(&[0.0, f64::INFINITY, 1.0, 2.0, 3.0, 4.0], 2),
+        "`latency[0, 1]` must be finite and at least 0, or NaN, got inf"
+    );
+    assert_eq!(timed(&[0.0; 3], 1), "`latency` must have shape (3, 2), got (3, 1)");
 }

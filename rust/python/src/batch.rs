@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use numpy::PyArray1;
+use numpy::{PyArray1, PyUntypedArrayMethods};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use ttamer::rules::Observations;
@@ -12,6 +12,7 @@ use crate::convert::{column, floats, integers};
 use crate::errors::raise;
 use crate::prediction::among;
 use crate::predictions::Predictions;
+use crate::remaining::of_each;
 use crate::watch::Watch;
 
 /// Predictions that can only be compared, of requests that are not decided.
@@ -75,6 +76,15 @@ impl Batch {
             }
         }
         Ok(Some(Numbered { rows, new }))
+    }
+
+    /// Seconds that each request has left that waits for a stage.
+    fn seconds(&self, py: Python<'_>, stage: usize, given: &Bound<'_, PyAny>) -> PyResult<Vec<f64>> {
+        let (policy, count) = {
+            let batch = self.lock();
+            (Arc::clone(batch.policy()), batch.waiting(stage))
+        };
+        of_each(&policy, given, count.map_err(|error| raise(py, error))?)
     }
 
     /// Changes some requests without a report.
@@ -195,15 +205,19 @@ impl Batch {
 
     /// Signals and predictions of exactly the requests that wait for `stage`: predictions as a run takes them, one by
     /// one.
-    #[pyo3(signature = (stage, signal, prediction = None))]
+    ///
+    /// `remaining`: seconds that each of them has left, a number for all or one for each, as in `Run.observe`.
+    #[pyo3(signature = (stage, signal, prediction = None, remaining = None))]
     fn observe(
         &self,
         py: Python<'_>,
         stage: usize,
         signal: &Bound<'_, PyAny>,
         prediction: Option<&Bound<'_, PyAny>>,
+        remaining: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let signal = floats("signal", signal)?;
+        let remaining = remaining.map(|given| self.seconds(py, stage, given)).transpose()?;
         let mut prediction = prediction.map(|given| Predictions::of(given, 1)).transpose()?;
         let numbered = prediction.as_mut().map(|given| self.number(py, stage, given)).transpose()?.flatten();
         {
@@ -224,7 +238,7 @@ impl Batch {
                     let rule = "must not be compared by code that observes the batch: no report was taken in";
                     return Err(ttamer::Error::invalid(format!("`prediction` {rule}")));
                 }
-                batch.observe(stage, signal, prediction)
+                batch.report(stage, Observations::new(signal, prediction).within(remaining.as_deref()))
             });
             taken_in.map_err(|error| raise(py, error))?;
         }
@@ -240,18 +254,33 @@ impl Batch {
     ///     The stage.
     /// rows : array of int
     ///     Numbers of requests that wait for it, ascending: (m,). The others that do go on waiting.
+    /// remaining : float or array of float, optional
+    ///     Seconds that all of them, or each, (m,), has left, as in `Run.fail`.
     ///
     /// Raises
     /// ------
     /// ValidationError
-    ///     If there is no such stage, or `rows` do not ascend or do not wait for it. Nothing is changed then.
+    ///     If there is no such stage, if `rows` do not ascend or do not wait for it, or if `remaining` is not allowed.
+    ///     Nothing is changed then.
     ///
     /// Notes
     /// -----
     /// O(n + m log n). Threads may share a batch.
-    #[pyo3(signature = (stage, rows, /))]
-    fn fail(&self, py: Python<'_>, stage: usize, rows: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.turn(py, Some(rows), |batch, rows| batch.fail(stage, rows.unwrap_or_default()))
+    #[pyo3(signature = (stage, rows, /, remaining = None))]
+    fn fail(
+        &self,
+        py: Python<'_>,
+        stage: usize,
+        rows: &Bound<'_, PyAny>,
+        remaining: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let rows = integers("rows", rows)?;
+        let policy = Arc::clone(self.lock().policy());
+        let remaining = remaining.map(|given| of_each(&policy, given, rows.len())).transpose()?;
+        self.turn(py, Some(rows.as_any()), |batch, rows| match (rows.unwrap_or_default(), &remaining) {
+            (rows, None) => batch.fail(stage, rows),
+            (rows, Some(remaining)) => batch.fail_within(stage, rows, remaining),
+        })
     }
 
     /// The stage cannot be tried now for these requests, which wait for it: `Run.bar` for each of them.

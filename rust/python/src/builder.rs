@@ -115,7 +115,7 @@ impl Builder {
 
     /// Adds requests given as C-contiguous arrays of float64 and int64, or as lists of numbers; False, and nothing is
     /// added, where an argument is anything else.
-    #[pyo3(signature = (signal, loss, cost, prediction, weight, group_, /))]
+    #[pyo3(signature = (signal, loss, cost, prediction, weight, latency, group_, /))]
     #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see TraceBuilder.append")]
     fn append<'py>(
         &self,
@@ -125,6 +125,7 @@ impl Builder {
         cost: &Bound<'py, PyAny>,
         prediction: Option<&Bound<'py, PyAny>>,
         weight: Option<&Bound<'py, PyAny>>,
+        latency: Option<&Bound<'py, PyAny>>,
         group_: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<bool> {
         let k = self.stages;
@@ -133,12 +134,16 @@ impl Builder {
             return Ok(false);
         };
         let said = prediction.map(|said| Numbers::<i64>::of(said, k, integer));
-        let weight = weight.map(floats);
+        let (weight, latency) = (weight.map(floats), latency.map(floats));
         let belongs = group_.map(|belongs| Numbers::<i64>::of(belongs, 1, group));
-        if matches!(said, Some(None)) || matches!(weight, Some(None)) || matches!(belongs, Some(None)) {
+        if matches!(said, Some(None)) || matches!(belongs, Some(None)) {
             return Ok(false);
         }
-        let (said, weight, belongs) = (said.flatten(), weight.flatten(), belongs.flatten());
+        if matches!(weight, Some(None)) || matches!(latency, Some(None)) {
+            return Ok(false);
+        }
+        let (said, belongs) = (said.flatten(), belongs.flatten());
+        let (weight, latency) = (weight.flatten(), latency.flatten());
         // An empty list is a batch of no requests.
         let m = signal.shape().first().copied().unwrap_or(0);
         let is_table = |given: &[usize]| *given == [m, k] || *given == [0] && m == 0;
@@ -149,6 +154,9 @@ impl Builder {
         check(py, is_cost, "cost", cost.shape(), || format!("({k},) or {}", table()))?;
         if let Some(said) = &said {
             check(py, is_table(said.shape()), "prediction", said.shape(), table)?;
+        }
+        if let Some(latency) = &latency {
+            check(py, is_table(latency.shape()), "latency", latency.shape(), table)?;
         }
         for (name, given) in
             [("weight", weight.as_ref().map(Numbers::shape)), ("group", belongs.as_ref().map(Numbers::shape))]
@@ -163,6 +171,7 @@ impl Builder {
             cost: cost.cells()?,
             prediction: said.as_ref().map(Numbers::cells).transpose()?,
             weight: weight.as_ref().map(Numbers::cells).transpose()?,
+            latency: latency.as_ref().map(Numbers::cells).transpose()?,
             group: belongs.as_ref().map(Numbers::cells).transpose()?,
         };
         self.lock().append(&added).map_err(|error| raise(py, error))?;
@@ -208,8 +217,8 @@ impl Builder {
         bytes_of(py, &totals)
     }
 
-    /// Sources, totals, and the kept rows as arrays by name, all of one moment; predictions, weights and groups where
-    /// there are any.
+    /// Sources, totals, and the kept rows as arrays by name, all of one moment; predictions, weights, latencies
+    /// and groups where there are any.
     #[expect(clippy::type_complexity, reason = "three parts, each as its own getter has it")]
     fn state<'py>(
         &self,
@@ -225,7 +234,9 @@ impl Builder {
         arrays.set_item("source", PyArray1::from_iter(py, source))?;
         arrays.set_item("number", PyArray1::from_iter(py, rows.places().iter().map(|place| place.number as i64)))?;
         let n = rows.len();
-        for (at, name) in ["signal", "loss", "cost"].into_iter().enumerate() {
+        let has_latency = kept.columns().is_some_and(|columns| columns.latency);
+        let tables = ["signal", "loss", "cost", "latency"].into_iter().take(3 + usize::from(has_latency));
+        for (at, name) in tables.enumerate() {
             let cells: Vec<f64> = (0..n).flat_map(|row| rows.float(row)[at * k..][..k].to_vec()).collect();
             arrays.set_item(name, PyArray1::from_vec(py, cells).reshape([n, k])?)?;
         }
@@ -235,7 +246,8 @@ impl Builder {
                 arrays.set_item("prediction", PyArray1::from_vec(py, cells).reshape([n, k])?)?;
             }
             if columns.weight {
-                arrays.set_item("weight", PyArray1::from_iter(py, (0..n).map(|row| rows.float(row)[3 * k])))?;
+                let last = rows.floats - 1;
+                arrays.set_item("weight", PyArray1::from_iter(py, (0..n).map(|row| rows.float(row)[last])))?;
             }
             if columns.group {
                 let last = rows.integers - 1;
@@ -246,7 +258,7 @@ impl Builder {
     }
 
     /// The builder that `state` was taken from: this one, still empty, with its parts.
-    #[pyo3(signature = (sources, totals, source, number, signal, loss, cost, prediction, weight, group_, /))]
+    #[pyo3(signature = (sources, totals, source, number, signal, loss, cost, prediction, weight, latency, group_, /))]
     #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see TraceBuilder.load")]
     fn restored(
         &self,
@@ -260,6 +272,7 @@ impl Builder {
         cost: PyReadonlyArray2<'_, f64>,
         prediction: Option<PyReadonlyArray2<'_, i64>>,
         weight: Option<PyReadonlyArray1<'_, f64>>,
+        latency: Option<PyReadonlyArray2<'_, f64>>,
         group_: Option<PyReadonlyArray1<'_, i64>>,
     ) -> PyResult<Self> {
         let sources = sources.into_iter().map(|(name, count)| Source { name, count }).collect();
@@ -275,6 +288,7 @@ impl Builder {
             cost: cost.as_slice()?,
             prediction: prediction.as_ref().map(|array| array.as_slice()).transpose()?,
             weight: weight.as_ref().map(|array| array.as_slice()).transpose()?,
+            latency: latency.as_ref().map(|array| array.as_slice()).transpose()?,
             group: group_.as_ref().map(|array| array.as_slice()).transpose()?,
         };
         let empty = self.lock().clone();

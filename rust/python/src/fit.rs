@@ -23,10 +23,17 @@ fn named<T: Copy>(
     })
 }
 
-fn approach(py: Python<'_>, method: &str, graph: &str, order: Option<Vec<usize>>) -> PyResult<Approach> {
+fn approach(
+    py: Python<'_>,
+    method: &str,
+    graph: &str,
+    order: Option<Vec<usize>>,
+    default_loss: Option<f64>,
+    deadline: bool,
+) -> PyResult<Approach> {
     let method = named(py, "method", method, &Method::ALL, Method::name)?;
     let shape = named(py, "graph", graph, &Shape::ALL, Shape::name)?;
-    Ok(Approach { method, shape, order })
+    Ok(Approach { method, shape, order, default_loss, deadline })
 }
 
 /// The constants of learning, but for those given.
@@ -46,7 +53,7 @@ fn recall_of(recall: Option<bool>) -> Recall {
 
 /// Learns the best policy for one goal; `ttamer_fast.fit` and `ttamer_fast.baselines` are the public face.
 #[pyfunction]
-#[pyo3(signature = (trace, *, tradeoff = None, max_cost = None, max_loss = None, method = "pathwise", graph = "auto", order = None, recall = None, seed = 0, tuning = None))]
+#[pyo3(signature = (trace, *, tradeoff = None, max_cost = None, max_loss = None, method = "pathwise", graph = "auto", order = None, recall = None, default_loss = None, seed = 0, deadline = false, tuning = None))]
 #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see fit() and baselines")]
 pub fn fit(
     py: Python<'_>,
@@ -58,7 +65,9 @@ pub fn fit(
     graph: &str,
     order: Option<Vec<usize>>,
     recall: Option<bool>,
+    default_loss: Option<f64>,
     seed: u64,
+    deadline: bool,
     tuning: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Policy> {
     let goal = match (tradeoff, max_cost, max_loss) {
@@ -67,7 +76,7 @@ pub fn fit(
         (None, None, Some(most)) => Goal::MaxLoss(most),
         _ => return Err(invalid(py, "exactly one of `tradeoff`, `max_cost`, `max_loss` must be given")),
     };
-    let approach = approach(py, method, graph, order)?;
+    let approach = approach(py, method, graph, order, default_loss, deadline)?;
     let options = FitOptions { approach, recall: recall_of(recall), seed, tuning: tuned(py, tuning)? };
     Policy::new(py, detached(py, || learn::fit(trace.inner(), goal, &options))?)
 }
@@ -81,16 +90,19 @@ pub struct Learner {
 #[pymethods]
 impl Learner {
     #[new]
-    #[pyo3(signature = (trace, *, method = "pathwise", graph = "auto", order = None, tuning = None))]
+    #[pyo3(signature = (trace, *, method = "pathwise", graph = "auto", order = None, default_loss = None, deadline = false, tuning = None))]
     fn new(
         py: Python<'_>,
         trace: &Trace,
         method: &str,
         graph: &str,
         order: Option<Vec<usize>>,
+        default_loss: Option<f64>,
+        deadline: bool,
         tuning: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let (approach, tuning) = (approach(py, method, graph, order)?, tuned(py, tuning)?);
+        let approach = approach(py, method, graph, order, default_loss, deadline)?;
+        let tuning = tuned(py, tuning)?;
         let inner = detached(py, || learn::Learner::new(trace.inner().clone(), &approach, tuning))?;
         Ok(Self { inner })
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::doc_markdown, reason = "doc comments become Python docstrings")]
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
+mod barred;
 mod batch;
 mod builder;
 mod convert;
@@ -18,6 +19,7 @@ mod outcome;
 mod policy;
 mod prediction;
 mod predictions;
+mod remaining;
 mod replay;
 mod run;
 mod signal;

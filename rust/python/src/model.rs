@@ -2,8 +2,8 @@
 
 use numpy::{PyArray1, PyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
-use ttamer::{Graph, SolveOptions, Transition};
+use pyo3::types::{PyList, PyTuple};
+use ttamer::{Graph, Jumps, Latency, SolveOptions, Transition};
 
 use crate::convert::{entries, floats, integers, vector};
 use crate::errors::invalid;
@@ -85,6 +85,34 @@ fn given<'py>(py: Python<'py>, transition: &Transition) -> PyResult<Bound<'py, P
     })
 }
 
+/// What each stage's seconds are: a tuple (seconds, probability), or a sequence of such tuples, one per state.
+fn latencies(latency: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<Latency>>> {
+    let stage = |(name, entry): &(String, Bound<'_, PyAny>)| {
+        if entry.is_instance_of::<PyTuple>() {
+            return Ok(vec![one_latency(name, entry)?]);
+        }
+        entries(name, entry)?.iter().map(|(name, entry)| one_latency(name, entry)).collect()
+    };
+    entries("latency", latency)?.iter().map(stage).collect()
+}
+
+fn one_latency(name: &str, entry: &Bound<'_, PyAny>) -> PyResult<Latency> {
+    let parts = entry.cast::<PyTuple>().map_or_else(|_| Vec::new(), |parts| parts.iter().collect());
+    let [seconds, probability] = parts.as_slice() else {
+        return Err(invalid(entry.py(), format!("`{name}` must be a tuple (seconds, probability)")));
+    };
+    Ok(Latency::new(vector(&format!("{name}[0]"), seconds)?, vector(&format!("{name}[1]"), probability)?))
+}
+
+/// `exits` and `models`, as of a trace.
+fn jumps(py: Python<'_>, kind: &str) -> PyResult<Jumps> {
+    match kind {
+        "exits" => Ok(Jumps::Through),
+        "models" => Ok(Jumps::Alone),
+        other => Err(invalid(py, format!("`kind` must be 'exits' or 'models', got '{other}'"))),
+    }
+}
+
 fn matrix(name: &str, value: &Bound<'_, PyAny>) -> PyResult<ndarray::Array2<f64>> {
     let array = floats(name, value)?;
     let dims = array.ndim();
@@ -102,9 +130,33 @@ fn numbers(name: &str, entry: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
 }
 
 impl Model {
-    /// What `work` of the engine gives.
-    fn of(py: Python<'_>, work: impl FnOnce() -> ttamer::Result<ttamer::Model> + Send) -> PyResult<Self> {
-        Ok(Self { inner: detached(py, work)? })
+    /// What `work` of the engine gives, with latencies if there are any.
+    fn of(
+        py: Python<'_>,
+        latency: Option<Vec<Vec<Latency>>>,
+        work: impl FnOnce() -> ttamer::Result<ttamer::Model> + Send,
+    ) -> PyResult<Self> {
+        let made = || match latency {
+            None => work(),
+            Some(latency) => work()?.with_latency(latency),
+        };
+        Ok(Self { inner: detached(py, made)? })
+    }
+
+    /// Its latencies as `latencies` reads them; None where there are none.
+    fn given_latency<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let one = |latency: &Latency| {
+            let parts = [latency.seconds(), latency.probability()].map(|part| PyArray1::from_slice(py, part));
+            PyTuple::new(py, parts)
+        };
+        let stages = (0..self.inner.stages()).map(|v| match self.inner.latencies(v) {
+            [only] => Ok(one(only)?.into_any()),
+            each => Ok(PyList::new(py, each.iter().map(one).collect::<PyResult<Vec<_>>>()?)?.into_any()),
+        });
+        if self.inner.latencies(0).is_empty() {
+            return Ok(py.None().into_bound(py));
+        }
+        Ok(PyList::new(py, stages.collect::<PyResult<Vec<_>>>()?)?.into_any())
     }
 }
 
@@ -123,6 +175,11 @@ impl Model {
     ///     dense, a scipy.sparse matrix, a tuple (row, column, value, shape) of its entries, or a pair (U, V) of
     ///     row-stochastic factors (soft state aggregation). A row must sum to 1 within 1e-5, as rows in
     ///     float32 do, and is divided by its sum.
+    /// latency : sequence of k entries, or None
+    ///     How long stage v takes, beyond the stages before it: a tuple (seconds (m,), probability (m,)) of arrays of
+    ///     float, finite, at least 0, the probabilities summing to 1; or a list of K_v such tuples, one for each state
+    ///     that the stage turns out to be in. Beyond that latencies depend on nothing. None: not known, and there can be
+    ///     no deadline.
     ///
     /// Raises
     /// ------
@@ -142,10 +199,17 @@ impl Model {
     /// >>> model
     /// Model.line(states=[2, 2])
     #[staticmethod]
-    fn line(loss: &Bound<'_, PyAny>, cost: &Bound<'_, PyAny>, transition: &Bound<'_, PyAny>) -> PyResult<Self> {
+    #[pyo3(signature = (loss, cost, transition, latency = None))]
+    fn line(
+        loss: &Bound<'_, PyAny>,
+        cost: &Bound<'_, PyAny>,
+        transition: &Bound<'_, PyAny>,
+        latency: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
         let py = loss.py();
         let (loss, cost, transition) = (losses(loss)?, vector("cost", cost)?, transitions(transition)?);
-        Self::of(py, || ttamer::Model::line(loss, cost, transition))
+        let latency = latency.map(latencies).transpose()?;
+        Self::of(py, latency, || ttamer::Model::line(loss, cost, transition))
     }
 
     /// A cascade in which stages may be jumped over; a stage that is jumped over is never seen.
@@ -157,11 +221,16 @@ impl Model {
     /// cost : array (k, k) of float
     ///     Upper triangle: `cost[i, j]` of running j when i − 1 was the last stage run (row 0: nothing has run).
     ///     Infinite: not allowed.
+    /// latency : sequence of k entries, or None
+    ///     As for `Model.line`.
+    /// kind : {"exits", "models"}
+    ///     What a jump takes: of exits of one network the seconds of all stages up to the one that it leads to, since what
+    ///     lies between is run though not looked at; of separate models that stage's own.
     ///
     /// Raises
     /// ------
     /// ValidationError
-    ///     As for `Model.line`, and for a NaN or a lower-triangular entry other than 0.
+    ///     As for `Model.line`, for a NaN or a lower-triangular entry other than 0, and for another kind.
     ///
     /// Notes
     /// -----
@@ -175,10 +244,18 @@ impl Model {
     /// >>> round(tt.solve(model).value, 6)
     /// 0.18
     #[staticmethod]
-    fn skip(loss: &Bound<'_, PyAny>, cost: &Bound<'_, PyAny>, transition: &Bound<'_, PyAny>) -> PyResult<Self> {
+    #[pyo3(signature = (loss, cost, transition, latency = None, kind = "exits"))]
+    fn skip(
+        loss: &Bound<'_, PyAny>,
+        cost: &Bound<'_, PyAny>,
+        transition: &Bound<'_, PyAny>,
+        latency: Option<&Bound<'_, PyAny>>,
+        kind: &str,
+    ) -> PyResult<Self> {
         let py = loss.py();
         let (loss, cost, transition) = (losses(loss)?, matrix("cost", cost)?, transitions(transition)?);
-        Self::of(py, || ttamer::Model::skip(loss, cost, transition))
+        let (latency, jumps) = (latency.map(latencies).transpose()?, jumps(py, kind)?);
+        Self::of(py, latency, || Ok(ttamer::Model::skip(loss, cost, transition)?.with_jumps(jumps)))
     }
 
     /// A tree or forest: stages open up as their parents run; several roots are independent alternatives.
@@ -191,6 +268,8 @@ impl Model {
     ///     As for `Model.line`.
     /// transition
     ///     As for `Model.line`, with (K_parent, K_v) for every stage and (1, K_v) for a root.
+    /// latency : sequence of k entries, or None
+    ///     As for `Model.line`: each stage's own seconds, whatever ran before.
     ///
     /// Raises
     /// ------
@@ -209,16 +288,19 @@ impl Model {
     /// >>> [float(index.round(6)[0]) for index in policy.index], round(policy.value, 6)
     /// ([0.2, 0.35], 0.275)
     #[staticmethod]
+    #[pyo3(signature = (parent, loss, cost, transition, latency = None))]
     fn tree(
         parent: &Bound<'_, PyAny>,
         loss: &Bound<'_, PyAny>,
         cost: &Bound<'_, PyAny>,
         transition: &Bound<'_, PyAny>,
+        latency: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let py = loss.py();
         let parent = numbers("parent", parent)?;
         let (loss, cost, transition) = (losses(loss)?, vector("cost", cost)?, transitions(transition)?);
-        Self::of(py, || ttamer::Model::tree(parent, loss, cost, transition))
+        let latency = latency.map(latencies).transpose()?;
+        Self::of(py, latency, || ttamer::Model::tree(parent, loss, cost, transition))
     }
 
     /// A small general graph: a stage may run once all its parents have.
@@ -232,6 +314,8 @@ impl Model {
     /// transition
     ///     As for `Model.line`, with one row per joint state of the parents, the last parent's state running fastest:
     ///     (K_a K_b, K_v) and row `s_a * K_b + s_b` for parents [a, b]; (1, K_v) where there is none.
+    /// latency : sequence of k entries, or None
+    ///     As for `Model.tree`.
     ///
     /// Raises
     /// ------
@@ -258,17 +342,20 @@ impl Model {
     /// >>> round(policy.value, 6), tt.verify(model, policy).exact
     /// (0.5, True)
     #[staticmethod]
+    #[pyo3(signature = (parents, loss, cost, transition, latency = None))]
     fn dag(
         parents: &Bound<'_, PyAny>,
         loss: &Bound<'_, PyAny>,
         cost: &Bound<'_, PyAny>,
         transition: &Bound<'_, PyAny>,
+        latency: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let py = loss.py();
         let parents =
             entries("parents", parents)?.iter().map(|(name, entry)| numbers(name, entry)).collect::<PyResult<_>>()?;
         let (loss, cost, transition) = (losses(loss)?, vector("cost", cost)?, transitions(transition)?);
-        Self::of(py, || ttamer::Model::dag(parents, loss, cost, transition))
+        let latency = latency.map(latencies).transpose()?;
+        Self::of(py, latency, || ttamer::Model::dag(parents, loss, cost, transition))
     }
 
     /// `line`, `skip`, `tree` or `dag`.
@@ -303,6 +390,11 @@ impl Model {
             Graph::Dag { parents } => arguments.insert(0, parents.clone().into_pyobject(py)?.into_any()),
             _ => {}
         }
+        arguments.push(self.given_latency(py)?);
+        if *model.graph() == Graph::Skip {
+            let kind = if model.jumps() == Jumps::Alone { "models" } else { "exits" };
+            arguments.push(kind.into_pyobject(py)?.into_any());
+        }
         Ok((py.get_type::<Self>().getattr(self.graph())?, PyTuple::new(py, arguments)?))
     }
 
@@ -332,6 +424,13 @@ impl Model {
 /// default_loss : float
 ///     Loss of answering with nothing; infinite (the default): at least one stage has to run. With a finite one a run
 ///     may end with `run.answer` None.
+/// deadline : float
+///     Seconds that a request has; infinite (the default): there is no deadline, and latencies do not matter. A stage that
+///     would end after it is cut off: it is paid for, its answer is lost, and the best in hand goes out. No answer then
+///     costs `default_loss`, or the largest number in the model's losses where that is infinite; with a deadline a run may
+///     therefore end without an answer in either case. Needs a model with latencies, and recall. Sums of latencies that
+///     differ by at most a billionth of the deadline (of all the longest latencies together, where that is less) count as
+///     one: 0.1 + 0.2 fits into 0.3.
 ///
 /// Returns
 /// -------
@@ -340,18 +439,23 @@ impl Model {
 ///     v given its parent's state (lines and trees with recall), the largest where there are several, and infinite
 ///     where it is not below the parent's own loss and cannot matter. The signal of such a policy is the state itself; any
 ///     other number (NaN, 0.5, a state that the stage does not have) is a state that could not be read, and never an
-///     error (docs/theory.md, section 3.5).
+///     error (docs/theory.md, section 3.5). With a deadline `policy.value` is for that deadline, `policy.index` is empty,
+///     and the policy decides for every shorter one as well, and without any: `policy.start(remaining=...)`.
 ///
 /// Raises
 /// ------
 /// ValidationError
-///     For a negative or NaN default loss, a tree or general graph without recall, general graphs beyond enumeration, and
-///     models too large for memory (refused before anything is allocated).
+///     For a negative or NaN default loss or deadline, a tree or general graph without recall, a deadline without recall or
+///     for a model without latencies, general graphs beyond enumeration, and models too large for memory (refused before
+///     anything is allocated). With a deadline what is enumerated is every situation at every remaining time at which
+///     something changes, at most 2²²: situations are stages times states on lines and skip graphs, and the product of
+///     K_v + 2 on trees and general graphs; remaining times are sums of latencies up to the deadline.
 ///
 /// Notes
 /// -----
 /// Value and decisions are exact, up to rounding; large models report indices within `policy.index_error`. A line of k
-/// stages with K states on a common grid of K losses takes O(k K³) time and O(K²) memory, a skip graph k times that.
+/// stages with K states on a common grid of K losses takes O(k K³) time and O(K²) memory, a skip graph k times that. A
+/// deadline multiplies both by the number of remaining times, and trees are then solved like general graphs.
 /// All cores, without the GIL; Ctrl-C ends it.
 /// T-Tamer (arXiv 2509.22992), Algorithm 1; Weitzman (1979) for independent boxes; proofs in docs/theory.md.
 ///
@@ -370,17 +474,26 @@ impl Model {
 /// >>> run.observe(1)
 /// >>> run.answer
 /// 1
+/// >>> slow = tt.Model.line(
+/// ...     loss=[[0.1, 0.9], [0.0, 0.2]],
+/// ...     cost=[0.05, 0.1],
+/// ...     transition=[[[0.5, 0.5]], [[1.0, 0.0], [0.0, 1.0]]],
+/// ...     latency=[([0.01], [1.0]), ([0.02, 0.04], [0.5, 0.5])],
+/// ... )
+/// >>> [round(tt.solve(slow, deadline=seconds).value, 6) for seconds in (0.005, 0.01, 0.03, 0.05)]
+/// [0.9, 0.55, 0.425, 0.25]
 #[pyfunction]
-#[pyo3(signature = (model, recall = true, default_loss = f64::INFINITY))]
-pub fn solve(py: Python<'_>, model: &Model, recall: bool, default_loss: f64) -> PyResult<Policy> {
-    let options = SolveOptions { recall, default_loss };
+#[pyo3(signature = (model, recall = true, default_loss = f64::INFINITY, deadline = f64::INFINITY))]
+pub fn solve(py: Python<'_>, model: &Model, recall: bool, default_loss: f64, deadline: f64) -> PyResult<Policy> {
+    let options = SolveOptions { recall, default_loss, deadline };
     Policy::new(py, detached(py, || ttamer::compile(&model.inner, &options))?)
 }
 
 /// What following a policy pays on a model, and how far from optimal that can be.
 ///
 /// Computed from the policy's decisions alone, independently of the solver: the Bellman residual of every situation
-/// that can occur. The model may be another one than was solved, say the one before aggregation.
+/// that can occur; of a policy with a deadline at every remaining time up to it at which something changes, besides without
+/// any. The model may be another one than was solved, say the one before aggregation, with the same latencies.
 ///
 /// Parameters
 /// ----------
@@ -396,7 +509,8 @@ pub fn solve(py: Python<'_>, model: &Model, recall: bool, default_loss: f64) -> 
 /// Raises
 /// ------
 /// ValidationError
-///     For a fitted policy, or one of another graph or shape than the model.
+///     For a fitted policy, or one of another graph or shape than the model; with a deadline, also for a model that has
+///     other latencies.
 ///
 /// Notes
 /// -----
@@ -422,7 +536,7 @@ pub struct Certificate {
 
 #[pymethods]
 impl Certificate {
-    /// Expected loss + cost of following the policy on the model.
+    /// Expected loss + cost of following the policy on the model, within the deadline that it was solved for.
     #[getter]
     fn value(&self) -> f64 {
         self.inner.value

@@ -2,7 +2,7 @@
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
-use ttamer::Objective;
+use ttamer::{Objective, Terms};
 
 use crate::errors::{invalid, raise};
 use crate::policy::Policy;
@@ -38,26 +38,63 @@ fn objective(py: Python<'_>, trace: &Trace, tradeoff: f64) -> PyResult<Objective
 
 #[pymethods]
 impl Outcome {
-    /// What `policy` does on every row; costs are those of the trace's own rows.
+    /// What `policy` does on every row; costs are those of the trace's own rows. Nothing loses `default_loss`, without it
+    /// what the policy says, else the largest loss of the trace. Stages that are late are cut off after `deadline` seconds.
     #[staticmethod]
-    #[pyo3(signature = (policy, trace, /))]
-    fn of_policy(py: Python<'_>, policy: &Policy, trace: &Trace) -> PyResult<Self> {
-        Self::of(py, || ttamer::Outcome::of_policy(policy.inner(), trace.inner()))
+    #[pyo3(signature = (policy, trace, /, default_loss = None, deadline = None))]
+    fn of_policy(
+        py: Python<'_>,
+        policy: &Policy,
+        trace: &Trace,
+        default_loss: Option<f64>,
+        deadline: Option<f64>,
+    ) -> PyResult<Self> {
+        let terms = Terms { default_loss, deadline };
+        Self::of(py, || ttamer::Outcome::judged(policy.inner(), trace.inner(), &terms))
     }
 
-    /// Answering every request with one stage, running no more than that takes.
+    /// The same where, with something in hand, no stage is begun whose mean seconds, on `train`, do not fit in what is left.
     #[staticmethod]
-    #[pyo3(signature = (trace, stage, /))]
-    fn of_stage(py: Python<'_>, trace: &Trace, stage: u16) -> PyResult<Self> {
-        Self::of(py, || ttamer::Outcome::of_stage(trace.inner(), stage))
+    #[pyo3(signature = (policy, trace, train, /, default_loss = None, deadline = None))]
+    fn careful(
+        py: Python<'_>,
+        policy: &Policy,
+        trace: &Trace,
+        train: &Trace,
+        default_loss: Option<f64>,
+        deadline: Option<f64>,
+    ) -> PyResult<Self> {
+        let (terms, mean) = (Terms { default_loss, deadline }, || train.inner().mean_latency().unwrap_or_default());
+        Self::of(py, || ttamer::Outcome::careful(policy.inner(), trace.inner(), &terms, &mean()))
     }
 
-    /// Answering each request with the one stage that is best in hindsight: no policy does better.
+    /// Answering every request with one stage, running no more than that takes; with nothing where a deadline cuts it off.
     #[staticmethod]
-    #[pyo3(signature = (trace, tradeoff, /))]
-    fn clairvoyant(py: Python<'_>, trace: &Trace, tradeoff: f64) -> PyResult<Self> {
-        let objective = objective(py, trace, tradeoff)?;
-        Self::of(py, || ttamer::Outcome::clairvoyant(trace.inner(), objective))
+    #[pyo3(signature = (trace, stage, /, default_loss = None, deadline = None))]
+    fn of_stage(
+        py: Python<'_>,
+        trace: &Trace,
+        stage: u16,
+        default_loss: Option<f64>,
+        deadline: Option<f64>,
+    ) -> PyResult<Self> {
+        let terms = Terms { default_loss, deadline };
+        Self::of(py, || ttamer::Outcome::of_stage(trace.inner(), stage, &terms))
+    }
+
+    /// Answering each request with the one stage that is best in hindsight and in time, or with nothing at `default_loss`:
+    /// no policy does better.
+    #[staticmethod]
+    #[pyo3(signature = (trace, tradeoff, /, default_loss = None, deadline = None))]
+    fn clairvoyant(
+        py: Python<'_>,
+        trace: &Trace,
+        tradeoff: f64,
+        default_loss: Option<f64>,
+        deadline: Option<f64>,
+    ) -> PyResult<Self> {
+        let (objective, terms) = (objective(py, trace, tradeoff)?, Terms { default_loss, deadline });
+        Self::of(py, || ttamer::Outcome::clairvoyant(trace.inner(), objective, &terms))
     }
 
     /// The requests of all pieces, one piece after the other.
@@ -79,13 +116,13 @@ impl Outcome {
         Self::of(py, || self.inner.select(&rows))
     }
 
-    /// (n,) number of the stage whose answer was returned.
+    /// (n,) number of the stage whose answer was returned, −1 for none.
     #[getter]
     fn answer<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i32>> {
         list(slf.clone().into_any(), slf.get().inner.answer())
     }
 
-    /// (n,) number of the stage run last.
+    /// (n,) number of the stage run last, −1 for none.
     #[getter]
     fn last<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i32>> {
         list(slf.clone().into_any(), slf.get().inner.last())
@@ -108,6 +145,12 @@ impl Outcome {
     #[getter]
     fn cost<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<f64>> {
         list(slf.clone().into_any(), slf.get().inner.cost())
+    }
+
+    /// (n,) whether the deadline cut off the stage run last.
+    #[getter]
+    fn late<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<bool>> {
+        list(slf.clone().into_any(), slf.get().inner.late())
     }
 
     /// (n,) tradeoff · loss + (1 − tradeoff) · cost / mean cost of running every stage of `trace`.

@@ -4,19 +4,22 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use numpy::PyUntypedArrayMethods;
+use numpy::{PyArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 
+use ttamer::plan::unsigned;
 use ttamer::rules::{NO_PREDICTION, Observation};
 
+use crate::barred::barred as stages_of;
 use crate::batch::Batch;
-use crate::convert::{arrays, floats};
+use crate::convert::{arrays, column, floats};
 use crate::errors::{invalid, raise};
 use crate::files::{buffer, path_of, write_file};
 use crate::names::columns_of;
 use crate::numbers::Numbers;
 use crate::predictions::Predictions;
+use crate::remaining::of_each;
 use crate::replay::Replay;
 use crate::watch::Watch;
 use crate::working::detached;
@@ -141,21 +144,73 @@ impl Policy {
     }
 
     /// `n` requests in step.
-    #[pyo3(signature = (n, /))]
-    fn start_batch(&self, py: Python<'_>, n: i64) -> PyResult<Batch> {
+    ///
+    /// `remaining`: seconds that all of them, or each, (n,), has left; `barred`: stages that none of them must ask; both
+    /// as in `start`. O(n); with barred stages O(n (k + size of the policy)).
+    #[pyo3(signature = (n, /, remaining = None, barred = None))]
+    fn start_batch(
+        &self,
+        py: Python<'_>,
+        n: i64,
+        remaining: Option<&Bound<'_, PyAny>>,
+        barred: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Batch> {
         let count = usize::try_from(n).map_err(|_| invalid(py, format!("`n` must be at least 0, got {n}")))?;
-        let batch = ttamer::Batch::new(Arc::clone(&self.inner), count).map_err(|error| raise(py, error))?;
+        let remaining = remaining.map(|given| of_each(&self.inner, given, count)).transpose()?;
+        let barred = barred.map(|given| stages_of(&self.inner, given)).transpose()?;
+        let policy = Arc::clone(&self.inner);
+        let batch = match remaining {
+            None => ttamer::Batch::new(policy, count),
+            Some(remaining) => ttamer::Batch::within(policy, &remaining),
+        };
+        let batch = batch.map_err(|error| raise(py, error))?;
+        let batch = match barred {
+            None => batch,
+            Some(barred) => batch.without(&barred),
+        };
         Ok(Batch::new(batch, Arc::clone(&self.watch)))
+    }
+
+    /// Whether requests that go without these stages (numbers or names, as `barred` of `start`) are decided as if there
+    /// were no such stages, as long as the others report what can be read.
+    ///
+    /// That is so where no decision that a request can come to is about one of them; and of independent branches of an
+    /// exact model that are barred as a whole, as what is decided about the others does not depend on them. Else requests
+    /// go on from there as after a stage that gave nothing: what they have in hand is weighed without it, and the
+    /// decisions are those that follow it.
+    ///
+    /// Raises `ValidationError` for what is no stage. O(size of the policy).
+    ///
+    /// Examples
+    /// --------
+    /// >>> import ttamer_fast as tt
+    /// >>> boxes = tt.Model.tree([-1, -1], [[0.1, 0.9], [0.3]], [0.05, 0.1], [[[0.5, 0.5]], [[1.0]]])
+    /// >>> policy = tt.solve(boxes)
+    /// >>> policy.exact_without([0]), policy.start(barred=[0]).next
+    /// (True, 1)
+    #[pyo3(signature = (barred, /))]
+    fn exact_without(&self, barred: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Ok(self.inner.is_exact_without(&stages_of(&self.inner, barred)?))
     }
 
     /// A recorded trace at once, on all cores: `signal` and `prediction` (n, k), stages in the order of `stages`. Tables
     /// with names for columns, such as data frames, are put into that order by name, or refused.
-    #[pyo3(signature = (signal, prediction = None))]
+    ///
+    /// With a finite `deadline`, seconds that each request has, stages take the seconds of `latency` (n, k), at least 0;
+    /// of exits, since the exit before. A stage that takes longer than what is left is cut off: it has run and is paid
+    /// for, its report is lost, and the request ends with the best answer in hand, -1 for none: `late` is True. A policy
+    /// that knows time is told what is left; another one decides as without a deadline.
+    ///
+    /// Raises `ValidationError` for arrays of other shapes, for a deadline that is negative or NaN, or finite without
+    /// `latency`, and for latencies that are no seconds. O(n k).
+    #[pyo3(signature = (signal, prediction = None, latency = None, deadline = f64::INFINITY))]
     fn replay(
         &self,
         py: Python<'_>,
         signal: &Bound<'_, PyAny>,
         prediction: Option<&Bound<'_, PyAny>>,
+        latency: Option<&Bound<'_, PyAny>>,
+        deadline: f64,
     ) -> PyResult<Replay> {
         let stages = self.inner.stages();
         let k = stages.len();
@@ -163,8 +218,18 @@ impl Policy {
         check_shape(py, "signal", signal.shape(), k)?;
         let prediction = prediction.map(|given| columns_of("prediction", given, stages)).transpose()?;
         let prediction = prediction.map(|given| predictions(&given, k)).transpose()?;
+        let latency = latency.map(|given| floats("latency", &columns_of("latency", given, stages)?)).transpose()?;
+        if let Some(latency) = &latency {
+            check_shape(py, "latency", latency.shape(), k)?;
+        } else if deadline != f64::INFINITY {
+            return Err(invalid(
+                py,
+                format!("`latency` must be given with a `deadline`, got a deadline of {deadline}"),
+            ));
+        }
         let signal = signal.as_slice()?;
         let prediction = prediction.as_ref().map(Predictions::codes).transpose()?;
+        let latency = latency.as_ref().map(|latency| latency.as_slice()).transpose()?;
         if self.watch.is_on() {
             let rows = self.watch.take(signal.len() / k);
             for (at, signal) in signal.iter().enumerate().take(rows * k) {
@@ -173,7 +238,10 @@ impl Policy {
                 self.watch.look(py, &self.inner, at % k, report)?;
             }
         }
-        let replay = detached(py, || self.inner.replay(signal, prediction))?;
+        let replay = detached(py, || match latency {
+            None => self.inner.replay(signal, prediction),
+            Some(latency) => self.inner.replay_within(signal, prediction, latency, deadline),
+        })?;
         Replay::new(py, replay, k)
     }
 
@@ -226,10 +294,39 @@ impl Policy {
         &self.inner.facts().graph
     }
 
+    /// Loss of answering with nothing, in the unit of the losses: `run.answer` is None where nothing is expected to lose
+    /// less. Infinite where some stage has to answer.
+    #[getter]
+    fn default_loss(&self) -> f64 {
+        self.inner.default_loss()
+    }
+
     /// Whether an earlier answer than the last may be returned.
     #[getter]
     fn recall(&self) -> bool {
         self.inner.recall()
+    }
+
+    /// Whether decisions depend on how much time a request has left: those of a policy that was fitted with
+    /// `deadline=True`.
+    #[getter]
+    fn knows_time(&self) -> bool {
+        self.inner.knows_time()
+    }
+
+    /// Median seconds of each stage on the trace that it was fitted to, of exits since the exit before: (k,) float64, a
+    /// new array each time. None where the policy knows no time.
+    #[getter]
+    fn latency<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<f64>>> {
+        self.inner.latency().map(|latency| column(py, latency.to_vec()))
+    }
+
+    /// Expected seconds from the end of stage `last` (-1: from the start) to that of `stage`; of exits, all in between run
+    /// too. None where the policy knows no time.
+    #[pyo3(signature = (last, stage, /))]
+    fn _delay(&self, last: i16, stage: usize) -> Option<f64> {
+        // -1 in 16 bits is no stage.
+        self.inner.delay(unsigned(i32::from(last)), stage)
     }
 
     /// Expected loss + cost. Exact for a solved model, in its unit. For a fitted policy the mean objective *in sample*, on

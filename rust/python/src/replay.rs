@@ -19,11 +19,19 @@ pub struct Replay {
     /// Summed price of the stages run, in the unit of the trace (n,).
     #[pyo3(get)]
     cost: Py<PyArray1<f64>>,
+    /// Whether the stage run last was cut off by the deadline (n,).
+    #[pyo3(get)]
+    late: Py<PyArray1<bool>>,
 }
 
-/// Answers, stages run last, stages run, and costs.
-type Columns<'py> =
-    (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<i32>>, Bound<'py, PyArray2<bool>>, Bound<'py, PyArray1<f64>>);
+/// Answers, stages run last, stages run, costs, and who was cut off.
+type Columns<'py> = (
+    Bound<'py, PyArray1<i32>>,
+    Bound<'py, PyArray1<i32>>,
+    Bound<'py, PyArray2<bool>>,
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray1<bool>>,
+);
 
 impl Replay {
     /// The arrays of a replay over k stages.
@@ -34,6 +42,7 @@ impl Replay {
             last: PyArray1::from_vec(py, replay.last).unbind(),
             consulted: PyArray1::from_vec(py, replay.consulted).reshape([n, k])?.unbind(),
             cost: PyArray1::from_vec(py, replay.cost).unbind(),
+            late: PyArray1::from_vec(py, replay.late).unbind(),
         })
     }
 }
@@ -41,21 +50,22 @@ impl Replay {
 #[pymethods]
 impl Replay {
     #[staticmethod]
-    #[pyo3(signature = (answer, last, consulted, cost, /))]
+    #[pyo3(signature = (answer, last, consulted, cost, late, /))]
     fn _of(
         answer: Py<PyArray1<i32>>,
         last: Py<PyArray1<i32>>,
         consulted: Py<PyArray2<bool>>,
         cost: Py<PyArray1<f64>>,
+        late: Py<PyArray1<bool>>,
     ) -> Self {
-        Self { answer, last, consulted, cost }
+        Self { answer, last, consulted, cost, late }
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Columns<'py>)> {
         let class: Bound<'py, PyType> = py.get_type::<Self>();
-        let bound = |array: &Py<PyArray1<i32>>| array.bind(py).clone();
-        let columns =
-            (bound(&self.answer), bound(&self.last), self.consulted.bind(py).clone(), self.cost.bind(py).clone());
+        let answer = self.answer.bind(py).clone();
+        let (last, consulted) = (self.last.bind(py).clone(), self.consulted.bind(py).clone());
+        let columns = (answer, last, consulted, self.cost.bind(py).clone(), self.late.bind(py).clone());
         Ok((class.getattr("_of")?, columns))
     }
 

@@ -75,7 +75,7 @@ pub fn list<'py, T: Element>(owner: Bound<'py, PyAny>, numbers: &[T]) -> Bound<'
 #[pymethods]
 impl Trace {
     #[new]
-    #[pyo3(signature = (signal, loss, cost, prediction = None, *, kind = "exits", stages = None, weight = None, group = None))]
+    #[pyo3(signature = (signal, loss, cost, prediction = None, *, kind = "exits", stages = None, weight = None, latency = None, group = None))]
     #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see ttamer_fast.Trace")]
     fn new(
         py: Python<'_>,
@@ -86,6 +86,7 @@ impl Trace {
         kind: &str,
         stages: Option<Vec<String>>,
         weight: Option<PyReadonlyArrayDyn<'_, f64>>,
+        latency: Option<PyReadonlyArrayDyn<'_, f64>>,
         group: Option<PyReadonlyArrayDyn<'_, i64>>,
     ) -> PyResult<Self> {
         let signal = table("signal", &signal, "(n, k) with at least one row and one stage")?;
@@ -97,11 +98,15 @@ impl Trace {
         };
         let prediction = prediction.map(|prediction| table("prediction", &prediction, &shape(&[n, k]))).transpose()?;
         let weight = weight.map(|weight| per_row("weight", &weight, n)).transpose()?;
+        let latency = latency.map(|latency| table("latency", &latency, &shape(&[n, k]))).transpose()?;
         let group = group.map(|group| per_row("group", &group, n)).transpose()?;
         Self::of(py, || {
             let mut trace = ttamer::Trace::new(signal, loss, cost, Kind::named(kind)?)?;
             if let Some(prediction) = prediction {
                 trace = trace.predicted(prediction)?;
+            }
+            if let Some(latency) = latency {
+                trace = trace.timed(latency)?;
             }
             if let Some(stages) = stages {
                 trace = trace.named(stages)?;
@@ -130,6 +135,18 @@ impl Trace {
             Cost::Alike(cost) => list(owner, cost).into_any(),
             Cost::Rows(cost) => matrix(owner, cost)?.into_any(),
         })
+    }
+
+    /// (n, k) seconds that each stage took, NaN where they are not known, or None.
+    #[getter]
+    fn latency<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyArray2<f64>>>> {
+        slf.get().inner.latencies().map(|table| matrix(slf.clone().into_any(), table)).transpose()
+    }
+
+    /// (k,) weighted median seconds of each stage, infinite where none are known, or None.
+    #[getter]
+    fn expected_latency<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
+        detached(py, || Ok(self.inner.expected_latency())).map(|found| found.map(|list| PyArray1::from_slice(py, list)))
     }
 
     /// (n, k) predictions, or None.

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::known::Known;
-use super::step::{Leave, Losses, Step, Turn, count_where};
+use super::barred::Barred;
+use super::hand::{Answers, Losses, Requests};
+use super::known::{Known, Within};
+use super::step::{Leave, PassOver, Step, Turn, count_where};
 use crate::error::{Error, Result};
 use crate::plan::{NO_STAGE, signed, stage_number};
 use crate::policy::Policy;
@@ -33,17 +35,45 @@ impl Batch {
     /// # Errors
     /// [`Error::Invalid`] for more than [`MAX_REQUESTS`], or than there is memory for.
     pub fn new(policy: Arc<Policy>, n: usize) -> Result<Self> {
-        let first = policy.begin().progress().next;
-        let mut next = Vec::new();
-        if n > MAX_REQUESTS || next.try_reserve_exact(n).is_err() {
-            return Err(Error::invalid(format!("`n` must be at most {MAX_REQUESTS}, and fit in memory, got {n}")));
-        }
+        let first = policy.begin(f64::INFINITY).progress().next;
+        let mut next = room(n)?;
         next.resize(n, first);
         let mut waiting = vec![0; policy.stages().len()];
         if let Some(count) = stage_number(first).and_then(|stage| waiting.get_mut(stage)) {
             *count = n;
         }
         Ok(Self { next, waiting, known: Known::Nothing, policy })
+    }
+
+    /// New requests, each with so many seconds left.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more than [`MAX_REQUESTS`], or than there is memory for.
+    pub fn within(policy: Arc<Policy>, remaining: &[f64]) -> Result<Self> {
+        let mut next = room(remaining.len())?;
+        let known = policy.rule().visit(Within { remaining });
+        if let Known::States { progress, .. } = &known {
+            next.extend(progress.iter().map(|progress| progress.next));
+        }
+        let mut batch = Self { next, waiting: vec![0; policy.stages().len()], known, policy };
+        batch.recount();
+        Ok(batch)
+    }
+
+    /// The same of requests that must not ask some stages: none of them is ever next.
+    #[must_use]
+    pub fn without(mut self, barred: &Barred) -> Self {
+        if !barred.is_empty() {
+            let policy = Arc::clone(&self.policy);
+            policy.rule().visit(PassOver {
+                known: &mut self.known,
+                next: &mut self.next,
+                price: policy.price(),
+                barred,
+            });
+            self.recount();
+        }
+        self
     }
 
     /// Number of requests.
@@ -71,8 +101,11 @@ impl Batch {
         self.next.get(row).and_then(|stage| stage_number(*stage))
     }
 
-    /// The stage whose answer each request has in hand, −1 while none (n,).
+    /// The stage whose answer each request has in hand, −1 while none, or where nothing is better (n,).
     pub fn answer(&self) -> Vec<i32> {
+        if self.policy.rule().may_decline() {
+            return self.policy.rule().visit(Answers(self.requests())).into_iter().map(signed).collect();
+        }
         self.map(|progress| signed(progress.answer))
     }
 
@@ -81,13 +114,17 @@ impl Batch {
         self.map(|progress| progress.cost)
     }
 
-    /// Expected loss of the answer each request has in hand, in the unit of the losses, infinite while none (n,).
+    /// Expected loss of the answer each request has in hand, in the unit of the losses, that of nothing while none (n,).
     pub fn expected_loss(&self) -> Vec<f64> {
-        self.policy.rule().visit(Losses { known: &self.known, len: self.len(), price: self.policy.price() })
+        self.policy.rule().visit(Losses(self.requests()))
+    }
+
+    fn requests(&self) -> Requests<'_> {
+        Requests { known: &self.known, len: self.len(), price: self.policy.price() }
     }
 
     fn map<T: Clone>(&self, of: impl Fn(&Progress) -> T) -> Vec<T> {
-        let begin = *self.policy.begin().progress();
+        let begin = *self.policy.begin(f64::INFINITY).progress();
         match &self.known {
             Known::Nothing => vec![of(&begin); self.len()],
             Known::First(_) => vec![of(&entered(begin, self.policy.price())); self.len()],
@@ -141,8 +178,22 @@ impl Batch {
     /// [`Error::Invalid`] where the lengths differ from the number waiting or there is no such stage; nothing is
     /// changed then.
     pub fn observe(&mut self, stage: usize, signal: &[f64], prediction: Option<&[i64]>) -> Result<()> {
+        self.report(stage, Observations::new(signal, prediction))
+    }
+
+    /// The same, whatever the reports say.
+    ///
+    /// # Errors
+    /// Those of [`Batch::observe`].
+    pub fn report(&mut self, stage: usize, observations: Observations) -> Result<()> {
         let count = self.waiting(stage)?;
-        for (name, len) in [("signal", signal.len()), ("prediction", prediction.map_or(count, <[i64]>::len))] {
+        let Observations { signal, prediction, remaining } = observations;
+        let lengths = [
+            ("signal", signal.len()),
+            ("prediction", prediction.map_or(count, <[i64]>::len)),
+            ("remaining", remaining.map_or(count, <[f64]>::len)),
+        ];
+        for (name, len) in lengths {
             if len != count {
                 let message =
                     format!("`{name}` must have {count} entries, one per request waiting for stage {stage}, got {len}");
@@ -153,7 +204,6 @@ impl Batch {
             return Ok(());
         }
         let policy = Arc::clone(&self.policy);
-        let observations = Observations::new(signal, prediction);
         policy.rule().visit(Step {
             known: &mut self.known,
             next: &mut self.next,
@@ -180,7 +230,20 @@ impl Batch {
     /// [`Error::Invalid`] where `rows` do not ascend, one of them does not wait for `stage`, or there is no such stage;
     /// nothing is changed then.
     pub fn fail(&mut self, stage: usize, rows: &[i64]) -> Result<()> {
-        self.leave(stage, rows, Turn::Fail)
+        self.leave(stage, rows, Turn::Fail(None))
+    }
+
+    /// The same where each of `rows` has so many seconds left.
+    ///
+    /// # Errors
+    /// Those of [`Batch::fail`], and where the lengths differ.
+    pub fn fail_within(&mut self, stage: usize, rows: &[i64], remaining: &[f64]) -> Result<()> {
+        let (wanted, got) = (rows.len(), remaining.len());
+        if got != wanted {
+            let message = format!("`remaining` must have {wanted} entries, one per entry of `rows`, got {got}");
+            return Err(Error::invalid(message));
+        }
+        self.leave(stage, rows, Turn::Fail(Some(remaining)))
     }
 
     /// The stage cannot be tried for some of the requests that wait for it: as [`Batch::fail`], but not paid for.
@@ -191,7 +254,7 @@ impl Batch {
         self.leave(stage, rows, Turn::Bar)
     }
 
-    fn leave(&mut self, stage: usize, rows: &[i64], turn: Turn) -> Result<()> {
+    fn leave(&mut self, stage: usize, rows: &[i64], turn: Turn<'_>) -> Result<()> {
         self.waiting(stage)?;
         let what = || format!("a request that waits for stage {stage}");
         let rows = ascending(rows, what, |row| self.next.get(row) == Some(&(stage as u16)))?;
@@ -215,7 +278,7 @@ impl Batch {
         Ok(())
     }
 
-    fn turn(&mut self, rows: &[usize], turn: Turn) {
+    fn turn(&mut self, rows: &[usize], turn: Turn<'_>) {
         if !rows.is_empty() {
             let policy = Arc::clone(&self.policy);
             policy.rule().visit(Leave {
@@ -257,6 +320,15 @@ fn ascending(rows: &[i64], wanted: impl Fn() -> String, is_wanted: impl Fn(usize
         })?);
     }
     Ok(found)
+}
+
+/// Room for a number for each of `n` requests.
+fn room(n: usize) -> Result<Vec<u16>> {
+    let mut next = Vec::new();
+    if n > MAX_REQUESTS || next.try_reserve_exact(n).is_err() {
+        return Err(Error::invalid(format!("`n` must be at most {MAX_REQUESTS}, and fit in memory, got {n}")));
+    }
+    Ok(next)
 }
 
 /// A request that the entry stage's report has ended.

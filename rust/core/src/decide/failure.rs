@@ -1,8 +1,9 @@
 //! Stages that give nothing: the request goes on without them, in the last resort with a stage out of its turn.
 
+use super::barred::Barred;
 use crate::plan::{NO_STAGE, stage_number};
 use crate::price::Price;
-use crate::rules::{Observation, Progress, Rule};
+use crate::rules::{Observation, Progress, Rule, UNTOLD};
 
 /// The stages that gave one request nothing.
 #[derive(Clone, Debug, Default)]
@@ -14,9 +15,36 @@ pub struct Failures {
     /// Where no decision of the rule leads on and nothing is in hand: what the answer of the stage that runs out of its
     /// turn is expected to lose, infinite until it reports.
     resort: Option<f64>,
+    /// Those that the request goes without, whether it has come to them or not.
+    barred: Option<Barred>,
 }
 
 impl Failures {
+    /// The request goes without some stages from now on.
+    pub fn go_without<R: Rule>(
+        &mut self,
+        barred: &Barred,
+        rule: &R,
+        price: &Price,
+        progress: &mut Progress,
+        memory: &mut R::Memory,
+    ) {
+        self.barred = Some(barred.clone());
+        self.pass_over(rule, price, progress, memory);
+    }
+
+    /// Whether the request must not ask `stage`.
+    fn must_pass(&self, stage: u16) -> bool {
+        self.barred.as_ref().is_some_and(|barred| barred.contains(stage))
+    }
+
+    /// Bars what is next for as long as it must not be asked.
+    fn pass_over<R: Rule>(&mut self, rule: &R, price: &Price, progress: &mut Progress, memory: &mut R::Memory) {
+        while progress.is_waiting() && self.must_pass(progress.next) {
+            self.bar_next(rule, price, progress, memory);
+        }
+    }
+
     /// Expected loss of the answer in hand, where a stage runs or has run out of its turn.
     pub fn expected_loss(&self) -> Option<f64> {
         self.resort
@@ -41,21 +69,35 @@ impl Failures {
             rule.observe(progress, memory, observation, price);
         }
         self.book(cost, progress);
+        self.pass_over(rule, price, progress, memory);
     }
 
     /// The waiting stage gave nothing. Where the rule then ends with empty hands, the stage with the least expected loss
     /// that has not been tried is next.
-    pub fn fail<R: Rule>(&mut self, rule: &R, price: &Price, progress: &mut Progress, memory: &mut R::Memory) {
+    pub fn fail<R: Rule>(
+        &mut self,
+        rule: &R,
+        price: &Price,
+        progress: &mut Progress,
+        memory: &mut R::Memory,
+        remaining: f64,
+    ) {
         let cost = self.cost_after(price, progress);
-        self.go_on(rule, price, progress, memory);
+        self.go_on(rule, price, progress, memory, remaining);
         self.book(cost, progress);
         self.seek(rule, price, progress, memory);
+        self.pass_over(rule, price, progress, memory);
     }
 
     /// The same of a stage that cannot be tried: it has not run, and is not paid for.
     pub fn bar<R: Rule>(&mut self, rule: &R, price: &Price, progress: &mut Progress, memory: &mut R::Memory) {
+        self.bar_next(rule, price, progress, memory);
+        self.pass_over(rule, price, progress, memory);
+    }
+
+    fn bar_next<R: Rule>(&mut self, rule: &R, price: &Price, progress: &mut Progress, memory: &mut R::Memory) {
         let (cost, ran) = (progress.cost, self.ran.unwrap_or(progress.last));
-        self.go_on(rule, price, progress, memory);
+        self.go_on(rule, price, progress, memory, UNTOLD);
         progress.cost = cost;
         self.ran = Some(ran);
         self.seek(rule, price, progress, memory);
@@ -82,13 +124,20 @@ impl Failures {
     }
 
     /// The rule goes on without the waiting stage; a request whose stage ran out of its turn ends.
-    fn go_on<R: Rule>(&mut self, rule: &R, price: &Price, progress: &mut Progress, memory: &mut R::Memory) {
+    fn go_on<R: Rule>(
+        &mut self,
+        rule: &R,
+        price: &Price,
+        progress: &mut Progress,
+        memory: &mut R::Memory,
+        remaining: f64,
+    ) {
         self.stages.push(progress.next);
         if self.resort.is_some() {
             progress.pay_from(price);
             progress.next = NO_STAGE;
         } else {
-            rule.fail(progress, memory, price);
+            rule.fail(progress, memory, remaining, price);
         }
     }
 
@@ -103,7 +152,8 @@ impl Failures {
 
     /// The stage with the least expected loss that has given nothing yet and may run after `last`.
     fn untried<R: Rule>(&self, rule: &R, price: &Price, last: u16) -> u16 {
-        let may_run = |stage: &u16| !self.stages.contains(stage) && price.may_follow(last, *stage);
+        let is_open = |stage: u16| !self.stages.contains(&stage) && !self.must_pass(stage);
+        let may_run = |stage: &u16| is_open(*stage) && price.may_follow(last, *stage);
         let open = (0..price.stages() as u16).filter(may_run);
         let known = open.filter_map(|stage| Some((rule.alone(stage, Observation::EMPTY)?, stage)));
         known.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(NO_STAGE, |(_, stage)| stage)

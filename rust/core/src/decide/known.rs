@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::failure::Failures;
 use crate::plan::NO_STAGE;
 use crate::price::Price;
-use crate::rules::{Observations, Progress, Rule};
+use crate::rules::{Observations, Progress, Rule, Visitor};
 
 /// What is known of the requests.
 #[derive(Debug)]
@@ -28,6 +28,19 @@ pub(super) enum Known {
     },
 }
 
+/// Makes what is known of requests that each have so many seconds left, before any stage has reported.
+pub(super) struct Within<'a> {
+    pub(super) remaining: &'a [f64],
+}
+
+impl Visitor for Within<'_> {
+    type Output = Known;
+
+    fn visit<R: Rule>(self, rule: &R) -> Known {
+        Known::within(rule, self.remaining)
+    }
+}
+
 /// What the entry stage said, of each request.
 #[derive(Debug)]
 pub(super) struct First {
@@ -36,6 +49,13 @@ pub(super) struct First {
 }
 
 impl Known {
+    /// Of requests that no stage has reported to, each with so many seconds left.
+    fn within<R: Rule>(rule: &R, remaining: &[f64]) -> Self {
+        let states = remaining.iter().map(|remaining| rule.begin(*remaining));
+        let (progress, memory): (Vec<Progress>, Vec<R::Memory>) = states.unzip();
+        Self::States { rows: None, progress, memory: Box::new(memory), failures: BTreeMap::new() }
+    }
+
     /// Makes the states of the requests that are followed, where that has not been done.
     pub(super) fn make_states<R: Rule>(&mut self, rule: &R, price: &Price, next: &[u16]) {
         let (rows, states) = match std::mem::replace(self, Known::Nothing) {
@@ -43,7 +63,7 @@ impl Known {
                 *self = known;
                 return;
             }
-            Known::Nothing => (None, vec![rule.begin(); next.len()]),
+            Known::Nothing => (None, vec![rule.begin(f64::INFINITY); next.len()]),
             Known::First(first) => {
                 let going_on = next.iter().enumerate().filter(|(_, next)| **next != NO_STAGE);
                 let rows: Vec<usize> = going_on.map(|(row, _)| row).collect();
@@ -67,7 +87,7 @@ impl First {
 
     /// The state of a request after that.
     pub(super) fn state<R: Rule>(&self, rule: &R, price: &Price, row: usize) -> (Progress, R::Memory) {
-        let (mut progress, mut memory) = rule.begin();
+        let (mut progress, mut memory) = rule.begin(f64::INFINITY);
         rule.observe(&mut progress, &mut memory, self.said().at(row), price);
         (progress, memory)
     }

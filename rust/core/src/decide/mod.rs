@@ -1,13 +1,16 @@
 //! Deciding: one request, many in step, a whole recorded trace. The same rule underneath.
 #![deny(clippy::indexing_slicing)]
 
+mod barred;
 mod batch;
 mod failure;
+mod hand;
 mod known;
 mod replay;
 mod run;
 mod step;
 
+pub use barred::Barred;
 pub use batch::{Batch, MAX_REQUESTS};
 pub use replay::Replay;
 pub use run::{Run, State};

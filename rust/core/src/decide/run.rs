@@ -3,8 +3,9 @@
 use crate::error::{Error, Result};
 use crate::plan::stage_number;
 use crate::policy::Policy;
-use crate::rules::{AnyMemory, NO_PREDICTION, Observation, Progress, Rule};
+use crate::rules::{AnyMemory, NO_PREDICTION, Observation, Progress, Rule, UNTOLD};
 
+use super::barred::Barred;
 use super::failure::Failures;
 
 /// What a request carries under any rule: small, flat, and free of allocation but for trees.
@@ -25,17 +26,27 @@ impl State {
 }
 
 impl Policy {
-    /// The state before any stage has run.
+    /// The state before any stage has run, with so many seconds left: infinite without a deadline.
     #[inline]
-    pub fn begin(&self) -> State {
-        let (progress, memory) = self.rule().begin();
+    pub fn begin(&self, remaining: f64) -> State {
+        let (progress, memory) = self.rule().begin(remaining);
         State { progress, memory, failures: None }
+    }
+
+    /// The same of a request that must not ask some stages of this policy: none of them is ever next.
+    pub fn begin_without(&self, remaining: f64, barred: &Barred) -> State {
+        let mut state = self.begin(remaining);
+        if !barred.is_empty() {
+            let failures = state.failures.get_or_insert_default();
+            failures.go_without(barred, self.rule(), self.price(), &mut state.progress, &mut state.memory);
+        }
+        state
     }
 
     /// Makes `state`, of any policy, the one before any stage of this policy has run.
     #[inline]
-    pub fn begin_again(&self, state: &mut State) {
-        self.rule().begin_again(&mut state.progress, &mut state.memory);
+    pub fn begin_again(&self, state: &mut State, remaining: f64) {
+        self.rule().begin_again(&mut state.progress, &mut state.memory, remaining);
         state.failures = None;
     }
 
@@ -61,13 +72,14 @@ impl Policy {
         }
     }
 
-    /// The waiting stage gave nothing: it is paid for, is never the answer, says nothing about the others and is not
-    /// asked again. Does nothing when nothing is waiting. `state` must come from this policy's [`Policy::begin`].
+    /// The waiting stage gave nothing, and so many seconds are left ([`UNTOLD`] where that is not said): it is paid for,
+    /// is never the answer, says nothing about the others and is not asked again. Does nothing when nothing is waiting.
+    /// `state` must come from this policy's [`Policy::begin`].
     #[cold]
-    pub fn fail(&self, state: &mut State) {
+    pub fn fail(&self, state: &mut State, remaining: f64) {
         if state.progress.is_waiting() {
             let failures = state.failures.get_or_insert_default();
-            failures.fail(self.rule(), self.price(), &mut state.progress, &mut state.memory);
+            failures.fail(self.rule(), self.price(), &mut state.progress, &mut state.memory, remaining);
         }
     }
 
@@ -94,7 +106,14 @@ impl Policy {
         }
     }
 
-    /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none. `state` must come
+    /// The stage whose answer would be returned now; [`NO_STAGE`](crate::plan::NO_STAGE) while there is none, or nothing
+    /// is better. `state` must come from this policy's [`Policy::begin`].
+    #[inline]
+    pub fn answer(&self, state: &State) -> u16 {
+        self.rule().answer(&state.progress, &state.memory)
+    }
+
+    /// Expected loss of the answer in hand, in the unit of the losses; that of nothing while there is none. `state` must come
     /// from this policy's [`Policy::begin`].
     pub fn expected_loss(&self, state: &State) -> f64 {
         let resort = state.failures.as_ref().and_then(|failures| failures.expected_loss());
@@ -121,7 +140,18 @@ impl Policy {
     /// ```
     #[inline]
     pub fn start(&self) -> Run<'_> {
-        Run { policy: self, state: self.begin() }
+        self.start_within(f64::INFINITY)
+    }
+
+    /// The same of a request that has so many seconds left.
+    #[inline]
+    pub fn start_within(&self, remaining: f64) -> Run<'_> {
+        Run { policy: self, state: self.begin(remaining) }
+    }
+
+    /// The same of a request that must not ask some stages of this policy: none of them is ever next.
+    pub fn start_without(&self, remaining: f64, barred: &Barred) -> Run<'_> {
+        Run { policy: self, state: self.begin_without(remaining, barred) }
     }
 }
 
@@ -139,10 +169,10 @@ impl Run<'_> {
         stage_number(self.state.progress.next)
     }
 
-    /// The stage whose answer is the best in hand; `None` while there is none.
+    /// The stage whose answer is the best in hand; `None` while there is none, or nothing is better.
     #[inline]
     pub fn answer(&self) -> Option<usize> {
-        stage_number(self.state.progress.answer)
+        stage_number(self.policy.answer(&self.state))
     }
 
     /// Summed cost of the stages run, in the unit of the trace.
@@ -150,15 +180,15 @@ impl Run<'_> {
         self.state.progress.cost
     }
 
-    /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none.
+    /// Expected loss of the answer in hand, in the unit of the losses; that of nothing while there is none.
     pub fn expected_loss(&self) -> f64 {
         self.policy.expected_loss(&self.state)
     }
 
-    /// Makes this the run of a new request.
+    /// Makes this the run of a new request that has so many seconds left: infinite without a deadline.
     #[inline]
-    pub fn restart(&mut self) {
-        self.policy.begin_again(&mut self.state);
+    pub fn restart(&mut self, remaining: f64) {
+        self.policy.begin_again(&mut self.state, remaining);
     }
 
     /// What the stage `next()` reports; returns the new `next()`. A NaN signal is "no information".
@@ -167,10 +197,19 @@ impl Run<'_> {
     /// [`Error::Stopped`] if the request is decided already.
     #[inline]
     pub fn observe(&mut self, signal: f64, prediction: Option<i64>) -> Result<Option<usize>> {
+        self.report(Observation::new(signal, prediction.unwrap_or(NO_PREDICTION)))
+    }
+
+    /// The same, whatever the report says.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the request is decided already.
+    #[inline]
+    pub fn report(&mut self, observation: Observation) -> Result<Option<usize>> {
         if !self.state.progress.is_waiting() {
             return Err(Error::Stopped);
         }
-        self.policy.advance(&mut self.state, Observation::new(signal, prediction.unwrap_or(NO_PREDICTION)));
+        self.policy.advance(&mut self.state, observation);
         Ok(self.next())
     }
 
@@ -180,12 +219,21 @@ impl Run<'_> {
     /// # Errors
     /// [`Error::Stopped`] if the request is decided already.
     pub fn fail(&mut self) -> Result<Option<usize>> {
+        self.fail_within(UNTOLD)
+    }
+
+    /// The same where so many seconds are left.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the request is decided already.
+    pub fn fail_within(&mut self, remaining: f64) -> Result<Option<usize>> {
         if !self.state.progress.is_waiting() {
             return Err(Error::Stopped);
         }
-        self.policy.fail(&mut self.state);
+        self.policy.fail(&mut self.state, remaining);
         Ok(self.next())
     }
+
     /// The stage `next()` cannot be tried; returns the new `next()`. It is not paid for, is never the answer, says nothing
     /// about the others and is not asked again.
     ///

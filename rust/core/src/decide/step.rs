@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use super::barred::Barred;
 use super::failure::Failures;
 use super::known::{First, Known};
 use crate::parallel;
 use crate::price::Price;
-use crate::rules::{Observations, Progress, Rule, Visitor};
+use crate::rules::{Observation, Observations, Progress, Rule, UNTOLD, Visitor};
 
 /// Requests that one task works on; below this a batch is decided on the calling thread.
 pub(super) const CHUNK: usize = 16_384;
 
 /// What becomes of a request that its stage does not report to.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Turn {
-    /// The stage gave nothing.
-    Fail,
+pub(super) enum Turn<'a> {
+    /// The stage gave nothing; seconds that each of them has left, where that is said.
+    Fail(Option<&'a [f64]>),
     /// The stage cannot be tried.
     Bar,
     /// The request ends.
@@ -41,7 +42,8 @@ impl Visitor for Step<'_> {
 
     fn visit<R: Rule>(self, rule: &R) {
         let Self { known, next, stage, price, observations } = self;
-        if matches!(known, Known::Nothing) && rule.after_first_of_many(observations, next) {
+        let is_first = matches!(known, Known::Nothing) && observations.remaining.is_none();
+        if is_first && rule.after_first_of_many(observations, next) {
             *known = Known::First(First::new(observations));
             return;
         }
@@ -51,8 +53,8 @@ impl Visitor for Step<'_> {
         if failures.is_empty() {
             step(rule, stage, price, observations, progress, memory);
         } else {
-            let (signal, prediction) = after_failures(rule, stage, price, observations, progress, memory, failures);
-            step(rule, stage, price, Observations::new(&signal, Some(&prediction)), progress, memory);
+            let others = after_failures(rule, stage, price, observations, progress, memory, failures);
+            step(rule, stage, price, others.as_observations(), progress, memory);
         }
         publish(next, rows.as_ref(), progress);
     }
@@ -64,7 +66,7 @@ pub(super) struct Leave<'a> {
     pub(super) next: &'a mut [u16],
     pub(super) price: &'a Price,
     pub(super) rows: &'a [usize],
-    pub(super) turn: Turn,
+    pub(super) turn: Turn<'a>,
 }
 
 impl Visitor for Leave<'_> {
@@ -75,11 +77,14 @@ impl Visitor for Leave<'_> {
         known.make_states(rule, price, next);
         let Known::States { rows, progress, memory, failures } = known else { return };
         let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
-        for row in leaving {
+        for (place, row) in leaving.iter().enumerate() {
             let Ok(at) = rows.as_ref().map_or(Ok(*row), |(rows, _)| rows.binary_search(row)) else { continue };
             let (Some(progress), Some(memory)) = (progress.get_mut(at), memory.get_mut(at)) else { continue };
             match (turn, failures.get_mut(&at)) {
-                (Turn::Fail, _) => failures.entry(at).or_default().fail(rule, price, progress, memory),
+                (Turn::Fail(remaining), _) => {
+                    let remaining = remaining.and_then(|remaining| remaining.get(place).copied()).unwrap_or(UNTOLD);
+                    failures.entry(at).or_default().fail(rule, price, progress, memory, remaining);
+                }
                 (Turn::Bar, _) => failures.entry(at).or_default().bar(rule, price, progress, memory),
                 (Turn::Stop, Some(failures)) => failures.stop(rule, price, progress, memory),
                 (Turn::Stop, None) => rule.stop(progress, memory, price),
@@ -89,36 +94,26 @@ impl Visitor for Leave<'_> {
     }
 }
 
-/// What each request expects to lose with the answer in hand.
-pub(super) struct Losses<'a> {
-    pub(super) known: &'a Known,
-    pub(super) len: usize,
+/// All requests go without some stages.
+pub(super) struct PassOver<'a> {
+    pub(super) known: &'a mut Known,
+    pub(super) next: &'a mut [u16],
     pub(super) price: &'a Price,
+    pub(super) barred: &'a Barred,
 }
 
-impl Visitor for Losses<'_> {
-    type Output = Vec<f64>;
+impl Visitor for PassOver<'_> {
+    type Output = ();
 
-    fn visit<R: Rule>(self, rule: &R) -> Vec<f64> {
-        let Self { known, len, price } = self;
-        let after = |(progress, memory): &(Progress, R::Memory)| rule.expected_loss(progress, memory);
-        let after_first = |first: &First| (0..len).map(|row| after(&first.state(rule, price, row))).collect();
-        match known {
-            Known::Nothing => vec![after(&rule.begin()); len],
-            Known::First(first) => after_first(first),
-            Known::States { rows, progress, memory, failures } => {
-                let mut all = rows.as_ref().map_or_else(|| vec![f64::INFINITY; len], |(_, first)| after_first(first));
-                let memory = memory.downcast_ref::<Vec<R::Memory>>().into_iter().flatten();
-                for (at, (progress, memory)) in progress.iter().zip(memory).enumerate() {
-                    let row = rows.as_ref().map_or(Some(at), |(rows, _)| rows.get(at).copied());
-                    if let Some(cell) = row.and_then(|row| all.get_mut(row)) {
-                        let resort = failures.get(&at).and_then(Failures::expected_loss);
-                        *cell = resort.unwrap_or_else(|| rule.expected_loss(progress, memory));
-                    }
-                }
-                all
-            }
+    fn visit<R: Rule>(self, rule: &R) {
+        let Self { known, next, price, barred } = self;
+        known.make_states(rule, price, next);
+        let Known::States { rows, progress, memory, failures } = known else { return };
+        let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
+        for (at, (progress, memory)) in progress.iter_mut().zip(memory).enumerate() {
+            failures.entry(at).or_default().go_without(barred, rule, price, progress, memory);
         }
+        publish(next, rows.as_ref(), progress);
     }
 }
 
@@ -136,6 +131,26 @@ fn publish(next: &mut [u16], rows: Option<&(Vec<usize>, First)>, progress: &[Pro
     }
 }
 
+/// Reports, gathered one by one.
+#[derive(Default)]
+struct Gathered {
+    signal: Vec<f64>,
+    prediction: Vec<i64>,
+    remaining: Vec<f64>,
+}
+
+impl Gathered {
+    fn push(&mut self, observation: Observation) {
+        self.signal.push(observation.signal);
+        self.prediction.push(observation.prediction);
+        self.remaining.push(observation.remaining);
+    }
+
+    fn as_observations(&self) -> Observations<'_> {
+        Observations::new(&self.signal, Some(&self.prediction)).within(Some(&self.remaining))
+    }
+}
+
 /// Hands their reports to the requests that a stage gave nothing; returns those of the others.
 fn after_failures<R: Rule>(
     rule: &R,
@@ -145,8 +160,8 @@ fn after_failures<R: Rule>(
     progress: &mut [Progress],
     memory: &mut [R::Memory],
     failures: &mut BTreeMap<usize, Failures>,
-) -> (Vec<f64>, Vec<i64>) {
-    let mut others = (Vec::new(), Vec::new());
+) -> Gathered {
+    let mut others = Gathered::default();
     let states = progress.iter_mut().zip(memory).enumerate();
     let waiting = states.filter(|(_, (progress, _))| progress.next == stage);
     for (report, (at, (progress, memory))) in waiting.enumerate() {
@@ -154,8 +169,7 @@ fn after_failures<R: Rule>(
         if let Some(failures) = failures.get_mut(&at) {
             failures.observe(rule, price, progress, memory, observation);
         } else {
-            others.0.push(observation.signal);
-            others.1.push(observation.prediction);
+            others.push(observation);
         }
     }
     others

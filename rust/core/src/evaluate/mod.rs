@@ -1,9 +1,12 @@
 //! Judging decisions on a trace: losses and costs of every request, their means, and how far off these may be.
 
+mod careful;
 mod estimate;
 mod objective;
 mod outcome;
+mod terms;
 
 pub use estimate::Estimate;
 pub use objective::Objective;
 pub use outcome::Outcome;
+pub use terms::Terms;

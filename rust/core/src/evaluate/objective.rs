@@ -25,6 +25,12 @@ impl Objective {
         Ok(Self { loss: lambda, cost: if full > 0.0 { (1.0 - lambda) / full } else { 0.0 } })
     }
 
+    /// The objective of answering with nothing at this loss before anything has run; infinite where that may not be.
+    #[inline]
+    pub fn of_nothing(self, default_loss: f64) -> f64 {
+        if default_loss < f64::INFINITY { self.loss * default_loss } else { f64::INFINITY }
+    }
+
     /// The objective of a loss and a cost, both in the units of the trace.
     #[inline]
     pub fn of(self, loss: f64, cost: f64) -> f64 {

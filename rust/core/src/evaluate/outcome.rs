@@ -1,12 +1,18 @@
 //! What decisions on the rows of a trace come to, in the currency of the trace.
 
+use std::ops::Range;
+
+use super::careful;
 use super::estimate::Estimate;
 use super::objective::Objective;
+use super::terms::Terms;
+use crate::decide::Replay;
 use crate::error::{Error, Result};
 use crate::mean::sum;
 use crate::parallel;
-use crate::policy::Policy;
-use crate::trace::{Charge, Cost, Kind, Trace};
+use crate::plan::{NO_STAGE, signed};
+use crate::policy::{MAX_STAGES, Policy};
+use crate::trace::{Charge, Cost, Kind, Trace, checks};
 
 /// Rows that one task decides.
 const CHUNK: usize = 4096;
@@ -21,25 +27,51 @@ pub struct Outcome {
     consulted: Vec<bool>,
     loss: Vec<f64>,
     cost: Vec<f64>,
+    late: Vec<bool>,
 }
 
 impl Outcome {
-    /// Of `policy` on every row. O(n k), all cores.
+    /// Of `policy` on every row. O(n k), all cores. Nothing costs what the policy says, else the largest loss of the trace.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the numbers of stages differ, or the policy answers with its default.
+    /// [`Error::Invalid`] where the numbers of stages differ.
     pub fn of_policy(policy: &Policy, trace: &Trace) -> Result<Self> {
+        Self::judged(policy, trace, &Terms::default())
+    }
+
+    /// The same on given terms. Any policy is cut off by a deadline, also one that knows no time.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the numbers of stages differ, and as [`Terms::deadline_on`].
+    pub fn judged(policy: &Policy, trace: &Trace, terms: &Terms) -> Result<Self> {
+        Self::followed(policy, trace, terms, None)
+    }
+
+    /// The same where, with something in hand, no stage is begun that is not expected to be over in time: by the mean
+    /// seconds of each stage (k,). What a loop around a policy can do that knows no time.
+    ///
+    /// # Errors
+    /// As [`Outcome::judged`]; and unless there is one expectation for each stage.
+    pub fn careful(policy: &Policy, trace: &Trace, terms: &Terms, expected: &[f64]) -> Result<Self> {
+        checks::entries("expected", expected.len(), trace.stages())?;
+        Self::followed(policy, trace, terms, Some(expected))
+    }
+
+    fn followed(policy: &Policy, trace: &Trace, terms: &Terms, expected: Option<&[f64]>) -> Result<Self> {
         let stages = policy.stages().len();
         if stages != trace.stages() {
             let message = format!("`trace` must have the {stages} stages of the policy, got {}", trace.stages());
             return Err(Error::invalid(message));
         }
         let rows = trace.rows();
-        let pieces = parallel::map(parallel::ranges(rows, CHUNK), |rows| of_rows(policy, trace, rows));
+        let nothing = terms.nothing(policy.default_loss(), trace);
+        let deadline = terms.deadline_on(trace)?;
+        let pieces = parallel::map(parallel::ranges(rows, CHUNK), |rows| {
+            let replay = of_rows(policy, trace, rows.clone(), deadline, expected)?;
+            Ok(Self::decided(trace, rows.start, nothing, replay))
+        });
         let pieces: Vec<Self> = pieces.into_iter().collect::<Result<_>>()?;
-        let whole = Self::joined(stages, &pieces.iter().collect::<Vec<_>>());
-        let Some(row) = whole.answer.iter().position(|answer| *answer < 0) else { return Ok(whole) };
-        Err(Error::invalid(format!("`policy` answers row {row} with its default, whose loss is not in the trace")))
+        Ok(Self::joined(stages, &pieces.iter().collect::<Vec<_>>()))
     }
 
     /// Of answering request i with stage `stage[i]` (n,), running no more than that takes. O(n k).
@@ -54,37 +86,66 @@ impl Outcome {
         if let Some(row) = stage.iter().position(|stage| usize::from(*stage) >= stages) {
             return Err(Error::invalid(format!("`stage` entry {row} must be in 0..{stages}, got {}", stage[row])));
         }
-        let is_run = |at: usize| match (trace.kind(), usize::from(stage[at / stages])) {
-            (Kind::Exits, stage) => at % stages <= stage,
-            (Kind::Models, stage) => at % stages == stage,
+        Ok(Self::answered(trace, stage, f64::INFINITY))
+    }
+
+    /// Of answering each request with a stage of the trace, or with nothing ([`NO_STAGE`]), which loses so much.
+    fn answered(trace: &Trace, stage: &[u16], nothing: f64) -> Self {
+        let stages = trace.stages();
+        let is_run = |at: usize| match (trace.kind(), stage[at / stages]) {
+            (_, NO_STAGE) => false,
+            (Kind::Exits, stage) => at % stages <= usize::from(stage),
+            (Kind::Models, stage) => at % stages == usize::from(stage),
         };
-        let consulted = (0..rows * stages).map(is_run).collect();
-        let answer: Vec<i32> = stage.iter().map(|stage| i32::from(*stage)).collect();
-        Ok(Self::decided(trace, 0, answer.clone(), answer, consulted))
+        let consulted = (0..trace.rows() * stages).map(is_run).collect();
+        let answer: Vec<i32> = stage.iter().map(|stage| signed(*stage)).collect();
+        let (late, cost) = (vec![false; answer.len()], Vec::new());
+        Self::decided(trace, 0, nothing, Replay { last: answer.clone(), answer, consulted, cost, late })
     }
 
-    /// Of answering every request with one stage. O(n k).
+    /// Of answering every request with one stage; with nothing where a deadline cuts it off. O(n k).
     ///
     /// # Errors
-    /// [`Error::Invalid`] where there is no such stage.
-    pub fn of_stage(trace: &Trace, stage: u16) -> Result<Self> {
-        Self::of_stages(trace, &vec![stage; trace.rows()])
+    /// [`Error::Invalid`] where there is no such stage, and as [`Terms::deadline_on`].
+    pub fn of_stage(trace: &Trace, stage: u16, terms: &Terms) -> Result<Self> {
+        let mut found = Self::of_stages(trace, &vec![stage; trace.rows()])?;
+        if let Some(deadline) = terms.deadline_on(trace)? {
+            let nothing = terms.nothing(f64::INFINITY, trace);
+            for row in (0..trace.rows()).filter(|row| trace.wait(None, usize::from(stage), *row) > deadline) {
+                (found.answer[row], found.loss[row], found.late[row]) = (-1, nothing, true);
+            }
+        }
+        Ok(found)
     }
 
-    /// Of answering each request with the one stage that is best in hindsight: no policy does better. O(n k).
+    /// Of answering each request with the one stage that is best in hindsight of those that are in time; or with nothing,
+    /// where that has a default loss or a deadline may leave no answer: no policy does better. O(n k²).
     ///
     /// # Errors
-    /// [`Error::Invalid`] for more stages than a policy can have.
-    pub fn clairvoyant(trace: &Trace, objective: Objective) -> Result<Self> {
+    /// [`Error::Invalid`] for more stages than a policy can have, and as [`Terms::deadline_on`].
+    pub fn clairvoyant(trace: &Trace, objective: Objective, terms: &Terms) -> Result<Self> {
+        if trace.stages() > MAX_STAGES {
+            let message = format!("`trace` must have at most {MAX_STAGES} stages, got {}", trace.stages());
+            return Err(Error::invalid(message));
+        }
+        let deadline = terms.deadline_on(trace)?;
+        let default_loss = match deadline {
+            Some(_) => terms.nothing(f64::INFINITY, trace),
+            None => terms.default_loss.unwrap_or(f64::INFINITY),
+        };
         let charges: Vec<Charge> = (0..trace.stages()).map(|stage| trace.charge(None, stage)).collect();
-        let total = |row: usize, v: usize| objective.of(trace.loss(v)[row], charges[v].at(row));
+        let is_in_time = |row, v| deadline.is_none_or(|deadline| trace.wait(None, v, row) <= deadline);
         let best = |row: usize| {
-            let better = |best: usize, v: usize| if total(row, v) < total(row, best) { v } else { best };
-            u16::try_from((1..charges.len()).fold(0, better)).unwrap_or(u16::MAX)
+            let nothing = (objective.of_nothing(default_loss), NO_STAGE);
+            let of = |v: usize| (objective.of(trace.loss(v)[row], charges[v].at(row)), v as u16);
+            let in_time = (0..charges.len()).filter(|v| is_in_time(row, *v)).map(of);
+            // Nothing only where it is better than the first of the best.
+            let best = in_time.reduce(|best, one| if one.0 < best.0 { one } else { best });
+            best.filter(|best| best.0 <= nothing.0).unwrap_or(nothing).1
         };
         let pieces = parallel::ranges(trace.rows(), CHUNK);
         let stages = parallel::map(pieces, |rows| rows.map(best).collect::<Vec<u16>>());
-        Self::of_stages(trace, &stages.concat())
+        Ok(Self::answered(trace, &stages.concat(), default_loss))
     }
 
     /// The requests of all pieces, one piece after the other; each must have `stages` stages.
@@ -99,6 +160,7 @@ impl Outcome {
             consulted: all(pieces, Self::consulted),
             loss: all(pieces, Self::loss),
             cost: all(pieces, Self::cost),
+            late: all(pieces, Self::late),
         }
     }
 
@@ -118,6 +180,7 @@ impl Outcome {
             consulted,
             loss: picked(&self.loss, rows),
             cost: picked(&self.cost, rows),
+            late: picked(&self.late, rows),
         })
     }
 
@@ -131,12 +194,12 @@ impl Outcome {
         self.stages
     }
 
-    /// The stage whose answer is returned (n,).
+    /// The stage whose answer is returned, −1 for none (n,).
     pub fn answer(&self) -> &[i32] {
         &self.answer
     }
 
-    /// The stage run last (n,).
+    /// The stage run last, −1 for none (n,).
     pub fn last(&self) -> &[i32] {
         &self.last
     }
@@ -154,6 +217,11 @@ impl Outcome {
     /// Cost of all that was run (n,), in the unit of the trace.
     pub fn cost(&self) -> &[f64] {
         &self.cost
+    }
+
+    /// Whether the deadline cut off the stage run last (n,).
+    pub fn late(&self) -> &[bool] {
+        &self.late
     }
 
     /// The objective of each request (n,).
@@ -176,9 +244,10 @@ impl Outcome {
         (0..self.stages).map(|stage| self.share(weight, |row| self.answer[row] == stage as i32)).collect()
     }
 
-    /// Share of the requests that an earlier answer than the last was returned to, where each counts `weight` (n,).
+    /// Share of the requests that an earlier answer than the last was returned to, where each counts `weight` (n,). Those
+    /// that a deadline cut off had no later answer.
     pub fn recalled_share(&self, weight: &[f64]) -> f64 {
-        self.share(weight, |row| self.answer[row] != self.last[row])
+        self.share(weight, |row| self.answer[row] >= 0 && self.answer[row] != self.last[row] && !self.late[row])
     }
 
     fn share(&self, weight: &[f64], holds: impl Fn(usize) -> bool) -> f64 {
@@ -192,17 +261,18 @@ impl Outcome {
         &self.consulted[row * self.stages..(row + 1) * self.stages]
     }
 
-    /// Losses and costs of what was decided on the rows from `from` on.
-    fn decided(trace: &Trace, from: usize, answer: Vec<i32>, last: Vec<i32>, consulted: Vec<bool>) -> Self {
+    /// Losses and costs, by the rows of the trace, of what was decided on those from `from` on; answering with nothing
+    /// loses so much.
+    fn decided(trace: &Trace, from: usize, nothing: f64, replay: Replay) -> Self {
+        let Replay { answer, last, consulted, late, .. } = replay;
         let stages = trace.stages();
         let loss = |(at, answer): (usize, &i32)| {
-            // No stage, no loss of a stage: who asks for such an outcome is told.
-            usize::try_from(*answer).ok().and_then(|stage| trace.loss(stage).get(from + at)).copied().unwrap_or(0.0)
+            usize::try_from(*answer).ok().and_then(|stage| trace.loss(stage).get(from + at)).copied().unwrap_or(nothing)
         };
         let loss = answer.iter().enumerate().map(loss).collect();
         let ran = consulted.chunks_exact(stages).enumerate();
         let cost = ran.map(|(at, ran)| paid(trace, from + at, ran)).collect();
-        Self { stages, answer, last, consulted, loss, cost }
+        Self { stages, answer, last, consulted, loss, cost, late }
     }
 }
 
@@ -210,17 +280,31 @@ fn picked<T: Copy>(list: &[T], rows: &[u32]) -> Vec<T> {
     rows.iter().map(|row| list[*row as usize]).collect()
 }
 
-/// What `policy` does on some rows.
-fn of_rows(policy: &Policy, trace: &Trace, rows: std::ops::Range<usize>) -> Result<Outcome> {
-    let signal = row_by_row(rows.clone(), trace.stages(), |stage| trace.signal(stage));
-    let prediction = trace.predictions().map(|table| row_by_row(rows.clone(), table.columns(), |v| table.column(v)));
-    let replay = policy.replay(&signal, prediction.as_deref())?;
-    Ok(Outcome::decided(trace, rows.start, replay.answer, replay.last, replay.consulted))
+/// What `policy` does on some rows: cut off by the deadline, if there is one, or begun only if `expected` to be over in
+/// time.
+fn of_rows(
+    policy: &Policy,
+    trace: &Trace,
+    rows: Range<usize>,
+    deadline: Option<f64>,
+    expected: Option<&[f64]>,
+) -> Result<Replay> {
+    let (Some(deadline), Some(expected)) = (deadline, expected) else {
+        let signal = row_by_row(rows.clone(), trace.stages(), |v| trace.signal(v));
+        let prediction =
+            trace.predictions().map(|table| row_by_row(rows.clone(), table.columns(), |v| table.column(v)));
+        let Some(deadline) = deadline else { return policy.replay(&signal, prediction.as_deref()) };
+        // Beyond any deadline is as good as infinite.
+        let seconds = |row: usize| (0..trace.stages()).map(move |v| trace.seconds(v, row).min(f64::MAX));
+        let latency: Vec<f64> = rows.flat_map(seconds).collect();
+        return policy.replay_within(&signal, prediction.as_deref(), &latency, deadline);
+    };
+    Ok(careful::follow(policy, trace, rows, deadline, expected))
 }
 
 /// Some rows of k columns, row by row.
 fn row_by_row<'a, T: Copy + Default + 'a>(
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     columns: usize,
     column: impl Fn(usize) -> &'a [T],
 ) -> Vec<T> {
@@ -273,10 +357,21 @@ mod tests {
     fn in_hindsight_the_cheapest_good_stage_is_taken() {
         let found = trace(Kind::Models).and_then(|trace| {
             let objective = Objective { loss: 1.0, cost: 0.0 };
-            let all = Outcome::clairvoyant(&trace, objective).ok()?;
+            let all = Outcome::clairvoyant(&trace, objective, &Terms::default()).ok()?;
             Some((all.answer().to_vec(), all.mean_objective(objective, trace.weight())))
         });
         assert_eq!(found, Some((vec![0, 0], 1.5)));
+    }
+
+    #[test]
+    fn in_hindsight_nothing_is_answered_where_that_is_better() {
+        let terms = Terms { default_loss: Some(2.0), deadline: None };
+        let found = trace(Kind::Models).and_then(|trace| {
+            let all = Outcome::clairvoyant(&trace, Objective { loss: 1.0, cost: 0.0 }, &terms).ok()?;
+            let recalled = all.recalled_share(trace.weight());
+            Some((all.answer().to_vec(), all.loss().to_vec(), all.cost().to_vec(), recalled))
+        });
+        assert_eq!(found, Some((vec![0, -1], vec![0.0, 2.0], vec![1.0, 0.0], 0.0)));
     }
 
     #[test]
@@ -292,6 +387,6 @@ mod tests {
         });
         assert_eq!(shares, Some((vec![1.0, 0.75, 0.75], vec![0.25, 0.0, 0.75], 0.0)));
         assert!(found.is_some_and(|found| found.select(&[2]).is_err()));
-        assert!(trace(Kind::Exits).is_some_and(|trace| Outcome::of_stage(&trace, 3).is_err()));
+        assert!(trace(Kind::Exits).is_some_and(|trace| Outcome::of_stage(&trace, 3, &Terms::default()).is_err()));
     }
 }

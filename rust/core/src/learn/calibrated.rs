@@ -4,20 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::calibrate::{self, Column};
+use super::clock::Clock;
+use super::deadlines::induce_within;
 use super::evidence::{self, Sample};
 use super::induction::{self, Induced, Recorded};
 use super::known::Known;
 use super::logistic::sigmoid;
-use super::options::Shape;
+use super::options::{Approach, Shape};
 use super::scale::Scale;
 use super::situations::Situations;
 use super::tuning::Tuning;
 use super::{cells, nodes, sample};
 use crate::error::{Error, Result};
-use crate::evaluate::Objective;
+use crate::evaluate::{Objective, Terms};
 use crate::parallel;
 use crate::random::mix64;
-use crate::rules::{BeliefRule, Beliefs, Evidence, NO_PREDICTION, Node, Reading, SLOTS};
+use crate::rules::{BeliefRule, Beliefs, Evidence, NO_PREDICTION, Node, Nothing, Reading, SLOTS};
 use crate::trace::{Kind, Trace};
 
 /// Rows walked by one task.
@@ -40,9 +42,13 @@ pub struct Calibrated {
     trace: Trace,
     /// The rows that decisions are found on, if not all.
     thinned: Option<Trace>,
+    /// The blocks of time, where time is part of the decision.
+    clock: Option<Clock>,
     shape: Shape,
     /// The only stages that may run, in their order, where that is prescribed.
     order: Option<Vec<usize>>,
+    /// Loss of answering with nothing; infinite: some stage has to answer.
+    default_loss: f64,
     tuning: Arc<Tuning>,
     /// The loss that beliefs are fitted up to.
     cap: f64,
@@ -73,12 +79,15 @@ impl Calibrated {
     /// # Errors
     /// [`Error::Invalid`] where `order` is empty, names a stage twice or one that is not there, or goes back from an
     /// exit to an earlier one.
-    pub fn new(trace: Trace, shape: Shape, order: Option<Vec<usize>>, tuning: Tuning) -> Result<Self> {
+    pub fn new(trace: Trace, approach: &Approach, tuning: Tuning) -> Result<Self> {
+        let Approach { shape, order, default_loss, deadline, .. } = approach;
         check_order(&trace, order.as_deref())?;
-        Ok(Self::build(trace, shape, order, Arc::new(tuning)))
+        let clock = deadline.then(|| Clock::new(&trace, &tuning));
+        let nothing = default_loss.unwrap_or(f64::INFINITY);
+        Ok(Self { clock, ..Self::build(trace, *shape, order.clone(), nothing, Arc::new(tuning)) })
     }
 
-    fn build(trace: Trace, shape: Shape, order: Option<Vec<usize>>, tuning: Arc<Tuning>) -> Self {
+    fn build(trace: Trace, shape: Shape, order: Option<Vec<usize>>, default_loss: f64, tuning: Arc<Tuning>) -> Self {
         let k = trace.stages();
         let most = (tuning.sample_signals / k).max(tuning.least_sample_rows).min(tuning.sample_rows);
         let some = spread(&trace, most).unwrap_or_else(|| trace.clone());
@@ -105,8 +114,10 @@ impl Calibrated {
         Self {
             trace,
             thinned,
+            clock: None,
             shape,
             order,
+            default_loss,
             tuning,
             cap: scale.cap,
             beliefs,
@@ -130,9 +141,23 @@ impl Calibrated {
         &self.tuning
     }
 
+    /// Loss of answering with nothing; infinite: some stage has to answer.
+    pub fn default_loss(&self) -> f64 {
+        self.default_loss
+    }
+
+    fn nothing(&self) -> Nothing {
+        Nothing::new(self.default_loss, false, self.beliefs.scale)
+    }
+
     /// Whether nothing but the trace says which stage may follow which.
     pub fn is_free(&self) -> bool {
         self.shape == Shape::Auto && self.order.is_none()
+    }
+
+    /// Whether time is part of the decision.
+    pub fn knows_time(&self) -> bool {
+        self.clock.is_some()
     }
 
     /// Whether each stage can only follow the one before.
@@ -150,9 +175,9 @@ impl Calibrated {
         self.order.clone().unwrap_or_else(|| (0..self.trace.stages()).collect())
     }
 
-    /// The same on other rows.
+    /// The same on other rows, without time.
     fn like(&self, trace: Trace) -> Self {
-        Self::build(trace, self.shape, self.order.clone(), Arc::clone(&self.tuning))
+        Self::build(trace, self.shape, self.order.clone(), self.default_loss, Arc::clone(&self.tuning))
     }
 
     /// The same on a sample of at most `most` rows, made once; this one where it has no more.
@@ -222,7 +247,29 @@ impl Calibrated {
         };
         let beliefs = Beliefs { recall, ..self.beliefs.clone() };
         let favoured = |members: &[u16]| self.favoured(members);
-        Learned { rule: nodes::assemble(beliefs, &situations, &known, &induced, favoured), index, graph }
+        let within =
+            self.clock.as_ref().map(|clock| (clock, self.induce_within(&situations, &known, objective, clock)));
+        let within = within.as_ref().map(|(clock, blocks)| (*clock, blocks.as_slice()));
+        let rule = nodes::assemble(beliefs, &situations, &known, &induced, within, favoured);
+        Learned { rule: rule.or_nothing(self.default_loss, induced.at_once), index, graph }
+    }
+
+    /// What is best for every block of time, found on so many rows as there is room for.
+    fn induce_within(
+        &self,
+        situations: &Situations,
+        known: &[Arc<Known>],
+        objective: Objective,
+        clock: &Clock,
+    ) -> Vec<Induced> {
+        let cells = situations.list.len() * clock.until.len();
+        let rows = sample::spread(self.rows().rows(), self.tuning.decision_cells / cells);
+        let known: Vec<Known> = known.iter().map(|known| known.select(&rows)).collect();
+        let known: Vec<&Known> = known.iter().collect();
+        let some = self.rows().select(&rows);
+        let recorded =
+            Recorded { rows: &some, known: &known, objective, nothing: self.nothing(), tuning: &self.tuning };
+        induce_within(situations, &recorded, clock, Terms::default().nothing(self.default_loss, &self.trace))
     }
 
     /// Every set of the given stages.
@@ -241,7 +288,7 @@ impl Calibrated {
     /// beliefs are fitted up to. O(n k).
     pub fn unavoidable(&self, objective: Objective) -> f64 {
         let rows = self.rows();
-        let mut least = vec![f64::INFINITY; rows.rows()];
+        let mut least = vec![self.default_loss; rows.rows()];
         for column in rows.losses().iter_columns() {
             for (least, loss) in least.iter_mut().zip(column) {
                 *least = least.min(*loss);
@@ -253,7 +300,8 @@ impl Calibrated {
 
     fn induce(&self, situations: &Situations, known: &[Arc<Known>], objective: Objective) -> Induced {
         let known: Vec<&Known> = known.iter().map(Arc::as_ref).collect();
-        let recorded = Recorded { rows: self.rows(), known: &known, objective, tuning: &self.tuning };
+        let recorded =
+            Recorded { rows: self.rows(), known: &known, objective, nothing: self.nothing(), tuning: &self.tuning };
         induction::induce(situations, &recorded)
     }
 
@@ -316,7 +364,7 @@ impl Calibrated {
         let column = |v: &u16| (self.logit[usize::from(*v)].as_slice(), rows.prediction(usize::from(*v)));
         let columns: Vec<(&[f64], Option<&[i64]>)> = members.iter().map(column).collect();
         let losses: Vec<&[f64]> = rows.losses().iter_columns().collect();
-        let share = self.tuning.belief_share;
+        let (nothing, share) = (self.nothing(), self.tuning.belief_share);
         let walk = |row: usize| {
             let mut hand = [Reading::NONE; SLOTS];
             let mut is_complete = true;
@@ -328,6 +376,9 @@ impl Calibrated {
                 is_complete &= seen.is_complete();
             }
             let (belief, stage) = beliefs.believe(&node, &hand, is_complete);
+            if nothing.beats(belief) {
+                return (belief, nothing.loss);
+            }
             let realised = losses[usize::from(stage)][row];
             (belief, (1.0 - share) * realised + share * beliefs.scale * sigmoid(belief))
         };
@@ -437,7 +488,7 @@ mod tests {
     fn too_few_groups_hold_nothing_back() {
         let folds = |group: Option<Vec<i64>>| {
             let trace = grouped(group)?;
-            Calibrated::new(trace, Shape::Auto, None, Tuning::default()).ok().map(|made| made.folds().len())
+            Calibrated::new(trace, &Approach::default(), Tuning::default()).ok().map(|made| made.folds().len())
         };
         assert_eq!(folds(None), Some(4));
         assert_eq!(folds(Some((0..400).map(|row| row % 4).collect())), Some(4));

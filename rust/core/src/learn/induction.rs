@@ -1,11 +1,14 @@
 //! Backward induction along recorded requests: where to stop and what to run next (theory, section 4; after Longstaff
 //! and Schwartz 2001).
 
+use std::borrow::Cow;
+
 use super::known::Known;
-use super::situations::{Choice, Situation, Situations};
+use super::situations::{Choice, Situations};
 use super::tuning::Tuning;
 use crate::evaluate::Objective;
 use crate::parallel;
+use crate::rules::Nothing;
 use crate::trace::{Charge, Trace};
 
 /// Rows that one task works on; sums are taken chunk by chunk, so that they do not depend on the number of threads.
@@ -15,11 +18,14 @@ const CHUNK: usize = 65_536;
 pub type Decision = Vec<(f64, usize)>;
 
 /// What is best in every situation.
+#[derive(Clone, Debug)]
 pub struct Induced {
     /// One per situation.
     pub decisions: Vec<Decision>,
     /// Number of the entry to take.
     pub entry: usize,
+    /// Whether answering with nothing at once is better than any entry.
+    pub at_once: bool,
     /// Mean objective on the rows.
     pub value: f64,
 }
@@ -32,6 +38,8 @@ pub struct Recorded<'a> {
     pub known: &'a [&'a Known],
     /// What is minimised.
     pub objective: Objective,
+    /// What it costs to answer with nothing.
+    pub nothing: Nothing,
     /// The constants of learning.
     pub tuning: &'a Tuning,
 }
@@ -39,15 +47,18 @@ pub struct Recorded<'a> {
 /// Finds the best decisions in every situation. O(rows · choices).
 pub fn induce(situations: &Situations, recorded: &Recorded) -> Induced {
     let list = &situations.list;
-    let weight = recorded.rows.weight();
-    let mass: f64 = weight.iter().sum();
-    let size = recorded.rows.effective_rows();
     let mut decisions: Vec<Decision> = vec![Vec::new(); list.len()];
     let mut ahead: Vec<Vec<f64>> = vec![Vec::new(); list.len()];
     let deepest = list.iter().map(|situation| situation.depth).max().unwrap_or(0);
     for depth in (1..=deepest).rev() {
         let level: Vec<usize> = (0..list.len()).filter(|at| list[*at].depth == depth).collect();
-        let solved = parallel::map(&level, |at| solve(&list[*at], recorded.known[*at], &ahead, size, recorded));
+        let solved = parallel::map(&level, |at| {
+            let options = list[*at].choices.iter().map(|choice| Going {
+                price: price(choice, recorded),
+                later: Cow::Borrowed(ahead[choice.to].as_slice()),
+            });
+            solve(recorded.known[*at], &options.collect::<Vec<_>>(), recorded)
+        });
         for (at, (decision, value)) in level.into_iter().zip(solved) {
             decisions[at] = decision;
             ahead[at] = value;
@@ -56,32 +67,45 @@ pub fn induce(situations: &Situations, recorded: &Recorded) -> Induced {
             ahead[at] = Vec::new();
         }
     }
-    let values = situations.entries.iter().map(|entry| {
-        let later = ahead[entry.to].iter().zip(weight).map(|(v, w)| v * w).sum::<f64>() / mass;
+    first(decisions, situations, recorded, |entry, row| ahead[situations.entries[entry].to][row])
+}
+
+/// The decisions with the entry to take, and the mean objective that follows, where entry number `entry` leads to
+/// `later(entry, row)`.
+pub(super) fn first(
+    decisions: Vec<Decision>,
+    situations: &Situations,
+    recorded: &Recorded,
+    later: impl Fn(usize, usize) -> f64,
+) -> Induced {
+    let weight = recorded.rows.weight();
+    let mass: f64 = weight.iter().sum();
+    let values = situations.entries.iter().enumerate().map(|(at, entry)| {
+        let later = weight.iter().enumerate().map(|(row, w)| later(at, row) * w).sum::<f64>() / mass;
         recorded.objective.cost * entry.price + later
     });
     let (entry, value) =
         values.enumerate().fold((0, f64::INFINITY), |best, (at, v)| if v < best.1 { (at, v) } else { best });
-    Induced { decisions, entry, value }
+    let nothing = recorded.objective.of_nothing(recorded.nothing.loss);
+    Induced { decisions, entry, at_once: nothing < value, value: value.min(nothing) }
 }
 
-/// The decision in one situation, and the cost that is still to come from there on every row; `size` is the effective
-/// number of rows.
-fn solve(
-    situation: &Situation,
-    known: &Known,
-    ahead: &[Vec<f64>],
-    size: f64,
-    recorded: &Recorded,
-) -> (Decision, Vec<f64>) {
-    let Recorded { rows: trace, objective, tuning, .. } = *recorded;
-    let weight = trace.weight();
-    let stop = |row: usize| objective.loss * known.loss[row];
-    let option = |choice: &Choice| {
-        let price = trace.charge(choice.after, usize::from(choice.stage)).times(objective.cost);
-        Going { price, later: &ahead[choice.to] }
-    };
-    let options: Vec<Going> = situation.choices.iter().map(option).collect();
+/// What running the stage of a choice adds to the objective of every row.
+pub(super) fn price(choice: &Choice, recorded: &Recorded) -> Charge {
+    recorded.rows.charge(choice.after, usize::from(choice.stage)).times(recorded.objective.cost)
+}
+
+/// What stopping with the answer in hand costs a row.
+#[inline]
+pub(super) fn stop(known: &Known, recorded: &Recorded, row: usize) -> f64 {
+    recorded.objective.loss * known.loss[row]
+}
+
+/// The decision in a situation with these ways to go on, and the cost that is still to come from there on every row.
+pub(super) fn solve(known: &Known, options: &[Going], recorded: &Recorded) -> (Decision, Vec<f64>) {
+    let Recorded { rows: trace, nothing, tuning, .. } = *recorded;
+    let (weight, size) = (trace.weight(), trace.effective_rows());
+    let stop = |row: usize| stop(known, recorded, row);
     let rows = known.loss.len();
     if options.is_empty() {
         return (vec![(f64::INFINITY, 0)], (0..rows).map(stop).collect());
@@ -93,7 +117,7 @@ fn solve(
         for row in rows {
             let cell = &mut sums[usize::from(known.cell[row]) * width..][..width];
             cell[0] += weight[row];
-            for (sum, going) in cell[1..].iter_mut().zip(&options) {
+            for (sum, going) in cell[1..].iter_mut().zip(options) {
                 *sum += weight[row] * (stop(row) - going.cost(row));
             }
         }
@@ -108,8 +132,13 @@ fn solve(
     }
     smooth(&mut sums, width, rounds(size, tuning));
     let (limits, sums) = distinct(&known.cuts, &sums, width);
-    let actions =
-        if size > tuning.one_limit_rows { separate_actions(&sums, width) } else { actions_of_one_limit(&sums, width) };
+    let actions = if size > tuning.one_limit_rows {
+        separate_actions(&sums, width)
+    } else {
+        // The cells whose beliefs all are worse than nothing: there going on may end again.
+        let hopeless = limits.iter().position(|limit| nothing.beats(*limit)).map_or(limits.len(), |last| last + 1);
+        actions_of_few_limits(&sums, width, hopeless)
+    };
     let decision = joined(&limits, &actions);
     let action = |row: usize| {
         let x = known.belief[row];
@@ -129,9 +158,9 @@ fn solve(
 }
 
 /// Going on with one choice: what it costs now, and what it and all later ones cost from then on.
-struct Going<'a> {
-    price: Charge,
-    later: &'a [f64],
+pub(super) struct Going<'a> {
+    pub(super) price: Charge,
+    pub(super) later: Cow<'a, [f64]>,
 }
 
 impl Going<'_> {
@@ -174,18 +203,23 @@ fn separate_actions(sums: &[f64], width: usize) -> Vec<usize> {
     sums.chunks_exact(width).map(best_choice).map(|(choice, gain)| if gain > 0.0 { choice } else { 0 }).collect()
 }
 
-/// The best actions that stop up to some cell and go on in all above it.
-fn actions_of_one_limit(sums: &[f64], width: usize) -> Vec<usize> {
+/// The best actions that stop up to some cell and go on in all above it, or up to one of the cells from `hopeless` on.
+fn actions_of_few_limits(sums: &[f64], width: usize, hopeless: usize) -> Vec<usize> {
     let choices: Vec<(usize, f64)> = sums.chunks_exact(width).map(best_choice).collect();
-    let mut best = (0.0, choices.len());
-    let mut total = 0.0;
+    let cells = choices.len();
+    let mut best = (0.0, cells..cells);
+    let (mut total, mut end) = (0.0, cells);
     for (cell, (_, gain)) in choices.iter().enumerate().rev() {
+        if cell + 1 >= hopeless && total <= 0.0 {
+            (total, end) = (0.0, cell + 1);
+        }
         total += gain;
         if total > best.0 {
-            best = (total, cell);
+            best = (total, cell..end);
         }
     }
-    choices.iter().enumerate().map(|(cell, (choice, _))| if cell < best.1 { 0 } else { *choice }).collect()
+    let action = |(cell, (choice, _)): (usize, &(usize, f64))| if best.1.contains(&cell) { *choice } else { 0 };
+    choices.iter().enumerate().map(action).collect()
 }
 
 /// The limit and the sums of every cell; cells that end at the same limit hold equal beliefs and become one.
@@ -255,7 +289,10 @@ mod tests {
         // Weight and two gains in each cell; the last one is hopeless.
         let sums = [1.0, -3.0, -2.0, 1.0, -1.0, 0.5, 1.0, 2.0, 1.0, 1.0, 1.0, 3.0, 1.0, -2.0, -1.0];
         assert_eq!(separate_actions(&sums, 3), [0, 2, 1, 2, 0]);
-        assert_eq!(actions_of_one_limit(&sums, 3), [0, 2, 1, 2, 2]);
-        assert_eq!(actions_of_one_limit(&[1.0, 2.0, 1.0, -3.0], 2), [0, 0]);
+        assert_eq!(actions_of_few_limits(&sums, 3, 5), [0, 2, 1, 2, 2]);
+        assert_eq!(actions_of_few_limits(&[1.0, 2.0, 1.0, -3.0], 2, 2), [0, 0]);
+        assert_eq!(actions_of_few_limits(&sums, 3, 4), [0, 2, 1, 2, 0]);
+        assert_eq!(actions_of_few_limits(&[1.0, 2.0, 1.0, -3.0], 2, 1), [1, 0]);
+        assert_eq!(actions_of_few_limits(&[1.0, 2.0, 1.0, -3.0, 1.0, 4.0], 2, 0), [0, 0, 1]);
     }
 }

@@ -17,3 +17,17 @@ pub struct Known {
     /// The limits between the cells, ascending.
     pub cuts: Vec<f64>,
 }
+
+impl Known {
+    /// The same of the given rows, in that order.
+    pub fn select(&self, rows: &[u32]) -> Self {
+        let of = |column: &[f64]| rows.iter().map(|row| column[*row as usize]).collect();
+        Self {
+            evidence: Arc::clone(&self.evidence),
+            belief: of(&self.belief),
+            loss: of(&self.loss),
+            cell: rows.iter().map(|row| self.cell[*row as usize]).collect(),
+            cuts: self.cuts.clone(),
+        }
+    }
+}

@@ -6,7 +6,7 @@ use super::select::{self, Means, Selection};
 use super::subset::chosen_stages;
 use super::tuning::Tuning;
 use super::{heuristics, markov};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number};
 use crate::evaluate::{Objective, Outcome};
 use crate::policy::{Candidate, Facts, Policy, Usual};
 use crate::rules::AnyRule;
@@ -21,6 +21,8 @@ pub struct Learner {
     /// What is learned from, if not the trace itself.
     condensed: Option<Trace>,
     way: Way,
+    /// Loss of answering with nothing; infinite: some stage has to answer.
+    default_loss: f64,
     tuning: Tuning,
 }
 
@@ -42,7 +44,11 @@ impl Learner {
     /// constant that learning cannot work with.
     pub fn new(trace: Trace, approach: &Approach, tuning: Tuning) -> Result<Self> {
         let tuning = tuning.checked()?;
-        let Approach { method, shape, order } = approach;
+        let Approach { method, shape, order, default_loss, deadline } = approach;
+        if let Some(loss) = default_loss.filter(|loss| !(loss.is_finite() && *loss >= 0.0)) {
+            return Err(Error::invalid(format!("`default_loss` must be finite and at least 0, got {}", number(loss))));
+        }
+        let default_loss = default_loss.unwrap_or(f64::INFINITY);
         if *method != Method::Pathwise {
             let needs = |argument: &str| {
                 Error::invalid(format!("{argument} needs the estimator 'pathwise', got '{}'", method.name()))
@@ -53,17 +59,24 @@ impl Learner {
             if order.is_some() {
                 return Err(needs("`order`"));
             }
+            if *deadline {
+                return Err(needs("`deadline`"));
+            }
+        }
+        if *deadline {
+            check_latency(&trace)?;
         }
         let condensed = trace.condensed(tuning.condensed_rows);
         let way = match *method {
             Method::Pathwise => {
                 let learned = condensed.as_ref().unwrap_or(&trace).clone();
-                Way::Calibrated(Box::new(Calibrated::new(learned, *shape, order.clone(), tuning.clone())?))
+                let calibrated = Calibrated::new(learned, approach, tuning.clone())?;
+                Way::Calibrated(Box::new(calibrated))
             }
             Method::Markov => Way::Markov,
             Method::Heuristic(heuristic) => Way::Heuristic(heuristic),
         };
-        Ok(Self { trace, condensed, way, tuning })
+        Ok(Self { trace, condensed, way, default_loss, tuning })
     }
 
     /// The rows that it learns from: those that count, each once.
@@ -93,7 +106,8 @@ impl Learner {
                 self.selected(calibrated, selection, objective, Facts { provenance, candidates, ..Facts::default() })
             }
             Way::Markov => {
-                let (rule, index) = markov::fit(self.learned(), objective, recall != Recall::Never, &self.tuning)?;
+                let (rule, index) =
+                    markov::fit(self.learned(), objective, recall != Recall::Never, self.default_loss, &self.tuning)?;
                 let known = Facts { provenance, ..Facts::default() };
                 self.valued(rule, facts(Method::Markov, "line", index, known), objective)
             }
@@ -149,7 +163,7 @@ impl Learner {
     }
 
     fn tuned(&self, heuristic: Heuristic, objective: Objective, known: Facts) -> Result<Policy> {
-        let rule = heuristics::tuned(heuristic, self.learned(), objective, &self.tuning)?;
+        let rule = heuristics::tuned(heuristic, self.learned(), objective, self.default_loss, &self.tuning)?;
         self.valued(rule.into(), facts(Method::Heuristic(heuristic), "line", Vec::new(), known), objective)
     }
 
@@ -165,13 +179,28 @@ impl Learner {
     }
 }
 
-/// What to learn for one trade-off, and how the alternatives did.
+/// What to learn for one trade-off, and how the alternatives did. Simple rules know nothing of time.
 fn chosen(calibrated: &Calibrated, objective: Objective, recall: Recall) -> Result<(Selection, Vec<Candidate>)> {
-    if recall == Recall::Auto && calibrated.is_free() {
+    if recall == Recall::Auto && calibrated.is_free() && !calibrated.knows_time() {
         select::select(calibrated.checked(), objective)
     } else {
         Ok((Selection::Belief { recall: recall != Recall::Never }, Vec::new()))
     }
+}
+
+/// That it is known of every request how long every stage took.
+fn check_latency(trace: &Trace) -> Result<()> {
+    for v in 0..trace.stages() {
+        let Some(latency) = trace.latency(v) else {
+            return Err(Error::invalid("`deadline` needs a trace with `latency`, got one without"));
+        };
+        if let Some(row) = latency.iter().position(|seconds| seconds.is_nan()) {
+            return Err(Error::invalid(format!(
+                "`deadline` needs a number of seconds in `latency[{row}, {v}]`, got nan"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn facts(method: Method, graph: &str, index: Vec<Vec<f64>>, known: Facts) -> Facts {

@@ -3,6 +3,7 @@
 
 use ndarray::Array2;
 
+use super::heuristics;
 use super::sample::quantiles;
 use super::tuning::Tuning;
 use crate::error::Result;
@@ -15,7 +16,17 @@ use crate::solve::{SolveOptions, solve};
 use crate::trace::Trace;
 
 /// The compiled rule, and the index of each stage per state of the one before (in units of weighted loss).
-pub fn fit(trace: &Trace, objective: Objective, recall: bool, tuning: &Tuning) -> Result<(AnyRule, Vec<Vec<f64>>)> {
+pub fn fit(
+    trace: &Trace,
+    objective: Objective,
+    recall: bool,
+    default_loss: f64,
+    tuning: &Tuning,
+) -> Result<(AnyRule, Vec<Vec<f64>>)> {
+    if objective.loss <= 0.0 && default_loss < f64::INFINITY {
+        // Losses do not count: what is free is best.
+        return Ok((heuristics::nothing(trace, objective, default_loss).into(), Vec::new()));
+    }
     let bins = tuning.markov_bins;
     let edges: Vec<Vec<f64>> = trace.signals().iter_columns().map(|signal| inner_edges(signal, bins)).collect();
     let sizes: Vec<usize> = edges.iter().map(|edges| edges.len() + 1).collect();
@@ -48,7 +59,7 @@ pub fn fit(trace: &Trace, objective: Objective, recall: bool, tuning: &Tuning) -
         .collect();
     let cost = trace.mean_cost().iter().map(|c| objective.cost * c).collect();
     let model = Model::line(loss, cost, transition)?;
-    let options = SolveOptions { recall, ..SolveOptions::default() };
+    let options = SolveOptions { recall, default_loss: objective.of_nothing(default_loss), ..SolveOptions::default() };
     let solution = solve(&model, &options)?;
     let index = solution.index.clone();
     let unit = if objective.loss > 0.0 { objective.loss.recip() } else { 0.0 };

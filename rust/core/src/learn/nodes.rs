@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::clock::Clock;
 use super::induction::{Decision, Induced};
 use super::known::Known;
-use super::situations::Situations;
-use crate::plan::{Intervals, STOP};
-use crate::rules::{BeliefRule, Beliefs, Node, SLOTS};
+use super::situations::{Choice, Situation, Situations};
+use crate::plan::{Intervals, NO_STAGE, STOP};
+use crate::rules::{BeliefRule, Beliefs, Node, SLOTS, Time};
 
 /// The rule that decides as induced: the situations that a request can get into, as nodes, parents before children.
 /// `favoured` names the member of a set that is best by itself.
@@ -16,37 +17,65 @@ pub fn assemble(
     situations: &Situations,
     known: &[Arc<Known>],
     induced: &Induced,
+    within: Option<(&Clock, &[Induced])>,
     favoured: impl Fn(&[u16]) -> u16,
 ) -> BeliefRule {
-    let entry = situations.entries[induced.entry];
-    let slot_of = slots(situations, entry.stage, beliefs.calibration.len());
-    let (mut nodes, mut decisions) = (Vec::new(), Intervals::new());
-    let mut number: BTreeMap<(usize, u16), i32> = BTreeMap::from([((entry.to, entry.stage), 0)]);
-    let mut queue = VecDeque::from([entry]);
-    while let Some(reached) = queue.pop_front() {
-        let situation = &situations.list[reached.to];
+    let entry = |induced: &Induced| situations.entries[induced.entry];
+    let slot_of = slots(situations, entry(induced).stage, beliefs.calibration.len());
+    let blocks = within.map_or(&[][..], |(_, blocks)| blocks);
+    let mut reached = Reached::default();
+    reached.number(&entry(induced));
+    let mut begin = |block: &Induced| if block.at_once { NO_STAGE } else { reached.number(&entry(block)) as u16 };
+    let entries: Vec<u16> = blocks.iter().map(&mut begin).collect();
+    let (mut nodes, mut timeless) = (Vec::new(), Intervals::new());
+    let mut timed = vec![Intervals::new(); blocks.len()];
+    while let Some(choice) = reached.queue.pop_front() {
+        let situation = &situations.list[choice.to];
         let favoured = favoured(&situation.members);
-        let evidence = &known[reached.to].evidence;
-        nodes.push(Node::new(&situation.members, reached.stage, favoured, evidence, &slot_of));
-        let mut target = |action: usize| match action.checked_sub(1).and_then(|c| situation.choices.get(c)) {
-            None => STOP,
-            Some(choice) => {
-                let next = number.len() as i32;
-                *number.entry((choice.to, choice.stage)).or_insert_with(|| {
-                    queue.push_back(*choice);
-                    next
-                })
-            }
-        };
-        let decision: &Decision = &induced.decisions[reached.to];
+        let evidence = &known[choice.to].evidence;
+        nodes.push(Node::new(&situation.members, choice.stage, favoured, evidence, &slot_of));
+        reached.decide(&mut timeless, situation, &induced.decisions[choice.to]);
+        for (decisions, block) in timed.iter_mut().zip(blocks) {
+            reached.decide(decisions, situation, &block.decisions[choice.to]);
+        }
+    }
+    let rule = BeliefRule::new(beliefs, nodes, timeless);
+    let Some((clock, _)) = within else { return rule };
+    let mut decisions = Intervals::new();
+    timed.iter().for_each(|block| decisions.extend(block));
+    rule.within(Time { until: clock.until.clone(), latency: clock.latency.clone(), entries }, decisions)
+}
+
+/// The nodes that have been found, and those of them that have not been made yet.
+#[derive(Default)]
+struct Reached {
+    numbers: BTreeMap<(usize, u16), i32>,
+    queue: VecDeque<Choice>,
+}
+
+impl Reached {
+    /// The number of the node that a choice enters.
+    fn number(&mut self, choice: &Choice) -> i32 {
+        let next = self.numbers.len() as i32;
+        *self.numbers.entry((choice.to, choice.stage)).or_insert_with(|| {
+            self.queue.push_back(*choice);
+            next
+        })
+    }
+
+    /// Appends a row: what is decided in a situation.
+    fn decide(&mut self, rows: &mut Intervals, situation: &Situation, decision: &Decision) {
         let (stop, rest) = match decision.split_first() {
             Some(((limit, 0), rest)) => (*limit, rest),
             _ => (f64::NEG_INFINITY, decision.as_slice()),
         };
+        let mut target = |action: usize| match action.checked_sub(1).and_then(|c| situation.choices.get(c)) {
+            None => STOP,
+            Some(choice) => self.number(choice),
+        };
         let steps: Vec<(f64, i32)> = rest.iter().map(|(limit, action)| (*limit, target(*action))).collect();
-        decisions.push(stop, steps);
+        rows.push(stop, steps);
     }
-    BeliefRule::new(beliefs, nodes, decisions)
 }
 
 /// Where each of k stages keeps its reading.

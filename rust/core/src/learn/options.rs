@@ -106,7 +106,7 @@ pub enum Recall {
 }
 
 /// A way to policies.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Approach {
     /// How.
     pub method: Method,
@@ -114,6 +114,10 @@ pub struct Approach {
     pub shape: Shape,
     /// The only stages that may run, in their order, where that is prescribed; for the default method alone.
     pub order: Option<Vec<usize>>,
+    /// Loss of answering with nothing, in the unit of the losses, finite and at least 0; none: some stage has to answer.
+    pub default_loss: Option<f64>,
+    /// Whether the time that is left is part of the decision; for the default method alone.
+    pub deadline: bool,
 }
 
 /// What a policy is for.

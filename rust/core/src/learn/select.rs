@@ -50,7 +50,9 @@ fn policy(selection: Selection, fold: &Fold, stages: &[usize], objective: Object
         Selection::Belief { recall } => {
             AnyRule::Component(calibrated.rule_among(stages, objective, recall).rule.into())
         }
-        Selection::Simple(heuristic) => heuristics::tuned(heuristic, trace, objective, calibrated.tuning())?.into(),
+        Selection::Simple(heuristic) => {
+            heuristics::tuned(heuristic, trace, objective, calibrated.default_loss(), calibrated.tuning())?.into()
+        }
     };
     Policy::new(trace.names().to_vec(), trace.price(), rule, Facts::default())
 }

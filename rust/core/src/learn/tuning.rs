@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::rules::SLOTS;
+use crate::rules::{MAX_BLOCKS, SLOTS};
 
 /// The constants of learning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,6 +102,10 @@ pub struct Tuning {
     pub smoothing_rows: f64,
     /// Rows up to which a decision stops below one limit and goes on above it: of few rows no more can be told.
     pub one_limit_rows: f64,
+    /// Blocks of the time that is left, at most: decisions of each are made apart.
+    pub time_blocks: usize,
+    /// Times that requests wait for some stages, at most, from which it is found where blocks end.
+    pub time_waits: usize,
     /// Stages whose sets are all considered, at most; of more, the best are chosen first: sets double with each stage.
     pub lattice_stages: usize,
     /// Share of the objective by which a further stage must lower it.
@@ -175,6 +179,8 @@ impl Default for Tuning {
             smoothing_rounds: 4.0,
             smoothing_rows: 12_000.0,
             one_limit_rows: 3_000.0,
+            time_blocks: 32,
+            time_waits: 1 << 16,
             lattice_stages: 5,
             worthwhile: 1e-3,
             select_errors: 2.0,
@@ -222,15 +228,20 @@ impl Tuning {
             ("newton_thinning", self.newton_thinning),
             ("belief_cells", self.belief_cells),
             ("exact_cell_rows", self.exact_cell_rows),
+            ("time_blocks", self.time_blocks),
+            ("time_waits", self.time_waits),
             ("lattice_stages", self.lattice_stages),
             ("shared_cuts", self.shared_cuts),
             ("stage_cuts", self.stage_cuts),
             ("cut_rows", self.cut_rows),
             ("markov_bins", self.markov_bins),
         ];
-        let least = |name: &str| if matches!(name, "folds" | "newton_thinning" | "shared_cuts") { 2 } else { 1 };
+        let least = |name: &str| {
+            if matches!(name, "folds" | "newton_thinning" | "shared_cuts" | "time_blocks") { 2 } else { 1 }
+        };
         let most = |name: &str| match name {
             "belief_cells" => 256,
+            "time_blocks" => MAX_BLOCKS,
             "lattice_stages" => SLOTS,
             "class_numbers" => 1 << 20,
             _ => usize::MAX,

@@ -5,8 +5,10 @@
 
 use ndarray::Array2;
 
+mod latency;
 mod transition;
 
+pub use latency::{Jumps, Latency};
 pub use transition::{Csr, ROW_SUM_TOLERANCE, Transition};
 
 use crate::error::{Error, Result};
@@ -60,6 +62,9 @@ pub struct Model {
     cost: Cost,
     transition: Vec<Transition>,
     marginal: Vec<Vec<f64>>,
+    /// How long each stage takes, in any state or in each; empty where that is not known.
+    latency: Vec<Vec<Latency>>,
+    jumps: Jumps,
 }
 
 impl Model {
@@ -188,7 +193,15 @@ impl Model {
                 *r += 0.0; // −0 becomes 0
             }
         }
-        let mut model = Self { graph, loss, cost, transition, marginal: Vec::with_capacity(stages) };
+        let mut model = Self {
+            graph,
+            loss,
+            cost,
+            transition,
+            marginal: Vec::with_capacity(stages),
+            latency: Vec::new(),
+            jumps: Jumps::Through,
+        };
         for v in 0..stages {
             let rows = model.rows_into(v)?;
             let shape = (rows, model.states(v));
@@ -211,6 +224,25 @@ impl Model {
             }
         }
         Ok(model)
+    }
+
+    /// The same model, whose stages take time: `latency[v]` is one distribution, or one per state that stage v turns out to
+    /// be in (`K_v`); beyond that latencies depend on nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for wrong lengths, seconds that are negative or not finite, and probabilities that are negative
+    /// or do not sum to 1.
+    pub fn with_latency(mut self, latency: Vec<Vec<Latency>>) -> Result<Self> {
+        let states: Vec<usize> = self.loss.iter().map(Vec::len).collect();
+        self.latency = latency::checked(latency, &states)?;
+        Ok(self)
+    }
+
+    /// The same model, in which a jump over stages takes this; of a skip graph. Otherwise it goes [`Jumps::Through`].
+    #[must_use]
+    pub fn with_jumps(self, jumps: Jumps) -> Self {
+        Self { jumps, ..self }
     }
 
     /// Number of rows that the transition into `v` must have.
@@ -267,6 +299,22 @@ impl Model {
             (Cost::Stage(cost), Graph::Tree { .. } | Graph::Dag { .. }) => cost[v],
             _ => f64::INFINITY,
         }
+    }
+
+    /// How long stage `v` takes: one distribution, or one per state (`K_v`); empty where that is not known.
+    pub fn latencies(&self, v: usize) -> &[Latency] {
+        self.latency.get(v).map_or(&[], Vec::as_slice)
+    }
+
+    /// How long stage `v` takes where it turns out to be in state `s`; `None` where that is not known.
+    pub fn latency(&self, v: usize, s: usize) -> Option<&Latency> {
+        let given = self.latencies(v);
+        given.get(s).or(given.last())
+    }
+
+    /// What a jump over stages takes.
+    pub fn jumps(&self) -> Jumps {
+        self.jumps
     }
 
     /// Distribution of the state of stage `v` before anything has run (`K_v`,); empty on general graphs.

@@ -272,7 +272,7 @@ fn normalise_row(values: &mut [f64], name: &str, row: usize, column: impl Fn(usi
 }
 
 /// Ten digits, without trailing zeros.
-fn short(x: f64) -> String {
+pub(super) fn short(x: f64) -> String {
     let text = format!("{x:.10}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -61,7 +61,7 @@ pub struct Walker {
 impl Walker {
     /// For requests of a policy.
     pub fn new(policy: &Policy) -> Self {
-        let state = policy.begin();
+        let state = policy.begin(f64::INFINITY);
         Self { entry: stage_number(state.progress().next), state, place: vec![0; policy.stages().len()] }
     }
 
@@ -116,7 +116,7 @@ impl Walker {
     /// Follows the policy as long as the stages that it asks for have said something.
     fn walk(&mut self, policy: &Policy, said: &[Said]) -> Option<Belief> {
         let first = self.of(said, self.entry?)?;
-        policy.begin_again(&mut self.state);
+        policy.begin_again(&mut self.state, f64::INFINITY);
         policy.advance(&mut self.state, first);
         let first = policy.expected_loss(&self.state);
         let mut last = first;

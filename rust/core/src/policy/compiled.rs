@@ -75,6 +75,28 @@ impl Policy {
         &self.facts
     }
 
+    /// Whether decisions depend on how many seconds a request has left.
+    pub fn knows_time(&self) -> bool {
+        self.latency().is_some()
+    }
+
+    /// Expected seconds of each stage (k,), of exits since the exit before; none where the policy knows no time.
+    pub fn latency(&self) -> Option<&[f64]> {
+        self.rule.latency()
+    }
+
+    /// Expected seconds from the end of stage `last` ([`NO_STAGE`](crate::plan::NO_STAGE): from the start) to that of
+    /// `next`: of exits, all in between run too. `None` where the policy knows no time.
+    pub fn delay(&self, last: u16, next: usize) -> Option<f64> {
+        let run = self.price.run_from(last, next)..=next;
+        self.latency().map(|latency| latency.get(run).unwrap_or_default().iter().sum())
+    }
+
+    /// Loss of answering with nothing, in the unit of the losses; infinite where some stage has to answer.
+    pub fn default_loss(&self) -> f64 {
+        self.rule.default_loss()
+    }
+
     /// Whether an earlier answer than the last may be returned.
     pub fn recall(&self) -> bool {
         self.rule.recall()

@@ -24,7 +24,7 @@ impl Policy {
         }
         let cost = match self.price() {
             Price::Stage(price) => numbers(price),
-            Price::Jump { stages, jump } => jump.chunks(*stages).map(numbers).collect(),
+            Price::Jump { stages, jump, .. } => jump.chunks(*stages).map(numbers).collect(),
         };
         let provenance: Map<String, Value> =
             facts.provenance.iter().map(|(key, value)| (key.clone(), json!(value))).collect();

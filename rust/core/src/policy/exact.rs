@@ -4,7 +4,7 @@ use super::compiled::Policy;
 use super::facts::Facts;
 use super::usual::Usual;
 use crate::error::{Error, Result};
-use crate::model::{Graph, Model};
+use crate::model::{Graph, Jumps, Model};
 use crate::plan::Plan;
 use crate::price::Price;
 use crate::rules::{AnyRule, ChainRule, Component, DagRule, StateReader, TreeRule};
@@ -16,13 +16,17 @@ use crate::solve::{Certificate, Solution, SolveOptions, solve};
 /// As [`solve`], and where the model has more stages than a policy may have.
 pub fn compile(model: &Model, options: &SolveOptions) -> Result<Policy> {
     let solution = solve(model, options)?;
+    let mut provenance = vec![("recall".to_owned(), options.recall.to_string())];
+    if options.deadline.is_finite() {
+        provenance.push(("deadline".to_owned(), options.deadline.to_string()));
+    }
     let facts = Facts {
         method: "exact".into(),
         graph: model.graph().name().into(),
         value: solution.value,
         index: solution.index.clone(),
         index_error: solution.index_error,
-        provenance: vec![("recall".into(), options.recall.to_string())],
+        provenance,
         candidates: Vec::new(),
         usual: (0..model.stages()).map(|v| Usual::of_states(model.loss(v).len())).collect(),
     };
@@ -96,7 +100,8 @@ fn price_of(model: &Model) -> Price {
         Graph::Skip => {
             let last = |row: usize| row.checked_sub(1);
             let row = |row| (0..stages).map(move |v| if v < row { 0.0 } else { model.cost_of(last(row), v) });
-            Price::Jump { stages, jump: (0..stages).flat_map(row).collect() }
+            let alone = model.jumps() == Jumps::Alone;
+            Price::Jump { stages, jump: (0..stages).flat_map(row).collect(), alone }
         }
         Graph::Line => Price::Stage((0..stages).map(|v| model.cost_of(v.checked_sub(1), v)).collect()),
         Graph::Tree { .. } | Graph::Dag { .. } => Price::Stage((0..stages).map(|v| model.cost_of(None, v)).collect()),

@@ -3,14 +3,15 @@
 use serde_json::{Value, json};
 
 use super::checks;
-use super::describe::{decision, number};
+use super::describe::{clock, decision, number};
 use super::hand::Hand;
-use super::observation::Observation;
+use super::observation::{Observation, look_at_clock};
 use super::progress::Progress;
+use super::reach::avoids;
 use super::reader::StateReader;
 use super::rule::Rule;
 use crate::error::{Checked, check};
-use crate::plan::{ChainPlan, NO_STAGE, unsigned};
+use crate::plan::{ChainPlan, Intervals, NO_STAGE, unsigned};
 use crate::price::Price;
 
 /// The compiled plan of a solved chain.
@@ -32,6 +33,14 @@ pub struct ChainRule {
     pub plan: ChainPlan,
 }
 
+/// What a request remembers: the loss in hand, and how much time is left.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChainMemory {
+    hand: Hand,
+    /// Seconds, as was said last; infinite without a deadline.
+    remaining: f64,
+}
+
 impl ChainRule {
     /// The row of what `stage` says.
     #[inline]
@@ -42,12 +51,41 @@ impl ChainRule {
         from + self.reader.read(stage, to.saturating_sub(from).saturating_sub(1), signal)
     }
 
-    /// Every step that a request can take, from a stage (the first one: from none) to the next.
-    fn steps(&self) -> impl Iterator<Item = (u16, usize)> {
-        let first = usize::try_from(self.plan.start).ok().map(|start| (NO_STAGE, start));
-        let rows = self.ranges().enumerate().flat_map(|(stage, rows)| rows.map(move |row| (stage as u16, row)));
-        let onward = rows.flat_map(|(stage, row)| self.plan.intervals.targets(row).map(move |next| (stage, next)));
-        onward.chain(first)
+    /// What is next in `row`, for what the request remembers.
+    #[inline]
+    fn action(&self, row: usize, memory: &ChainMemory) -> i32 {
+        match &self.plan.time {
+            Some(time) if memory.remaining < f64::INFINITY => {
+                time.action(self.plan.intervals.rows(), row, memory.hand.loss, memory.remaining)
+            }
+            _ => self.plan.intervals.action(row, memory.hand.loss),
+        }
+    }
+
+    /// Decisions without a deadline, and all with one, each with what is first.
+    fn tables(&self) -> impl Iterator<Item = (&Intervals, &[i32])> {
+        let time = self.plan.time.as_ref().map(|time| (&time.intervals, time.start.as_slice()));
+        std::iter::once((&self.plan.intervals, std::slice::from_ref(&self.plan.start))).chain(time)
+    }
+
+    /// The stage that each row of a table belongs to.
+    fn stages_of(&self) -> Vec<u16> {
+        self.ranges().enumerate().flat_map(|(stage, rows)| rows.map(move |_| stage as u16)).collect()
+    }
+
+    /// Checks that the decisions lead forward, where there are prices.
+    fn check_tables(&self, stages: usize, price: &Price) -> Checked {
+        let stages_of = self.stages_of();
+        let stage_of = |row: usize| stages_of.get(row % stages_of.len().max(1)).map_or(0, |stage| i32::from(*stage));
+        for (intervals, start) in self.tables() {
+            let is_stage = |first: &i32| (-1..stages as i32).contains(first);
+            check(start.iter().all(is_stage), "the first stage is not one of the stages")?;
+            intervals.check(stages, stage_of)?;
+            let first = start.iter().filter_map(|start| usize::try_from(*start).ok()).map(|start| (NO_STAGE, start));
+            let from = |row: usize| intervals.targets(row).map(move |next| (stage_of(row) as u16, next));
+            checks::priced(price, (0..intervals.rows()).flat_map(from).chain(first))?;
+        }
+        Ok(())
     }
 
     /// The rows of each stage.
@@ -58,7 +96,7 @@ impl ChainRule {
 }
 
 impl Rule for ChainRule {
-    type Memory = Hand;
+    type Memory = ChainMemory;
 
     fn complete(&mut self, stages: usize, price: &Price) -> Checked {
         let (offset, rows) = (&self.plan.offset, self.plan.intervals.rows());
@@ -70,12 +108,19 @@ impl Rule for ChainRule {
         checks::mean_losses(&self.prior, stages)?;
         checks::default_loss(self.default_loss)?;
         check(self.unit.is_finite(), "the unit of the losses is not finite")?;
-        check((-1..stages as i32).contains(&self.plan.start), "the first stage is not one of the stages")?;
         let states: Vec<usize> = self.ranges().map(|rows| rows.len() - 1).collect();
         self.reader.check(&states)?;
-        let stage_of = |row: usize| offset.partition_point(|from| *from as usize <= row) as i32 - 1;
-        self.plan.intervals.check(stages, stage_of)?;
-        checks::priced(price, self.steps())
+        if let Some(time) = &self.plan.time {
+            time.clock.check(stages)?;
+            let buckets = time.clock.edges.len();
+            let fits = time.start.len() == buckets && Some(time.intervals.rows()) == rows.checked_mul(buckets);
+            check(fits, "the decisions do not fit the remaining times")?;
+        }
+        self.check_tables(stages, price)
+    }
+
+    fn latency(&self) -> Option<&[f64]> {
+        self.plan.time.as_ref().map(|time| time.clock.latency.as_slice())
     }
 
     fn recall(&self) -> bool {
@@ -96,31 +141,39 @@ impl Rule for ChainRule {
                 decisions.push(Value::Object(map));
             }
         }
-        json!({"type": "chain", "start": self.plan.start, "decisions": decisions})
+        let mut map = json!({"type": "chain", "start": self.plan.start, "decisions": decisions});
+        if let (Value::Object(map), Some(time)) = (&mut map, &self.plan.time) {
+            map.insert("time".into(), clock(&time.clock, "first", &time.start));
+        }
+        map
     }
 
     #[inline]
-    fn begin(&self) -> (Progress, Hand) {
-        (Progress::new(unsigned(self.plan.start)), Hand { loss: self.default_loss })
+    fn begin(&self, remaining: f64) -> (Progress, ChainMemory) {
+        let time = self.plan.time.as_ref().filter(|_| remaining < f64::INFINITY);
+        let first = time.map_or(self.plan.start, |time| time.first(remaining));
+        (Progress::new(unsigned(first)), ChainMemory { hand: Hand { loss: self.default_loss }, remaining })
     }
 
     #[inline]
-    fn observe(&self, progress: &mut Progress, hand: &mut Hand, observation: Observation, price: &Price) {
+    fn observe(&self, progress: &mut Progress, memory: &mut ChainMemory, observation: Observation, price: &Price) {
         let stage = progress.pay_from(price);
         let row = self.row(usize::from(stage), observation.signal);
         let loss = self.loss.get(row).copied().unwrap_or(f64::INFINITY);
         if loss < f64::INFINITY && !self.recall {
-            hand.loss = loss;
+            memory.hand.loss = loss;
             progress.answer = stage;
         } else {
-            hand.take(progress, stage, loss);
+            memory.hand.take(progress, stage, loss);
         }
-        progress.next = unsigned(self.plan.intervals.action(row, hand.loss));
+        look_at_clock(&mut memory.remaining, observation.remaining);
+        progress.next = unsigned(self.action(row, memory));
     }
 
-    fn fail(&self, progress: &mut Progress, hand: &mut Hand, price: &Price) {
+    fn fail(&self, progress: &mut Progress, memory: &mut ChainMemory, remaining: f64, price: &Price) {
         let stage = progress.pay_from(price);
-        progress.next = unsigned(self.plan.intervals.action(self.row(usize::from(stage), f64::NAN), hand.loss));
+        look_at_clock(&mut memory.remaining, remaining);
+        progress.next = unsigned(self.action(self.row(usize::from(stage), f64::NAN), memory));
     }
 
     fn alone(&self, stage: u16, observation: Observation) -> Option<f64> {
@@ -129,8 +182,29 @@ impl Rule for ChainRule {
         known.or(self.prior.get(usize::from(stage))).map(|loss| loss * self.unit)
     }
 
-    fn expected_loss(&self, progress: &Progress, hand: &Hand) -> f64 {
-        let loss = hand.expected_loss(progress, &self.prior);
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        let rows = self.plan.intervals.rows().max(1);
+        let onward = |stage: usize| {
+            let known = self.ranges().nth(stage).unwrap_or_default();
+            let known = known.start..known.end.saturating_sub(1);
+            let each = self.tables().flat_map(move |(intervals, _)| {
+                let blocks = (0..intervals.rows()).step_by(rows);
+                let known = known.clone();
+                blocks.flat_map(move |block| known.clone().map(move |row| (intervals, block + row)))
+            });
+            each.flat_map(|(intervals, row)| intervals.targets(row))
+        };
+        let begins = self.tables().flat_map(|(_, start)| start).filter_map(|start| usize::try_from(*start).ok());
+        avoids(self.prior.len(), begins, |stage| barred.contains(&(stage as u16)), onward)
+    }
+
+    fn expected_loss(&self, progress: &Progress, memory: &ChainMemory) -> f64 {
+        let loss = memory.hand.expected_loss(progress, &self.prior);
+        if loss == f64::INFINITY { loss } else { loss * self.unit }
+    }
+
+    fn default_loss(&self) -> f64 {
+        let loss = self.default_loss;
         if loss == f64::INFINITY { loss } else { loss * self.unit }
     }
 }

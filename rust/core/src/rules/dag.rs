@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::checks;
-use super::describe::numbers;
+use super::describe::{clock, numbers};
 use super::hand::Hand;
-use super::observation::Observation;
+use super::observation::{Observation, look_at_clock};
 use super::progress::Progress;
+use super::reach::avoids;
 use super::reader::read_state;
 use super::rule::Rule;
 use crate::error::{Checked, check};
@@ -31,11 +32,19 @@ pub struct DagRule {
 pub struct DagMemory {
     hand: Hand,
     situation: u64,
+    /// Seconds left, as was said last; infinite without a deadline.
+    remaining: f64,
 }
 
 impl DagRule {
-    fn action(&self, situation: u64) -> i32 {
-        usize::try_from(situation).ok().and_then(|at| self.plan.action.get(at)).copied().unwrap_or(STOP)
+    /// What is next in `situation`, with so many seconds left.
+    fn action(&self, situation: u64, remaining: f64) -> i32 {
+        let at = usize::try_from(situation).ok().filter(|at| *at < self.plan.action.len());
+        match (&self.plan.time, at) {
+            (_, None) => STOP,
+            (Some(time), Some(at)) if remaining < f64::INFINITY => time.action(self.plan.action.len(), at, remaining),
+            (_, Some(at)) => self.plan.action.get(at).copied().unwrap_or(STOP),
+        }
     }
 
     /// `stage` has run and is in `state`: the number of its states, where that is not known.
@@ -71,8 +80,15 @@ impl Rule for DagRule {
         check(self.loss.iter().flatten().all(|r| r.is_finite()), "a loss is not finite")?;
         checks::mean_losses(&self.prior, stages)?;
         checks::default_loss(self.default_loss)?;
-        let all_lead_on =
-            self.plan.action.iter().enumerate().all(|(situation, action)| self.leads_on(situation, *action));
+        if let Some(time) = &self.plan.time {
+            time.clock.check(stages)?;
+            let fits = Some(time.action.len()) == count.checked_mul(time.clock.edges.len());
+            check(fits, "the actions do not fit the remaining times")?;
+        }
+        let within = self.plan.time.iter().flat_map(|time| &time.action);
+        let mut all = self.plan.action.iter().chain(within).enumerate();
+        // As many actions as situations without a deadline, then as many for each remaining time.
+        let all_lead_on = all.all(|(at, action)| self.leads_on(at % count, *action));
         check(all_lead_on, "an action runs a stage twice, or none that there is")
     }
 
@@ -80,15 +96,23 @@ impl Rule for DagRule {
         true
     }
 
-    fn describe(&self) -> Value {
-        json!({
-            "type": "dag", "stride": self.plan.stride, "action": self.plan.action, "mean_loss": numbers(&self.prior),
-        })
+    fn latency(&self) -> Option<&[f64]> {
+        self.plan.time.as_ref().map(|time| time.clock.latency.as_slice())
     }
 
-    fn begin(&self) -> (Progress, DagMemory) {
-        let memory = DagMemory { hand: Hand { loss: self.default_loss }, situation: 0 };
-        (Progress::new(unsigned(self.action(0))), memory)
+    fn describe(&self) -> Value {
+        let mut map = json!({
+            "type": "dag", "stride": self.plan.stride, "action": self.plan.action, "mean_loss": numbers(&self.prior),
+        });
+        if let (Value::Object(map), Some(time)) = (&mut map, &self.plan.time) {
+            map.insert("time".into(), clock(&time.clock, "action", &time.action));
+        }
+        map
+    }
+
+    fn begin(&self, remaining: f64) -> (Progress, DagMemory) {
+        let memory = DagMemory { hand: Hand { loss: self.default_loss }, situation: 0, remaining };
+        (Progress::new(unsigned(self.action(0, remaining))), memory)
     }
 
     #[inline]
@@ -98,13 +122,15 @@ impl Rule for DagRule {
         let state = read_state(losses.len(), observation.signal);
         memory.hand.take(progress, stage, losses.get(state).copied().unwrap_or(f64::INFINITY));
         self.enter(memory, usize::from(stage), state);
-        progress.next = unsigned(self.action(memory.situation));
+        look_at_clock(&mut memory.remaining, observation.remaining);
+        progress.next = unsigned(self.action(memory.situation, memory.remaining));
     }
 
-    fn fail(&self, progress: &mut Progress, memory: &mut DagMemory, price: &Price) {
+    fn fail(&self, progress: &mut Progress, memory: &mut DagMemory, remaining: f64, price: &Price) {
         let stage = usize::from(progress.pay_from(price));
         self.enter(memory, stage, self.loss.get(stage).map_or(0, Vec::len));
-        progress.next = unsigned(self.action(memory.situation));
+        look_at_clock(&mut memory.remaining, remaining);
+        progress.next = unsigned(self.action(memory.situation, memory.remaining));
     }
 
     /// A stage runs after its parents.
@@ -112,7 +138,29 @@ impl Rule for DagRule {
         None
     }
 
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        let situations = self.plan.action.len().max(1);
+        let within = self.plan.time.as_ref().map_or(&[][..], |time| time.action.as_slice());
+        let stages = |situation: usize| {
+            let later = within.iter().skip(situation).step_by(situations);
+            self.plan.action.get(situation).into_iter().chain(later).filter_map(|action| usize::try_from(*action).ok())
+        };
+        let onward = |situation: usize| {
+            let next =
+                stages(situation).filter_map(|stage| Some((*self.plan.stride.get(stage)?, self.loss.get(stage)?)));
+            next.flat_map(move |(stride, losses)| {
+                (1..=losses.len()).map(move |digit| situation.saturating_add(digit.saturating_mul(stride as usize)))
+            })
+        };
+        let asks = |situation: usize| stages(situation).any(|stage| barred.contains(&(stage as u16)));
+        avoids(self.plan.action.len(), [0], asks, onward)
+    }
+
     fn expected_loss(&self, progress: &Progress, memory: &DagMemory) -> f64 {
         memory.hand.expected_loss(progress, &self.prior)
+    }
+
+    fn default_loss(&self) -> f64 {
+        self.default_loss
     }
 }

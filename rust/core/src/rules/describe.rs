@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::plan::{Intervals, Row, STOP};
+use crate::plan::{Clock, Intervals, Row, STOP};
 
 /// One number.
 pub fn number(x: f64) -> Value {
@@ -12,6 +12,11 @@ pub fn number(x: f64) -> Value {
 /// Several numbers.
 pub fn numbers(xs: &[f64]) -> Value {
     xs.iter().map(|x| number(*x)).collect()
+}
+
+/// The remaining times between which decisions do not change, and what is decided, by its name.
+pub(super) fn clock(clock: &Clock, name: &str, decided: &[i32]) -> Value {
+    json!({"deadline": clock.deadline, "latency": clock.latency, "from": clock.edges, (name): decided})
 }
 
 /// One row of decisions, with limits and targets mapped to what the reader knows: `stop`, up to which loss in hand to

@@ -30,6 +30,8 @@ pub struct MixtureRule {
 #[derive(Clone, Debug)]
 pub struct MixtureMemory {
     is_first: bool,
+    /// Seconds that it had left when it began.
+    remaining: f64,
     memory: ComponentMemory,
 }
 
@@ -58,7 +60,7 @@ impl MixtureRule {
     /// Whether a request with this first report follows the first component.
     #[inline]
     fn toss(&self, observation: Observation) -> bool {
-        let Observation { signal, prediction } = observation;
+        let Observation { signal, prediction, .. } = observation;
         // Zeros of either sign are equal, and so are all missing signals.
         let bits = if signal.is_nan() { f64::NAN.to_bits() } else { (signal + 0.0).to_bits() };
         let hash = mix64(mix64(mix64(self.seed) ^ bits) ^ tossed(prediction) as u64);
@@ -69,6 +71,27 @@ impl MixtureRule {
     fn component(&self, is_first: bool) -> &Component {
         let [first, second] = &*self.components;
         if is_first { first } else { second }
+    }
+
+    /// Whether both components begin with the same stage where so many seconds are left.
+    #[inline]
+    fn begins_alike(&self, remaining: f64) -> bool {
+        let first_stage = |component: &Component| component.begin(remaining).0.next;
+        let [first, second] = &*self.components;
+        remaining == f64::INFINITY || first_stage(first) == first_stage(second)
+    }
+
+    /// The first stage has reported: which component does the request follow? Where so little time was left that they do
+    /// not begin alike, it is the one that it began with.
+    #[inline]
+    fn choose(&self, progress: &mut Progress, memory: &mut MixtureMemory, observation: Observation) {
+        if progress.last != NO_STAGE {
+            return;
+        }
+        if self.begins_alike(memory.remaining) {
+            memory.is_first = self.toss(observation);
+            self.component(memory.is_first).begin_again(progress, &mut memory.memory, memory.remaining);
+        }
     }
 }
 
@@ -83,11 +106,18 @@ impl Rule for MixtureRule {
         let [first, second] = &*self.components;
         self.tells_first =
             [first, second].into_iter().all(|component| component.after_first(Observation::EMPTY).is_some());
-        check(first.begin().0 == second.begin().0, "the components of a mixture do not begin with the same stage")
+        check(
+            first.begin(f64::INFINITY).0 == second.begin(f64::INFINITY).0,
+            "the components of a mixture do not begin with the same stage",
+        )
     }
 
     fn recall(&self) -> bool {
         self.components.iter().any(Rule::recall)
+    }
+
+    fn latency(&self) -> Option<&[f64]> {
+        self.components.iter().find_map(Rule::latency)
     }
 
     fn describe(&self) -> Value {
@@ -95,26 +125,22 @@ impl Rule for MixtureRule {
         json!({"type": "mixture", "seed": self.seed, "share": self.share, "components": components})
     }
 
-    fn begin(&self) -> (Progress, MixtureMemory) {
-        let (progress, memory) = self.component(true).begin();
-        (progress, MixtureMemory { is_first: true, memory })
+    fn begin(&self, remaining: f64) -> (Progress, MixtureMemory) {
+        // Where they do not begin alike, requests follow the component that most requests follow.
+        let is_first = self.begins_alike(remaining) || self.share >= 0.5;
+        let (progress, memory) = self.component(is_first).begin(remaining);
+        (progress, MixtureMemory { is_first, remaining, memory })
     }
 
     #[inline(never)]
     fn observe(&self, progress: &mut Progress, memory: &mut MixtureMemory, observation: Observation, price: &Price) {
-        if progress.last == NO_STAGE {
-            memory.is_first = self.toss(observation);
-            self.component(memory.is_first).begin_again(progress, &mut memory.memory);
-        }
+        self.choose(progress, memory, observation);
         self.component(memory.is_first).observe(progress, &mut memory.memory, observation, price);
     }
 
-    fn fail(&self, progress: &mut Progress, memory: &mut MixtureMemory, price: &Price) {
-        if progress.last == NO_STAGE {
-            memory.is_first = self.toss(Observation::EMPTY);
-            self.component(memory.is_first).begin_again(progress, &mut memory.memory);
-        }
-        self.component(memory.is_first).fail(progress, &mut memory.memory, price);
+    fn fail(&self, progress: &mut Progress, memory: &mut MixtureMemory, remaining: f64, price: &Price) {
+        self.choose(progress, memory, Observation::EMPTY);
+        self.component(memory.is_first).fail(progress, &mut memory.memory, remaining, price);
     }
 
     fn stop(&self, progress: &mut Progress, memory: &mut MixtureMemory, price: &Price) {
@@ -127,6 +153,23 @@ impl Rule for MixtureRule {
 
     fn expected_loss(&self, progress: &Progress, memory: &MixtureMemory) -> f64 {
         self.component(memory.is_first).expected_loss(progress, &memory.memory)
+    }
+
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        self.components.iter().all(|component| component.is_exact_without(barred))
+    }
+
+    #[inline]
+    fn answer(&self, progress: &Progress, memory: &MixtureMemory) -> u16 {
+        self.component(memory.is_first).answer(progress, &memory.memory)
+    }
+
+    fn default_loss(&self) -> f64 {
+        self.component(true).default_loss()
+    }
+
+    fn may_decline(&self) -> bool {
+        self.components.iter().any(Rule::may_decline)
     }
 
     #[inline]
@@ -142,8 +185,8 @@ mod tests {
     use crate::rules::{ThresholdRule, Walk};
 
     fn always(entry: i32) -> Component {
-        let walk = Walk { entry, successor: vec![1, STOP], mean_loss: vec![0.5, 0.25] };
-        ThresholdRule { walk, threshold: vec![f64::NEG_INFINITY; 2] }.into()
+        let walk = Walk { entry, successor: vec![1, STOP], mean_loss: vec![0.5, 0.25], default_loss: f64::INFINITY };
+        ThresholdRule { walk, threshold: vec![f64::NEG_INFINITY; 2], reject: f64::NEG_INFINITY }.into()
     }
 
     fn coin(share: f64, seed: u64) -> MixtureRule {

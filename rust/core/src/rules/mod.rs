@@ -14,6 +14,7 @@ mod observation;
 mod patience;
 pub mod prediction;
 mod progress;
+mod reach;
 mod reader;
 mod rule;
 mod threshold;
@@ -21,13 +22,16 @@ mod tree;
 mod walk;
 
 pub use any::{AnyMemory, AnyRule};
-pub use belief::{BeliefRule, Beliefs, Calibration, Curve, Evidence, KNOTS, LOGIT_LIMIT, Line, Node, Reading, SLOTS};
+pub use belief::{
+    BeliefRule, Beliefs, Calibration, Curve, Evidence, KNOTS, LOGIT_LIMIT, Line, MAX_BLOCKS, Node, Nothing, Reading,
+    SLOTS, Time,
+};
 pub use chain::ChainRule;
 pub use component::Component;
 pub use dag::DagRule;
 pub(crate) use describe::{number, numbers};
 pub use mixture::MixtureRule;
-pub use observation::{Observation, Observations};
+pub use observation::{Observation, Observations, UNTOLD};
 pub use patience::PatienceRule;
 pub use prediction::NO_PREDICTION;
 pub use progress::Progress;

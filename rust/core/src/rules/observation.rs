@@ -2,6 +2,9 @@
 
 use super::prediction::NO_PREDICTION;
 
+/// In place of the seconds that a request has left: nobody says; what was said last still holds.
+pub const UNTOLD: f64 = f64::NAN;
+
 /// One report of the stage that a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -10,16 +13,33 @@ pub struct Observation {
     pub signal: f64,
     /// A number that is the same exactly where two stages say the same; [`NO_PREDICTION`] where nothing was said.
     pub prediction: i64,
+    /// Seconds that the request has left, infinite without a deadline; [`UNTOLD`] where that is not said.
+    pub remaining: f64,
+}
+
+/// So many seconds are left, where that is said; else as many as were said last.
+#[inline]
+pub(super) fn look_at_clock(remaining: &mut f64, said: f64) {
+    if !said.is_nan() {
+        *remaining = said;
+    }
 }
 
 impl Observation {
     /// A report without a signal and without a prediction.
     pub const EMPTY: Self = Self::new(f64::NAN, NO_PREDICTION);
 
-    /// A report.
+    /// A report that does not say how much time is left.
     #[inline]
     pub const fn new(signal: f64, prediction: i64) -> Self {
-        Self { signal, prediction }
+        Self { signal, prediction, remaining: UNTOLD }
+    }
+
+    /// The same where so many seconds are left.
+    #[inline]
+    #[must_use]
+    pub const fn within(self, remaining: f64) -> Self {
+        Self { remaining, ..self }
     }
 }
 
@@ -31,18 +51,28 @@ pub struct Observations<'a> {
     pub signal: &'a [f64],
     /// One prediction a request, if there are any.
     pub prediction: Option<&'a [i64]>,
+    /// Seconds that each request has left, where that is said.
+    pub remaining: Option<&'a [f64]>,
 }
 
 impl<'a> Observations<'a> {
-    /// Columns of one length.
+    /// Columns of one length that do not say how much time is left.
     pub const fn new(signal: &'a [f64], prediction: Option<&'a [i64]>) -> Self {
-        Self { signal, prediction }
+        Self { signal, prediction, remaining: None }
+    }
+
+    /// The same where so many seconds are left, if that is said.
+    #[must_use]
+    pub const fn within(self, remaining: Option<&'a [f64]>) -> Self {
+        Self { remaining, ..self }
     }
 
     /// The report number `at`; empty beyond the end.
     #[inline]
     pub fn at(&self, at: usize) -> Observation {
         let prediction = self.prediction.and_then(|prediction| prediction.get(at).copied());
-        Observation::new(self.signal.get(at).copied().unwrap_or(f64::NAN), prediction.unwrap_or(NO_PREDICTION))
+        let signal = self.signal.get(at).copied().unwrap_or(f64::NAN);
+        let remaining = self.remaining.and_then(|remaining| remaining.get(at).copied()).unwrap_or(UNTOLD);
+        Observation::new(signal, prediction.unwrap_or(NO_PREDICTION)).within(remaining)
     }
 }

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::rule::Rule;
 use super::walk::Walk;
 use crate::error::Checked;
-use crate::plan::{STOP, unsigned};
+use crate::plan::{NO_STAGE, STOP, unsigned};
 use crate::price::Price;
 
 /// Stop after `patience` consecutive repetitions of a prediction.
@@ -19,6 +19,8 @@ pub struct PatienceRule {
     pub walk: Walk,
     /// Repetitions that stop.
     pub patience: u16,
+    /// Whether a request that ends with fewer has no answer.
+    pub rejects: bool,
 }
 
 /// What a request remembers: the last prediction, how often it was repeated, and whether the signal of the answer in
@@ -49,14 +51,16 @@ impl Rule for PatienceRule {
     }
 
     fn describe(&self) -> Value {
-        json!({
+        let mut found = json!({
             "type": "patience", "entry": self.walk.entry, "patience": self.patience,
             "successor": self.walk.successor, "mean_loss": numbers(&self.walk.mean_loss),
-        })
+        });
+        self.walk.describe_nothing(&mut found, "rejects", json!(self.rejects));
+        found
     }
 
     #[inline]
-    fn begin(&self) -> (Progress, Streak) {
+    fn begin(&self, _: f64) -> (Progress, Streak) {
         let streak = Streak { prediction: NO_PREDICTION, repeats: 0, is_readable: false };
         (Progress::new(unsigned(self.walk.entry)), streak)
     }
@@ -69,9 +73,12 @@ impl Rule for PatienceRule {
         streak.prediction = observation.prediction;
         Walk::take_last(progress, &mut streak.is_readable, stage, observation.signal);
         progress.next = self.after(stage, streak.repeats);
+        if self.rejects && self.walk.is_last(stage) && streak.repeats < self.patience {
+            progress.answer = NO_STAGE;
+        }
     }
 
-    fn fail(&self, progress: &mut Progress, _: &mut Streak, price: &Price) {
+    fn fail(&self, progress: &mut Progress, _: &mut Streak, _: f64, price: &Price) {
         let stage = progress.pay_from(price);
         progress.next = unsigned(self.walk.after(stage));
     }
@@ -84,8 +91,19 @@ impl Rule for PatienceRule {
         self.walk.expected_loss(progress)
     }
 
+    fn default_loss(&self) -> f64 {
+        self.walk.default_loss
+    }
+
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        self.walk.avoids(barred)
+    }
+
     #[inline]
     fn after_first(&self, _: Observation) -> Option<u16> {
-        Some(self.after(unsigned(self.walk.entry), 0))
+        let entry = unsigned(self.walk.entry);
+        // Where the first stage is also the last, its answer may be refused.
+        let is_answer = !self.rejects || !self.walk.is_last(entry);
+        is_answer.then(|| self.after(entry, 0))
     }
 }

@@ -28,24 +28,30 @@ pub trait Rule: Sized + Sync {
     /// Whether an earlier answer than the last may be returned.
     fn recall(&self) -> bool;
 
+    /// Median seconds of each stage (k,), where the rule takes into account how much time is left.
+    fn latency(&self) -> Option<&[f64]> {
+        None
+    }
+
     /// The rule for people and tools: an object whose `type` is its name.
     fn describe(&self) -> Value;
 
-    /// Before any stage has run.
-    fn begin(&self) -> (Progress, Self::Memory);
+    /// Before any stage has run, with so many seconds left: infinite without a deadline.
+    fn begin(&self, remaining: f64) -> (Progress, Self::Memory);
 
     /// The same, in place of another request of this rule.
     #[inline]
-    fn begin_again(&self, progress: &mut Progress, memory: &mut Self::Memory) {
-        (*progress, *memory) = self.begin();
+    fn begin_again(&self, progress: &mut Progress, memory: &mut Self::Memory, remaining: f64) {
+        (*progress, *memory) = self.begin(remaining);
     }
 
     /// The waiting stage reports: books its price, decides what is next. Must not be called when nothing is waiting.
     fn observe(&self, progress: &mut Progress, memory: &mut Self::Memory, observation: Observation, price: &Price);
 
-    /// The waiting stage gave nothing: books its price, and decides as if it had not been asked, without it. It is never
-    /// the answer, and no evidence about the others. Must not be called when nothing is waiting.
-    fn fail(&self, progress: &mut Progress, memory: &mut Self::Memory, price: &Price);
+    /// The waiting stage gave nothing, and so many seconds are left ([`UNTOLD`](super::UNTOLD) where that is not said):
+    /// books its price, and decides as if it had not been asked, without it. It is never the answer, and no evidence about
+    /// the others. Must not be called when nothing is waiting.
+    fn fail(&self, progress: &mut Progress, memory: &mut Self::Memory, remaining: f64, price: &Price);
 
     /// The request ends while the waiting stage is under way: books its price; what is in hand stays as it is. Must not
     /// be called when nothing is waiting.
@@ -58,8 +64,23 @@ pub trait Rule: Sized + Sync {
     /// answered; `None` where a stage may not run out of its turn.
     fn alone(&self, stage: u16, observation: Observation) -> Option<f64>;
 
-    /// Expected loss of the answer in hand, in the unit of the losses; infinite while there is none.
+    /// Expected loss of the answer in hand, in the unit of the losses; that of nothing while there is none.
     fn expected_loss(&self, progress: &Progress, memory: &Self::Memory) -> f64;
+
+    /// The stage whose answer would be returned now: the one in hand, unless nothing is better ([`NO_STAGE`]).
+    #[inline]
+    fn answer(&self, progress: &Progress, _memory: &Self::Memory) -> u16 {
+        progress.answer
+    }
+
+    /// Loss of answering with nothing, in the unit of the losses; infinite where some stage has to answer.
+    fn default_loss(&self) -> f64;
+
+    /// Whether [`Rule::answer`] may be none where a stage is in hand.
+    #[inline]
+    fn may_decline(&self) -> bool {
+        false
+    }
 
     /// The stage that follows this first report ([`NO_STAGE`]: the request ends), where that can be told without a
     /// memory and the first stage's answer is the one in hand whatever it reports. `None` for every report, or for none.
@@ -67,6 +88,10 @@ pub trait Rule: Sized + Sync {
     fn after_first(&self, _observation: Observation) -> Option<u16> {
         None
     }
+
+    /// Whether requests that must not ask the `barred` stages, ascending, are decided as if there were no such stages,
+    /// whatever the others report, if that can be read.
+    fn is_exact_without(&self, barred: &[u16]) -> bool;
 
     /// Many first reports at once: sets what is next for every request. False, and nothing is set, where
     /// [`Rule::after_first`] is `None`.
@@ -141,6 +166,12 @@ macro_rules! rules {
                 }
             }
 
+            fn latency(&self) -> Option<&[f64]> {
+                match self {
+                    $(Self::$name(rule) => rule.latency()),+
+                }
+            }
+
             fn describe(&self) -> Value {
                 match self {
                     $(Self::$name(rule) => rule.describe()),+
@@ -148,20 +179,20 @@ macro_rules! rules {
             }
 
             #[inline]
-            fn begin(&self) -> (Progress, $memory) {
+            fn begin(&self, remaining: f64) -> (Progress, $memory) {
                 match self {
                     $(Self::$name(rule) => {
-                        let (progress, memory) = rule.begin();
+                        let (progress, memory) = rule.begin(remaining);
                         (progress, $memory::$name(memory))
                     })+
                 }
             }
 
             #[inline]
-            fn begin_again(&self, progress: &mut Progress, memory: &mut $memory) {
+            fn begin_again(&self, progress: &mut Progress, memory: &mut $memory, remaining: f64) {
                 match (self, memory) {
-                    $((Self::$name(rule), $memory::$name(memory)) => rule.begin_again(progress, memory),)+
-                    (_, memory) => (*progress, *memory) = self.begin(),
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.begin_again(progress, memory, remaining),)+
+                    (_, memory) => (*progress, *memory) = self.begin(remaining),
                 }
             }
 
@@ -181,9 +212,9 @@ macro_rules! rules {
                 }
             }
 
-            fn fail(&self, progress: &mut Progress, memory: &mut $memory, price: &Price) {
+            fn fail(&self, progress: &mut Progress, memory: &mut $memory, remaining: f64, price: &Price) {
                 match (self, memory) {
-                    $((Self::$name(rule), $memory::$name(memory)) => rule.fail(progress, memory, price),)+
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.fail(progress, memory, remaining, price),)+
                     _ => {}
                 }
             }
@@ -209,9 +240,36 @@ macro_rules! rules {
             }
 
             #[inline]
+            fn answer(&self, progress: &Progress, memory: &$memory) -> u16 {
+                match (self, memory) {
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.answer(progress, memory),)+
+                    _ => progress.answer,
+                }
+            }
+
+            fn default_loss(&self) -> f64 {
+                match self {
+                    $(Self::$name(rule) => rule.default_loss()),+
+                }
+            }
+
+            #[inline]
+            fn may_decline(&self) -> bool {
+                match self {
+                    $(Self::$name(rule) => rule.may_decline()),+
+                }
+            }
+
+            #[inline]
             fn after_first(&self, observation: Observation) -> Option<u16> {
                 match self {
                     $(Self::$name(rule) => rule.after_first(observation)),+
+                }
+            }
+
+            fn is_exact_without(&self, barred: &[u16]) -> bool {
+                match self {
+                    $(Self::$name(rule) => rule.is_exact_without(barred)),+
                 }
             }
 

@@ -143,7 +143,7 @@ impl Rule for TreeRule {
         json!({"type": "tree", "parent": self.plan.parent, "index": index, "mean_loss": numbers(&self.prior)})
     }
 
-    fn begin(&self) -> (Progress, TreeMemory) {
+    fn begin(&self, _: f64) -> (Progress, TreeMemory) {
         let stages = self.plan.parent.len();
         let mut progress = Progress::new(NO_STAGE);
         let mut memory = TreeMemory { hand: Hand { loss: self.default_loss }, open: BinaryHeap::with_capacity(stages) };
@@ -162,7 +162,7 @@ impl Rule for TreeRule {
         Self::decide(progress, memory);
     }
 
-    fn fail(&self, progress: &mut Progress, memory: &mut TreeMemory, price: &Price) {
+    fn fail(&self, progress: &mut Progress, memory: &mut TreeMemory, _: f64, price: &Price) {
         let stage = usize::from(progress.pay_from(price));
         self.open_children(memory, stage, self.loss.get(stage).map_or(0, Vec::len));
         Self::decide(progress, memory);
@@ -173,7 +173,28 @@ impl Rule for TreeRule {
         None
     }
 
+    /// An index is about a stage and what that opens up: without whole branches all others are what they were. So are
+    /// those before a branch that never goes on, as what is in hand is worth at least as much.
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        let is_barred = |stage: usize| barred.contains(&(stage as u16));
+        let goes_whole = |stage: &u16| {
+            let children = self.children.get(usize::from(*stage));
+            children.into_iter().flatten().all(|child| is_barred(*child as usize))
+        };
+        let is_no_loss = |stage: &u16| {
+            let parent = self.plan.parent.get(usize::from(*stage)).and_then(|parent| usize::try_from(*parent).ok());
+            let Some(parent) = parent.filter(|parent| !is_barred(*parent)) else { return true };
+            let (index, loss) = (self.plan.index.get(usize::from(*stage)), self.loss.get(parent));
+            index.into_iter().flatten().zip(loss.into_iter().flatten()).all(|(index, loss)| index >= loss)
+        };
+        barred.iter().all(|stage| goes_whole(stage) && is_no_loss(stage))
+    }
+
     fn expected_loss(&self, progress: &Progress, memory: &TreeMemory) -> f64 {
         memory.hand.expected_loss(progress, &self.prior)
+    }
+
+    fn default_loss(&self) -> f64 {
+        self.default_loss
     }
 }

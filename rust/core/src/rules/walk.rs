@@ -1,20 +1,25 @@
 //! What the heuristics share: they walk forward over the stages and answer with the last one.
 
+use serde_json::Value;
+
 use super::checks;
+use super::describe::number;
 use super::progress::Progress;
 use crate::error::{Checked, check};
 use crate::plan::{NO_STAGE, STOP};
 use crate::price::Price;
 
-/// A walk over the stages, and the mean loss of each on the calibration trace.
+/// A walk over the stages, and the mean loss of each on the calibration trace, and of nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Walk {
-    /// The stage to run first.
+    /// The stage to run first; [`STOP`] where nothing is answered at once.
     pub entry: i32,
     /// The stage after each one, [`STOP`] after the last (k,).
     pub successor: Vec<i32>,
     /// Mean loss of each stage, in the unit of the losses (k,).
     pub mean_loss: Vec<f64>,
+    /// Loss of answering with nothing, in the unit of the losses; infinite: some stage has to answer.
+    pub default_loss: f64,
 }
 
 impl Walk {
@@ -22,6 +27,18 @@ impl Walk {
     #[inline]
     pub(super) fn after(&self, stage: u16) -> i32 {
         self.successor.get(usize::from(stage)).copied().unwrap_or(STOP)
+    }
+
+    /// Whether none of these stages is on the walk.
+    pub(super) fn avoids(&self, barred: &[u16]) -> bool {
+        let mut at = self.entry;
+        while let Ok(stage) = u16::try_from(at) {
+            if barred.contains(&stage) {
+                return false;
+            }
+            at = self.after(stage);
+        }
+        true
     }
 
     /// The last stage with a readable signal becomes the answer; one without does only while there is no other.
@@ -33,21 +50,38 @@ impl Walk {
         *is_readable |= !signal.is_nan();
     }
 
+    /// Whether a request ends after `stage` because nothing follows it.
+    pub(super) fn is_last(&self, stage: u16) -> bool {
+        self.after(stage) == STOP
+    }
+
     /// The mean loss of the stage in hand: such rules know no more.
     pub(super) fn expected_loss(&self, progress: &Progress) -> f64 {
         let held = progress.answer_stage().and_then(|held| self.mean_loss.get(held).copied());
-        held.unwrap_or(f64::INFINITY)
+        held.unwrap_or(self.default_loss)
+    }
+
+    /// Adds what is known about answering with nothing to an object, where that may happen.
+    pub(super) fn describe_nothing(&self, found: &mut Value, name: &str, what: Value) {
+        if let Some(found) = found.as_object_mut().filter(|_| self.default_loss < f64::INFINITY) {
+            found.insert("default_loss".into(), number(self.default_loss));
+            found.insert(name.into(), what);
+        }
     }
 
     /// Checks that the walk goes forward over `stages` stages, and therefore ends.
     pub(super) fn check(&self, stages: usize, price: &Price) -> Checked {
-        check((0..stages as i32).contains(&self.entry), "the first stage is not one of the stages")?;
+        checks::default_loss(self.default_loss)?;
+        let may_end = self.default_loss < f64::INFINITY;
+        let begins = (0..stages as i32).contains(&self.entry) || (self.entry == STOP && may_end);
+        check(begins, "the first stage is not one of the stages")?;
         check(self.successor.len() == stages, "the order of stages does not fit the stages")?;
         let is_forward = |(v, next): (usize, &i32)| *next == STOP || (*next > v as i32 && *next < stages as i32);
         check(self.successor.iter().enumerate().all(is_forward), "the order of stages does not lead forward")?;
         let onward = self.successor.iter().enumerate().filter(|(_, next)| **next != STOP);
         let steps = onward.map(|(v, next)| (v as u16, *next as usize));
-        checks::priced(price, steps.chain([(NO_STAGE, self.entry as usize)]))?;
+        let first = usize::try_from(self.entry).ok().map(|entry| (NO_STAGE, entry));
+        checks::priced(price, steps.chain(first))?;
         checks::mean_losses(&self.mean_loss, stages)
     }
 }

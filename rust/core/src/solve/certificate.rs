@@ -7,18 +7,23 @@
 //! Trees and forests: given the plan's indices σ', let `c'_v(s) = E[(σ'_v(s) − Y_v)⁺ | s]`, everything built from σ'.
 //! With costs c' the plan is exactly optimal (docs/theory.md), so with costs c it is within twice the sum over stages
 //! of the largest |c' − c| of the optimum.
+//!
+//! With a deadline the decisions at all remaining times are checked besides those without one (`timed/certificate.rs`).
 
 use ndarray::{Array2, Axis};
 
+use super::dag;
 use super::grid::LossGrid;
 use super::memory;
 use super::product::times;
 use super::solution::{Certificate, Solution};
+use super::timed::certificate::Found;
+use super::timed::{self, parents};
 use super::tree::{self, Steps};
 use crate::error::{Error, Result};
 use crate::model::{Graph, Model};
 use crate::parallel;
-use crate::plan::{ChainPlan, Plan, STOP, TreePlan};
+use crate::plan::{ChainPlan, Clock, DagPlan, Plan, STOP, TreePlan};
 
 /// Share of the model's largest possible total that is taken for rounding.
 const ROUNDING: f64 = 1e-11;
@@ -37,32 +42,43 @@ pub fn verify(model: &Model, solution: &Solution) -> Result<Certificate> {
     let value = match (&solution.plan, model.graph()) {
         (Plan::Chain(plan), Graph::Line | Graph::Skip) => {
             fits_chain(model, plan)?;
-            if solution.recall {
+            let value = if solution.recall {
                 check.chain(model, plan, solution.default_loss)?
             } else {
                 check.no_recall(model, plan, solution.default_loss)
+            };
+            match &plan.time {
+                None => value,
+                Some(time) => {
+                    let rows = time.intervals.rows() / plan.intervals.rows();
+                    fits_clock(model, &time.clock, [time.start.len(), rows])?;
+                    check.timed(&timed::certificate::verify(model, plan, time, solution.default_loss)?)
+                }
             }
         }
         (Plan::Tree(plan), Graph::Tree { .. }) => {
             fits_tree(model, plan)?;
             check.tree(model, plan, solution.default_loss)?
         }
-        (Plan::Dag(plan), Graph::Dag { parents }) => {
-            let found = super::dag::verify(model, parents, plan, solution)?;
-            check = Check { residual: found.residual, bound: found.bound };
-            found.value
+        (Plan::Dag(plan), Graph::Dag { .. }) if plan.time.is_none() => check.dag(model, plan, solution)?,
+        (Plan::Dag(plan @ DagPlan { time: Some(time), .. }), Graph::Tree { .. } | Graph::Dag { .. }) => {
+            check.dag(model, plan, solution)?;
+            fits_clock(model, &time.clock, [time.action.len() / plan.action.len(); 2])?;
+            check.timed(&timed::certificate_graph::verify(model, plan, time, solution.default_loss)?)
         }
         _ => return Err(Error::invalid("the plan belongs to another kind of graph than the model")),
     };
-    let rounding = ROUNDING * largest_total(model);
+    // Numbers below the least normal one are rounded by more than their share.
+    let rounding = (ROUNDING * largest_total(model, solution)).max(f64::MIN_POSITIVE);
     let exact = check.bound <= rounding && (value - solution.value).abs() <= rounding + check.bound;
     Ok(Certificate { value, residual: check.residual, bound: check.bound, exact })
 }
 
-/// The largest loss plus all costs along the costliest way.
-fn largest_total(model: &Model) -> f64 {
+/// The largest loss plus all costs along the costliest way; within a deadline no answer may be the largest loss.
+fn largest_total(model: &Model, solution: &Solution) -> f64 {
     let stages = model.stages();
-    let loss = (0..stages).flat_map(|v| model.loss(v)).copied().fold(0.0, f64::max);
+    let none = if solution.plan.clock().is_some() { timed::nothing(model, solution.default_loss) } else { 0.0 };
+    let loss = (0..stages).flat_map(|v| model.loss(v)).copied().fold(none, f64::max);
     let cost = |v: usize| {
         let last = (0..v).map(|u| model.cost_of(Some(u), v)).chain([model.cost_of(None, v)]);
         last.filter(|c| c.is_finite()).fold(0.0, f64::max)
@@ -80,6 +96,17 @@ fn fits_chain(model: &Model, plan: &ChainPlan) -> Result<()> {
         })
         && plan.intervals.rows() == row;
     if fits { Ok(()) } else { Err(Error::invalid("the plan does not have one row per stage and state of the model")) }
+}
+
+/// Checks that there is as much of `each` part of a plan as its clock has buckets.
+fn fits_clock(model: &Model, clock: &Clock, each: [usize; 2]) -> Result<()> {
+    if model.latencies(0).is_empty() {
+        return Err(Error::invalid("the plan has a deadline, and the model has no latencies"));
+    }
+    if each == [clock.edges.len(); 2] {
+        return Ok(());
+    }
+    Err(Error::invalid("the plan does not have its decisions once for every remaining time"))
 }
 
 fn fits_tree(model: &Model, plan: &TreePlan) -> Result<()> {
@@ -114,6 +141,20 @@ impl Check {
     fn add(&mut self, worst: &Worst) {
         self.residual = self.residual.max(worst.0);
         self.bound += worst.0;
+    }
+
+    /// Besides what has been checked, the decisions within a deadline; what those pay.
+    fn timed(&mut self, found: &Found) -> f64 {
+        self.residual = self.residual.max(found.residual);
+        self.bound = self.bound.max(found.bound);
+        found.value
+    }
+
+    /// The actions on a small graph, without a deadline.
+    fn dag(&mut self, model: &Model, plan: &DagPlan, solution: &Solution) -> Result<f64> {
+        let found = dag::verify(model, &parents(model), plan, solution)?;
+        (self.residual, self.bound) = (found.residual, found.bound);
+        Ok(found.value)
     }
 
     fn chain(&mut self, model: &Model, plan: &ChainPlan, default_loss: f64) -> Result<f64> {

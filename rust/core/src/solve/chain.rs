@@ -157,7 +157,7 @@ fn compile(start: i32, rows_of: Vec<Vec<Row>>) -> Result<ChainPlan> {
         }
         offset.push(intervals.rows() as u32);
     }
-    Ok(ChainPlan { start, offset, intervals })
+    Ok(ChainPlan { start, offset, intervals, time: None })
 }
 
 /// The last stage: nothing can be gained after it.

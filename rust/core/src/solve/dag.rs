@@ -20,23 +20,23 @@ pub const DAG_SITUATIONS: usize = 1 << 22;
 const CHECKED: usize = 256;
 
 /// Everything that the enumeration needs of the model.
-struct Situations<'a> {
+pub(super) struct Situations<'a> {
     model: &'a Model,
     parents: &'a [Vec<usize>],
-    stride: Vec<usize>,
-    count: usize,
+    pub(super) stride: Vec<usize>,
+    pub(super) count: usize,
     /// Rows of each transition, one per joint state of the parents.
     rows: Vec<Vec<Vec<f64>>>,
     /// Distribution of each stage's state, its parents taken for independent: used in unreadable states only.
-    marginal: Vec<Vec<f64>>,
+    pub(super) marginal: Vec<Vec<f64>>,
 }
 
 /// One situation, taken apart.
-struct Known {
+pub(super) struct Known {
     /// Digits by stage.
-    digit: Vec<usize>,
+    pub(super) digit: Vec<usize>,
     /// Least loss in hand.
-    hand: f64,
+    pub(super) hand: f64,
     /// Stages run.
     run: usize,
     /// Whether a state could not be read.
@@ -44,7 +44,7 @@ struct Known {
 }
 
 impl<'a> Situations<'a> {
-    fn of(model: &'a Model, parents: &'a [Vec<usize>]) -> Result<Self> {
+    pub(super) fn of(model: &'a Model, parents: &'a [Vec<usize>]) -> Result<Self> {
         let mut stride = Vec::with_capacity(parents.len());
         let mut count = 1.0_f64;
         for v in 0..model.stages() {
@@ -74,7 +74,7 @@ impl<'a> Situations<'a> {
     }
 
     /// Their numbers, so that what follows a situation comes before it.
-    fn last_to_first(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn last_to_first(&self) -> impl Iterator<Item = usize> {
         (0..self.count).rev().inspect(|number| {
             if number.is_multiple_of(CHECKED) {
                 parallel::check();
@@ -82,7 +82,7 @@ impl<'a> Situations<'a> {
         })
     }
 
-    fn known(&self, number: usize) -> Known {
+    pub(super) fn known(&self, number: usize) -> Known {
         let mut known =
             Known { digit: Vec::with_capacity(self.stride.len()), hand: f64::INFINITY, run: 0, unread: false };
         let mut rest = number;
@@ -101,17 +101,17 @@ impl<'a> Situations<'a> {
     }
 
     /// Whether every stage that has run was allowed to.
-    fn possible(&self, known: &Known) -> bool {
+    pub(super) fn possible(&self, known: &Known) -> bool {
         (0..self.parents.len()).all(|v| known.digit[v] == 0 || self.parents[v].iter().all(|p| known.digit[*p] > 0))
     }
 
     /// Stages that may be next.
-    fn open<'b>(&'b self, known: &'b Known) -> impl Iterator<Item = usize> + 'b {
+    pub(super) fn open<'b>(&'b self, known: &'b Known) -> impl Iterator<Item = usize> + 'b {
         (0..self.parents.len()).filter(|v| known.digit[*v] == 0 && self.parents[*v].iter().all(|p| known.digit[*p] > 0))
     }
 
     /// Distribution of the state of `v` given the digits of its parents, a mean over those that could not be read.
-    fn chances(&self, v: usize, digit: &[usize]) -> Vec<f64> {
+    pub(super) fn chances(&self, v: usize, digit: &[usize]) -> Vec<f64> {
         let mut weighted = vec![(0, 1.0)];
         for p in &self.parents[v] {
             let states = self.model.states(*p);
@@ -183,7 +183,7 @@ pub(crate) fn solve(model: &Model, parents: &[Vec<usize>], default_loss: f64) ->
     }
     let prior =
         (0..model.stages()).map(|v| all.marginal[v].iter().zip(model.loss(v)).map(|(p, r)| p * r).sum()).collect();
-    let plan = DagPlan { stride: all.stride.iter().map(|s| *s as u32).collect(), action };
+    let plan = DagPlan { stride: all.stride.iter().map(|s| *s as u32).collect(), action, time: None };
     Ok((value[0], prior, plan))
 }
 

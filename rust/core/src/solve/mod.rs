@@ -6,6 +6,7 @@
 //! | line, skip | no | `no_recall.rs` |
 //! | tree, forest | yes | `tree.rs` |
 //! | small general graph | yes | `dag.rs` |
+//! | any of these, small, with a deadline | yes | `timed/` |
 //!
 //! `grid.rs`, `product.rs` and `memory.rs` are shared; `certificate.rs` checks what any of them says.
 
@@ -18,11 +19,13 @@ mod no_recall;
 mod product;
 mod solution;
 mod stack;
+mod timed;
 mod tree;
 
 pub use certificate::verify;
 pub use dag::DAG_SITUATIONS;
 pub use solution::{Certificate, Solution, SolveOptions};
+pub use timed::SITUATIONS as TIMED_SITUATIONS;
 
 use crate::error::{Error, Result};
 use crate::model::{Graph, Model};
@@ -39,12 +42,19 @@ pub const EXACT_INDEX_WORK: f64 = 4e8;
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] for a negative or NaN default loss, a tree without recall, and models too large for memory.
+/// [`Error::Invalid`] for a negative or NaN default loss or deadline, a tree without recall, a deadline without recall or
+/// for a model without latencies, and models too large for enumeration or memory.
 pub fn solve(model: &Model, options: &SolveOptions) -> Result<Solution> {
     let default_loss = options.default_loss + 0.0;
     if default_loss.is_nan() || default_loss < 0.0 {
         return Err(Error::invalid(format!(
             "`default_loss` must be at least 0 (infinite: at least one stage has to run), got {default_loss}"
+        )));
+    }
+    let deadline = options.deadline + 0.0;
+    if deadline.is_nan() || deadline < 0.0 {
+        return Err(Error::invalid(format!(
+            "`deadline` must be at least 0 seconds (infinite: there is none), got {deadline}"
         )));
     }
     let stages = model.stages();
@@ -57,6 +67,10 @@ pub fn solve(model: &Model, options: &SolveOptions) -> Result<Solution> {
         recall: options.recall,
         default_loss,
     };
+    if deadline.is_finite() {
+        timed::solve(model, deadline, &mut solution)?;
+        return Ok(solution);
+    }
     match model.graph() {
         Graph::Line | Graph::Skip if !options.recall => {
             let (value, plan) = no_recall::solve(model, default_loss)?;

@@ -53,7 +53,7 @@ pub(crate) fn solve(model: &Model, default_loss: f64) -> Result<(f64, ChainPlan)
         }
         offset.push(intervals.rows() as u32);
     }
-    Ok((value, ChainPlan { start, offset, intervals }))
+    Ok((value, ChainPlan { start, offset, intervals, time: None }))
 }
 
 /// The least of `stop` and the offers; a tie stops, then takes the earlier stage.

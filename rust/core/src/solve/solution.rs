@@ -9,21 +9,23 @@ pub struct SolveOptions {
     pub recall: bool,
     /// Loss of answering with nothing; infinite: at least one stage has to run.
     pub default_loss: f64,
+    /// Seconds from the start until the request ends; infinite: none was set, and latencies do not matter.
+    pub deadline: f64,
 }
 
 impl Default for SolveOptions {
     fn default() -> Self {
-        Self { recall: true, default_loss: f64::INFINITY }
+        Self { recall: true, default_loss: f64::INFINITY, deadline: f64::INFINITY }
     }
 }
 
 /// A solved model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Solution {
-    /// Expected loss plus cost under the plan: the least possible. Exact up to rounding.
+    /// Expected loss plus cost under the plan: the least possible, within the deadline. Exact up to rounding.
     pub value: f64,
     /// `index[v]` (`K_parent`,) of consulting v given its parent's state; the largest solution. Infinite where it
-    /// cannot matter. On lines and trees with recall; empty lists elsewhere.
+    /// cannot matter. On lines and trees with recall and without a deadline; empty lists elsewhere.
     pub index: Vec<Vec<f64>>,
     /// No index is further than this from the exact one; 0: exact up to rounding.
     pub index_error: f64,

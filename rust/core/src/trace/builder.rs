@@ -24,24 +24,30 @@ pub struct Added<'a> {
     pub prediction: Option<&'a [i64]>,
     /// How much each counts (m,).
     pub weight: Option<&'a [f64]>,
+    /// Seconds that each stage took (m, k); NaN: not known.
+    pub latency: Option<&'a [f64]>,
     /// Groups (m,).
     pub group: Option<&'a [i64]>,
 }
 
 /// What rows have besides signals, losses and costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "columns that are there or not, each by itself")]
 pub struct Columns {
     /// What the stages said.
     pub prediction: bool,
     /// How much they count.
     pub weight: bool,
+    /// How long the stages took.
+    pub latency: bool,
     /// What they belong to.
     pub group: bool,
 }
 
 impl Columns {
-    fn named(self) -> [(&'static str, bool); 3] {
-        [("prediction", self.prediction), ("weight", self.weight), ("group", self.group)]
+    fn named(self) -> [(&'static str, bool); 4] {
+        let (latency, group) = (("latency", self.latency), ("group", self.group));
+        [("prediction", self.prediction), ("weight", self.weight), latency, group]
     }
 }
 
@@ -99,7 +105,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Invalid`] for numbers of entries that do not fit, losses, costs or weights that are negative or not
-    /// finite, and columns that other batches have and this one has not, or the other way round.
+    /// finite, latencies that are negative or infinite, and columns that other batches have and this one has not, or the other way round.
     pub fn append(&mut self, added: &Added) -> Result<()> {
         let k = self.stages;
         let m = added.signal.len() / k;
@@ -109,12 +115,14 @@ impl Builder {
         if let Some(weight) = added.weight {
             check_rows("weight", weight, 0)?;
         }
+        check_seconds(added.latency.unwrap_or_default(), k)?;
         if m == 0 {
             return Ok(());
         }
         let columns = Columns {
             prediction: added.prediction.is_some(),
             weight: added.weight.is_some(),
+            latency: added.latency.is_some(),
             group: added.group.is_some(),
         };
         self.fit_columns(columns, "all batches or in none: the batches before")?;
@@ -133,8 +141,9 @@ impl Builder {
             let priority = mix(number.wrapping_add(start).wrapping_mul(STEP) ^ mask);
             let place = Place { priority, source: own, number };
             if self.highest.is_none_or(|highest| place < highest) {
-                let said = added.prediction.map_or(&[][..], |said| &said[cells]);
-                let floats = signal.iter().chain(loss).chain(cost).copied().chain(weight);
+                let said = added.prediction.map_or(&[][..], |said| &said[cells.clone()]);
+                let took = added.latency.map_or(&[][..], |latency| &latency[cells]);
+                let floats = signal.iter().chain(loss).chain(cost).chain(took).copied().chain(weight);
                 self.rows.push(place, floats, said.iter().copied().chain(added.group.map(|group| group[row])));
             }
         }
@@ -151,9 +160,9 @@ impl Builder {
     fn fit_columns(&mut self, columns: Columns, where_else: &str) -> Result<()> {
         let Some(known) = self.columns else {
             self.columns = Some(columns);
-            let (stages, one) = (self.stages, usize::from);
-            self.rows =
-                Rows::new(3 * stages + one(columns.weight), stages * one(columns.prediction) + one(columns.group));
+            let (k, one) = (self.stages, usize::from);
+            let floats = 3 * k + k * one(columns.latency) + one(columns.weight);
+            self.rows = Rows::new(floats, k * one(columns.prediction) + one(columns.group));
             return Ok(());
         };
         for ((name, has), (_, had)) in columns.named().into_iter().zip(known.named()) {
@@ -242,9 +251,13 @@ impl Builder {
         if columns.prediction {
             trace = trace.predicted(Table::from_fn(n, k, |row, column| kept.integer(row)[column]))?;
         }
-        let last = |row: usize| kept.integer(row).last().copied().unwrap_or(0);
-        let weight = columns.weight.then(|| (0..n).map(|row| kept.float(row)[3 * k]).collect());
-        trace.weighted(weight)?.grouped(columns.group.then(|| (0..n).map(last).collect()))
+        if columns.latency {
+            trace = trace.timed(table(3 * k))?;
+        }
+        let weight = |row: usize| kept.float(row).last().copied().unwrap_or(0.0);
+        let group = |row: usize| kept.integer(row).last().copied().unwrap_or(0);
+        let trace = trace.weighted(columns.weight.then(|| (0..n).map(weight).collect()))?;
+        trace.grouped(columns.group.then(|| (0..n).map(group).collect()))
     }
 
     /// Names of the source that is appended to.
@@ -333,7 +346,7 @@ pub fn group_of_text(text: &str) -> i64 {
 }
 
 fn plural(name: &str) -> String {
-    format!("{name}s")
+    if name == "latency" { "latencies".into() } else { format!("{name}s") }
 }
 
 fn differs(entry: usize, merged: &Builder, columns: Columns) -> Error {
@@ -359,6 +372,9 @@ fn check_lengths(added: &Added, m: usize, k: usize) -> Result<()> {
     if let Some(weight) = added.weight {
         checks::entries("weight", weight.len(), m)?;
     }
+    if let Some(latency) = added.latency {
+        checks::entries("latency", latency.len(), m * k)?;
+    }
     if let Some(group) = added.group {
         checks::entries("group", group.len(), m)?;
     }
@@ -371,6 +387,14 @@ fn check_rows(argument: &str, cells: &[f64], columns: usize) -> Result<()> {
     match cells.iter().position(|x| !(*x >= 0.0 && *x < f64::INFINITY)) {
         None => Ok(()),
         Some(at) => Err(bad_entry(argument, at, columns, cells[at])),
+    }
+}
+
+/// Seconds in rows of `columns`: finite numbers that are not negative, or NaN.
+fn check_seconds(cells: &[f64], columns: usize) -> Result<()> {
+    match cells.iter().position(|x| *x < 0.0 || *x == f64::INFINITY) {
+        None => Ok(()),
+        Some(at) => Err(checks::seconds_refused(at / columns, at % columns, cells[at])),
     }
 }
 
@@ -389,7 +413,7 @@ mod tests {
     use super::*;
 
     fn added<'a>(signal: &'a [f64], loss: &'a [f64], cost: &'a [f64]) -> Added<'a> {
-        Added { signal, loss, cost, prediction: None, weight: None, group: None }
+        Added { signal, loss, cost, prediction: None, weight: None, latency: None, group: None }
     }
 
     fn filled(source: &str, rows: u64, batch: usize) -> Result<Builder> {
@@ -423,6 +447,8 @@ mod tests {
             added(&[1.0], &[1.0, 2.0], &[1.0]),
             Added { weight: Some(&[f64::INFINITY]), ..added(&[1.0], &[1.0], &[1.0]) },
             Added { group: Some(&[1]), ..added(&[1.0], &[1.0], &[1.0]) },
+            Added { latency: Some(&[-0.5]), ..added(&[1.0], &[1.0], &[1.0]) },
+            Added { latency: Some(&[0.5]), ..added(&[1.0], &[1.0], &[1.0]) },
         ] {
             assert!(builder.append(&wrong).is_err(), "{wrong:?}");
         }
@@ -432,19 +458,22 @@ mod tests {
     }
 
     #[test]
-    fn weights_and_groups_come_out_again() -> Result<()> {
+    fn optional_columns_come_out_again() -> Result<()> {
         let mut builder = Builder::new(2, None, "", 0)?;
         let (signal, loss) = ([0.1, 0.2, 0.3, 0.4], [0.0, 1.0, 1.0, 1.0]);
         let said = [1, 2, 3, 4];
         let rows = Added {
             prediction: Some(&said),
             weight: Some(&[1.0, 3.0]),
+            latency: Some(&[0.5, 0.25, 1.0, f64::NAN]),
             group: Some(&[5, 6]),
             ..added(&signal, &loss, &[1.0, 2.0])
         };
         builder.append(&rows)?;
         let trace = builder.build(Kind::Exits, vec!["a".into(), "b".into()])?;
         assert_eq!(trace.given_weight(), Some(&[1.0, 3.0][..]));
+        assert_eq!(trace.latency(0), Some(&[0.5, 1.0][..]));
+        assert_eq!(trace.latency(1).map(|took| (took[0], took[1].is_nan())), Some((0.25, true)));
         assert_eq!(trace.group(), Some(&[5, 6][..]));
         assert_eq!(trace.prediction(1), Some(&[2, 4][..]));
         let mut twice = Total::ZERO;

@@ -51,6 +51,21 @@ pub fn not_negative(argument: &str, table: &Table<f64>) -> Result<()> {
     }
 }
 
+/// Seconds: finite numbers that are not negative, or NaN.
+pub fn seconds(table: &Table<f64>) -> Result<()> {
+    match table.first(|x| !(x.is_nan() || is_allowed(x))) {
+        None => Ok(()),
+        Some((row, column, given)) => Err(seconds_refused(row, column, given)),
+    }
+}
+
+/// What is said of seconds that are not.
+#[cold]
+pub fn seconds_refused(row: usize, column: usize, given: f64) -> Error {
+    let given = number(given);
+    Error::invalid(format!("`latency[{row}, {column}]` must be finite and at least 0, or NaN, got {given}"))
+}
+
 /// The same for a list.
 pub fn none_negative(argument: &str, list: &[f64]) -> Result<()> {
     match list.iter().position(|x| !is_allowed(*x)) {

@@ -57,6 +57,9 @@ pub struct Trace {
     pub(super) loss: Arc<Table<f64>>,
     pub(super) prediction: Option<Arc<Table<i64>>>,
     pub(super) cost: Arc<Cost>,
+    pub(super) latency: Option<Arc<Table<f64>>>,
+    /// In seconds (k,).
+    pub(super) expected_latency: OnceBox<Vec<f64>>,
     /// In the unit of the costs (k,).
     pub(super) mean_cost: Vec<f64>,
     /// As given (n,); none: all rows count alike.
@@ -93,6 +96,8 @@ impl Trace {
             prediction: None,
             mean_cost: cost.mean(&weight),
             cost: Arc::new(cost),
+            latency: None,
+            expected_latency: OnceBox::new(),
             given_weight: None,
             weight: Arc::new(weight),
             group: None,
@@ -154,6 +159,7 @@ impl Trace {
             mean_cost: self.cost.mean(&normalised),
             given_weight: weight.map(Arc::new),
             weight: Arc::new(normalised),
+            expected_latency: OnceBox::new(),
             digest: OnceBox::new(),
             ..self
         })
@@ -273,7 +279,7 @@ impl Trace {
     }
 
     /// The first of the stages that running `next` after `last` runs.
-    fn run_by(&self, last: Option<usize>, next: usize) -> usize {
+    pub(crate) fn run_by(&self, last: Option<usize>, next: usize) -> usize {
         match self.kind {
             Kind::Models => next,
             Kind::Exits => last.map_or(0, |last| last + 1),
@@ -292,7 +298,7 @@ impl Trace {
                         jump[row * stages + next] = self.jump_cost(row.checked_sub(1), next);
                     }
                 }
-                Price::Jump { stages, jump }
+                Price::Jump { stages, jump, alone: false }
             }
         }
     }
@@ -332,6 +338,8 @@ impl Trace {
             prediction: self.prediction.as_ref().map(|prediction| Arc::new(prediction.select(rows))),
             mean_cost: cost.mean(&weight),
             cost: Arc::new(cost),
+            latency: self.latency.as_ref().map(|latency| Arc::new(latency.select(rows))),
+            expected_latency: OnceBox::new(),
             given_weight: self.given_weight.as_ref().map(|weight| Arc::new(pick(weight, rows))),
             weight: Arc::new(weight),
             group: self.group.as_ref().map(|group| Arc::new(pick(group, rows))),

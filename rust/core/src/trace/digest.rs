@@ -27,7 +27,7 @@ impl Trace {
     }
 }
 
-/// Hexadecimal SHA-256 of kind, names, signals, losses, costs, predictions, weights and groups. O(n k).
+/// Hexadecimal SHA-256 of kind, names, signals, losses, costs, latencies, predictions, weights and groups. O(n k).
 fn of_trace(trace: &Trace) -> String {
     let mut content = Content(Sha256::new());
     content.text("kind", trace.kind().name());
@@ -39,6 +39,9 @@ fn of_trace(trace: &Trace) -> String {
     match trace.cost() {
         Cost::Alike(cost) => content.list("cost", cost, f64::to_le_bytes),
         Cost::Rows(cost) => content.table("cost", cost, f64::to_le_bytes),
+    }
+    if let Some(latency) = trace.latencies() {
+        content.table("latency", latency, f64::to_le_bytes);
     }
     if let Some(prediction) = trace.predictions() {
         content.table("prediction", prediction, i64::to_le_bytes);

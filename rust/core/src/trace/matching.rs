@@ -56,6 +56,8 @@ impl Trace {
             signal: Arc::new(self.signal.of_columns(&order)),
             loss: Arc::new(self.loss.of_columns(&order)),
             prediction: self.prediction.as_ref().map(|prediction| Arc::new(prediction.of_columns(&order))),
+            latency: self.latency.as_ref().map(|latency| Arc::new(latency.of_columns(&order))),
+            expected_latency: OnceBox::new(),
             mean_cost: cost.mean(&self.weight),
             cost: Arc::new(cost),
             ..renamed
@@ -95,6 +97,7 @@ mod tests {
         let cost = Cost::Rows(table(2.0));
         let trace = Trace::new(table(1.0), table(3.0), cost, Kind::Exits)?
             .predicted(Table::from_fn(3, 2, |row, column| (row * 7 + column) as i64))?
+            .timed(table(0.5))?
             .named(names(&["b", "a"]))?
             .weighted(Some(vec![1.0, 0.0, 3.0]))?
             .grouped(Some(vec![4, 5, 4]))?;
@@ -102,7 +105,7 @@ mod tests {
         assert_eq!((seen.kind(), seen.names()), (Kind::Models, names(&["a", "b"]).as_slice()));
         for (mine, its) in [(0, 1), (1, 0)] {
             assert_eq!((seen.signal(mine), seen.loss(mine)), (trace.signal(its), trace.loss(its)));
-            assert_eq!(seen.prediction(mine), trace.prediction(its));
+            assert_eq!((seen.prediction(mine), seen.latency(mine)), (trace.prediction(its), trace.latency(its)));
             assert_eq!(seen.mean_cost()[mine], trace.mean_cost()[its]);
             assert_eq!(seen.charge(None, mine).at(2), trace.cost().of_stages(its, its + 1).at(2));
         }

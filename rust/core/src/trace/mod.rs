@@ -1,10 +1,11 @@
 //! Calibration traces: what every stage said about every request, what its answer would have lost, what it costs.
 
 mod builder;
-mod checks;
+pub(crate) mod checks;
 mod content;
 mod cost;
 mod digest;
+mod latency;
 mod matching;
 mod sample;
 mod table;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::content::Trace;
 use super::cost::Cost;
+use super::table::Table;
 use crate::parallel;
 use crate::random::mix64;
 
@@ -117,14 +118,15 @@ fn repeats(trace: &Trace) -> Option<Vec<i64>> {
     Some(content.iter().enumerate().map(unit).map(u64::cast_signed).collect())
 }
 
-/// A number for the content of each row (n,): signals, losses, predictions, and costs where they vary by row. O(n k).
+/// A number for the content of each row (n,): signals, losses, predictions, latencies, and costs where they vary by row.
+/// O(n k).
 fn contents(trace: &Trace) -> Vec<u64> {
-    let floats: Vec<&[f64]> = match trace.cost() {
-        Cost::Alike(_) => trace.signals().iter_columns().chain(trace.losses().iter_columns()).collect(),
-        Cost::Rows(cost) => {
-            trace.signals().iter_columns().chain(trace.losses().iter_columns()).chain(cost.iter_columns()).collect()
-        }
+    let costs = match trace.cost() {
+        Cost::Alike(_) => None,
+        Cost::Rows(cost) => Some(cost),
     };
+    let tables = [Some(trace.signals()), Some(trace.losses()), costs, trace.latencies()];
+    let floats: Vec<&[f64]> = tables.into_iter().flatten().flat_map(Table::iter_columns).collect();
     let integers: Vec<&[i64]> = trace.predictions().map_or(Vec::new(), |table| table.iter_columns().collect());
     let mut content = vec![0_u64; trace.rows()];
     parallel::for_each(content.chunks_mut(CHUNK).enumerate(), |(chunk, content)| {
@@ -246,6 +248,10 @@ mod tests {
         };
         assert_eq!(units(costs(&[1.0, 1.0, 2.0])), Some(vec![0, 0, 1]));
         assert_eq!(units(costs(&[1.0, 3.0, 2.0])), None);
+        let timed = |seconds: &[f64]| made().and_then(|t| t.timed(crate::Table::from_rows("t", seconds, 1).ok()?).ok());
+        assert_eq!(units(timed(&[0.1, 0.1, 0.1])), Some(vec![0, 0, 1]));
+        assert_eq!(units(timed(&[f64::NAN, f64::NAN, 0.1])), Some(vec![0, 0, 1]));
+        assert_eq!(units(timed(&[0.1, 0.2, 0.1])), None);
         let grouped = made().and_then(|t| t.grouped(Some(vec![5, 6, 6])).ok());
         assert_eq!(units(grouped), Some(vec![0, 1, 1]));
     }

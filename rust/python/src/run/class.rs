@@ -4,17 +4,22 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::mem::offset_of;
 use std::ptr;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 use ttamer::plan::stage_number;
+use ttamer::rules::UNTOLD;
 
+use super::begin::{RESTART_DOC, START_DOC, beginning, restart, start};
 use super::layout::{Run, TYPE, publish_next, run_of};
-use super::life::{clear, dealloc, start, traverse};
-use super::observe::{attached, let_go, release};
+use super::life::{clear, dealloc, traverse};
+use super::observe::{attached, changed, converted, let_go, release};
+use super::plain;
 use crate::errors::raise;
 use crate::policy::Policy;
+use crate::remaining::seconds;
 
 /// The type, made on first use.
 pub fn run_type(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
@@ -31,6 +36,15 @@ const fn slot(name: &'static CStr, type_code: c_int, offset: usize, doc: &'stati
     ffi::PyMemberDef { name: name.as_ptr(), type_code, offset, flags: ffi::Py_READONLY, doc: doc.as_ptr() }
 }
 
+const fn positional(name: &'static CStr, function: ffi::PyCFunctionFast, doc: &'static CStr) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: function },
+        ml_flags: ffi::METH_FASTCALL,
+        ml_doc: doc.as_ptr(),
+    }
+}
+
 const fn method(name: &'static CStr, function: ffi::PyCFunction, doc: &'static CStr) -> ffi::PyMethodDef {
     ffi::PyMethodDef {
         ml_name: name.as_ptr(),
@@ -43,28 +57,24 @@ const fn method(name: &'static CStr, function: ffi::PyCFunction, doc: &'static C
 fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
     let members = vec![
         slot(c"next", ffi::Py_T_OBJECT_EX, offset_of!(Run, next), c"The stage to run now; None once the request is decided."),
-        slot(c"observe", ffi::Py_T_OBJECT_EX, offset_of!(Run, observe), c"The run itself: observe(signal, prediction=None, /) reports what the stage `next` says and returns the new `next`."),
+        slot(c"observe", ffi::Py_T_OBJECT_EX, offset_of!(Run, observe), c"The run itself: observe(signal, prediction=None, remaining=None, /) reports what the stage `next` says and returns the new `next`."),
         slot(c"__vectorcalloffset__", ffi::Py_T_PYSSIZET, offset_of!(Run, vectorcall), c""),
         ffi::PyMemberDef::default(),
     ];
     let getters = vec![
-        getter(c"answer", get_answer, c"The stage whose answer is the best in hand; None while there is none."),
+        getter(c"answer", get_answer, c"The stage whose answer is the best in hand; None while there is none, or nothing is better."),
         getter(
             c"expected_loss",
             get_expected_loss,
-            c"Expected loss of the answer in hand, in the unit of the losses; inf while there is none.",
+            c"Expected loss of the answer in hand, in the unit of the losses; while there is none that of nothing, inf without one.",
         ),
         getter(c"cost", get_cost, c"Summed cost of the stages run, in the unit of the trace."),
         getter(c"__signature__", get_signature, c"How to call `observe`, for `inspect.signature`."),
         ffi::PyGetSetDef::default(),
     ];
     let methods = vec![
-        method(
-            c"restart",
-            restart,
-            c"restart($self, /)\n--\n\nMakes this the run of a new request; returns its first stage.",
-        ),
-        method(c"fail", fail, FAIL_DOC),
+        beginning(c"restart", restart, RESTART_DOC),
+        positional(c"fail", fail, FAIL_DOC),
         method(c"bar", bar, BAR_DOC),
         method(c"stop", stop, STOP_DOC),
         method(c"__reduce__", reduce, c"__reduce__($self, /)\n--\n\nA run is neither pickled nor copied: TypeError."),
@@ -112,6 +122,9 @@ A signal of None or NaN is \"no information\"; one that is no real number is a V
 hashable; None, NaN and what is masked or missing are none. Stages agree where their predictions are equal, and
 requests are decided alike in every process. A refused report changes nothing: the run waits for the same stage.
 
+`remaining` are the seconds that the request has left once the stage has reported, at least 0; inf: no deadline. Without
+it, or with None, what was told last still holds. A finite number is a ValidationError where the policy knows no time.
+
 Notes
 -----
 A run may be used by several threads one after the other. It is neither pickled, copied nor referred to weakly.";
@@ -120,7 +133,7 @@ A run may be used by several threads one after the other. It is neither pickled,
 pub fn add_start(py: Python<'_>) -> PyResult<()> {
     // The type has to exist before a run is started, and then lives as long as the process.
     run_type(py)?;
-    let method = method(c"start", start, START_DOC);
+    let method = beginning(c"start", start, START_DOC);
     let class = py.get_type::<Policy>();
     // SAFETY: the definition is never freed; the result is a new reference or null with an exception set.
     let descriptor = unsafe {
@@ -130,42 +143,18 @@ pub fn add_start(py: Python<'_>) -> PyResult<()> {
     class.setattr("start", descriptor)
 }
 
-const START_DOC: &CStr = c"start($self, /)
---
-
-A new request.
-
-Returns
--------
-Run
-    `run.next` is the stage to run now, None once decided; `run.observe(signal, prediction=None, /)` reports what it
-    says; `run.answer` is the stage whose answer is the best in hand.
-
-Notes
------
-O(1), no lock; one small allocation, reused.
-
-Examples
---------
->>> import numpy as np, ttamer_fast as tt
->>> rng = np.random.default_rng(0)
->>> signal = rng.random((1000, 3))
->>> trace = tt.Trace(signal, rng.random((1000, 3)) > signal, cost=[1.0, 2.0, 4.0])
->>> run = tt.fit(trace, tradeoff=0.9).start()
->>> run.next
-0
->>> run.observe(0.99)
->>> run.answer
-0
-";
-
-const FAIL_DOC: &CStr = c"fail($self, /)
+const FAIL_DOC: &CStr = c"fail($self, remaining=None, /)
 --
 
 The stage `next` gave no answer: it raised, was late, or returned nothing.
 
 It is paid for, is never the answer, says nothing about the other stages and is not asked again. Where nothing is in
 hand and the policy would end, the stage with the least expected loss that has not been tried is next.
+
+Parameters
+----------
+remaining : float, optional
+    Seconds that the request has left, as in `observe`.
 
 Returns
 -------
@@ -176,6 +165,8 @@ Raises
 ------
 RunFinishedError
     If the request is decided already.
+ValidationError
+    If `remaining` is not allowed; nothing has changed then.
 
 Examples
 --------
@@ -259,8 +250,8 @@ Examples
 unsafe extern "C" fn get_answer(object: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
     // SAFETY: as in `run_of`.
     unsafe {
-        let (run, _) = run_of(object);
-        ffi::Py_NewRef((*run.policy).number(run.state.progress().answer))
+        let (run, policy) = run_of(object);
+        ffi::Py_NewRef((*run.policy).number(policy.answer(&run.state)))
     }
 }
 
@@ -293,30 +284,41 @@ unsafe extern "C" fn get_signature(_: *mut ffi::PyObject, _: *mut c_void) -> *mu
                 default.set_item("default", py.None())?;
                 let signal = class.call1(("signal", &kind))?;
                 let prediction = class.call(("prediction", &kind), Some(&default))?;
-                Ok::<_, PyErr>(inspect.call_method1("Signature", ([signal, prediction],))?.unbind())
+                let remaining = class.call(("remaining", &kind), Some(&default))?;
+                Ok::<_, PyErr>(inspect.call_method1("Signature", ([signal, prediction, remaining],))?.unbind())
             })?;
             Ok(made.clone_ref(py).into_ptr())
         })
     }
 }
 
-unsafe extern "C" fn restart(object: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: as in `run_of`.
+unsafe extern "C" fn fail(
+    object: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter passes a `Run` and `count` valid arguments, and holds the GIL.
     unsafe {
-        let (run, policy) = run_of(object);
-        run.changes = run.changes.wrapping_add(1);
-        policy.begin_again(&mut run.state);
-        let next = publish_next(run);
-        if !run.objects.is_empty() {
-            let_go(release(object));
+        if count > 1 {
+            let told = format!("fail() takes the seconds left, by position, or nothing, got {count} arguments");
+            return attached(|_| Err(PyTypeError::new_err(told)));
         }
-        next
+        let run = object.cast::<Run>();
+        let known = if count == 0 { Some(UNTOLD) } else { plain::remaining(*args, &*(*run).engine) };
+        if let Some(remaining) = known {
+            return go_on(object, |policy, state| policy.fail(state, remaining));
+        }
+        attached(|py| {
+            let given = Bound::from_borrowed_ptr(py, *args);
+            if !(*run).state.progress().is_waiting() {
+                return Err(raise(py, ttamer::Error::Stopped));
+            }
+            match converted(run, || seconds(&*(*run).engine, &given))? {
+                Some(remaining) => Ok(change(object, |policy, state| policy.fail(state, remaining))),
+                None => changed(py, run),
+            }
+        })
     }
-}
-
-unsafe extern "C" fn fail(object: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: as in `run_of`.
-    unsafe { go_on(object, ttamer::Policy::fail) }
 }
 
 unsafe extern "C" fn bar(object: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
@@ -325,7 +327,10 @@ unsafe extern "C" fn bar(object: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *
 }
 
 /// The waiting stage does not report; refused where there is none.
-unsafe fn go_on(object: *mut ffi::PyObject, turn: fn(&ttamer::Policy, &mut ttamer::State)) -> *mut ffi::PyObject {
+unsafe fn go_on(
+    object: *mut ffi::PyObject,
+    turn: impl FnOnce(&ttamer::Policy, &mut ttamer::State),
+) -> *mut ffi::PyObject {
     // SAFETY: as in `run_of`.
     unsafe {
         let (run, _) = run_of(object);
@@ -342,7 +347,10 @@ unsafe extern "C" fn stop(object: *mut ffi::PyObject, _: *mut ffi::PyObject) -> 
 }
 
 /// Changes the state without a report, and lets go of what was kept where the request ends; returns the new `next`.
-unsafe fn change(object: *mut ffi::PyObject, turn: fn(&ttamer::Policy, &mut ttamer::State)) -> *mut ffi::PyObject {
+unsafe fn change(
+    object: *mut ffi::PyObject,
+    turn: impl FnOnce(&ttamer::Policy, &mut ttamer::State),
+) -> *mut ffi::PyObject {
     // SAFETY: as in `run_of`.
     unsafe {
         let (run, policy) = run_of(object);
@@ -366,11 +374,11 @@ unsafe extern "C" fn reduce(_: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mu
 unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: as in `run_of`; the text outlives the call that copies it.
     unsafe {
-        let (run, _) = run_of(object);
+        let (run, policy) = run_of(object);
         let progress = run.state.progress();
         let show = |stage| stage_number(stage).map_or("None".into(), |stage| stage.to_string());
-        let text =
-            format!("Run(next={}, answer={}, cost={})", show(progress.next), show(progress.answer), progress.cost);
+        let answer = show(policy.answer(&run.state));
+        let text = format!("Run(next={}, answer={answer}, cost={})", show(progress.next), progress.cost);
         ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast::<c_char>(), text.len() as ffi::Py_ssize_t)
     }
 }

@@ -7,6 +7,7 @@ use std::ptr;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::begin::Told;
 use super::layout::{Run, TYPE};
 use super::observe::{let_go, observe, observe_watched, release};
 use crate::policy::Policy;
@@ -22,16 +23,17 @@ static BLOCKS: Blocks = Blocks(UnsafeCell::new(Vec::new()));
 /// Runs in flight at the same time whose memory is reused.
 const KEPT: usize = 64;
 
-/// `Policy.start`.
-pub(super) unsafe extern "C" fn start(policy: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: the interpreter checks that `policy` is a Policy and holds the GIL. Every field of the new run is
+/// The run of a new request.
+#[inline(always)]
+pub(super) unsafe fn started(policy: *mut ffi::PyObject, told: &Told) -> *mut ffi::PyObject {
+    // SAFETY: called with a Policy and the GIL held. Every field of the new run is
     // written before anyone else can see it; the policy is kept alive by the reference in `owner`.
     unsafe {
         let py = Python::assume_attached();
         let Some(class) = TYPE.get(py) else { return ptr::null_mut() };
         let inside: &Policy = Borrowed::from_ptr(py, policy).cast_unchecked::<Policy>().get();
         let run = if let Some(run) = (*BLOCKS.0.get()).pop() {
-            inside.inner().begin_again(&mut (*run).state);
+            told.begin_again(inside.inner(), &mut (*run).state);
             ffi::PyObject_Init(run.cast(), class.as_ptr().cast());
             run
         } else {
@@ -39,7 +41,7 @@ pub(super) unsafe extern "C" fn start(policy: *mut ffi::PyObject, _: *mut ffi::P
             if run.is_null() {
                 return run.cast();
             }
-            (&raw mut (*run).state).write(inside.inner().begin());
+            (&raw mut (*run).state).write(told.begin(inside.inner()));
             (&raw mut (*run).objects).write(Vec::new());
             (&raw mut (*run).converting).write(0);
             (&raw mut (*run).changes).write(0);

@@ -12,6 +12,7 @@
 //! Every function here runs with the GIL held (the module does not declare support for free threading), and the core
 //! it calls neither panics nor raises.
 
+mod begin;
 mod class;
 mod layout;
 mod life;

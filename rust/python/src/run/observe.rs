@@ -12,12 +12,13 @@ use std::ptr;
 use pyo3::exceptions::{PyRuntimeWarning, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use ttamer::rules::{NO_PREDICTION, Observation};
+use ttamer::rules::{NO_PREDICTION, Observation, UNTOLD};
 
 use super::layout::{Run, publish_next};
 use super::plain;
 use crate::errors::{invalid, raise};
 use crate::prediction::{Said, among};
+use crate::remaining::seconds;
 use crate::signal::signal;
 
 /// One report, to a run that nobody watches.
@@ -32,11 +33,11 @@ pub(super) unsafe extern "C" fn observe(
         let run = &mut *object.cast::<Run>();
         let count = ffi::PyVectorcall_NARGS(nargsf);
         if !keywords.is_null() || !(1..=2).contains(&count) || !run.state.progress().is_waiting() {
-            return refuse(object, count, keywords);
+            return observe_others(object, args, count, keywords);
         }
         let signal = *args;
         if ffi::Py_TYPE(signal) != &raw mut ffi::PyFloat_Type {
-            return observe_others(object, args, count);
+            return observe_others(object, args, count, keywords);
         }
         let signal = ffi::PyFloat_AS_DOUBLE(signal);
         let prediction = if count == 1 {
@@ -44,7 +45,7 @@ pub(super) unsafe extern "C" fn observe(
         } else {
             match plain::small_int(*args.add(1)) {
                 Some(prediction) => prediction,
-                None => return observe_others(object, args, count),
+                None => return observe_others(object, args, count, keywords),
             }
         };
         (*run.engine).advance(&mut run.state, Observation::new(signal, prediction));
@@ -74,28 +75,38 @@ struct Report<'py> {
     new: Option<Bound<'py, PyAny>>,
 }
 
-/// One report of other types than float and int, to a run that nobody watches.
+/// One report of other types than a float and an int, or more of them, to a run that nobody watches.
 #[cold]
 #[inline(never)]
 unsafe fn observe_others(
     object: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: as for `take_in`; no Python code runs before that.
     unsafe {
         let run = &mut *object.cast::<Run>();
+        if !is_report(run, count, keywords) {
+            return refuse(object, count, keywords);
+        }
         let prediction = if count == 1 {
             Some(NO_PREDICTION)
         } else {
             plain::small_int(*args.add(1)).or_else(|| plain::prediction(*args.add(1)))
         };
-        let (Some(signal), Some(prediction)) = (plain::signal(*args), prediction) else {
+        let remaining = if count < 3 { Some(UNTOLD) } else { plain::remaining(*args.add(2), &*run.engine) };
+        let (Some(signal), Some(prediction), Some(remaining)) = (plain::signal(*args), prediction, remaining) else {
             return take_in(object, args, count);
         };
-        (*run.engine).advance(&mut run.state, Observation::new(signal, prediction));
+        (*run.engine).advance(&mut run.state, Observation::new(signal, prediction).within(remaining));
         publish_next(run)
     }
+}
+
+/// Whether a call is one report, and the run waits for it.
+fn is_report(run: &Run, count: ffi::Py_ssize_t, keywords: *mut ffi::PyObject) -> bool {
+    keywords.is_null() && (1..=3).contains(&count) && run.state.progress().is_waiting()
 }
 
 /// One report, converted first and then taken in.
@@ -104,22 +115,15 @@ unsafe fn take_in(
     args: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
-    // SAFETY: `object` is a `Run` and `args` are 1 or 2 arguments, all of which the caller keeps alive; the GIL is held.
+    // SAFETY: `object` is a `Run` and `args` are 1 to 3 arguments, all of which the caller keeps alive; the GIL is held.
     // No reference to the run lives while Python code may run.
     unsafe {
         attached(|py| {
             let run = object.cast::<Run>();
-            let changes = (*run).changes;
-            (*run).converting += 1;
-            (*run).vectorcall = observe_watched;
-            let report = convert(py, run, args, count);
-            (*run).converting -= 1;
-            settle(run);
-            let Report { observation, new } = report?;
-            if (*run).changes != changes {
+            let Some(Report { observation, new }) = converted(run, || convert(py, run, args, count))? else {
                 return changed(py, run);
-            }
-            (*run).changes = changes.wrapping_add(1);
+            };
+            (*run).changes = (*run).changes.wrapping_add(1);
             if let Some(new) = new {
                 keep(object, new);
             }
@@ -133,6 +137,20 @@ unsafe fn take_in(
     }
 }
 
+/// What `work` makes of arguments, while calls of the run are watched; none where they have changed the run.
+pub(super) unsafe fn converted<T>(run: *mut Run, work: impl FnOnce() -> PyResult<T>) -> PyResult<Option<T>> {
+    // SAFETY: `run` is alive; no reference to it lives while Python code may run.
+    unsafe {
+        let changes = (*run).changes;
+        (*run).converting += 1;
+        (*run).vectorcall = observe_watched;
+        let made = work();
+        (*run).converting -= 1;
+        settle(run);
+        Ok(Some(made?).filter(|_| (*run).changes == changes))
+    }
+}
+
 /// One report of whatever arguments.
 pub(super) unsafe extern "C" fn observe_watched(
     object: *mut ffi::PyObject,
@@ -143,8 +161,7 @@ pub(super) unsafe extern "C" fn observe_watched(
     // SAFETY: the interpreter passes a `Run` and `nargs` valid arguments, and holds the GIL.
     unsafe {
         let count = ffi::PyVectorcall_NARGS(nargsf);
-        let is_waiting = (*object.cast::<Run>()).state.progress().is_waiting();
-        if keywords.is_null() && (1..=2).contains(&count) && is_waiting {
+        if is_report(&*object.cast::<Run>(), count, keywords) {
             take_in(object, args, count)
         } else {
             refuse(object, count, keywords)
@@ -160,9 +177,9 @@ unsafe fn convert<'py>(
     count: ffi::Py_ssize_t,
 ) -> PyResult<Report<'py>> {
     // SAFETY: as for `take_in`.
-    let (first, second) = unsafe {
-        let second = (count == 2).then(|| Bound::from_borrowed_ptr(py, *args.add(1)));
-        (Bound::from_borrowed_ptr(py, *args), second)
+    let (first, second, third) = unsafe {
+        let further = |at: ffi::Py_ssize_t| (at < count).then(|| Bound::from_borrowed_ptr(py, *args.offset(at)));
+        (Bound::from_borrowed_ptr(py, *args), further(1), further(2))
     };
     let signal = signal(&first)?;
     let (prediction, new) = match second.map(|second| Said::of(&second)).transpose()? {
@@ -176,7 +193,9 @@ unsafe fn convert<'py>(
             (code, is_new.then_some(object))
         }
     };
-    let observation = Observation::new(signal, prediction);
+    // SAFETY: `engine` points into the policy object, which the run keeps alive.
+    let remaining = third.map(|third| seconds(unsafe { &*(*run).engine }, &third)).transpose()?.unwrap_or(UNTOLD);
+    let observation = Observation::new(signal, prediction).within(remaining);
     // SAFETY: `policy` points into the policy object, which the run keeps alive.
     let watched = unsafe { (*run).watched.then(|| (&*(*run).policy, (*run).state.progress().next_stage())) };
     if let Some((policy, Some(stage))) = watched {
@@ -186,7 +205,7 @@ unsafe fn convert<'py>(
 }
 
 /// What to do with a report that is converted, but whose stage has reported already.
-unsafe fn changed(py: Python<'_>, run: *mut Run) -> PyResult<*mut ffi::PyObject> {
+pub(super) unsafe fn changed(py: Python<'_>, run: *mut Run) -> PyResult<*mut ffi::PyObject> {
     // SAFETY: `run` is alive; nothing else runs.
     if unsafe { (*run).state.progress().is_waiting() } {
         let rule = "must not observe or restart the run while they are converted: this report was not taken in";
@@ -255,10 +274,10 @@ unsafe fn refuse(
     // SAFETY: called with a `Run` and the GIL held.
     unsafe {
         attached(|py| {
-            let allowed = "observe() takes a signal and an optional prediction, by position";
+            let allowed = "observe() takes a signal, an optional prediction and optional seconds left, by position";
             Err(if !keywords.is_null() {
                 PyTypeError::new_err(format!("{allowed}, got keyword arguments"))
-            } else if (1..=2).contains(&count) && !(*object.cast::<Run>()).state.progress().is_waiting() {
+            } else if (1..=3).contains(&count) && !(*object.cast::<Run>()).state.progress().is_waiting() {
                 raise(py, ttamer::Error::Stopped)
             } else {
                 PyTypeError::new_err(format!("{allowed}, got {count} arguments"))

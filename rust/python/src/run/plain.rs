@@ -6,10 +6,11 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::string::PyStringData;
 use pyo3::types::{PyString, PyStringMethods};
-use ttamer::rules::NO_PREDICTION;
 use ttamer::rules::prediction as code;
+use ttamer::rules::{NO_PREDICTION, UNTOLD};
 
 use crate::known::Known;
+use crate::remaining::is_allowed;
 
 /// A signal; `None` where that takes more than is done here.
 pub(super) unsafe fn signal(given: *mut ffi::PyObject) -> Option<f64> {
@@ -32,6 +33,19 @@ pub(super) unsafe fn signal(given: *mut ffi::PyObject) -> Option<f64> {
             return None;
         }
         Some(signal)
+    }
+}
+
+/// Seconds that a request of this policy has left; `None` where that takes more than is done here, or is not allowed.
+pub(super) unsafe fn remaining(given: *mut ffi::PyObject, policy: &ttamer::Policy) -> Option<f64> {
+    // SAFETY: called with an argument and the GIL held.
+    unsafe {
+        if given == ffi::Py_None() {
+            return Some(UNTOLD);
+        }
+        let seconds =
+            if ffi::PyFloat_Check(given) != 0 { ffi::PyFloat_AS_DOUBLE(given) } else { small_int(given)? as f64 };
+        is_allowed(policy, seconds).then_some(seconds)
     }
 }
 

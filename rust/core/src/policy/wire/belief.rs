@@ -17,6 +17,29 @@ pub(super) struct Belief {
     beliefs: Beliefs,
     situations: Vec<Situation>,
     decisions: Intervals,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nothing: Option<Nothing>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time: Option<Time>,
+}
+
+/// What it costs to answer with nothing, and whether requests end so before anything runs.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {
+    loss: f64,
+    at_once: bool,
+}
+
+/// What holds where little time is left: blocks of decisions, like those of all situations, for less than `until`
+/// seconds.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Time {
+    until: Vec<f64>,
+    latency: Vec<f64>,
+    entries: Vec<u16>,
+    decisions: Intervals,
 }
 
 /// What signals mean, and how answers are weighed.
@@ -79,7 +102,15 @@ impl From<&BeliefRule> for Belief {
         let situations = situations.collect();
         let calibration = known.calibration.iter().map(Into::into).collect();
         let beliefs = Beliefs { margin: known.margin, scale: known.scale, calibration, sets };
-        Self { recall: known.recall, beliefs, situations, decisions: rule.decisions().into() }
+        let rules::Nothing { loss, at_once, .. } = *rule.nothing();
+        let nothing = (loss < f64::INFINITY).then_some(Nothing { loss, at_once });
+        let time = rule.time().map(|time| Time {
+            until: time.until.clone(),
+            latency: time.latency.clone(),
+            entries: time.entries.clone(),
+            decisions: (&rule.decisions_within()).into(),
+        });
+        Self { recall: known.recall, beliefs, situations, decisions: (&rule.decisions()).into(), nothing, time }
     }
 }
 
@@ -103,7 +134,13 @@ impl TryFrom<Belief> for BeliefRule {
         };
         let nodes = stored.situations.into_iter().map(node).collect::<Result<_>>()?;
         let beliefs = rules::Beliefs { recall: stored.recall, margin, scale, calibration };
-        Ok(Self::new(beliefs, nodes, stored.decisions.try_into()?))
+        let rule = Self::new(beliefs, nodes, stored.decisions.try_into()?);
+        let rule = match stored.nothing {
+            None => rule,
+            Some(Nothing { loss, at_once }) => rule.or_nothing(loss, at_once),
+        };
+        let Some(Time { until, latency, entries, decisions }) = stored.time else { return Ok(rule) };
+        Ok(rule.within(rules::Time { until, latency, entries }, decisions.try_into()?))
     }
 }
 

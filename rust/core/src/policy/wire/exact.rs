@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decisions::Intervals;
 use crate::error::{Error, Result};
-use crate::plan::{ChainPlan, DagPlan, TreePlan};
+use crate::plan::{self, ChainPlan, Clock, DagPlan, TreePlan};
 use crate::rules::{ChainRule, DagRule, StateReader, TreeRule};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,6 +19,20 @@ pub(super) struct Chain {
     mean_loss: Vec<f64>,
     start: i32,
     offset: Vec<u32>,
+    decisions: Intervals,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time: Option<Box<ChainTime>>,
+}
+
+/// What holds within a deadline: for each remaining time what is first, and as many decisions as without one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChainTime {
+    deadline: f64,
+    latency: Vec<f64>,
+    /// The least seconds left of each.
+    from: Vec<f64>,
+    start: Vec<i32>,
     decisions: Intervals,
 }
 
@@ -40,6 +54,19 @@ pub(super) struct Dag {
     mean_loss: Vec<f64>,
     stride: Vec<u32>,
     action: Vec<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time: Option<DagTime>,
+}
+
+/// What holds within a deadline: for each remaining time as many actions as without one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DagTime {
+    deadline: f64,
+    latency: Vec<f64>,
+    /// The least seconds left of each.
+    from: Vec<f64>,
+    action: Vec<i32>,
 }
 
 impl From<&ChainRule> for Chain {
@@ -57,6 +84,7 @@ impl From<&ChainRule> for Chain {
             start: rule.plan.start,
             offset: rule.plan.offset.clone(),
             decisions: (&rule.plan.intervals).into(),
+            time: rule.plan.time.as_ref().map(|time| Box::new(time.into())),
         }
     }
 }
@@ -66,6 +94,7 @@ impl TryFrom<Chain> for ChainRule {
 
     fn try_from(stored: Chain) -> Result<Self> {
         let intervals = stored.decisions.try_into()?;
+        let time = stored.time.map(|time| (*time).try_into()).transpose()?;
         Ok(Self {
             reader: stored.bins.map_or(StateReader::State, StateReader::Bins),
             recall: stored.recall,
@@ -73,8 +102,24 @@ impl TryFrom<Chain> for ChainRule {
             unit: stored.unit,
             loss: stored.loss,
             prior: stored.mean_loss,
-            plan: ChainPlan { start: stored.start, offset: stored.offset, intervals },
+            plan: ChainPlan { start: stored.start, offset: stored.offset, intervals, time },
         })
+    }
+}
+
+impl From<&plan::ChainTime> for ChainTime {
+    fn from(time: &plan::ChainTime) -> Self {
+        let Clock { deadline, latency, edges } = time.clock.clone();
+        Self { deadline, latency, from: edges, start: time.start.clone(), decisions: (&time.intervals).into() }
+    }
+}
+
+impl TryFrom<ChainTime> for plan::ChainTime {
+    type Error = Error;
+
+    fn try_from(stored: ChainTime) -> Result<Self> {
+        let ChainTime { deadline, latency, from, start, decisions } = stored;
+        Ok(Self { clock: Clock { deadline, latency, edges: from }, start, intervals: decisions.try_into()? })
     }
 }
 
@@ -105,13 +150,23 @@ impl From<&DagRule> for Dag {
             mean_loss: rule.prior.clone(),
             stride: rule.plan.stride.clone(),
             action: rule.plan.action.clone(),
+            time: rule.plan.time.as_ref().map(|time| DagTime {
+                deadline: time.clock.deadline,
+                latency: time.clock.latency.clone(),
+                from: time.clock.edges.clone(),
+                action: time.action.clone(),
+            }),
         }
     }
 }
 
 impl From<Dag> for DagRule {
     fn from(stored: Dag) -> Self {
-        let plan = DagPlan { stride: stored.stride, action: stored.action };
+        let time = stored.time.map(|time| {
+            let DagTime { deadline, latency, from, action } = time;
+            plan::DagTime { clock: Clock { deadline, latency, edges: from }, action }
+        });
+        let plan = DagPlan { stride: stored.stride, action: stored.action, time };
         Self { default_loss: stored.default_loss, loss: stored.loss, prior: stored.mean_loss, plan }
     }
 }

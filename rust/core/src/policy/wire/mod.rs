@@ -38,7 +38,12 @@ pub struct Policy {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Price {
     Stage(Vec<f64>),
-    Jump { stages: usize, jump: Vec<f64> },
+    Jump {
+        stages: usize,
+        jump: Vec<f64>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        alone: bool,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,7 +76,9 @@ impl From<&compiled::Policy> for Policy {
     fn from(policy: &compiled::Policy) -> Self {
         let price = match policy.price() {
             price::Price::Stage(price) => Price::Stage(price.clone()),
-            price::Price::Jump { stages, jump } => Price::Jump { stages: *stages, jump: jump.clone() },
+            price::Price::Jump { stages, jump, alone } => {
+                Price::Jump { stages: *stages, jump: jump.clone(), alone: *alone }
+            }
         };
         let rule = match policy.rule() {
             AnyRule::Component(component) => Rule::Component(component.into()),
@@ -93,7 +100,7 @@ impl TryFrom<Policy> for compiled::Policy {
     fn try_from(stored: Policy) -> Result<Self> {
         let price = match stored.price {
             Price::Stage(price) => price::Price::Stage(price),
-            Price::Jump { stages, jump } => price::Price::Jump { stages, jump },
+            Price::Jump { stages, jump, alone } => price::Price::Jump { stages, jump, alone },
         };
         let rule = match stored.rule {
             Rule::Component(component) => AnyRule::Component(component.try_into()?),

@@ -7,9 +7,9 @@ use super::calibration::Calibration;
 use crate::parallel;
 use crate::plan::{Intervals, Row, STOP};
 
-/// Most pairs of a row and a limit that cuts are worked out for: beyond, they would take more time and memory than the
-/// policy itself, and signals are calibrated one by one instead.
-const MOST_PAIRS: usize = 1 << 18;
+/// Most pairs of a class and a limit that the cuts of one policy are worked out for: beyond, they would take more time
+/// and memory than the policy itself, and signals are calibrated one by one instead.
+pub const MOST_PAIRS: usize = 1 << 18;
 
 /// Actions by signal, one row per class and one more for every other prediction.
 ///
@@ -50,14 +50,21 @@ impl Thresholds {
 }
 
 impl EntryCuts {
+    /// How many pairs of a class and a limit there are in row 0 of `decide`.
+    pub fn pairs(calibration: &Calibration, decide: &Intervals) -> usize {
+        let limits = decide.table().first().map_or(0, |row| row.len as usize);
+        (calibration.class.len() + 1).saturating_mul(limits + 1)
+    }
+
+    /// The decisions of row 0 of `decide`, where signals are calibrated one by one.
+    pub fn uncut(calibration: &Calibration, decide: Intervals) -> Self {
+        let uncut = Some(Box::new((calibration.clone(), decide)));
+        Self { intervals: Intervals::new(), thresholds: None, uncut }
+    }
+
     /// The decisions of row 0 of `decide`, as a function of the signal that `calibration` calibrates.
     pub fn new(calibration: &Calibration, decide: &Intervals) -> Self {
         let mut intervals = Intervals::new();
-        let limits = decide.table().first().map_or(0, |row| row.len as usize);
-        if (calibration.class.len() + 1).saturating_mul(limits + 1) > MOST_PAIRS {
-            let uncut = Some(Box::new((calibration.clone(), decide.clone())));
-            return Self { intervals, thresholds: None, uncut };
-        }
         for class in 0..=calibration.class.len() {
             parallel::check();
             let (stop, steps) = steps_of(calibration, class as i64, decide);
@@ -197,8 +204,9 @@ mod tests {
         let classes = (0..600).map(|i| [0.0, f64::from(i) / 300.0]).collect();
         let calibration = calibration(&[0.0, 0.5, 1.0], &[3.0, -1.0, -4.0], classes);
         let decide = intervals(-3.5, &many);
-        let cuts = EntryCuts::new(&calibration, &decide);
-        assert!(cuts.intervals.rows() == 0 && cuts.thresholds().is_none());
+        assert!(EntryCuts::pairs(&calibration, &decide) > MOST_PAIRS);
+        let cuts = EntryCuts::uncut(&calibration, decide.clone());
+        assert!(cuts.thresholds().is_none());
         for i in 0..2000 {
             let (x, class) = (f64::from(i) / 1000.0 - 0.5, i64::from(i % 700));
             assert_eq!(cuts.action(x, class), decide.action(0, calibration.read(x, class)));

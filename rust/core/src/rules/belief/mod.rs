@@ -4,14 +4,19 @@
 mod calibration;
 mod curve;
 mod entry;
+mod fits;
 mod node;
+mod nothing;
 mod reading;
 mod rule;
+mod time;
 mod weigh;
 
 pub use calibration::{Calibration, LOGIT_LIMIT};
 pub use curve::{Curve, KNOTS};
 pub use node::{Evidence, Line, Node};
+pub use nothing::Nothing;
 pub use reading::{Reading, SLOTS};
 pub use rule::BeliefRule;
+pub use time::{MAX_BLOCKS, Time};
 pub use weigh::Beliefs;

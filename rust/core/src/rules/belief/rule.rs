@@ -2,15 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::super::checks;
 use super::super::describe::decision;
 use super::super::observation::{Observation, Observations};
 use super::super::prediction::NO_PREDICTION;
 use super::super::progress::Progress;
+use super::super::reach::avoids;
 use super::super::rule::Rule;
-use super::entry::EntryCuts;
+use super::calibration::Calibration;
+use super::entry::{EntryCuts, MOST_PAIRS};
 use super::node::Node;
+use super::nothing::Nothing;
 use super::reading::{Reading, SLOTS};
+use super::time::Time;
 use super::weigh::Beliefs;
 use crate::error::{Checked, check};
 use crate::plan::{Intervals, NO_STAGE, Row, STOP, unsigned};
@@ -20,10 +23,15 @@ use crate::price::Price;
 #[derive(Clone, Debug, PartialEq)]
 pub struct BeliefRule {
     beliefs: Beliefs,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
+    time: Option<Time>,
+    /// How many of the nodes, the first ones, are begun with.
+    pub(super) roots: usize,
+    /// One row per node, block after block; those without time are the last.
     decisions: Intervals,
-    /// The decisions of node 0, on its raw signal.
-    entry: EntryCuts,
+    nothing: Nothing,
+    /// The decisions of the roots on their raw signals, block after block.
+    entry: Vec<EntryCuts>,
 }
 
 /// What a request remembers.
@@ -37,6 +45,10 @@ pub struct BeliefMemory {
     incomplete: u32,
     /// The node that is entered next; that of the last report where none is.
     node: u16,
+    /// The block of decisions that the time left is in.
+    block: u16,
+    /// The slot of the first report.
+    first_slot: u8,
     /// What was read, by slot.
     readings: [Reading; SLOTS],
 }
@@ -45,7 +57,20 @@ impl BeliefRule {
     /// A rule that begins at the first of `nodes`; `decisions` say for each node, on the belief in hand, up to which
     /// limit to stop and which node is next.
     pub fn new(beliefs: Beliefs, nodes: Vec<Node>, decisions: Intervals) -> Self {
-        Self { beliefs, nodes, decisions, entry: EntryCuts::default() }
+        Self { beliefs, nodes, time: None, roots: 0, decisions, nothing: Nothing::NEVER, entry: Vec::new() }
+    }
+
+    /// The same where nothing may be answered, at this loss in the unit of the losses; `at_once`: before anything runs.
+    #[must_use]
+    pub fn or_nothing(self, loss: f64, at_once: bool) -> Self {
+        Self { nothing: Nothing::new(loss, at_once, self.beliefs.scale), ..self }
+    }
+
+    /// The same with decisions of their own where little time is left: one row per node, block after block.
+    #[must_use]
+    pub fn within(self, time: Time, mut decisions: Intervals) -> Self {
+        decisions.extend(&self.decisions);
+        Self { time: Some(time), decisions, ..self }
     }
 
     /// How beliefs are formed.
@@ -58,9 +83,55 @@ impl BeliefRule {
         &self.nodes
     }
 
-    /// Stop or go to which node, one row per node, on the belief in hand.
-    pub fn decisions(&self) -> &Intervals {
-        &self.decisions
+    /// What holds where little time is left, if the rule knows of time.
+    pub fn time(&self) -> Option<&Time> {
+        self.time.as_ref()
+    }
+
+    /// Stop or go to which node where time does not matter, one row per node, on the belief in hand.
+    pub fn decisions(&self) -> Intervals {
+        self.decisions.part(self.row(self.timeless(), 0)..self.decisions.rows())
+    }
+
+    /// The same where little time is left, block after block.
+    pub fn decisions_within(&self) -> Intervals {
+        self.decisions.part(0..self.row(self.timeless(), 0))
+    }
+
+    /// The block of decisions where time does not matter: the last.
+    #[inline]
+    fn timeless(&self) -> u16 {
+        self.time.as_ref().map_or(0, |time| time.until.len() as u16)
+    }
+
+    /// The block of decisions for so many seconds left.
+    #[inline]
+    fn block(&self, remaining: f64) -> u16 {
+        self.time.as_ref().map_or(0, |time| time.block(remaining))
+    }
+
+    /// The row of a node in a block of decisions.
+    #[inline]
+    fn row(&self, block: u16, node: usize) -> usize {
+        usize::from(block) * self.nodes.len() + node
+    }
+
+    /// The node that requests begin with; no node where nothing is answered at once.
+    #[inline]
+    fn root(&self, block: u16) -> u16 {
+        let time = self.time.as_ref();
+        let timed = time.and_then(|time| time.entries.get(usize::from(block)).copied());
+        timed.unwrap_or(if self.nothing.at_once { NO_STAGE } else { 0 })
+    }
+
+    /// Every node with its row of every block.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&Node, &Row)> {
+        self.nodes.iter().cycle().zip(self.decisions.table())
+    }
+
+    /// What it costs to answer with nothing.
+    pub fn nothing(&self) -> &Nothing {
+        &self.nothing
     }
 
     /// The stage that runs on entering a node; [`NO_STAGE`] for [`STOP`].
@@ -69,30 +140,41 @@ impl BeliefRule {
         usize::try_from(node).ok().and_then(|node| self.nodes.get(node)).map_or(NO_STAGE, |node| node.stage)
     }
 
-    /// The node that follows the first report.
+    /// The node that follows the first report, which that of `root` is.
     #[inline]
-    fn first_action(&self, observation: Observation) -> i32 {
+    fn first_action(&self, block: u16, root: u16, observation: Observation) -> i32 {
+        let root = usize::from(root);
         if observation.signal.is_nan() {
-            let stage = self.nodes.first().map_or(0, |node| node.stage);
-            self.decisions.action(0, self.beliefs.missing(stage))
-        } else {
-            self.entry.action(observation.signal, observation.prediction)
+            let stage = self.nodes.get(root).map_or(0, |node| node.stage);
+            return self.decisions.action(self.row(block, root), self.beliefs.missing(stage));
+        }
+        let cuts = self.entry.get(usize::from(block) * self.roots + root);
+        cuts.map_or(STOP, |cuts| cuts.action(observation.signal, observation.prediction))
+    }
+
+    /// So many seconds are left, if that is said.
+    #[inline]
+    fn look_at_clock(&self, memory: &mut BeliefMemory, remaining: f64) {
+        if !remaining.is_nan() {
+            memory.block = self.block(remaining);
         }
     }
 
     /// Works out the first report, which the second is about to join.
     #[inline]
     fn catch_up(&self, progress: &Progress, memory: &mut BeliefMemory) {
-        let [first, ..] = &mut memory.readings;
-        *first = self.beliefs.read(progress.answer, memory.first);
+        let first = self.beliefs.read(progress.answer, memory.first);
         memory.incomplete = u32::from(!first.is_complete());
+        if let Some(slot) = memory.readings.get_mut(usize::from(memory.first_slot)) {
+            *slot = first;
+        }
     }
 
     /// Works out the first report, which the second will not join.
     fn hold_first(&self, progress: &Progress, memory: &mut BeliefMemory) {
         self.catch_up(progress, memory);
-        let [first, ..] = &memory.readings;
-        memory.belief = self.beliefs.alone(progress.answer, first);
+        let first = memory.readings.get(usize::from(memory.first_slot)).copied().unwrap_or(Reading::NONE);
+        memory.belief = self.beliefs.alone(progress.answer, &first);
     }
 
     /// The stage of `node` reports: remember and weigh, without deciding.
@@ -143,6 +225,24 @@ impl BeliefRule {
         Some(self.beliefs.believe(smaller, &others, is_complete))
     }
 
+    /// The belief in the best answer in hand; infinite while there is none.
+    fn belief(&self, progress: &Progress, memory: &BeliefMemory) -> f64 {
+        match self.nodes.get(usize::from(memory.node)) {
+            _ if progress.answer == NO_STAGE => f64::INFINITY,
+            Some(node) if node.members.len() == 1 || (progress.is_waiting() && node.members.len() == 2) => {
+                self.beliefs.alone(progress.answer, &self.beliefs.read(progress.answer, memory.first))
+            }
+            _ => memory.belief,
+        }
+    }
+
+    /// The belief that decisions are taken on where no stage is in hand after `stage` failed: the worst one, unless
+    /// nothing is an answer. Then it is that in `stage`, were it not better than nothing.
+    fn empty_handed(&self, stage: u16) -> f64 {
+        let limit = self.nothing.limit();
+        if limit < f64::INFINITY { limit.max(self.beliefs.missing(stage)) } else { limit }
+    }
+
     /// Goes to a node; ends with what is no node.
     #[inline]
     fn enter(&self, child: i32, progress: &mut Progress, memory: &mut BeliefMemory) {
@@ -155,65 +255,29 @@ impl BeliefRule {
     }
 
     /// The nodes that a row of decisions leads to.
-    fn children<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = usize> + 'a {
+    pub(super) fn children<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = usize> + 'a {
         let targets = self.decisions.steps(row).map(|(_, next)| next).chain([row.last]);
         targets.filter_map(|next| usize::try_from(next).ok())
     }
 
-    /// Every node has one member more than the one before it, its own stage, until all slots are taken; what the others
-    /// said is read from where it was written, so that no request reads what another one left.
-    fn check_growth(&self) -> Checked {
-        for (node, row) in self.nodes.iter().zip(self.decisions.table()) {
-            for child in self.children(row).filter_map(|child| self.nodes.get(child)) {
-                let grows = child.members.len() == (node.members.len() + 1).min(SLOTS);
-                check(grows, "a situation does not follow from the one before it")?;
-                let is_kept = |member: &u16| *member == child.stage || node.members.contains(member);
-                check(child.members.iter().all(is_kept), "a member of a situation has not run before it")?;
-                let mut others = child.members.iter().filter(|member| **member != child.stage);
-                let is_in_place = |member: &u16| {
-                    let place = child.place_of(*member);
-                    place == node.place_of(*member) && place != Some(usize::from(child.slot))
-                };
-                check(others.all(is_in_place), "what a member of a situation said is not where it was written")?;
-            }
-        }
-        Ok(())
-    }
-
-    /// No request runs a stage twice. A node has all that have run among its members, so that growing is enough, until
-    /// all slots are taken; where requests go on from there, every stage is run by one node alone.
-    fn check_stages(&self) -> Checked {
-        let rows = self.nodes.iter().zip(self.decisions.table());
-        if rows.into_iter().any(|(node, row)| node.members.len() == SLOTS && self.children(row).next().is_some()) {
-            let mut stages: Vec<u16> = self.nodes.iter().map(|node| node.stage).collect();
-            stages.sort_unstable();
-            let is_once = stages.iter().zip(stages.iter().skip(1)).all(|(one, next)| one != next);
-            check(is_once, "a stage may run twice")?;
-        }
-        Ok(())
-    }
-
-    /// What entering each node costs follows from the stage run before it: the same on every way into the node.
-    fn price_nodes(&mut self, price: &Price) -> Checked {
-        let mut prices: Vec<Option<f64>> = vec![None; self.nodes.len()];
-        if let (Some(entry), Some(first)) = (prices.first_mut(), self.nodes.first()) {
-            checks::priced(price, [(NO_STAGE, usize::from(first.stage))].into_iter())?;
-            *entry = Some(price.of(NO_STAGE, usize::from(first.stage)));
-        }
-        for (node, row) in self.nodes.iter().zip(self.decisions.table()) {
-            for child in self.children(row) {
-                let (Some(known), Some(child)) = (prices.get_mut(child), self.nodes.get(child)) else { continue };
-                let stage = usize::from(child.stage);
-                checks::priced(price, [(node.stage, stage)].into_iter())?;
-                let paid = price.of(node.stage, stage);
-                check(known.is_none_or(|known| known == paid), "two ways into a situation cost differently")?;
-                *known = Some(paid);
-            }
-        }
-        for (node, price) in self.nodes.iter_mut().zip(prices) {
-            node.price = price.ok_or("no decision leads to a situation")?;
-        }
-        Ok(())
+    /// The first decisions, on raw signals.
+    fn cut(&self) -> Vec<EntryCuts> {
+        let blocks = 0..=self.timeless();
+        let firsts = blocks.flat_map(|block| {
+            self.nodes.iter().take(self.roots).enumerate().map(move |(root, node)| (self.row(block, root), node))
+        });
+        let firsts: Vec<(Intervals, &Calibration)> = firsts
+            .filter_map(|(row, node)| {
+                let calibration = self.beliefs.calibration.get(usize::from(node.stage))?;
+                Some((self.decisions.part(row..row + 1), calibration))
+            })
+            .collect();
+        let pairs = firsts.iter().map(|(row, calibration)| EntryCuts::pairs(calibration, row));
+        let is_cut = pairs.fold(0, usize::saturating_add) <= MOST_PAIRS;
+        let cut = |(row, calibration): (Intervals, &Calibration)| {
+            if is_cut { EntryCuts::new(calibration, &row) } else { EntryCuts::uncut(calibration, row) }
+        };
+        firsts.into_iter().map(cut).collect()
     }
 }
 
@@ -223,26 +287,35 @@ impl Rule for BeliefRule {
     fn complete(&mut self, stages: usize, price: &Price) -> Checked {
         let beliefs = &self.beliefs;
         check(beliefs.calibration.len() == stages, "the calibrations do not fit the stages")?;
-        beliefs.calibration.iter().try_for_each(super::calibration::Calibration::check)?;
+        beliefs.calibration.iter().try_for_each(Calibration::check)?;
         check(beliefs.scale.is_finite(), "the scale of the losses is not finite")?;
         check(beliefs.margin.is_finite(), "the margin of the favoured answer is not finite")?;
         check((1..=usize::from(u16::MAX)).contains(&self.nodes.len()), "there must be 1 to 65535 situations")?;
+        self.nothing.check()?;
         self.nodes.iter().try_for_each(|node| node.check(stages))?;
-        let begins = self.nodes.first().is_some_and(|node| node.slot == 0 && node.members.len() == 1);
-        check(begins, "the first situation does not begin")?;
-        check(self.decisions.rows() == self.nodes.len(), "the decisions do not fit the situations")?;
+        self.roots = self.nodes.iter().take_while(|node| node.members.len() == 1).count();
+        check(self.roots > 0, "the first situation does not begin")?;
+        let grows = self.nodes.iter().skip(self.roots).all(|node| node.members.len() > 1);
+        check(grows, "a situation with one member is not among the first")?;
+        self.time.iter().try_for_each(|time| time.check(stages, &self.nodes))?;
+        let rows = (usize::from(self.timeless()) + 1) * self.nodes.len();
+        check(self.decisions.rows() == rows, "the decisions do not fit the situations")?;
         // Children come after their parents.
-        self.decisions.check(self.nodes.len(), |row| row as i32)?;
+        let nodes = self.nodes.len();
+        self.decisions.check(nodes, |row| (row % nodes) as i32)?;
         self.check_growth()?;
         self.check_stages()?;
         self.price_nodes(price)?;
-        let calibration = self.nodes.first().and_then(|node| self.beliefs.calibration.get(usize::from(node.stage)));
-        self.entry = calibration.map_or_else(EntryCuts::default, |first| EntryCuts::new(first, &self.decisions));
+        self.entry = self.cut();
         Ok(())
     }
 
     fn recall(&self) -> bool {
         self.beliefs.recall
+    }
+
+    fn latency(&self) -> Option<&[f64]> {
+        self.time.as_ref().map(|time| time.latency.as_slice())
     }
 
     fn describe(&self) -> Value {
@@ -253,35 +326,52 @@ impl Rule for BeliefRule {
             NO_STAGE => STOP,
             stage => i32::from(stage),
         };
-        let rows = self.nodes.iter().zip(self.decisions.table());
-        let decisions = rows.map(|(node, row)| {
+        let timeless = self.rows().skip(usize::from(self.timeless()) * self.nodes.len());
+        let decisions = timeless.map(|(node, row)| {
             let mut map = decision(&self.decisions, row, expected, stage);
             map.insert("stage".into(), json!(node.stage));
             map.insert("after".into(), json!(node.members));
             Value::Object(map)
         });
         let decisions: Vec<Value> = decisions.collect();
-        json!({"type": "belief", "scale": beliefs.scale, "calibrations": calibrations, "decisions": decisions})
+        let mut map = json!({
+            "type": "belief", "scale": beliefs.scale, "calibrations": calibrations, "decisions": decisions,
+        });
+        if let Some(time) = &self.time {
+            let first: Vec<i32> = time.entries.iter().map(|entry| stage(i32::from(*entry))).collect();
+            map["time"] = json!({"until": time.until, "latency": time.latency, "first": first});
+        }
+        if self.nothing.loss < f64::INFINITY {
+            map["default_loss"] = json!(self.nothing.loss);
+            map["at_once"] = json!(self.nothing.at_once);
+        }
+        map
     }
 
     #[inline]
-    fn begin(&self) -> (Progress, BeliefMemory) {
-        let first = self.nodes.first().map_or(NO_STAGE, |node| node.stage);
-        let memory = BeliefMemory {
+    fn begin(&self, remaining: f64) -> (Progress, BeliefMemory) {
+        let mut memory = BeliefMemory {
             first: Observation::EMPTY,
             belief: f64::INFINITY,
             incomplete: 0,
             node: 0,
+            block: 0,
+            first_slot: 0,
             readings: [Reading::NONE; SLOTS],
         };
-        (Progress::new(first), memory)
+        let mut progress = Progress::new(NO_STAGE);
+        self.begin_again(&mut progress, &mut memory, remaining);
+        (progress, memory)
     }
 
     #[inline]
-    fn begin_again(&self, progress: &mut Progress, memory: &mut BeliefMemory) {
+    fn begin_again(&self, progress: &mut Progress, memory: &mut BeliefMemory, remaining: f64) {
         // Everything else is written before it is read.
-        *progress = Progress::new(self.nodes.first().map_or(NO_STAGE, |node| node.stage));
-        memory.node = 0;
+        memory.block = self.block(remaining);
+        memory.node = self.root(memory.block);
+        let root = self.nodes.get(usize::from(memory.node));
+        *progress = Progress::new(root.map_or(NO_STAGE, |root| root.stage));
+        memory.first_slot = root.map_or(0, |root| root.slot);
     }
 
     #[inline]
@@ -292,20 +382,22 @@ impl Rule for BeliefRule {
             self.catch_up(progress, memory);
         }
         progress.pay(node.price);
+        self.look_at_clock(memory, observation.remaining);
         let child = if members == 1 {
             // Most requests end here: what the signal means is worked out only if it is asked for.
             memory.first = observation;
             progress.answer = node.stage;
-            self.first_action(observation)
+            self.first_action(memory.block, memory.node, observation)
         } else {
             self.weigh(node, progress, memory, observation);
-            self.decisions.action(usize::from(memory.node), memory.belief)
+            self.decisions.action(self.row(memory.block, usize::from(memory.node)), memory.belief)
         };
         self.enter(child, progress, memory);
     }
 
-    fn fail(&self, progress: &mut Progress, memory: &mut BeliefMemory, _: &Price) {
+    fn fail(&self, progress: &mut Progress, memory: &mut BeliefMemory, remaining: f64, _: &Price) {
         let Some(node) = self.nodes.get(usize::from(memory.node)) else { return };
+        self.look_at_clock(memory, remaining);
         // Without an answer in hand the first report is read as a failure.
         if node.members.len() == 2 {
             self.hold_first(progress, memory);
@@ -315,8 +407,9 @@ impl Rule for BeliefRule {
         }
         memory.incomplete += 1;
         progress.pay(node.price);
-        let belief = if progress.answer == NO_STAGE { f64::INFINITY } else { memory.belief };
-        self.enter(self.decisions.action(usize::from(memory.node), belief), progress, memory);
+        let belief = if progress.answer == NO_STAGE { self.empty_handed(node.stage) } else { memory.belief };
+        let row = self.row(memory.block, usize::from(memory.node));
+        self.enter(self.decisions.action(row, belief), progress, memory);
     }
 
     fn stop(&self, progress: &mut Progress, memory: &mut BeliefMemory, price: &Price) {
@@ -334,24 +427,48 @@ impl Rule for BeliefRule {
     }
 
     fn expected_loss(&self, progress: &Progress, memory: &BeliefMemory) -> f64 {
-        let logit = match self.nodes.get(usize::from(memory.node)) {
-            _ if progress.answer == NO_STAGE => return f64::INFINITY,
-            Some(node) if node.members.len() == 1 || (progress.is_waiting() && node.members.len() == 2) => {
-                self.beliefs.alone(progress.answer, &self.beliefs.read(progress.answer, memory.first))
-            }
-            _ => memory.belief,
-        };
-        self.beliefs.loss_of(logit)
+        let belief = self.belief(progress, memory);
+        if progress.answer == NO_STAGE || self.nothing.beats(belief) {
+            return self.nothing.loss;
+        }
+        self.beliefs.loss_of(belief).min(self.nothing.loss)
+    }
+
+    #[inline]
+    fn answer(&self, progress: &Progress, memory: &BeliefMemory) -> u16 {
+        let declines = self.may_decline() && self.nothing.beats(self.belief(progress, memory));
+        if declines { NO_STAGE } else { progress.answer }
+    }
+
+    fn default_loss(&self) -> f64 {
+        self.nothing.loss
+    }
+
+    #[inline]
+    fn may_decline(&self) -> bool {
+        self.nothing.limit() < f64::INFINITY
+    }
+
+    fn is_exact_without(&self, barred: &[u16]) -> bool {
+        let blocks = 0..=self.timeless();
+        let rows =
+            |node: usize| blocks.clone().filter_map(move |block| self.decisions.table().get(self.row(block, node)));
+        let onward = |node: usize| rows(node).flat_map(|row| self.children(row));
+        let asks = |node: usize| self.nodes.get(node).is_some_and(|node| barred.contains(&node.stage));
+        avoids(self.nodes.len(), blocks.clone().map(|block| usize::from(self.root(block))), asks, onward)
     }
 
     #[inline]
     fn after_first(&self, observation: Observation) -> Option<u16> {
-        Some(self.stage_of(self.first_action(observation)))
+        Some(self.stage_of(self.first_action(self.timeless(), 0, observation)))
     }
 
     fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> bool {
-        let Observations { signal, prediction } = observations;
-        let plain = self.entry.thresholds().filter(|found| found.onward == self.first_action(Observation::EMPTY));
+        let Observations { signal, prediction, .. } = observations;
+        let timeless = self.timeless();
+        let first = |observation: Observation| self.first_action(timeless, 0, observation);
+        let cuts = self.entry.get(usize::from(timeless) * self.roots);
+        let plain = cuts.and_then(EntryCuts::thresholds).filter(|found| found.onward == first(Observation::EMPTY));
         match (plain, prediction) {
             (Some(found), Some(prediction)) => {
                 let onward = self.stage_of(found.onward);
@@ -366,7 +483,7 @@ impl Rule for BeliefRule {
             }
             (None, _) => {
                 for (at, next) in next.iter_mut().enumerate() {
-                    *next = self.stage_of(self.first_action(observations.at(at)));
+                    *next = self.stage_of(first(observations.at(at)));
                 }
             }
         }

@@ -30,7 +30,7 @@ impl Beliefs {
     /// What the report of `stage` means; no stage has failed.
     #[inline]
     pub fn read(&self, stage: u16, observation: Observation) -> Reading {
-        let Observation { signal, prediction } = observation;
+        let Observation { signal, prediction, .. } = observation;
         let calibration = self.calibration.get(usize::from(stage));
         Reading { logit: calibration.map_or(Reading::FAILED.logit, |it| it.read(signal, prediction)), prediction }
     }

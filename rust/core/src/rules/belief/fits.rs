@@ -1,0 +1,65 @@
+//! That the situations of a rule follow from each other, so that executing it cannot go wrong.
+
+use super::super::checks;
+use super::reading::SLOTS;
+use super::rule::BeliefRule;
+use crate::error::{Checked, check};
+use crate::plan::NO_STAGE;
+use crate::price::Price;
+
+impl BeliefRule {
+    /// Every node has one member more than the one before it, its own stage, until all slots are taken; what the others
+    /// said is read from where it was written, so that no request reads what another one left.
+    pub(super) fn check_growth(&self) -> Checked {
+        for (node, row) in self.rows() {
+            for child in self.children(row).filter_map(|child| self.nodes.get(child)) {
+                let grows = child.members.len() == (node.members.len() + 1).min(SLOTS);
+                check(grows, "a situation does not follow from the one before it")?;
+                let is_kept = |member: &u16| *member == child.stage || node.members.contains(member);
+                check(child.members.iter().all(is_kept), "a member of a situation has not run before it")?;
+                let mut others = child.members.iter().filter(|member| **member != child.stage);
+                let is_in_place = |member: &u16| {
+                    let place = child.place_of(*member);
+                    place == node.place_of(*member) && place != Some(usize::from(child.slot))
+                };
+                check(others.all(is_in_place), "what a member of a situation said is not where it was written")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// No request runs a stage twice. A node has all that have run among its members, so that growing is enough, until
+    /// all slots are taken; where requests go on from there, every stage is run by one node alone.
+    pub(super) fn check_stages(&self) -> Checked {
+        if self.rows().any(|(node, row)| node.members.len() == SLOTS && self.children(row).next().is_some()) {
+            let mut stages: Vec<u16> = self.nodes.iter().map(|node| node.stage).collect();
+            stages.sort_unstable();
+            let is_once = stages.iter().zip(stages.iter().skip(1)).all(|(one, next)| one != next);
+            check(is_once, "a stage may run twice")?;
+        }
+        Ok(())
+    }
+
+    /// What entering each node costs follows from the stage run before it: the same on every way into the node.
+    pub(super) fn price_nodes(&mut self, price: &Price) -> Checked {
+        let mut prices: Vec<Option<f64>> = vec![None; self.nodes.len()];
+        for (entry, root) in prices.iter_mut().zip(&self.nodes).take(self.roots) {
+            checks::priced(price, [(NO_STAGE, usize::from(root.stage))].into_iter())?;
+            *entry = Some(price.of(NO_STAGE, usize::from(root.stage)));
+        }
+        for (node, row) in self.rows() {
+            for child in self.children(row) {
+                let (Some(known), Some(child)) = (prices.get_mut(child), self.nodes.get(child)) else { continue };
+                let stage = usize::from(child.stage);
+                checks::priced(price, [(node.stage, stage)].into_iter())?;
+                let paid = price.of(node.stage, stage);
+                check(known.is_none_or(|known| known == paid), "two ways into a situation cost differently")?;
+                *known = Some(paid);
+            }
+        }
+        for (node, price) in self.nodes.iter_mut().zip(prices) {
+            node.price = price.ok_or("no decision leads to a situation")?;
+        }
+        Ok(())
+    }
+}
