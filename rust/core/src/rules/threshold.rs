@@ -55,12 +55,11 @@ impl Rule for ThresholdRule {
     }
 
     fn describe(&self) -> Value {
-        let mut found = json!({
+        let found = json!({
             "type": "threshold", "entry": self.walk.entry, "threshold": numbers(&self.threshold),
             "successor": self.walk.successor, "mean_loss": numbers(&self.walk.mean_loss),
         });
-        self.walk.describe_nothing(&mut found, "reject", number(self.reject));
-        found
+        self.walk.describe_nothing(found, "reject", number(self.reject))
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::checks;
-use super::describe::number;
+use super::describe::{extended, number};
 use super::progress::Progress;
 use crate::error::{Checked, check};
 use crate::plan::{NO_STAGE, STOP};
@@ -61,12 +61,12 @@ impl Walk {
         held.unwrap_or(self.default_loss)
     }
 
-    /// Adds what is known about answering with nothing to an object, where that may happen.
-    pub(super) fn describe_nothing(&self, found: &mut Value, name: &str, what: Value) {
-        if let Some(found) = found.as_object_mut().filter(|_| self.default_loss < f64::INFINITY) {
-            found.insert("default_loss".into(), number(self.default_loss));
-            found.insert(name.into(), what);
+    /// An object with what is known about answering with nothing, where that may happen.
+    pub(super) fn describe_nothing(&self, found: Value, name: &'static str, what: Value) -> Value {
+        if self.default_loss == f64::INFINITY {
+            return found;
         }
+        extended(found, [("default_loss", number(self.default_loss)), (name, what)])
     }
 
     /// Checks that the walk goes forward over `stages` stages, and therefore ends.

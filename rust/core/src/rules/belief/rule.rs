@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::describe::decision;
+use super::super::describe::{decision, extended};
 use super::super::observation::{Observation, Observations};
 use super::super::prediction::NO_PREDICTION;
 use super::super::progress::Progress;
@@ -334,18 +334,19 @@ impl Rule for BeliefRule {
             Value::Object(map)
         });
         let decisions: Vec<Value> = decisions.collect();
-        let mut map = json!({
-            "type": "belief", "scale": beliefs.scale, "calibrations": calibrations, "decisions": decisions,
-        });
+        let mut further = Vec::new();
         if let Some(time) = &self.time {
             let first: Vec<i32> = time.entries.iter().map(|entry| stage(i32::from(*entry))).collect();
-            map["time"] = json!({"until": time.until, "latency": time.latency, "first": first});
+            further.push(("time", json!({"until": time.until, "latency": time.latency, "first": first})));
         }
         if self.nothing.loss < f64::INFINITY {
-            map["default_loss"] = json!(self.nothing.loss);
-            map["at_once"] = json!(self.nothing.at_once);
+            further.push(("default_loss", json!(self.nothing.loss)));
+            further.push(("at_once", json!(self.nothing.at_once)));
         }
-        map
+        let found = json!({
+            "type": "belief", "scale": beliefs.scale, "calibrations": calibrations, "decisions": decisions,
+        });
+        extended(found, further)
     }
 
     #[inline]
