@@ -23,13 +23,17 @@ import ttamer_fast as tt
 
 TRADEOFF = 0.9
 
+FAR = 60.0
+"""Seconds that no request takes."""
+
 
 def synthetic(n: int, k: int) -> tt.Trace:
-    """Exits that get better and dearer, each as often right as it is sure."""
+    """Exits that get better and dearer, each as often right as it is sure; they take milliseconds."""
     rng = np.random.default_rng(0)
     difficulty = rng.normal(size=(n, 1))
     signal = 1.0 / (1.0 + np.exp(difficulty - rng.normal(size=(n, k)) - np.linspace(0.0, 2.0, k)))
-    return tt.Trace(signal, rng.random((n, k)) >= signal, np.geomspace(1.0, 8.0, k))
+    loss, cost = rng.random((n, k)) >= signal, np.geomspace(1.0, 8.0, k)
+    return tt.Trace(signal, loss, cost, latency=1e-3 * cost * rng.gamma(4.0, size=(n, k)))
 
 
 def same(x: Any) -> Any:
@@ -40,8 +44,8 @@ def same(x: Any) -> Any:
 class Loops:
     """The same requests served in every way."""
 
-    def __init__(self, policy: tt.Policy, signal: NDArray[np.float64]) -> None:
-        self.policy, self.signal = policy, signal
+    def __init__(self, policy: tt.Policy, timed: tt.Policy, signal: NDArray[np.float64]) -> None:
+        self.policy, self.timed, self.signal = policy, timed, signal
         self.rows = np.arange(len(signal))
         self.requests: list[int] = self.rows.tolist()
         self.columns = [np.ascontiguousarray(column) for column in signal.T]
@@ -51,15 +55,20 @@ class Loops:
         self.waiting = [run.nonzero()[0] for run in self.replay.consulted.T]
         self.single = self._cascade(None, self.readers)
         self.vectorised = self._cascade(same, [column.__getitem__ for column in self.columns])
+        self.planning = self._cascade(None, self.readers, timed)
 
     def _cascade(
-        self, batch: Callable[[Any], Any] | None, readers: Sequence[Callable[[Any], Any]]
+        self,
+        batch: Callable[[Any], Any] | None,
+        readers: Sequence[Callable[[Any], Any]],
+        policy: tt.Policy | None = None,
     ) -> tt.Cascade[int, int]:
+        # In the caller's thread, deadlines or not.
         stages = [
-            tt.Stage(same, batch=batch, signal=reader, name=name)
+            tt.Stage(same, batch=batch, signal=reader, name=name, threads=0)
             for reader, name in zip(readers, self.policy.stages, strict=True)
         ]
-        return tt.Cascade(self.policy, stages)
+        return tt.Cascade(self.policy if policy is None else policy, stages)
 
     def calls(self) -> None:
         for x in self.requests:
@@ -89,6 +98,17 @@ class Loops:
 
     def one_by_one(self) -> list[tt.Served[int]]:
         return [self.single(x) for x in self.requests]
+
+    def one_by_one_cut_off(self) -> list[tt.Served[int]]:
+        return [self.single(x, FAR) for x in self.requests]
+
+    def one_by_one_planned(self) -> list[tt.Served[int]]:
+        return [self.planning(x, FAR) for x in self.requests]
+
+    def clock(self) -> None:
+        for x in self.requests:
+            for _ in self.consulted[x]:
+                time.monotonic()
 
     def batch_by_hand(self) -> list[int]:
         batch = self.policy.start_batch(len(self.rows))
@@ -124,7 +144,14 @@ class Loops:
         """Every way gives the answers of the replay."""
         answer, requests = self.replay.answer.tolist(), self.requests
         assert self.by_hand() == self.batch_by_hand() == requests
-        for served in (self.one_by_one(), self.batch_and_objects(), [table[0] for table in self.batches_of_one()]):
+        cut_off, planned = self.one_by_one_cut_off(), self.one_by_one_planned()
+        for served in (
+            cut_off,
+            planned,
+            self.one_by_one(),
+            self.batch_and_objects(),
+            [table[0] for table in self.batches_of_one()],
+        ):
             assert [one.stage for one in served] == answer
             assert [one.output for one in served] == requests
         for table in (self.batch(), self.batch_of_plain_stages()):
@@ -147,13 +174,14 @@ class AsyncLoops:
         self._without = self._cascade()
         self._timely = self._cascade(timeout=60.0)
         self._guarded = self._cascade(timeout=60.0, retries=2, breaker=tt.Breaker())
+        self._planning = self._cascade(loops.timed)
 
-    def _cascade(self, **limits: Any) -> tt.Cascade[int, int]:
+    def _cascade(self, policy: tt.Policy | None = None, **limits: Any) -> tt.Cascade[int, int]:
         stages = [
             tt.Stage(asame, signal=reader, name=name, **limits)
             for reader, name in zip(self._loops.readers, self._loops.policy.stages, strict=True)
         ]
-        return tt.Cascade(self._loops.policy, stages)
+        return tt.Cascade(self._loops.policy if policy is None else policy, stages)
 
     async def _calls(self) -> None:
         for x in self._loops.requests:
@@ -165,8 +193,8 @@ class AsyncLoops:
 
     def check(self) -> None:
         """Every way gives the answers of the replay."""
-        for cascade in (self._without, self._timely, self._guarded):
-            for deadline in (None, 60.0):
+        for cascade in (self._without, self._timely, self._guarded, self._planning):
+            for deadline in (None, FAR):
                 served = self._loop.run_until_complete(self._serve(cascade, deadline))
                 assert [one.stage for one in served] == self._loops.replay.answer.tolist()
 
@@ -181,7 +209,8 @@ class AsyncLoops:
         return [
             ("the stages awaited", lambda: self._loop.run_until_complete(self._calls()), "the stages awaited", ""),
             way("`await cascade.acall(x)`", partial(self._serve, self._without, None)),
-            way("the same, with a deadline", partial(self._serve, self._without, 60.0)),
+            way("the same, with a deadline", partial(self._serve, self._without, FAR)),
+            way("the same, by a policy that knows time", partial(self._serve, self._planning, FAR)),
             way("the same, with a time-out for each stage", partial(self._serve, self._timely, None)),
             way("the same, with retries and a breaker too", partial(self._serve, self._guarded, None)),
         ]
@@ -205,7 +234,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=25)
     given = parser.parse_args()
     train, test = synthetic(4000 + given.rows, given.stages).split(test=given.rows / (4000 + given.rows))
-    loops = Loops(tt.fit(train, tradeoff=TRADEOFF, graph="line"), test.signal)
+    policy, timed = (tt.fit(train, tradeoff=TRADEOFF, graph="line", deadline=deadline) for deadline in (False, True))
+    loops = Loops(policy, timed, test.signal)
     coroutines = AsyncLoops(loops)
     loops.check()
     coroutines.check()
@@ -216,6 +246,9 @@ def main() -> None:
         (one, loops.calls, one, ""),
         (run, loops.by_hand, one, ""),
         ("`cascade(x)`", loops.one_by_one, one, run),
+        ("`cascade(x, deadline)`", loops.one_by_one_cut_off, one, "`cascade(x)`"),
+        ("`cascade(x, deadline)`, a policy that knows time", loops.one_by_one_planned, one, "`cascade(x, deadline)`"),
+        ("a look at the clock", loops.clock, "", ""),
         (many, loops.batch_calls, many, ""),
         (batch, loops.batch_by_hand, many, ""),
         (f"`cascade.batch`, {len(test)} rows", loops.batch, many, batch),
@@ -233,7 +266,7 @@ def main() -> None:
     print("| way | µs | without the stages | beside | ratio |\n| --- | --- | --- | --- | --- |")
     for name, _, stages, beside in ways:
         ratio = f"{each[name] / each[beside]:.2f}" if beside else ""
-        print(f"| {name} | {each[name]:.3f} | {each[name] - each[stages]:.3f} | {beside} | {ratio} |")
+        print(f"| {name} | {each[name]:.3f} | {each[name] - each.get(stages, 0.0):.3f} | {beside} | {ratio} |")
 
 
 if __name__ == "__main__":

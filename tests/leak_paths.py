@@ -19,6 +19,9 @@ POLICY = tt.fit(make_trace(n=800, k=3, seed=1), tradeoff=0.95)
 ENTRY = POLICY.start().next or 0
 RUN = POLICY.start()
 LOGITS = np.zeros((4, 3), np.float32)
+PLAIN = make_trace(n=800, k=3, seed=1)
+LATENCY = np.tile([0.1, 0.5, 1.0], (800, 1))
+TIMED = tt.fit(tt.Trace(PLAIN.signal, PLAIN.loss, PLAIN.cost, latency=LATENCY), tradeoff=0.95, deadline=True)
 FINISHED = POLICY.start()
 while FINISHED.next is not None:
     FINISHED.observe(1.0)
@@ -124,6 +127,32 @@ def cut_batch(way: str) -> Serving:
     return Serving(call, 4000)
 
 
+def refused_start() -> None:
+    """Stages that there are not."""
+    with suppress(tt.ValidationError):
+        POLICY.start(barred=["nobody"])
+        raise AssertionError("it should be refused")
+
+
+def in_time() -> None:
+    """A request that is told what is left, by what is no float too, and whose second stage fails."""
+    run = TIMED.start(remaining=9.0, barred=[TIMED.stages[-1]])
+    run.observe(0.01, Said(1), np.float32(1.5))
+    while run.next is not None:
+        run.fail(0.5)
+    run.restart(2.0)
+    with suppress(tt.ValidationError):
+        run.fail("soon")  # type: ignore[arg-type]
+        raise AssertionError("it should be refused")
+
+
+def batch_in_time() -> None:
+    """A batch of four that are told what is left."""
+    batch = TIMED.start_batch(4, [1.0, 2.0, 3.0, 4.0], [2])
+    stage, rows = batch.pending() or (0, [])
+    batch.observe(stage, [0.5] * len(rows), None, 1.5)
+
+
 def refused_logits() -> None:
     """Logits that raise."""
     with suppress(tt.ValidationError):
@@ -161,7 +190,13 @@ PATHS: dict[str, Serving] = {
     "keyword": refused(0.5, prediction=1),
     "finished": refused(0.5, 1, run=FINISHED),
     "restart": Serving(RUN.restart, 40_000),
+    "restart, barred": Serving(lambda: RUN.restart(None, (ENTRY,)), 10_000),
     "start": Serving(POLICY.start, 40_000),
+    "start, barred": Serving(lambda: POLICY.start(barred=[ENTRY]), 10_000),
+    "start refused": Serving(refused_start, 10_000),
+    "seconds": Serving(in_time, 4000),
+    "seconds of a batch": Serving(batch_in_time, 4000),
+    "seconds refused": refused(0.5, 1, -1.0),
     "attributes": Serving(lambda: (RUN.next, RUN.answer, RUN.cost, RUN.expected_loss, RUN.observe, repr(RUN)), 40_000),
     "batch, ints": batch(np.arange(4)),
     "batch, list": batch([1, 2, 3, 4]),

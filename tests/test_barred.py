@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -76,9 +77,11 @@ def test_stages_are_named_or_numbered_and_named_twice_they_are_barred_once() -> 
     first = policy.start().next
     assert first is not None
     name = policy.stages[first]
-    for barred in ([first], (name,), {name}, np.array([first]), [name, first, np.int32(first)], iter([name])):
+    ways: list[Any] = [[first], (name,), {name}, np.array([first]), [name, first, np.int32(first)], iter([name])]
+    for barred in ways:
         assert policy.start(barred=barred).next not in (None, first)
-    for nobody in ((), [], np.array([], np.int64), iter(())):
+    nobodies: list[Any] = [(), [], np.array([], np.int64), iter(())]
+    for nobody in nobodies:
         assert policy.start(barred=nobody).next == first
     assert policy.start(None, [first]).next == policy.start_batch(1, barred=[name]).next[0]
 
@@ -132,12 +135,13 @@ def test_a_restart_begins_a_request_of_its_own() -> None:
 def test_arguments_of_start_are_those_it_says() -> None:
     policy = POLICIES["any order"]
     start: Any = policy.start
-    for call, told in (
+    calls: list[tuple[Callable[[], Any], str]] = [
         (lambda: start(1.0, (), 2), r"start\(\) takes at most 2 arguments, got 3"),
         (lambda: start(bared=[1]), r"start\(\) has no argument 'bared'"),
         (lambda: start(None, remaining=1.0), r"start\(\) got 'remaining' twice"),
         (lambda: start().restart(barred=(), bared=()), r"restart\(\) has no argument 'bared'"),
-    ):
+    ]
+    for call, told in calls:
         with pytest.raises(TypeError, match=told):
             call()
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 import ttamer_fast as tt
 from serving_policies import DEFAULTS, KINDS, policy_of, price_of, walked
-from ttamer_fast.serving.batch_driver import BatchDriver, in_step
+from ttamer_fast.serving.batch_driver import BatchDriver
 from ttamer_fast.serving.driver import Driver
 from ttamer_fast.serving.one_driver import OneDriver
+from ttamer_fast.serving.opening import Opening
 from ttamer_fast.traces.record import PolicyIdentity
 
 MOST = 4
@@ -250,7 +251,8 @@ def test_one_in_step_is_served_as_one_of_many(
 ) -> None:
     policy = policy_of(kind)
     identity = PolicyIdentity.of(policy)
-    drivers: list[BatchDriver[str] | OneDriver[str]] = [BatchDriver(policy, identity, 1), in_step(policy, identity, 1)]
+    one_of_one = Opening(policy, identity, ()).many(lambda: 0.0, math.inf, 1)
+    drivers: list[BatchDriver[str] | OneDriver[str]] = [BatchDriver(policy, identity, 1), one_of_one]
     assert isinstance(drivers[1], OneDriver)
     for driver in drivers:
         while driver.ask is not None:

@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 import numpy as np
 from hypothesis import strategies as st
-from models import Small, smalls
 
 import ttamer_fast as tt
+from models import Small, smalls
 
 State: TypeAlias = tuple[int | None, ...]
 Ticks: TypeAlias = tuple[tuple[int, ...], tuple[float, ...]]

@@ -58,11 +58,12 @@ async def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: fl
                 outcome = await (_ask(call, attempt, begun, due) if call.is_limited else attempt())
                 if limit is not None and (limit.expired or clock() >= due.end):
                     outcome = due.cut_off()
-            tell(driver, outcome, clock() - begun if is_timed else None)
+            now = clock()
+            tell(driver, outcome, now - begun if is_timed else None, due.end - now)
     except CancelledError as error:
         if limit is None or not limit.end():
             raise
-        tell(driver, due.not_begun() if isinstance(error, NotBegunError) else due.cut_off(), clock() - begun)
+        tell(driver, due.not_begun() if isinstance(error, NotBegunError) else due.cut_off(), clock() - begun, 0.0)
     finally:
         if limit is not None:
             limit.end()
@@ -90,10 +91,12 @@ async def serve_batch(
             taken, count = inputs.take(rows, call.stage.carries), len(rows)
             if call.stage.batch is not None:
                 (outcome,) = await _ask_all(call, [partial(try_batch, call, taken, count)], begun, due)
-                tell_batch(driver, outcome, count, clock() - begun if is_timed else None)
+                now = clock()
+                tell_batch(driver, outcome, count, now - begun if is_timed else None, due.end - now)
             else:
                 outcomes = await _ask_all(call, [partial(try_one, call, x) for x in each_row(taken)], begun, due)
-                tell_rows(driver, call, outcomes, clock() - begun if is_timed else None)
+                now = clock()
+                tell_rows(driver, call, outcomes, now - begun if is_timed else None, due.end - now)
     finally:
         if told is not None:
             end_wait(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -9,22 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Batch, Policy, RunFinishedError, TTamerError, ValidationError
-from ..traces.record import PolicyIdentity
+from ..traces.record import NONE_LOST, PolicyIdentity
 from .answers import Predictions
 from .decided import Columns, Decided, Report
-from .one_driver import OneDriver
 from .request_ids import new_request_id
 from .served_batch import ServedBatch
+from .slowdown import Slowdown, planned
 
-__all__ = ["BatchDriver", "in_step"]
+__all__ = ["BatchDriver"]
 
 Y = TypeVar("Y")
 Rows = NDArray[np.int64]
-
-
-def in_step(policy: Policy, identity: PolicyIdentity, n: int) -> BatchDriver[Any] | OneDriver[Any]:
-    """The driver of n requests."""
-    return OneDriver(policy, identity) if n == 1 else BatchDriver(policy, identity, n)
 
 
 class BatchDriver(Generic[Y]):
@@ -44,6 +40,8 @@ class BatchDriver(Generic[Y]):
         Its digest and stages.
     n : int
         Number of requests.
+    barred, slowdown, seconds
+        As of a :class:`Driver`; the same for all of them.
 
     Notes
     -----
@@ -52,14 +50,42 @@ class BatchDriver(Generic[Y]):
     Rows are told of by their positions among the m rows asked, ascending.
     """
 
-    __slots__ = ("_batch", "_identity", "_late", "_outputs", "_reports", "_seconds", "_unpaid", "ask")
+    __slots__ = (
+        "_batch",
+        "_identity",
+        "_last",
+        "_late",
+        "_left",
+        "_outputs",
+        "_reports",
+        "_seconds",
+        "_slowdown",
+        "_unpaid",
+        "ask",
+    )
 
     ask: tuple[int, Rows] | None
 
-    def __init__(self, policy: Policy, identity: PolicyIdentity, n: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        identity: PolicyIdentity,
+        n: int,
+        barred: Mapping[int, str] = NONE_LOST,
+        slowdown: Slowdown | None = None,
+        seconds: float = math.inf,
+    ) -> None:
         self._identity = identity
-        self._batch = policy.start_batch(n)
-        self._reports: list[Report] = []
+        self._slowdown = slowdown
+        if slowdown is None and not barred:
+            self._batch = policy.start_batch(n)
+        else:
+            self._batch = policy.start_batch(n, planned(slowdown, seconds), barred)
+        self._reports = [
+            Report(stage, np.arange(n), reasons=(reason,) * n, is_begun=False) for stage, reason in barred.items()
+        ]
+        self._last = None if slowdown is None else np.full(n, -1)
+        self._left: float | None = None
         self._outputs: list[tuple[int, Rows, Sequence[Y] | NDArray[Any]]] = []
         self._late: list[Rows] = []
         self._unpaid: list[tuple[Rows, NDArray[np.float64]]] = []
@@ -91,7 +117,7 @@ class BatchDriver(Generic[Y]):
         if len(outputs) != len(rows):
             raise ValidationError(f"`outputs` must have {len(rows)} entries, one a row, got {len(outputs)}")
         try:
-            self._batch.observe(stage, signal, prediction)
+            self._batch.observe(stage, signal, prediction, self._pace(stage, rows, has_answered=True))
         except ValidationError as error:
             where = self._identity.where(stage)
             raise ValidationError(str(error).replace("`prediction`", f"`prediction` of {where}", 1)) from error
@@ -113,7 +139,7 @@ class BatchDriver(Generic[Y]):
             If a position is not one of the m, or they do not ascend; nothing has changed then.
         """
         stage, lost = self._positions("failed", failures)
-        self._batch.fail(stage, lost)
+        self._batch.fail(stage, lost, self._pace(stage, lost, has_answered=False))
         self._lose(stage, lost, tuple(failures.values()))
 
     def barred(self, reason: str, positions: Sequence[int] | None = None) -> None:
@@ -147,6 +173,7 @@ class BatchDriver(Generic[Y]):
             If a position is not one of the m, or they do not ascend; nothing has changed then.
         """
         stage, lost = self._positions("cut_off", failures)
+        self._pace(stage, lost, has_answered=False)
         self._batch.stop(lost)
         self._late.append(lost)
         self._lose(stage, lost, tuple(failures.values()))
@@ -185,6 +212,10 @@ class BatchDriver(Generic[Y]):
         """
         self._asked("took")
         self._seconds = seconds
+
+    def has_left(self, seconds: float) -> None:
+        """How many seconds all requests have left, told before what became of the stage asked."""
+        self._left = seconds
 
     def served(self) -> ServedBatch[Y]:
         """Outputs and records of the decided requests.
@@ -245,6 +276,18 @@ class BatchDriver(Generic[Y]):
                 raise ValidationError(f"`{verb}` must be told {allowed}, got {at}")
             before = at
         return stage, rows[wanted]
+
+    def _pace(self, stage: int, rows: Rows, *, has_answered: bool) -> float | None:
+        """Tells how long a call took, if that is known, which ran as far as the row needed that had come least far;
+        returns the seconds to plan with."""
+        slowdown, last = self._slowdown, self._last
+        if slowdown is None or last is None or not len(rows):
+            return None
+        if self._seconds is not None:
+            took = slowdown.took if has_answered else slowdown.took_at_least
+            took(int(last[rows].min()), stage, self._seconds)
+        last[rows] = stage
+        return None if self._left is None else planned(slowdown, self._left)
 
     def _lose(self, stage: int, rows: Rows, reasons: Sequence[str], *, is_begun: bool = True) -> None:
         """A stage gave nothing for these rows, which the batch has been told."""

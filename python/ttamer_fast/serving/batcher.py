@@ -75,8 +75,8 @@ class Batcher(Generic[X, Y]):
     next. Within a queue, first come, first served; who is tried again comes to the end.
 
     *Deadlines.* At its deadline a request leaves with the best answer in hand, from wherever it is. Time spent waiting
-    counts, in `Served.seconds` too. A cancelled caller leaves as well. A call that all have left is cancelled, and the
-    device is free once it has ended.
+    counts, in `Served.seconds` too, and for a policy that knows time. A cancelled caller leaves as well. A call that
+    all have left is cancelled, and the device is free once it has ended.
 
     *Failures.* As in the cascade: what `batch` raises fails all rows of the call, None its row. Who may be tried again
     (`retries`) comes back to the queue after the pause; meanwhile the device serves others. The `timeout` of a stage
@@ -197,7 +197,7 @@ class Batcher(Generic[X, Y]):
             raise self._refusal(loop)
         seconds = check_deadline(deadline)
         cascade = self._cascade
-        driver: Driver[Y] = Driver(cascade.policy, cascade._identity)
+        driver: Driver[Y] = cascade._opening.one(loop.time, seconds)
         if driver.ask is None:
             return driver.served()
         is_full = len(self._inside) >= self._max_pending
@@ -302,6 +302,9 @@ class Batcher(Generic[X, Y]):
         self._is_letting_in = True
         while self._outside and len(self._inside) < self._max_pending:
             request, _ = self._outside.popitem(last=False)
+            # It may be late in the meantime, or a stage may be down.
+            assert self._loop is not None
+            self._cascade._opening.again(request.driver, self._loop.time, request.ends - self._loop.time())
             self._inside.add(request)
             self._dispatcher.begin(request)
         self._is_letting_in = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -13,13 +14,13 @@ from .._core import Policy, ValidationError, in_order
 from .._utils.checks import check_flag
 from ..traces.record import PolicyIdentity
 from . import asynchronous, synchronous
-from .batch_driver import in_step
 from .breaker import Circuit
 from .calls import Call, calls_of
 from .driver import Driver
 from .failures import RETURNED_NONE, reason_of
 from .inputs import count_rows
 from .limits import check_deadline
+from .opening import Opening
 from .served import Served
 from .served_batch import ServedBatch
 from .stage import Stage
@@ -70,13 +71,15 @@ class Cascade(Generic[X, Y]):
 
     *Failures.* A stage fails for a request when it, its `signal` or its `prediction` raises an Exception, when it takes
     longer than its `timeout`, or when its output is None. It is paid for, is never the answer and is not asked again;
-    the policy goes on without it. A stage that its breaker keeps from being tried is not paid for. KeyboardInterrupt
-    and its like pass through.
+    the policy goes on without it. A stage that its breaker keeps from being tried is not paid for; where that is known
+    when a request begins, the stage to begin with is chosen without it (:meth:`Policy.start`). KeyboardInterrupt and
+    its like pass through.
 
     *Deadlines*, in seconds from the call. When it is over, the best answer in hand goes out: the stage under way is cut
     off, which is paid for and whose answer is lost, and none is begun any more. What comes later is lost too, as of a
-    coroutine that goes on after it was cancelled, whose end is awaited. The clock is `time.monotonic`, and `loop.time`
-    in coroutines.
+    coroutine that goes on after it was cancelled, whose end is awaited. A policy that knows time (`knows_time`) is told
+    what is left before each decision, divided by :attr:`slowdown`; any other decides as without a deadline. The clock
+    is `time.monotonic`, and `loop.time` in coroutines.
 
     Examples
     --------
@@ -108,6 +111,7 @@ class Cascade(Generic[X, Y]):
         "_is_plain",
         "_is_plain_async",
         "_is_timed",
+        "_opening",
         "_policy",
         "_refusals",
         "_stages",
@@ -135,6 +139,7 @@ class Cascade(Generic[X, Y]):
         self._functions = tuple(
             (call.stage.run, call.stage.signal, call.stage.prediction, call) for call in self._calls
         )
+        self._opening = Opening(policy, self._identity, self._calls)
         self._timing = check_flag("timing", timing)
         is_limited = self._timing or any(call.is_limited for call in self._calls)
         self._is_timed = self._timing or any(call.reads_clock for call in self._calls)
@@ -158,6 +163,13 @@ class Cascade(Generic[X, Y]):
         """Of the stages with a breaker, by name: whether they are tried at present; a new mapping each time."""
         named = zip(self._identity.stages, self._calls, strict=True)
         return MappingProxyType({name: call.circuit for name, call in named if call.circuit is not None})
+
+    @property
+    def slowdown(self) -> float | None:
+        """How many times longer stages take at present than the policy expects, smoothed; from 1/4 to 16, 1 before any
+        was timed. Seconds that are left count as fewer by it. None where the policy knows no time."""
+        slowdown = self._opening.slowdown
+        return None if slowdown is None else slowdown.factor
 
     @property
     def late(self) -> dict[str, int]:
@@ -223,10 +235,11 @@ class Cascade(Generic[X, Y]):
             If the deadline is none; if a signal is no number or a prediction is not hashable: names the stage.
         """
         seconds = check_deadline(deadline)
-        driver: Driver[Y] = Driver(self._policy, self._identity)
         if seconds < math.inf or not self._is_plain_async:
             is_timed = self._is_timed or seconds < math.inf
-            return await asynchronous.serve(driver, self._calls, x, seconds, is_timed)
+            limited = self._opening.one(asyncio.get_running_loop().time, seconds)
+            return await asynchronous.serve(limited, self._calls, x, seconds, is_timed)
+        driver: Driver[Y] = Driver(self._policy, self._identity)
         asked = driver.ask
         while asked is not None:
             run, signal, prediction, _ = self._functions[asked]
@@ -276,7 +289,7 @@ class Cascade(Generic[X, Y]):
             raise ValidationError(self._refusals[1])
         seconds = check_deadline(deadline)
         n = count_rows(xs)
-        driver: StepDriver[Y] = in_step(self._policy, self._identity, n)
+        driver: StepDriver[Y] = self._opening.many(synchronous.now, seconds, n)
         return synchronous.serve_batch(driver, self._calls, xs, n, seconds, self._is_timed or seconds < math.inf)
 
     async def abatch(self, xs: Any, deadline: float | None = None) -> ServedBatch[Y]:
@@ -297,14 +310,14 @@ class Cascade(Generic[X, Y]):
         """
         seconds = check_deadline(deadline)
         n = count_rows(xs)
-        driver: StepDriver[Y] = in_step(self._policy, self._identity, n)
+        driver: StepDriver[Y] = self._opening.many(asyncio.get_running_loop().time, seconds, n)
         is_timed = self._is_timed or seconds < math.inf
         return await asynchronous.serve_batch(driver, self._calls, xs, n, seconds, is_timed)
 
     def _serve_within(self, x: X, seconds: float) -> Served[Y]:
         if self._refusals[0] is not None:
             raise ValidationError(self._refusals[0])
-        driver: Driver[Y] = Driver(self._policy, self._identity)
+        driver: Driver[Y] = self._opening.one(synchronous.now, seconds)
         return synchronous.serve(driver, self._calls, x, seconds, self._is_timed or seconds < math.inf)
 
     def __reduce__(self) -> tuple[Callable[..., Cascade[X, Y]], tuple[Policy, tuple[Stage[X, Y], ...]]]:

@@ -332,6 +332,7 @@ class Dispatcher:
             driver = request.driver
             if request.is_timed:
                 driver.took(now - request.asked)
+                driver.has_left(request.ends - now)
             try:
                 driver.answered(signal, prediction, output)
             except BaseException as error:  # of the engine, or of a prediction that is compared
@@ -397,6 +398,7 @@ class Dispatcher:
     def _give_up(self, request: Offered, reason: str, now: float) -> None:
         if request.is_timed:
             request.driver.took(now - request.asked)
+            request.driver.has_left(request.ends - now)
         request.driver.failed(reason)
         self._go_on(request, now)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, TypeVar
 
 from .._core import Policy, RunFinishedError, TTamerError, ValidationError
@@ -13,6 +13,7 @@ from .answers import as_signal
 from .failures import NoAnswerError
 from .request_ids import new_request_id
 from .served import Served
+from .slowdown import Slowdown, planned
 
 __all__ = ["Driver"]
 
@@ -25,7 +26,8 @@ class Driver(Generic[Y]):
     `ask` is the stage to run now, None once the request is decided. Run it in whatever way and tell :meth:`answered` or
     :meth:`failed`; tell :meth:`barred` where it cannot be tried now. Go on until there is nothing to ask; then
     :meth:`served` hands over the output and the record. Each stage is asked at most once. A deadline ends the request
-    early: :meth:`cut_off` where the stage is under way, :meth:`stopped` where it has not been begun.
+    early: :meth:`cut_off` where the stage is under way, :meth:`stopped` where it has not been begun. How long a stage
+    :meth:`took`, and what the request :meth:`has_left` then, is told before what became of the stage.
 
     Parameters
     ----------
@@ -33,26 +35,72 @@ class Driver(Generic[Y]):
         It decides.
     identity : PolicyIdentity
         Its digest and stages.
+    barred : mapping of int to str
+        Stages that are not to be tried, and why: the policy goes without them from the start.
+    slowdown : Slowdown, optional
+        Where the policy knows time: it is told how long stages take, and seconds that are left count as fewer where
+        they take longer than expected. Without it nobody is told.
+    seconds : float
+        Seconds that the request has, inf for no deadline.
 
     Notes
     -----
     O(1) a stage. A driver belongs to one request and is not synchronised.
     """
 
-    __slots__ = ("_barred", "_failures", "_identity", "_late", "_outputs", "_run", "_seconds", "_steps", "ask")
+    __slots__ = (
+        "_barred",
+        "_failures",
+        "_identity",
+        "_late",
+        "_left",
+        "_outputs",
+        "_run",
+        "_seconds",
+        "_slowdown",
+        "_steps",
+        "ask",
+    )
 
     ask: int | None
 
-    def __init__(self, policy: Policy, identity: PolicyIdentity) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        identity: PolicyIdentity,
+        barred: Mapping[int, str] = NONE_LOST,
+        slowdown: Slowdown | None = None,
+        seconds: float = math.inf,
+    ) -> None:
         self._identity = identity
-        self._run = run = policy.start()
+        self._slowdown = slowdown
+        if barred:
+            self._run = run = policy.start(planned(slowdown, seconds), barred)
+        elif slowdown is None or seconds == math.inf:
+            self._run = run = policy.start()
+        else:
+            self._run = run = policy.start(planned(slowdown, seconds))
         self._steps: list[Step] = []
         self._outputs: dict[int, Y] = {}
         self._failures: Mapping[int, str] = NONE_LOST
-        self._barred: Mapping[int, str] = NONE_LOST
+        self._barred = barred
         self._late = False
+        self._left: float | None = None
         self._seconds: dict[int, float] | None = None
         self.ask = run.next
+
+    def begin_again(self, barred: Mapping[int, str], seconds: float) -> None:
+        """The request has waited before its first stage: it begins now, without these stages and with so many seconds.
+
+        Raises
+        ------
+        TTamerError
+            If it has been told what became of a stage.
+        """
+        if self._steps:
+            raise TTamerError(f"`begin_again` must come before the first stage: {len(self._steps)} have run")
+        self.ask = self._run.restart(planned(self._slowdown, seconds), barred)
+        self._barred = barred
 
     def answered(self, signal: float | None, prediction: Hashable, output: Y) -> int | None:
         """The stage `ask` gave `output`; returns the new `ask`.
@@ -71,7 +119,11 @@ class Driver(Generic[Y]):
             stage = self._asked("answered")
         number = signal if type(signal) is float else self._number(stage, signal)
         try:
-            following = self._run.observe(number, prediction)
+            slowdown = self._slowdown
+            if slowdown is None:
+                following = self._run.observe(number, prediction)
+            else:
+                following = self._run.observe(number, prediction, self._pace(stage, slowdown.took))
         except ValidationError as error:
             where = self._identity.where(stage)
             raise ValidationError(f"`prediction` of {where} must return a hashable, got {shown(prediction)}") from error
@@ -89,7 +141,9 @@ class Driver(Generic[Y]):
             If nothing was asked.
         """
         stage = self._asked("failed")
-        self.ask = following = self._run.fail()
+        slowdown = self._slowdown
+        left = None if slowdown is None else self._pace(stage, slowdown.took_at_least)
+        self.ask = following = self._run.fail(left)
         self._lose(stage, reason)
         return following
 
@@ -117,6 +171,8 @@ class Driver(Generic[Y]):
             If nothing was asked.
         """
         stage = self._asked("cut_off")
+        if self._slowdown is not None:
+            self._pace(stage, self._slowdown.took_at_least)
         self._run.stop()
         self._lose(stage, reason)
         self._late, self.ask = True, None
@@ -147,6 +203,10 @@ class Driver(Generic[Y]):
         if self._seconds is None:
             self._seconds = {}
         self._seconds[stage] = seconds
+
+    def has_left(self, seconds: float) -> None:
+        """How many seconds the request has left, told before what became of the stage `ask`."""
+        self._left = seconds
 
     def served(self) -> Served[Y]:
         """The output and the record of the decided request.
@@ -199,6 +259,12 @@ class Driver(Generic[Y]):
         if self.ask is None:
             raise RunFinishedError(f"`{verb}` must follow a question: the request is decided")
         return self.ask
+
+    def _pace(self, stage: int, tell: Callable[[int, int, float], None]) -> float | None:
+        """Tells how long a stage took, if that is known; returns the seconds to plan with."""
+        if self._seconds is not None and stage in self._seconds:
+            tell(self._steps[-1][0] if self._steps else -1, stage, self._seconds[stage])
+        return None if self._left is None else planned(self._slowdown, self._left)
 
     def _lose(self, stage: int, reason: str) -> None:
         self._steps.append((stage, math.nan, None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -9,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Policy, ValidationError
-from ..traces.record import PolicyIdentity
+from ..traces.record import NONE_LOST, PolicyIdentity
 from .answers import Predictions, listed
 from .decided_one import DecidedOne
 from .driver import Driver
 from .request_ids import new_request_id
 from .served_batch import ServedBatch
+from .slowdown import Slowdown
 
 __all__ = ["OneDriver"]
 
@@ -32,9 +34,16 @@ class OneDriver(Generic[Y]):
 
     ask: tuple[int, NDArray[np.int64]] | None
 
-    def __init__(self, policy: Policy, identity: PolicyIdentity) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        identity: PolicyIdentity,
+        barred: Mapping[int, str] = NONE_LOST,
+        slowdown: Slowdown | None = None,
+        seconds: float = math.inf,
+    ) -> None:
         self._identity = identity
-        self._driver: Driver[Y] = Driver(policy, identity)
+        self._driver: Driver[Y] = Driver(policy, identity, barred, slowdown, seconds)
         first = self._driver.ask
         self.ask = None if first is None else (first, ROW)
 
@@ -76,6 +85,10 @@ class OneDriver(Generic[Y]):
     def took(self, seconds: float) -> None:
         """As :meth:`BatchDriver.took`."""
         self._driver.took(seconds)
+
+    def has_left(self, seconds: float) -> None:
+        """As :meth:`BatchDriver.has_left`."""
+        self._driver.has_left(seconds)
 
     def served(self) -> ServedBatch[Y]:
         """As :meth:`BatchDriver.served`."""

@@ -21,7 +21,7 @@ from .served_batch import ServedBatch
 from .telling import StepDriver, tell, tell_batch, tell_rows
 from .time_left import begin_wait, end_wait
 
-__all__ = ["awaitable_error", "serve", "serve_batch"]
+__all__ = ["awaitable_error", "now", "serve", "serve_batch"]
 
 R = TypeVar("R", Reading | str, Asked)
 
@@ -40,7 +40,8 @@ def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: float, i
                 outcome: Reading | str | Lost = due.not_begun()
             else:
                 outcome = _ask(call, _one(call, given.take(call.stage.carries), "acall(x)"), begun, due, clock)
-            tell(driver, outcome, clock() - begun if is_timed else None)
+            now = clock()
+            tell(driver, outcome, now - begun if is_timed else None, due.end - now)
     finally:
         if told is not None:
             end_wait(told)
@@ -70,14 +71,16 @@ def serve_batch(
                     outcomes = [_try_one(call, x, "abatch(xs)") for x in each_row(taken)]
                 else:
                     outcomes = [_ask_row(call, x, due, clock) for x in each_row(taken)]
-                tell_rows(driver, call, outcomes, clock() - begun if is_timed else None)
+                now = clock()
+                tell_rows(driver, call, outcomes, now - begun if is_timed else None, due.end - now)
             else:
                 outcome: Asked | Lost
                 if is_free:
                     outcome = _try_batch(call, taken, count)
                 else:
                     outcome = _ask(call, partial(_try_batch, call, taken, count), begun, due, clock)
-                tell_batch(driver, outcome, count, clock() - begun if is_timed else None)
+                now = clock()
+                tell_batch(driver, outcome, count, now - begun if is_timed else None, due.end - now)
     finally:
         if told is not None:
             end_wait(told)
@@ -93,6 +96,11 @@ def awaitable_error(call: Call, function: str, instead: str, output: Any) -> Val
     )
 
 
+def now() -> float:
+    """On the clock of these loops."""
+    return monotonic()
+
+
 def _no_clock() -> float:
     return 0.0
 
@@ -104,8 +112,10 @@ def _ask_row(call: Call, x: Any, due: Deadline, clock: Callable[[], float]) -> R
 
 def _ask(call: Call, work: Callable[[], R], now: float, due: Deadline, clock: Callable[[], float]) -> R | Lost:
     """What a stage comes to, by as many attempts as it may have."""
-    if due.end == math.inf and not call.is_limited:
-        return work()
+    if not call.is_limited and (due.end == math.inf or call.workers is None):
+        # One attempt in this thread: if it is late, that is found out when it returns.
+        reply = work()
+        return reply if due.end == math.inf or clock() < due.end else due.cut_off()
     attempts = Attempts(call, now, due.end)
     told = None if call.timeout == math.inf else begin_wait(now + call.timeout, clock)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -23,8 +24,11 @@ NOT_BEGUN = ("barred", "stopped")
 """How stages are lost that took no time."""
 
 
-def tell(driver: Driver[Any], outcome: Reading | str | Lost, seconds: float | None) -> None:
-    """What came of the stage asked, for one request, and how long it took, None where that was not measured."""
+def tell(driver: Driver[Any], outcome: Reading | str | Lost, seconds: float | None, left: float) -> None:
+    """What came of the stage asked, for one request, how long it took, None where that was not measured, and how many
+    seconds are left, inf without a deadline."""
+    if left < math.inf:
+        driver.has_left(left)
     if seconds is not None and not (isinstance(outcome, Lost) and outcome.how in NOT_BEGUN):
         driver.took(seconds)
     if isinstance(outcome, tuple):
@@ -42,8 +46,10 @@ def tell(driver: Driver[Any], outcome: Reading | str | Lost, seconds: float | No
         driver.stopped(outcome.reason)
 
 
-def tell_batch(driver: StepDriver[Any], outcome: Asked | Lost, count: int, seconds: float | None) -> None:
-    """What came of one call of the stage asked, for all `count` rows asked, and how long it took."""
+def tell_batch(driver: StepDriver[Any], outcome: Asked | Lost, count: int, seconds: float | None, left: float) -> None:
+    """What came of one call of the stage asked, for all `count` rows asked; the others as in :func:`tell`."""
+    if left < math.inf:
+        driver.has_left(left)
     if seconds is not None:
         driver.took(seconds)
     if isinstance(outcome, Lost):
@@ -56,9 +62,9 @@ def tell_batch(driver: StepDriver[Any], outcome: Asked | Lost, count: int, secon
 
 
 def tell_rows(
-    driver: StepDriver[Any], call: Call, outcomes: Sequence[Reading | str | Lost], seconds: float | None
+    driver: StepDriver[Any], call: Call, outcomes: Sequence[Reading | str | Lost], seconds: float | None, left: float
 ) -> None:
-    """What came of the stage asked, row by row, and how long all of them took together.
+    """What came of the stage asked, row by row, how long all of them took together, and what is left.
 
     Raises
     ------
@@ -67,18 +73,20 @@ def tell_rows(
     """
     came = [one for one in outcomes if not isinstance(one, Lost)]
     if len(came) == len(outcomes):
-        tell_batch(driver, read_rows(call.stage, call.where, came), len(came), seconds)
+        tell_batch(driver, read_rows(call.stage, call.where, came), len(came), seconds, left)
         return
+    if left < math.inf:
+        driver.has_left(left)
     if seconds is not None:
         driver.took(seconds)
-    left = [Lost("failed", one) if isinstance(one, str) else one for one in outcomes]
+    others = [Lost("failed", one) if isinstance(one, str) else one for one in outcomes]
     for how in ("failed", "barred", "cut_off", "stopped"):
-        lost = {at: one.reason for at, one in enumerate(left) if isinstance(one, Lost) and one.how == how}
+        lost = {at: one.reason for at, one in enumerate(others) if isinstance(one, Lost) and one.how == how}
         if lost:
-            left = [one for at, one in enumerate(left) if at not in lost]
+            others = [one for at, one in enumerate(others) if at not in lost]
             _lose(driver, how, lost)
-    if left:
-        said = read_rows(call.stage, call.where, [one for one in left if not isinstance(one, Lost)])
+    if others:
+        said = read_rows(call.stage, call.where, [one for one in others if not isinstance(one, Lost)])
         driver.answered(said.signal, said.prediction, said.outputs)
 
 

@@ -84,7 +84,8 @@ class Record:
         Why stages that were begun gave no answer, by their numbers; each is one of `consulted` and not `answer`, and
         said nothing.
     barred : dict of int to str, optional
-        Why stages that were asked for were not tried, by their numbers; none of them is one of `consulted`.
+        Why stages were not to be tried, by their numbers: from the start, or when they were asked for; none of them is
+        one of `consulted`.
     late : bool, optional
         Whether the deadline ended the request.
     seconds : (k,) array_like of float, optional
@@ -262,7 +263,8 @@ class Record:
 
     @property
     def barred(self) -> dict[int, str]:
-        """Why stages that were asked for were not tried, by their numbers; a new dict each time."""
+        """Why stages were not to be tried, from the start or when they were asked for, by their numbers; a new dict
+        each time."""
         return dict(self._barred)
 
     @property

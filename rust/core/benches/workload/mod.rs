@@ -1,8 +1,11 @@
 //! A fitted 6-stage policy and the requests it is measured on; the same in every bench.
 
+#![allow(dead_code, reason = "each bench uses some of it")]
+
 use ttamer::Policy;
 use ttamer::learn::{Approach, FitOptions, Goal, Recall, Shape, fit};
-use ttamer::{Kind, Trace};
+use ttamer::rules::Observation;
+use ttamer::{Kind, Table, Trace};
 
 /// Stages of the cascade.
 pub const STAGES: usize = 6;
@@ -42,9 +45,21 @@ pub fn data() -> (Vec<f64>, Vec<f64>, Vec<i64>) {
 
 /// The default fit of that trace as a line.
 pub fn policy(signal: &[f64], loss: &[f64], prediction: &[i64]) -> Policy {
+    fitted(signal, loss, prediction, false)
+}
+
+/// The same where the time that is left is part of the decision: stages take 0.5 to 1.5 seconds.
+pub fn timed_policy(signal: &[f64], loss: &[f64], prediction: &[i64]) -> Policy {
+    fitted(signal, loss, prediction, true)
+}
+
+fn fitted(signal: &[f64], loss: &[f64], prediction: &[i64], deadline: bool) -> Policy {
     let cost: Vec<f64> = (0..STAGES).map(|v| 1.0 + 0.4 * v as f64).collect();
-    let trace = Trace::from_rows(signal, loss, Some(prediction), &cost, Kind::Exits).unwrap();
-    let approach = Approach { shape: Shape::Line, ..Approach::default() };
+    let mut noise = Noise(11);
+    let seconds: Vec<f64> = signal.iter().map(|_| 0.5 + noise.next()).collect();
+    let latency = Table::from_fn(signal.len() / STAGES, STAGES, |row, stage| seconds[row * STAGES + stage]);
+    let trace = Trace::from_rows(signal, loss, Some(prediction), &cost, Kind::Exits).unwrap().timed(latency).unwrap();
+    let approach = Approach { shape: Shape::Line, deadline, ..Approach::default() };
     fit(&trace, Goal::Tradeoff(0.97), &FitOptions { approach, recall: Recall::Always, ..FitOptions::default() })
         .unwrap()
 }
@@ -56,4 +71,16 @@ pub fn request(policy: &Policy, signal: &[f64], prediction: &[i64]) -> usize {
         run.observe(signal[stage], Some(prediction[stage])).unwrap();
     }
     run.answer().unwrap()
+}
+
+/// The same with so many seconds left at the start, and `each` fewer with every report: the answer, and how many stages
+/// have run.
+pub fn request_within(policy: &Policy, signal: &[f64], prediction: &[i64], mut left: f64, each: f64) -> (usize, usize) {
+    let (mut run, mut ran) = (policy.start_within(left), 0);
+    while let Some(stage) = run.next() {
+        left -= each;
+        ran += 1;
+        run.report(Observation::new(signal[stage], prediction[stage]).within(left)).unwrap();
+    }
+    (run.answer().unwrap(), ran)
 }

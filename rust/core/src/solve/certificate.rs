@@ -68,7 +68,8 @@ pub fn verify(model: &Model, solution: &Solution) -> Result<Certificate> {
         }
         _ => return Err(Error::invalid("the plan belongs to another kind of graph than the model")),
     };
-    let rounding = ROUNDING * largest_total(model, solution);
+    // Numbers below the least normal one are rounded by more than their share.
+    let rounding = (ROUNDING * largest_total(model, solution)).max(f64::MIN_POSITIVE);
     let exact = check.bound <= rounding && (value - solution.value).abs() <= rounding + check.bound;
     Ok(Certificate { value, residual: check.residual, bound: check.bound, exact })
 }

@@ -10,6 +10,7 @@ use ttamer::Barred;
 use super::layout::{Run, publish_next, run_of};
 use super::life::started;
 use super::observe::{attached, let_go, release};
+use super::plain;
 use crate::barred::barred;
 use crate::policy::Policy;
 use crate::remaining::seconds;
@@ -199,7 +200,12 @@ unsafe fn told(
         }
     }
     let [remaining, stages] = found;
-    let remaining = remaining.map(|given| seconds(policy, &given)).transpose()?;
+    let in_seconds = |given: Bound<'_, PyAny>| {
+        // SAFETY: it is alive, and the GIL is held.
+        let plain = unsafe { plain::remaining(given.as_ptr(), policy) };
+        plain.map_or_else(|| seconds(policy, &given), Ok)
+    };
+    let remaining = remaining.map(in_seconds).transpose()?;
     let stages = stages.map(|given| barred(policy, &given)).transpose()?;
     Ok(Told {
         remaining: remaining.filter(|seconds| !seconds.is_nan()).unwrap_or(f64::INFINITY),
