@@ -51,7 +51,7 @@ def terms_of(trace: Trace, default_loss: float = math.inf, deadline: float = mat
 
 def largest_loss(trace: Trace) -> float:
     """At any stage of any request, in the unit of the losses; O(n k)."""
-    return float(trace.loss.max())
+    return float(trace.loss[:, trace.core.answering].max())
 
 
 def of_policy(policy: Policy, trace: Trace, terms: Terms = NO_TERMS) -> Outcome:

@@ -83,7 +83,7 @@ impl Rule for ThresholdRule {
     }
 
     fn alone(&self, stage: u16, _: Observation) -> Option<f64> {
-        self.walk.mean_loss.get(usize::from(stage)).copied()
+        self.walk.mean_of(stage)
     }
 
     fn expected_loss(&self, progress: &Progress, _: &bool) -> f64 {

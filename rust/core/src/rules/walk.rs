@@ -16,7 +16,7 @@ pub struct Walk {
     pub entry: i32,
     /// The stage after each one, [`STOP`] after the last (k,).
     pub successor: Vec<i32>,
-    /// Mean loss of each stage, in the unit of the losses (k,).
+    /// Mean loss of each stage, in the unit of the losses, infinite of those that never answer (k,).
     pub mean_loss: Vec<f64>,
     /// Loss of answering with nothing, in the unit of the losses; infinite: some stage has to answer.
     pub default_loss: f64,
@@ -48,6 +48,17 @@ impl Walk {
             progress.answer = stage;
         }
         *is_readable |= !signal.is_nan();
+    }
+
+    /// The stages that may run, in their order; one after the other leads forward.
+    fn stages(&self) -> impl Iterator<Item = u16> {
+        let step = |stage: &u16| u16::try_from(self.after(*stage)).ok();
+        std::iter::successors(u16::try_from(self.entry).ok(), step)
+    }
+
+    /// Mean loss of a stage; none of one that never answers.
+    pub(super) fn mean_of(&self, stage: u16) -> Option<f64> {
+        self.mean_loss.get(usize::from(stage)).copied().filter(|loss| *loss < f64::INFINITY)
     }
 
     /// Whether a request ends after `stage` because nothing follows it.
@@ -82,6 +93,7 @@ impl Walk {
         let steps = onward.map(|(v, next)| (v as u16, *next as usize));
         let first = usize::try_from(self.entry).ok().map(|entry| (NO_STAGE, entry));
         checks::priced(price, steps.chain(first))?;
-        checks::mean_losses(&self.mean_loss, stages)
+        checks::mean_losses_of_some(&self.mean_loss, stages)?;
+        check(self.stages().all(|stage| self.mean_of(stage).is_some()), "a stage that runs never answers")
     }
 }

@@ -22,14 +22,16 @@ use crate::price::Price;
 /// Calibration, weights and limits of a fitted policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BeliefRule {
-    beliefs: Beliefs,
+    pub(super) beliefs: Beliefs,
     pub(super) nodes: Vec<Node>,
     time: Option<Time>,
     /// How many of the nodes, the first ones, are begun with.
     pub(super) roots: usize,
     /// One row per node, block after block; those without time are the last.
-    decisions: Intervals,
-    nothing: Nothing,
+    pub(super) decisions: Intervals,
+    pub(super) nothing: Nothing,
+    /// Whether some stage that may run informs and never answers.
+    pub(super) has_probes: bool,
     /// The decisions of the roots on their raw signals, block after block.
     entry: Vec<EntryCuts>,
 }
@@ -38,13 +40,13 @@ pub struct BeliefRule {
 #[derive(Clone, Copy, Debug)]
 pub struct BeliefMemory {
     /// The first report: what it means is worked out when a second comes.
-    first: Observation,
+    pub(super) first: Observation,
     /// The belief in the best answer in hand, once a second stage has reported.
-    belief: f64,
+    pub(super) belief: f64,
     /// How many of the readings lack a signal or a prediction.
     incomplete: u32,
     /// The node that is entered next; that of the last report where none is.
-    node: u16,
+    pub(super) node: u16,
     /// The block of decisions that the time left is in.
     block: u16,
     /// The slot of the first report.
@@ -57,7 +59,16 @@ impl BeliefRule {
     /// A rule that begins at the first of `nodes`; `decisions` say for each node, on the belief in hand, up to which
     /// limit to stop and which node is next.
     pub fn new(beliefs: Beliefs, nodes: Vec<Node>, decisions: Intervals) -> Self {
-        Self { beliefs, nodes, time: None, roots: 0, decisions, nothing: Nothing::NEVER, entry: Vec::new() }
+        Self {
+            beliefs,
+            nodes,
+            time: None,
+            roots: 0,
+            decisions,
+            nothing: Nothing::NEVER,
+            has_probes: false,
+            entry: Vec::new(),
+        }
     }
 
     /// The same where nothing may be answered, at this loss in the unit of the losses; `at_once`: before anything runs.
@@ -225,24 +236,6 @@ impl BeliefRule {
         Some(self.beliefs.believe(smaller, &others, is_complete))
     }
 
-    /// The belief in the best answer in hand; infinite while there is none.
-    fn belief(&self, progress: &Progress, memory: &BeliefMemory) -> f64 {
-        match self.nodes.get(usize::from(memory.node)) {
-            _ if progress.answer == NO_STAGE => f64::INFINITY,
-            Some(node) if node.members.len() == 1 || (progress.is_waiting() && node.members.len() == 2) => {
-                self.beliefs.alone(progress.answer, &self.beliefs.read(progress.answer, memory.first))
-            }
-            _ => memory.belief,
-        }
-    }
-
-    /// The belief that decisions are taken on where no stage is in hand after `stage` failed: the worst one, unless
-    /// nothing is an answer. Then it is that in `stage`, were it not better than nothing.
-    fn empty_handed(&self, stage: u16) -> f64 {
-        let limit = self.nothing.limit();
-        if limit < f64::INFINITY { limit.max(self.beliefs.missing(stage)) } else { limit }
-    }
-
     /// Goes to a node; ends with what is no node.
     #[inline]
     fn enter(&self, child: i32, progress: &mut Progress, memory: &mut BeliefMemory) {
@@ -305,6 +298,7 @@ impl Rule for BeliefRule {
         self.decisions.check(nodes, |row| (row % nodes) as i32)?;
         self.check_growth()?;
         self.check_stages()?;
+        self.find_probes()?;
         self.price_nodes(price)?;
         self.entry = self.cut();
         Ok(())
@@ -423,22 +417,20 @@ impl Rule for BeliefRule {
 
     fn alone(&self, stage: u16, observation: Observation) -> Option<f64> {
         let beliefs = &self.beliefs;
-        beliefs.calibration.get(usize::from(stage))?;
+        beliefs.calibration.get(usize::from(stage)).filter(|it| !it.is_probe())?;
         Some(beliefs.loss_of(beliefs.alone(stage, &beliefs.read(stage, observation))))
     }
 
     fn expected_loss(&self, progress: &Progress, memory: &BeliefMemory) -> f64 {
-        let belief = self.belief(progress, memory);
-        if progress.answer == NO_STAGE || self.nothing.beats(belief) {
+        if self.declines(progress, memory) {
             return self.nothing.loss;
         }
-        self.beliefs.loss_of(belief).min(self.nothing.loss)
+        self.beliefs.loss_of(self.belief(progress, memory)).min(self.nothing.loss)
     }
 
     #[inline]
     fn answer(&self, progress: &Progress, memory: &BeliefMemory) -> u16 {
-        let declines = self.may_decline() && self.nothing.beats(self.belief(progress, memory));
-        if declines { NO_STAGE } else { progress.answer }
+        if self.may_decline() && self.declines(progress, memory) { NO_STAGE } else { progress.answer }
     }
 
     fn default_loss(&self) -> f64 {
@@ -447,7 +439,7 @@ impl Rule for BeliefRule {
 
     #[inline]
     fn may_decline(&self) -> bool {
-        self.nothing.limit() < f64::INFINITY
+        self.nothing.limit() < f64::INFINITY || self.has_probes
     }
 
     fn is_exact_without(&self, barred: &[u16]) -> bool {
