@@ -20,8 +20,8 @@ PLENTY = 100.0
 """Seconds after which decisions are those without time."""
 
 
-def build() -> str:
-    """Path of the compiled bench."""
+def build(name: str = "instructions") -> str:
+    """Path of a compiled bench."""
     command = [
         "cargo",
         "bench",
@@ -30,13 +30,13 @@ def build() -> str:
         "-p",
         "ttamer",
         "--bench",
-        "instructions",
+        name,
         "--no-run",
         "--message-format=json",
     ]
     lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     built = (json.loads(line) for line in lines)
-    return str(next(a["executable"] for a in built if a.get("executable") and a["target"]["name"] == "instructions"))
+    return str(next(a["executable"] for a in built if a.get("executable") and a["target"]["name"] == name))
 
 
 def count(binary: str, *left: str) -> float:
@@ -60,8 +60,7 @@ def budget() -> float:
 
 def main() -> int:
     """Counts, compares, reports."""
-    binary = build()
-    measured, within = count(binary), count(binary, str(PLENTY))
+    measured, within = count(build()), count(build("instructions_within"), str(PLENTY))
     if "--record" in sys.argv:
         BUDGET.write_text(json.dumps({"instructions_per_observation": round(measured, 1)}) + "\n")
     print(f"{measured:.1f} instructions an observation, budget {budget()} + 10 %")

@@ -233,8 +233,7 @@ def belief(rng: Rng, k: int, entry: int | None = None) -> Fields:
     others = [v for v in range(k) if nothing or v != entry]
     probes = rng.permutation(others)[:2].tolist() if k > 2 and rng.random() < 0.3 else []
     return {
-        "belief": nothing
-        | {
+        "belief": {
             "recall": bool(rng.random() < 0.7),
             "beliefs": {
                 "margin": picked(rng, [0.0, eighths(rng, 0, 1), eighths(rng, 0, 1)]),
@@ -246,6 +245,7 @@ def belief(rng: Rng, k: int, entry: int | None = None) -> Fields:
             "situations": stored,
             "decisions": rows,
         }
+        | nothing
     }
 
 

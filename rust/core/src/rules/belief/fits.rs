@@ -1,11 +1,12 @@
-//! That the situations of a rule follow from each other, so that executing it cannot go wrong.
+//! That the situations of a rule follow from each other, so that executing it cannot go wrong; and what follows from them.
 
 use super::super::checks;
 use super::calibration::Calibration;
+use super::entry::{EntryCuts, MOST_PAIRS};
 use super::reading::SLOTS;
 use super::rule::BeliefRule;
 use crate::error::{Checked, check};
-use crate::plan::{NO_STAGE, STOP};
+use crate::plan::{Intervals, NO_STAGE, STOP};
 use crate::price::Price;
 
 impl BeliefRule {
@@ -95,5 +96,25 @@ impl BeliefRule {
         let nodes = std::mem::take(&mut self.nodes);
         self.nodes = nodes.into_iter().zip(last).map(|(node, last)| node.among(is_probe, last)).collect();
         Ok(())
+    }
+
+    /// The first decisions, on raw signals.
+    pub(super) fn cut(&self) -> Vec<EntryCuts> {
+        let blocks = 0..=self.timeless();
+        let firsts = blocks.flat_map(|block| {
+            self.nodes.iter().take(self.roots).enumerate().map(move |(root, node)| (self.row(block, root), node))
+        });
+        let firsts: Vec<(Intervals, &Calibration)> = firsts
+            .filter_map(|(row, node)| {
+                let calibration = self.beliefs.calibration.get(usize::from(node.stage))?;
+                Some((self.decisions.part(row..row + 1), calibration))
+            })
+            .collect();
+        let pairs = firsts.iter().map(|(row, calibration)| EntryCuts::pairs(calibration, row));
+        let is_cut = pairs.fold(0, usize::saturating_add) <= MOST_PAIRS;
+        let cut = |(row, calibration): (Intervals, &Calibration)| {
+            if is_cut { EntryCuts::new(calibration, &row) } else { EntryCuts::uncut(calibration, row) }
+        };
+        firsts.into_iter().map(cut).collect()
     }
 }

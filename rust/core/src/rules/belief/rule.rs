@@ -9,11 +9,11 @@ use super::super::progress::Progress;
 use super::super::reach::avoids;
 use super::super::rule::Rule;
 use super::calibration::Calibration;
-use super::entry::{EntryCuts, MOST_PAIRS};
+use super::entry::EntryCuts;
 use super::node::Node;
 use super::nothing::Nothing;
 use super::reading::{Reading, SLOTS};
-use super::time::Time;
+use super::time::{Finder, Time};
 use super::weigh::Beliefs;
 use crate::error::{Checked, check};
 use crate::plan::{Intervals, NO_STAGE, Row, STOP, unsigned};
@@ -32,8 +32,27 @@ pub struct BeliefRule {
     pub(super) nothing: Nothing,
     /// Whether some stage that may run informs and never answers.
     pub(super) has_probes: bool,
+    /// By block.
+    beginnings: Vec<Beginning>,
+    /// Of the block that time is in, where the rule knows of time.
+    finder: Option<Finder>,
     /// The decisions of the roots on their raw signals, block after block.
     entry: Vec<EntryCuts>,
+}
+
+/// How requests begin.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Beginning {
+    /// The stage that runs first, or [`NO_STAGE`].
+    stage: u16,
+    /// The node that it enters.
+    node: u16,
+    /// The slot that its report goes to.
+    slot: u8,
+}
+
+impl Beginning {
+    const NONE: Self = Self { stage: NO_STAGE, node: NO_STAGE, slot: 0 };
 }
 
 /// What a request remembers.
@@ -59,16 +78,9 @@ impl BeliefRule {
     /// A rule that begins at the first of `nodes`; `decisions` say for each node, on the belief in hand, up to which
     /// limit to stop and which node is next.
     pub fn new(beliefs: Beliefs, nodes: Vec<Node>, decisions: Intervals) -> Self {
-        Self {
-            beliefs,
-            nodes,
-            time: None,
-            roots: 0,
-            decisions,
-            nothing: Nothing::NEVER,
-            has_probes: false,
-            entry: Vec::new(),
-        }
+        let (nothing, beginnings, entry) = (Nothing::NEVER, Vec::new(), Vec::new());
+        let (time, finder, roots, has_probes) = (None, None, 0, false);
+        Self { beliefs, nodes, time, roots, decisions, nothing, has_probes, beginnings, finder, entry }
     }
 
     /// The same where nothing may be answered, at this loss in the unit of the losses; `at_once`: before anything runs.
@@ -111,19 +123,19 @@ impl BeliefRule {
 
     /// The block of decisions where time does not matter: the last.
     #[inline]
-    fn timeless(&self) -> u16 {
+    pub(super) fn timeless(&self) -> u16 {
         self.time.as_ref().map_or(0, |time| time.until.len() as u16)
     }
 
     /// The block of decisions for so many seconds left.
     #[inline]
     fn block(&self, remaining: f64) -> u16 {
-        self.time.as_ref().map_or(0, |time| time.block(remaining))
+        self.finder.as_ref().map_or(0, |finder| finder.block(remaining))
     }
 
     /// The row of a node in a block of decisions.
     #[inline]
-    fn row(&self, block: u16, node: usize) -> usize {
+    pub(super) fn row(&self, block: u16, node: usize) -> usize {
         usize::from(block) * self.nodes.len() + node
     }
 
@@ -133,6 +145,12 @@ impl BeliefRule {
         let time = self.time.as_ref();
         let timed = time.and_then(|time| time.entries.get(usize::from(block)).copied());
         timed.unwrap_or(if self.nothing.at_once { NO_STAGE } else { 0 })
+    }
+
+    /// How requests begin in a block.
+    #[inline]
+    fn beginning(&self, block: u16) -> Beginning {
+        self.beginnings.get(usize::from(block)).copied().unwrap_or(Beginning::NONE)
     }
 
     /// Every node with its row of every block.
@@ -252,26 +270,6 @@ impl BeliefRule {
         let targets = self.decisions.steps(row).map(|(_, next)| next).chain([row.last]);
         targets.filter_map(|next| usize::try_from(next).ok())
     }
-
-    /// The first decisions, on raw signals.
-    fn cut(&self) -> Vec<EntryCuts> {
-        let blocks = 0..=self.timeless();
-        let firsts = blocks.flat_map(|block| {
-            self.nodes.iter().take(self.roots).enumerate().map(move |(root, node)| (self.row(block, root), node))
-        });
-        let firsts: Vec<(Intervals, &Calibration)> = firsts
-            .filter_map(|(row, node)| {
-                let calibration = self.beliefs.calibration.get(usize::from(node.stage))?;
-                Some((self.decisions.part(row..row + 1), calibration))
-            })
-            .collect();
-        let pairs = firsts.iter().map(|(row, calibration)| EntryCuts::pairs(calibration, row));
-        let is_cut = pairs.fold(0, usize::saturating_add) <= MOST_PAIRS;
-        let cut = |(row, calibration): (Intervals, &Calibration)| {
-            if is_cut { EntryCuts::new(calibration, &row) } else { EntryCuts::uncut(calibration, row) }
-        };
-        firsts.into_iter().map(cut).collect()
-    }
 }
 
 impl Rule for BeliefRule {
@@ -300,6 +298,13 @@ impl Rule for BeliefRule {
         self.check_stages()?;
         self.find_probes()?;
         self.price_nodes(price)?;
+        let beginning = |block: u16| {
+            let node = self.root(block);
+            let root = self.nodes.get(usize::from(node));
+            root.map_or(Beginning::NONE, |root| Beginning { stage: root.stage, node, slot: root.slot })
+        };
+        self.beginnings = (0..=self.timeless()).map(beginning).collect();
+        self.finder = self.time.as_ref().map(|time| Finder::new(&time.until));
         self.entry = self.cut();
         Ok(())
     }
@@ -345,28 +350,27 @@ impl Rule for BeliefRule {
 
     #[inline]
     fn begin(&self, remaining: f64) -> (Progress, BeliefMemory) {
-        let mut memory = BeliefMemory {
+        let block = self.block(remaining);
+        let Beginning { stage, node, slot } = self.beginning(block);
+        let memory = BeliefMemory {
             first: Observation::EMPTY,
             belief: f64::INFINITY,
             incomplete: 0,
-            node: 0,
-            block: 0,
-            first_slot: 0,
+            node,
+            block,
+            first_slot: slot,
             readings: [Reading::NONE; SLOTS],
         };
-        let mut progress = Progress::new(NO_STAGE);
-        self.begin_again(&mut progress, &mut memory, remaining);
-        (progress, memory)
+        (Progress::new(stage), memory)
     }
 
     #[inline]
     fn begin_again(&self, progress: &mut Progress, memory: &mut BeliefMemory, remaining: f64) {
         // Everything else is written before it is read.
         memory.block = self.block(remaining);
-        memory.node = self.root(memory.block);
-        let root = self.nodes.get(usize::from(memory.node));
-        *progress = Progress::new(root.map_or(NO_STAGE, |root| root.stage));
-        memory.first_slot = root.map_or(0, |root| root.slot);
+        let Beginning { stage, node, slot } = self.beginning(memory.block);
+        *progress = Progress::new(stage);
+        (memory.node, memory.first_slot) = (node, slot);
     }
 
     #[inline]

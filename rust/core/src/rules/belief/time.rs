@@ -19,13 +19,46 @@ pub struct Time {
     pub entries: Vec<u16>,
 }
 
-impl Time {
-    /// The block for so many seconds left; one past the last where the decisions without time hold.
-    #[inline]
-    pub(super) fn block(&self, remaining: f64) -> u16 {
-        self.until.partition_point(|until| *until <= remaining) as u16
+/// Finds blocks: time is cut into cells of equal length, each of which knows the block that it begins in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Finder {
+    until: Vec<f64>,
+    /// The block at the beginning of each cell.
+    first: Vec<u16>,
+    /// Cells a second.
+    density: f64,
+}
+
+/// Cells of time: several for each block, so that most of them lie within one.
+const CELLS: usize = 1024;
+
+impl Finder {
+    /// For blocks that end at these ascending numbers of seconds.
+    pub fn new(until: &[f64]) -> Self {
+        let found = CELLS as f64 / until.last().copied().unwrap_or(0.0);
+        let density = if found.is_finite() { found } else { 0.0 };
+        let block = |cell: usize| until.partition_point(|until| density * until < cell as f64) as u16;
+        Self {
+            until: until.to_vec(),
+            first: (0..=CELLS).map(|cell| if density > 0.0 { block(cell) } else { 0 }).collect(),
+            density,
+        }
     }
 
+    /// The block for so many seconds left; one past the last where the decisions without time hold.
+    #[inline]
+    pub fn block(&self, remaining: f64) -> u16 {
+        // From the cell before, whatever has been rounded; the first has what is negative, the last what is beyond.
+        let cell = (remaining * self.density) as usize;
+        let mut block = self.first.get(cell.saturating_sub(1).min(CELLS)).copied().unwrap_or(0);
+        while self.until.get(usize::from(block)).is_some_and(|until| *until <= remaining) {
+            block += 1;
+        }
+        block
+    }
+}
+
+impl Time {
     /// Checks that all this fits so many stages and these situations.
     pub(super) fn check(&self, stages: usize, nodes: &[Node]) -> Checked {
         let blocks = self.until.len();
@@ -47,8 +80,21 @@ mod tests {
 
     #[test]
     fn time_is_rounded_down_to_its_block() {
-        let time = Time { until: vec![0.01, 0.02, 0.05], ..Time::default() };
-        let blocks = [-1.0, 0.0, 0.009, 0.01, 0.02, 0.049, 0.05, 9.0, f64::INFINITY].map(|left| time.block(left));
+        let finder = Finder::new(&[0.01, 0.02, 0.05]);
+        let blocks = [-1.0, 0.0, 0.009, 0.01, 0.02, 0.049, 0.05, 9.0, f64::INFINITY].map(|left| finder.block(left));
         assert_eq!(blocks, [0, 0, 0, 1, 2, 2, 3, 3, 3]);
+    }
+
+    #[test]
+    fn cells_find_what_searching_finds() {
+        let dense: Vec<f64> = (0..256).map(|at| 1e-3 * f64::from(at).powi(2)).collect();
+        for until in [vec![0.3], vec![0.0, 0.0], vec![0.1, 0.1 + 1e-12, 7.0], vec![1e-300, 1e300], dense] {
+            let finder = Finder::new(&until);
+            let near = until.iter().flat_map(|until| [*until, until.next_up(), until.next_down(), 0.999 * until]);
+            for left in near.chain([-1.0, 0.0, 1e-9, 0.2, 6.9, 64.0, f64::MAX, f64::INFINITY, f64::NEG_INFINITY]) {
+                let sought = until.partition_point(|until| *until <= left) as u16;
+                assert_eq!(finder.block(left), sought, "{left} of {until:?}");
+            }
+        }
     }
 }
