@@ -50,8 +50,8 @@ def terms_of(trace: Trace, default_loss: float = math.inf, deadline: float = mat
 
 
 def largest_loss(trace: Trace) -> float:
-    """At any stage of any request, in the unit of the losses; O(n k)."""
-    return float(trace.loss.max())
+    """The largest finite one at any stage of any request, in the unit of the losses; 0 without one. O(n k)."""
+    return float(trace.loss.max(initial=0.0, where=np.isfinite(trace.loss)))
 
 
 def of_policy(policy: Policy, trace: Trace, terms: Terms = NO_TERMS) -> Outcome:
