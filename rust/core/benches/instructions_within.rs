@@ -1,7 +1,7 @@
 //! The same requests where every report says how many seconds are left, by a policy that knows time or by one that does
 //! not. A program of its own, so that what the compiler makes of `instructions` is not changed by it.
 //!
-//! usage: instructions_within timed|timeless SECONDS
+//! Usage: `instructions_within timed|timeless SECONDS`
 #![expect(clippy::unwrap_used, reason = "a bench may stop on a broken set-up")]
 
 mod workload;
