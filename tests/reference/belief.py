@@ -28,6 +28,8 @@ class Calibration:
         self.logit: list[float] = stored["logit"]
         self.classes: list[tuple[float, float]] = stored["class"]
         self.missing_logit: float = stored["missing_logit"]
+        self.is_probe: bool = stored["mean_loss"] == math.inf
+        """Whether the stage informs and never answers."""
 
     def curve(self, signal: float) -> float:
         """Straight between the points, constant beyond them; a step where they are too close for a finite slope."""
@@ -84,18 +86,24 @@ class Belief(Rule):
     def observe(self, reports: Sequence[Report]) -> Choice:
         best, target, is_close = self._walked(reports)
         stage = None if target is None else self.situations[target]["stage"]
-        if best is None or best.logit > self.limit:
+        if self._declines(best):
             return Choice(stage, None, is_close)
+        assert best is not None
         return Choice(stage, best.stage, is_close)
 
     def expected_loss(self, reports: Sequence[Report]) -> float:
         best, _, _ = self._walked(reports)
-        if best is None or best.logit > self.limit:
+        if self._declines(best):
             return self.nothing
+        assert best is not None
         return min(self.nothing, self._loss(best.logit))
 
     def alone(self, report: Report) -> float | None:
-        return self._loss(self._read(report))
+        return None if self.calibrations[report.stage].is_probe else self._loss(self._read(report))
+
+    def _declines(self, best: Best | None) -> bool:
+        """Whether nothing is answered: no answer is in hand, or nothing is better."""
+        return best is None or self.calibrations[best.stage].is_probe or best.logit > self.limit
 
     def _loss(self, logit: float) -> float:
         return self.scale / (1.0 + math.exp(-logit))
@@ -109,8 +117,8 @@ class Belief(Rule):
     def _walked(self, reports: Sequence[Report]) -> tuple[Best | None, int | None, bool]:
         """The best answer in hand, the situation that follows, and whether a decision on the way was close.
 
-        A stage that failed leaves what is in hand as it is; no stage in hand is the worst belief, or, where nothing is an
-        answer, what the stage that failed says on average, if that is no better than nothing.
+        A stage that failed leaves what is in hand as it is; no stage in hand is the worst belief, or, where nothing is
+        an answer, what the stage that failed says on average, if that is no better than nothing.
         """
         best: Best | None = None
         target: int | None = 0
@@ -149,8 +157,9 @@ class Belief(Rule):
         A stage without a signal answers only where no member has one. Without recall the last stage answers, or, if it
         is one without a signal, the one of highest number that has one.
 
-        Members that failed never answer. The others are weighed as where those have not run, if there is such a
-        situation (without recall one that the last stage enters); else what failed says what it says on average.
+        Stages that inform never answer, unless there is no other. Members that failed never answer. The others are
+        weighed as where those have not run, if there is such a situation (without recall one that the last stage
+        enters); else what failed says what it says on average.
         """
         last = reports[-1]
         weighed = self.sets[self.situations[situation]["set"]]
@@ -163,10 +172,14 @@ class Belief(Rule):
                 if others != weighed["members"]:
                     weighed = self.sets[smaller["set"]]
                 break
+        # While no stage that answers has, those that inform take their place.
+        others = [member for member in others if not self.calibrations[member].is_probe] or others
         known = [member for member in others if said[member].is_known]
         candidates = known or others
         if not self.recall:
-            candidates = [last.stage if last.stage in candidates else candidates[-1]]
+            ran = [report.stage for report in reports if not self.calibrations[report.stage].is_probe]
+            latest = ran[-1] if ran else last.stage
+            candidates = [latest if latest in candidates else candidates[-1]]
         logits = {member: self._posterior(weighed, member, said) for member in candidates}
         favour = {weighed["favoured"]: self.margin}
         ranks = {member: logit - favour.get(member, 0.0) for member, logit in logits.items()}

@@ -62,12 +62,12 @@ def walk(rng: Rng, k: int, entry: int | None = None) -> Fields:
 
 def threshold(rng: Rng, k: int, entry: int | None = None) -> Fields:
     made: Fields = {"walk": walk(rng, k, entry), "threshold": [limit(rng, -1, 3) for _ in range(k)]}
-    return {"threshold": made | ({"reject": limit(rng, -1, 3)} if "default_loss" in made["walk"] else {})}
+    return {"threshold": made | ({"reject": eighths(rng, -1, 3)} if "default_loss" in made["walk"] else {})}
 
 
 def patience(rng: Rng, k: int, entry: int | None = None) -> Fields:
     made: Fields = {"walk": walk(rng, k, entry), "patience": int(rng.integers(0, 4))}
-    return {"patience": made | ({"rejects": bool(rng.random() < 0.7)} if "default_loss" in made["walk"] else {})}
+    return {"patience": made | ({"rejects": True} if "default_loss" in made["walk"] and rng.random() < 0.7 else {})}
 
 
 def decisions(rng: Rng, targets: list[list[int]], low: float, high: float) -> Fields:
@@ -228,20 +228,24 @@ def belief(rng: Rng, k: int, entry: int | None = None) -> Fields:
         # The limit of beliefs is 0, or there is none.
         loss = picked(rng, [0.5 * scale, 0.5 * scale, 0.0, 2.0 * scale])
         nothing = {"nothing": {"loss": loss, "at_once": was_given is None and bool(rng.random() < 0.05)}}
+    known = [calibration(rng)] * k if is_plain else [calibration(rng) for _ in range(k)]
+    # Where nothing may be said, requests may end before any stage can answer.
+    others = [v for v in range(k) if nothing or v != entry]
+    probes = rng.permutation(others)[:2].tolist() if k > 2 and rng.random() < 0.3 else []
     return {
-        "belief": nothing
-        | {
+        "belief": {
             "recall": bool(rng.random() < 0.7),
             "beliefs": {
                 "margin": picked(rng, [0.0, eighths(rng, 0, 1), eighths(rng, 0, 1)]),
                 "scale": scale,
                 # Plain evidence and equal calibrations: stages that say the same are tied.
-                "calibration": [calibration(rng)] * k if is_plain else [calibration(rng) for _ in range(k)],
+                "calibration": [one | {"mean_loss": math.inf} if v in probes else one for v, one in enumerate(known)],
                 "sets": sets,
             },
             "situations": stored,
             "decisions": rows,
         }
+        | nothing
     }
 
 

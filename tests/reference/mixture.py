@@ -51,4 +51,5 @@ class Mixture(Rule):
         return self.component(reports).expected_loss(reports)
 
     def alone(self, report: Report) -> float | None:
-        return self.components[0].alone(report)
+        first, second = (component.alone(report) for component in self.components)
+        return None if second is None else first

@@ -122,7 +122,7 @@ def _baseline(tuned: Callable[[Trace, float, float], Policy], fold: Fold, tradeo
 
 
 def _last_stage(fold: Fold, _tradeoff: float) -> Outcome:
-    return outcome.always(fold.test, fold.test.k - 1, fold.judged_by)
+    return outcome.always(fold.test, fold.test.core.answering[-1], fold.judged_by)
 
 
 def _clairvoyant(fold: Fold, tradeoff: float) -> Outcome:

@@ -60,10 +60,10 @@ class Frontier:
         Requests, and parts of the cross-validation.
     points : dict of str to tuple of FrontierPoint
         Of every rule, by name, in ascending order of the trade-off.
-    stages : tuple of k str
-        Names of the stages.
-    stage_points : tuple of k FrontierPoint
-        Of always answering with one stage.
+    stages : tuple of m str
+        Names of the stages that can answer.
+    stage_points : tuple of m FrontierPoint
+        Of always answering with one of them.
     deadline : float or None
         Seconds that each request had; None: as many as it took.
     """
@@ -212,12 +212,13 @@ def frontier(
     }
     for result in results[-1:]:
         judge.warn_of_heavy_tails(result[FIT])
+    answering = trace.core.answering
     return Frontier(
         n=trace.n,
         folds=int(folds),
         points=points,
-        stages=trace.stages,
-        stage_points=tuple(_point(None, outcome.always(trace, i, terms), judge) for i in range(trace.k)),
+        stages=tuple(trace.stages[i] for i in answering),
+        stage_points=tuple(_point(None, outcome.always(trace, i, terms), judge) for i in answering),
         deadline=terms.deadline,
     )
 

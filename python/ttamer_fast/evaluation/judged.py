@@ -60,9 +60,14 @@ class Judge:
         return np.array([self.share(column) for column in holds.T])
 
     @cached_property
+    def losses(self) -> Floats:
+        """(n, m) of the m stages that can answer."""
+        return self.trace.loss[:, self.trace.core.answering]
+
+    @cached_property
     def largest_loss(self) -> float:
         """Of all stages and of nothing; 1 if all losses are 0."""
-        return max(float(self.trace.loss.max()), self.nothing or 0.0) or 1.0
+        return max(float(self.losses.max()), self.nothing or 0.0) or 1.0
 
     @property
     def loss_range(self) -> Interval:
@@ -84,7 +89,7 @@ class Judge:
     def cost_range(self) -> Interval:
         """Costs of the cheapest way to an answer, and of running everything, over all requests."""
         cost = np.atleast_2d(self.trace.cost)
-        first = cost[:, :1] if self.trace.kind == "exits" else cost
+        first = cost[:, :1] if self.trace.kind == "exits" else cost[:, self.trace.core.answering]
         least = float(first.min()) if self.nothing is None else 0.0
         return least, float(cost.sum(axis=1).max())
 
@@ -110,7 +115,7 @@ class Judge:
 
     def warn_of_heavy_tails(self, found: Outcome, level: int = 3) -> bool:
         """Whether losses or costs have heavier tails than intervals bear; says so in a warning."""
-        positive, whole = self.trace.loss[self.trace.loss > 0.0], np.atleast_2d(self.trace.cost).sum(axis=1)
+        positive, whole = self.losses[self.losses > 0.0], np.atleast_2d(self.trace.cost).sum(axis=1)
         heavy = [
             (name, usual.max())
             for name, values, usual in (("loss", found.loss, positive), ("cost", found.cost, whole))

@@ -128,7 +128,7 @@ def fit_certified(
     if nothing is not None and (nothing > scale or (binary and nothing not in (0.0, scale))):
         allowed = f"0 or {scale:g} as `binary` is True" if binary else f"at most `largest_loss` {scale:g}"
         raise ValidationError(f"`default_loss` must be {allowed}, got {nothing:g}")
-    _check_losses(trace.loss, scale, binary)
+    _check_losses(trace.loss[:, trace.core.answering], scale, binary)
     warn_of_trace(trace)
     fitting, testing = trace.split(check_between("held_out", held_out, 1.0), seed)
     learner = learner_of(fitting, graph, check_order(order, trace.stages), nothing)

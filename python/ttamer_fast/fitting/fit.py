@@ -191,4 +191,4 @@ def _loss_budget(value: float | str, trace: Trace) -> float:
         more = float(excess)
     except ValueError:
         raise ValidationError(f"`max_loss` must be a number after 'last+', got {excess!r}") from None
-    return float(trace.mean_loss[-1]) + check_budget("max_loss", more)
+    return float(trace.mean_loss[trace.core.answering[-1]]) + check_budget("max_loss", more)

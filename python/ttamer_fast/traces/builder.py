@@ -248,9 +248,9 @@ class TraceBuilder:
     def mean_loss(self) -> Floats:
         """(k,) float64: mean loss of each stage over all n requests, weighted, in its unit; NaN if none.
 
-        Correctly rounded where requests count alike.
+        Correctly rounded where requests count alike; infinite of stages that never answer.
         """
-        return self._means(0)
+        return np.where(self._core.is_probe, np.inf, self._means(0))
 
     @property
     def mean_cost(self) -> Floats:

@@ -127,7 +127,7 @@ fn beliefs() {
             ("rule.component.belief.beliefs.calibration", Shorter, "the calibrations do not fit the stages"),
             ("rule.component.belief.beliefs.scale", nan(), "the scale of the losses is not finite"),
             ("rule.component.belief.beliefs.margin", nan(), "the margin of the favoured answer is not finite"),
-            ("rule.component.belief.beliefs.calibration.0.mean_loss", nan(), "a mean loss is not finite"),
+            ("rule.component.belief.beliefs.calibration.0.mean_loss", nan(), "a mean loss is not a number"),
             (
                 "rule.component.belief.beliefs.calibration.1.missing_logit",
                 nan(),
@@ -156,7 +156,7 @@ fn beliefs() {
             ("rule.component.belief.situations.0.set", To(99.into()), "a situation has no set of stages"),
             ("rule.component.belief.situations.0.slot", To(1.into()), "another slot than it is read from"),
             ("rule.component.belief.situations", Shorter, "the decisions do not fit the situations"),
-            ("rule.component.belief.situations", Longer, "the decisions do not fit the situations"),
+            ("rule.component.belief.situations", Longer, "a situation with one member is not among the first"),
             ("rule.component.belief.decisions.stop", Shorter, "the limits to stop at do not fit the rows"),
             (
                 "rule.component.belief.decisions.steps.0",
@@ -248,7 +248,8 @@ fn where_situations_begin() {
         *at(rule, "situations.0.slot") = 1.into();
         *at(rule, "situations.0.places") = Value::Array(vec![1.into()]);
     });
-    assert!(elsewhere.contains("the first situation does not begin"), "{elsewhere}");
+    let wanted = "what a member of a situation said is not where it was written";
+    assert!(elsewhere.contains(wanted), "{elsewhere}");
 }
 
 /// A row with two limits, which have to ascend.
@@ -355,7 +356,7 @@ fn solved_chains() {
             ("price.jump.jump.0", To(f64::INFINITY.into()), "a decision leads where there is no price"),
             ("price.jump.jump.4", To(f64::INFINITY.into()), "a decision leads where there is no price"),
             ("rule.component.chain.mean_loss", Shorter, "the mean losses do not fit the stages"),
-            ("rule.component.chain.mean_loss.0", nan(), "a mean loss is not finite"),
+            ("rule.component.chain.mean_loss.0", nan(), "a mean loss is not a number"),
             ("rule.component.chain.default_loss", nan(), "the default loss is not a number"),
             ("rule.component.chain.unit", nan(), "the unit of the losses is not finite"),
             ("rule.component.chain.start", To(3.into()), "the first stage is not one of the stages"),
@@ -442,7 +443,7 @@ fn heuristics_and_mixtures() {
     refused(
         &of_heuristic(Heuristic::Patience),
         vec![
-            ("rule.component.patience.walk.mean_loss.0", nan(), "a mean loss is not finite"),
+            ("rule.component.patience.walk.mean_loss.0", nan(), "a mean loss is not a number"),
             ("rule.component.patience.patience", To((-1).into()), "damaged policy file"),
         ],
     );

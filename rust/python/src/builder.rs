@@ -209,6 +209,13 @@ impl Builder {
         sources_of(&self.lock())
     }
 
+    /// Whether each stage never answers (k): its losses, which are infinite, are no part of the sums.
+    #[getter]
+    fn is_probe(&self) -> Vec<bool> {
+        let engine = self.lock();
+        (0..self.stages).map(|stage| engine.is_probe(stage)).collect()
+    }
+
     /// Sums of losses (k) and costs (k), each as often as its request counts, and of how much requests count: each the
     /// bytes, lowest first, of a whole number of 2**-1074.
     #[getter]

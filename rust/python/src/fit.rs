@@ -91,6 +91,7 @@ pub struct Learner {
 impl Learner {
     #[new]
     #[pyo3(signature = (trace, *, method = "pathwise", graph = "auto", order = None, default_loss = None, deadline = false, tuning = None))]
+    #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see fit() and baselines")]
     fn new(
         py: Python<'_>,
         trace: &Trace,

@@ -194,7 +194,13 @@ impl Trace {
         PyTuple::new(py, self.inner.names())
     }
 
-    /// (k,) weighted mean loss of each stage, in the unit of the loss.
+    /// Numbers of the stages that can answer, ascending: those of finite losses.
+    #[getter]
+    fn answering(&self) -> Vec<usize> {
+        self.inner.answering()
+    }
+
+    /// (k,) weighted mean loss of each stage, in the unit of the loss; infinite of those that never answer.
     #[getter]
     fn mean_loss<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
         PyArray1::from_vec(py, self.inner.mean_loss())

@@ -143,7 +143,8 @@ impl Failures {
 
     /// Where the request has ended with empty hands, another stage is next.
     fn seek<R: Rule>(&mut self, rule: &R, price: &Price, progress: &mut Progress, memory: &R::Memory) {
-        let is_empty_handed = progress.answer == NO_STAGE && rule.expected_loss(progress, memory) == f64::INFINITY;
+        let is_empty_handed =
+            rule.answer(progress, memory) == NO_STAGE && rule.expected_loss(progress, memory) == f64::INFINITY;
         if !progress.is_waiting() && is_empty_handed {
             progress.next = self.untried(rule, price, self.ran.unwrap_or(progress.last));
             self.resort = stage_number(progress.next).map(|_| f64::INFINITY);

@@ -56,8 +56,9 @@ impl Policy {
                 "`latency` must have the shape of `signal`, got {got} entries for {wanted}"
             )));
         }
-        if let Some(at) = latency.iter().position(|seconds| !(0.0..f64::INFINITY).contains(seconds)) {
-            let (k, seconds) = (self.stages().len(), latency[at]);
+        let bad = latency.iter().enumerate().find(|(_, seconds)| !(0.0..f64::INFINITY).contains(*seconds));
+        if let Some((at, seconds)) = bad {
+            let k = self.stages().len();
             let (row, stage) = (at / k, at % k);
             return Err(Error::invalid(format!("`latency[{row}, {stage}]` must be 0 or more seconds, got {seconds}")));
         }

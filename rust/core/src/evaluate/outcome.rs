@@ -134,11 +134,12 @@ impl Outcome {
             None => terms.default_loss.unwrap_or(f64::INFINITY),
         };
         let charges: Vec<Charge> = (0..trace.stages()).map(|stage| trace.charge(None, stage)).collect();
+        let answering = trace.answering();
         let is_in_time = |row, v| deadline.is_none_or(|deadline| trace.wait(None, v, row) <= deadline);
         let best = |row: usize| {
             let nothing = (objective.of_nothing(default_loss), NO_STAGE);
             let of = |v: usize| (objective.of(trace.loss(v)[row], charges[v].at(row)), v as u16);
-            let in_time = (0..charges.len()).filter(|v| is_in_time(row, *v)).map(of);
+            let in_time = answering.iter().copied().filter(|v| is_in_time(row, *v)).map(of);
             // Nothing only where it is better than the first of the best.
             let best = in_time.reduce(|best, one| if one.0 < best.0 { one } else { best });
             best.filter(|best| best.0 <= nothing.0).unwrap_or(nothing).1

@@ -81,7 +81,8 @@ pub fn within(learner: &Learner, budget: Budget, recall: Recall, seed: u64) -> R
 
 /// Logarithms of the odds λ / (1 − λ) between which trade-offs on a trace are searched.
 pub fn log_odds_range(learner: &Learner) -> (f64, f64) {
-    let means = learner.trace().mean_loss();
+    let mut means = learner.trace().mean_loss();
+    means.retain(|mean| mean.is_finite());
     let mean = means.iter().sum::<f64>() / means.len() as f64;
     let mean = if mean > 0.0 { mean } else { 1.0 };
     ((learner.tuning().least_odds / mean).ln(), (learner.tuning().greatest_odds / mean).ln())

@@ -11,15 +11,16 @@ use super::induction::{self, Induced, Recorded};
 use super::known::Known;
 use super::logistic::sigmoid;
 use super::options::{Approach, Shape};
-use super::scale::Scale;
+use super::order::check_order;
+use super::scale::{self, Scale};
 use super::situations::Situations;
 use super::tuning::Tuning;
 use super::{cells, nodes, sample};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::evaluate::{Objective, Terms};
 use crate::parallel;
 use crate::random::mix64;
-use crate::rules::{BeliefRule, Beliefs, Evidence, NO_PREDICTION, Node, Nothing, Reading, SLOTS};
+use crate::rules::{BeliefRule, Beliefs, Calibration, Evidence, NO_PREDICTION, Node, Nothing, Reading, SLOTS};
 use crate::trace::{Kind, Trace};
 
 /// Rows walked by one task.
@@ -94,7 +95,8 @@ impl Calibrated {
         let scale = Scale::of(&some, &tuning);
         let weight: Vec<f64> = some.weight().iter().map(|w| w * scale.mass).collect();
         let target: Vec<Vec<f64>> =
-            parallel::map(0..k, |v| some.loss(v).iter().map(|loss| scale.target(*loss)).collect());
+            parallel::map(0..k, |v| if some.is_probe(v) { Vec::new() } else { scale.targets(some.loss(v)) });
+        let target = scale::with_probes(target, some.rows());
         let calibration = parallel::map(0..k, |v| {
             let column = Column {
                 signal: some.signal(v),
@@ -103,7 +105,8 @@ impl Calibrated {
                 prediction: some.prediction(v),
                 group: some.group(),
             };
-            calibrate::calibration(&column, scale.unit, &tuning)
+            let calibration = calibrate::calibration(&column, scale.unit, &tuning);
+            if some.is_probe(v) { Calibration { mean_loss: f64::INFINITY, ..calibration } } else { calibration }
         });
         let margin = if trace.kind() == Kind::Exits { tuning.margin_exits } else { tuning.margin_models };
         let beliefs = Beliefs { recall: true, margin, scale: scale.unit, calibration };
@@ -333,23 +336,29 @@ impl Calibrated {
         }
         let is_exits = self.trace.kind() == Kind::Exits;
         let ridge = if is_exits { self.tuning.ridge_exits } else { self.tuning.ridge_models };
-        let evidence = Arc::new(evidence::evidences(&self.sample, members, ridge, &self.tuning));
+        let evidence =
+            Arc::new(evidence::evidences(&self.sample, members, |stage| self.is_probe(stage), ridge, &self.tuning));
         lock().insert(members.to_vec(), Arc::clone(&evidence));
         evidence
     }
 
-    /// The member that runs last, where only one of them can.
+    /// The member that runs last of those that answer, where only one of them can.
     fn latest(&self, members: &[u16]) -> u16 {
         let order = self.order();
-        let latest = order.iter().rev().find(|stage| members.contains(&(**stage as u16)));
-        latest.map_or(0, |stage| *stage as u16)
+        let is_member = |stage: &&usize| members.contains(&(**stage as u16));
+        let latest = order.iter().rev().filter(is_member).map(|stage| *stage as u16);
+        latest.clone().find(|stage| !self.is_probe(*stage)).or_else(|| latest.clone().next()).unwrap_or(0)
+    }
+
+    fn is_probe(&self, stage: u16) -> bool {
+        self.beliefs.calibration[usize::from(stage)].is_probe()
     }
 
     /// The member that is best by itself: the deepest exit, or the model with the least mean loss.
     fn favoured(&self, members: &[u16]) -> u16 {
         let loss = |stage: &u16| self.beliefs.calibration[usize::from(*stage)].mean_loss;
         match self.trace.kind() {
-            Kind::Exits => members.last().copied(),
+            Kind::Exits => members.iter().copied().rfind(|stage| !self.is_probe(*stage)).or(members.last().copied()),
             Kind::Models => members.iter().copied().min_by(|a, b| loss(a).total_cmp(&loss(b))),
         }
         .unwrap_or(0)
@@ -359,7 +368,11 @@ impl Calibrated {
     fn weigh(&self, members: &[u16], recall: bool) -> Known {
         let evidence = self.evidence(members);
         let beliefs = Beliefs { recall, ..self.beliefs.clone() };
-        let node = Node::new(members, self.latest(members), self.favoured(members), &evidence, &[]);
+        let latest = self.latest(members);
+        let node = Node::new(members, latest, self.favoured(members), &evidence, &[]);
+        let node = node.among(|stage| self.is_probe(stage), latest);
+        let is_silent = members.iter().all(|stage| self.is_probe(*stage));
+        let missed = Terms::default().nothing(self.default_loss, &self.trace);
         let rows = self.rows();
         let column = |v: &u16| (self.logit[usize::from(*v)].as_slice(), rows.prediction(usize::from(*v)));
         let columns: Vec<(&[f64], Option<&[i64]>)> = members.iter().map(column).collect();
@@ -376,8 +389,8 @@ impl Calibrated {
                 is_complete &= seen.is_complete();
             }
             let (belief, stage) = beliefs.believe(&node, &hand, is_complete);
-            if nothing.beats(belief) {
-                return (belief, nothing.loss);
+            if is_silent || nothing.beats(belief) {
+                return (belief, missed);
             }
             let realised = losses[usize::from(stage)][row];
             (belief, (1.0 - share) * realised + share * beliefs.scale * sigmoid(belief))
@@ -391,34 +404,13 @@ impl Calibrated {
             }
         });
         let (cell, cuts) = cells::cells(&belief, &self.tuning);
-        Known { evidence, belief, loss, cell, cuts }
+        Known { evidence, belief, loss, cell, cuts, is_silent }
     }
 }
 
 /// Whether each stage can only follow the one before.
 fn is_line(shape: Shape, kind: Kind) -> bool {
     shape == Shape::Line || (shape == Shape::Auto && kind == Kind::Exits)
-}
-
-/// That a prescribed order can be kept.
-fn check_order(trace: &Trace, order: Option<&[usize]>) -> Result<()> {
-    let Some(order) = order else { return Ok(()) };
-    if order.is_empty() {
-        return Err(Error::invalid("`order` must name at least one stage, got none"));
-    }
-    for (at, stage) in order.iter().enumerate() {
-        if *stage >= trace.stages() {
-            return Err(Error::invalid(format!("`order[{at}]` must be in 0..{}, got {stage}", trace.stages())));
-        }
-        if order[..at].contains(stage) {
-            return Err(Error::invalid(format!("`order[{at}]` must differ from the others, got {stage} again")));
-        }
-        if trace.kind() == Kind::Exits && at > 0 && order[at - 1] > *stage {
-            let message = format!("`order[{at}]` must be a later exit than {}, got {stage}", order[at - 1]);
-            return Err(Error::invalid(message));
-        }
-    }
-    Ok(())
 }
 
 /// The part of each row (n,), below `folds`. Groups are dealt out in turn, in an order that depends on their numbers alone.

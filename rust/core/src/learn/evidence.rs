@@ -49,11 +49,33 @@ impl Said<'_> {
 /// is pulled by `ridge` towards "believe each stage as calibrated".
 ///
 /// O(rows · m³) time for m members.
-pub fn evidences(sample: &Sample, members: &[u16], ridge: f64, tuning: &Tuning) -> Vec<Evidence> {
+pub fn evidences(
+    sample: &Sample,
+    members: &[u16],
+    is_probe: impl Fn(u16) -> bool + Sync,
+    ridge: f64,
+    tuning: &Tuning,
+) -> Vec<Evidence> {
+    let all = members.iter().all(|member| is_probe(*member));
     if members.len() == 1 {
         return vec![[Line { offset: 0.0, slope: 1.0 }; 3]];
     }
-    parallel::map(0..members.len(), |j| evidence_of(sample, members, j, ridge, tuning)).concat()
+    let of = |j: usize| {
+        // What others say about one that never answers is asked for only while no member answers.
+        if is_probe(members[j]) && !all {
+            alone(members.len(), j)
+        } else {
+            evidence_of(sample, members, j, ridge, tuning)
+        }
+    };
+    parallel::map(0..members.len(), of).concat()
+}
+
+/// A member of which nobody but itself says anything.
+fn alone(members: usize, j: usize) -> Vec<Evidence> {
+    let mut evidences = vec![Evidence::default(); members];
+    evidences[j] = [Line { offset: 0.0, slope: 1.0 }; 3];
+    evidences
 }
 
 /// Logistic regression of member `j`'s loss on its own logit and, for each other member, its logit, whether the two

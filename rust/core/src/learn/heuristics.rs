@@ -2,6 +2,7 @@
 //! answer, with that: instead of any stage, below a signal of the last stage (Chow 1970), or where too few agree.
 
 use super::cut;
+use super::lifted::Lift;
 use super::options::Heuristic;
 use super::sample::quantiles;
 use super::tuning::Tuning;
@@ -12,7 +13,7 @@ use crate::plan::STOP;
 use crate::rules::{Component, NO_PREDICTION, PatienceRule, ThresholdRule, Walk};
 use crate::trace::{Charge, Kind, Trace};
 
-/// The best rule of its kind on the whole line of stages.
+/// The best rule of its kind on the whole line of stages that can answer.
 ///
 /// # Errors
 /// [`Error::Invalid`] for patience on a trace without predictions.
@@ -23,6 +24,10 @@ pub fn tuned(
     default_loss: f64,
     tuning: &Tuning,
 ) -> Result<Component> {
+    if let Some((part, stages)) = trace.without_probes() {
+        let lift = Lift { stages: &stages, all: trace.stages() };
+        return Ok(lift.rule(tuned(heuristic, &part, objective, default_loss, tuning)?));
+    }
     let goal = Goal { trace, objective, default_loss };
     Ok(match heuristic {
         Heuristic::Static => fixed(goal),

@@ -101,14 +101,20 @@ pub(super) fn stop(known: &Known, recorded: &Recorded, row: usize) -> f64 {
     recorded.objective.loss * known.loss[row]
 }
 
+/// What a situation costs that no request may end in, in units of the objective.
+const IMPOSSIBLE: f64 = 1e30;
+
 /// The decision in a situation with these ways to go on, and the cost that is still to come from there on every row.
 pub(super) fn solve(known: &Known, options: &[Going], recorded: &Recorded) -> (Decision, Vec<f64>) {
     let Recorded { rows: trace, nothing, tuning, .. } = *recorded;
     let (weight, size) = (trace.weight(), trace.effective_rows());
-    let stop = |row: usize| stop(known, recorded, row);
+    // Without any answer in hand a request has to go on.
+    let must_go = known.is_silent && nothing.loss == f64::INFINITY;
+    let stop = |row: usize| if must_go { 0.0 } else { stop(known, recorded, row) };
     let rows = known.loss.len();
     if options.is_empty() {
-        return (vec![(f64::INFINITY, 0)], (0..rows).map(stop).collect());
+        let end = |row: usize| if must_go { IMPOSSIBLE } else { stop(row) };
+        return (vec![(f64::INFINITY, 0)], (0..rows).map(end).collect());
     }
     let cells = known.cuts.len() + 1;
     let width = options.len() + 1;
@@ -132,11 +138,14 @@ pub(super) fn solve(known: &Known, options: &[Going], recorded: &Recorded) -> (D
     }
     smooth(&mut sums, width, rounds(size, tuning));
     let (limits, sums) = distinct(&known.cuts, &sums, width);
-    let actions = if size > tuning.one_limit_rows {
+    let actions = if must_go {
+        sums.chunks_exact(width).map(|cell| best_choice(cell).0).collect()
+    } else if size > tuning.one_limit_rows {
         separate_actions(&sums, width)
     } else {
         // The cells whose beliefs all are worse than nothing: there going on may end again.
-        let hopeless = limits.iter().position(|limit| nothing.beats(*limit)).map_or(limits.len(), |last| last + 1);
+        let worse = limits.iter().position(|limit| nothing.beats(*limit)).map_or(limits.len(), |last| last + 1);
+        let hopeless = if known.is_silent { 0 } else { worse };
         actions_of_few_limits(&sums, width, hopeless)
     };
     let decision = joined(&limits, &actions);

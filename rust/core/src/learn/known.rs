@@ -16,6 +16,8 @@ pub struct Known {
     pub cell: Vec<u8>,
     /// The limits between the cells, ascending.
     pub cuts: Vec<f64>,
+    /// Whether none of those stages can answer.
+    pub is_silent: bool,
 }
 
 impl Known {
@@ -28,6 +30,7 @@ impl Known {
             loss: of(&self.loss),
             cell: rows.iter().map(|row| self.cell[*row as usize]).collect(),
             cuts: self.cuts.clone(),
+            is_silent: self.is_silent,
         }
     }
 }

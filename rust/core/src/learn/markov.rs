@@ -4,6 +4,7 @@
 use ndarray::Array2;
 
 use super::heuristics;
+use super::lifted::Lift;
 use super::sample::quantiles;
 use super::tuning::Tuning;
 use crate::error::Result;
@@ -23,6 +24,12 @@ pub fn fit(
     default_loss: f64,
     tuning: &Tuning,
 ) -> Result<(AnyRule, Vec<Vec<f64>>)> {
+    if let Some((part, stages)) = trace.without_probes() {
+        let lift = Lift { stages: &stages, all: trace.stages() };
+        let (rule, index) = fit(&part, objective, recall, default_loss, tuning)?;
+        let index = if index.is_empty() { index } else { lift.column(&index, &Vec::new()) };
+        return Ok((lift.any(rule), index));
+    }
     if objective.loss <= 0.0 && default_loss < f64::INFINITY {
         // Losses do not count: what is free is best.
         return Ok((heuristics::nothing(trace, objective, default_loss).into(), Vec::new()));

@@ -42,7 +42,9 @@ pub fn assemble(
     let rule = BeliefRule::new(beliefs, nodes, timeless);
     let Some((clock, _)) = within else { return rule };
     let mut decisions = Intervals::new();
-    timed.iter().for_each(|block| decisions.extend(block));
+    for block in &timed {
+        decisions.extend(block);
+    }
     rule.within(Time { until: clock.until.clone(), latency: clock.latency.clone(), entries }, decisions)
 }
 

@@ -44,7 +44,7 @@ impl Scale {
             return Self { cap: scale, unit: scale, mass: 1.0 };
         }
         let mass = |cells: &[Lost]| cells.iter().map(|cell| cell.weight).sum::<f64>();
-        let all = trace.weight().iter().sum::<f64>() * trace.stages() as f64;
+        let all = trace.weight().iter().sum::<f64>() * trace.answering().len() as f64;
         let is_event =
             mass(&lost) <= (1.0 - tuning.scale_zeros) * all && told(trace, &lost, tuning) <= tuning.scale_told;
         let cap = if is_event { median(&mut lost) } else { 1.0 };
@@ -58,11 +58,32 @@ impl Scale {
         Self { cap: most * cap, unit: most * (real / sum), mass: sum / squares }
     }
 
+    /// The targets of losses.
+    pub fn targets(&self, loss: &[f64]) -> Vec<f64> {
+        loss.iter().map(|loss| self.target(*loss)).collect()
+    }
+
     /// The target of a loss, in [0, 1].
     #[inline]
     pub fn target(&self, loss: f64) -> f64 {
         loss.min(self.cap) / self.cap
     }
+}
+
+/// The targets of every stage (k, n), where those of stages that never answer are empty: these become the mean of the
+/// others, which is what such a stage informs about.
+pub fn with_probes(target: Vec<Vec<f64>>, rows: usize) -> Vec<Vec<f64>> {
+    if target.iter().all(|target| !target.is_empty()) {
+        return target;
+    }
+    let mut mean = vec![0.0; rows];
+    let answering: Vec<&Vec<f64>> = target.iter().filter(|target| !target.is_empty()).collect();
+    for target in &answering {
+        for (mean, target) in mean.iter_mut().zip(*target) {
+            *mean += target / answering.len() as f64;
+        }
+    }
+    target.into_iter().map(|target| if target.is_empty() { mean.clone() } else { target }).collect()
 }
 
 /// All losses above 0 that count.
@@ -77,7 +98,7 @@ fn losses(trace: &Trace, most: f64) -> Vec<Lost> {
         };
         cells.map(lost).collect::<Vec<_>>()
     };
-    trace.losses().iter_columns().enumerate().flat_map(of_stage).collect()
+    trace.answering().into_iter().map(|stage| (stage, trace.loss(stage))).flat_map(of_stage).collect()
 }
 
 /// Half of the weight has a loss up to this. O(n log n).

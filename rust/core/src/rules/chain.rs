@@ -105,7 +105,7 @@ impl Rule for ChainRule {
         check(self.ranges().all(|rows| !rows.is_empty()), "a stage has no row in the table")?;
         check(self.loss.len() == rows, "the losses do not fit the rows of the table")?;
         check(self.loss.iter().all(|r| *r > f64::NEG_INFINITY), "a loss is not a number")?;
-        checks::mean_losses(&self.prior, stages)?;
+        checks::mean_losses_of_some(&self.prior, stages)?;
         checks::default_loss(self.default_loss)?;
         check(self.unit.is_finite(), "the unit of the losses is not finite")?;
         let states: Vec<usize> = self.ranges().map(|rows| rows.len() - 1).collect();
@@ -179,7 +179,8 @@ impl Rule for ChainRule {
     fn alone(&self, stage: u16, observation: Observation) -> Option<f64> {
         let known =
             self.loss.get(self.row(usize::from(stage), observation.signal)).filter(|loss| **loss < f64::INFINITY);
-        known.or(self.prior.get(usize::from(stage))).map(|loss| loss * self.unit)
+        let prior = self.prior.get(usize::from(stage)).filter(|loss| **loss < f64::INFINITY);
+        known.or(prior).map(|loss| loss * self.unit)
     }
 
     fn is_exact_without(&self, barred: &[u16]) -> bool {

@@ -27,6 +27,12 @@ pub(super) fn mean_losses(mean_loss: &[f64], stages: usize) -> Checked {
     check(mean_loss.iter().all(|r| r.is_finite()), "a mean loss is not finite")
 }
 
+/// The same where that of a stage that never answers is infinite.
+pub(super) fn mean_losses_of_some(mean_loss: &[f64], stages: usize) -> Checked {
+    check(mean_loss.len() == stages, "the mean losses do not fit the stages")?;
+    check(mean_loss.iter().all(|r| *r > f64::NEG_INFINITY), "a mean loss is not a number")
+}
+
 /// Checks the loss of answering with nothing, which may be infinite.
 pub(super) fn default_loss(loss: f64) -> Checked {
     check(loss > f64::NEG_INFINITY, "the default loss is not a number")

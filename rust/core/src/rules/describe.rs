@@ -19,6 +19,14 @@ pub(super) fn clock(clock: &Clock, name: &str, decided: &[i32]) -> Value {
     json!({"deadline": clock.deadline, "latency": clock.latency, "from": clock.edges, (name): decided})
 }
 
+/// An object with further entries.
+pub(super) fn extended(mut object: Value, further: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    if let Some(map) = object.as_object_mut() {
+        map.extend(further.into_iter().map(|(name, value)| (name.into(), value)));
+    }
+    object
+}
+
 /// One row of decisions, with limits and targets mapped to what the reader knows: `stop`, up to which loss in hand to
 /// stop, and `next`, pairs of a further limit and the stage to run below it.
 pub(super) fn decision(

@@ -148,7 +148,8 @@ impl Rule for MixtureRule {
     }
 
     fn alone(&self, stage: u16, observation: Observation) -> Option<f64> {
-        self.component(true).alone(stage, observation)
+        // A stage that never answers under one of them does not under the other.
+        self.component(false).alone(stage, observation).and(self.component(true).alone(stage, observation))
     }
 
     fn expected_loss(&self, progress: &Progress, memory: &MixtureMemory) -> f64 {

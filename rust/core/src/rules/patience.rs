@@ -51,12 +51,11 @@ impl Rule for PatienceRule {
     }
 
     fn describe(&self) -> Value {
-        let mut found = json!({
+        let found = json!({
             "type": "patience", "entry": self.walk.entry, "patience": self.patience,
             "successor": self.walk.successor, "mean_loss": numbers(&self.walk.mean_loss),
         });
-        self.walk.describe_nothing(&mut found, "rejects", json!(self.rejects));
-        found
+        self.walk.describe_nothing(found, "rejects", json!(self.rejects))
     }
 
     #[inline]
@@ -84,7 +83,7 @@ impl Rule for PatienceRule {
     }
 
     fn alone(&self, stage: u16, _: Observation) -> Option<f64> {
-        self.walk.mean_loss.get(usize::from(stage)).copied()
+        self.walk.mean_of(stage)
     }
 
     fn expected_loss(&self, progress: &Progress, _: &Streak) -> f64 {

@@ -55,12 +55,11 @@ impl Rule for ThresholdRule {
     }
 
     fn describe(&self) -> Value {
-        let mut found = json!({
+        let found = json!({
             "type": "threshold", "entry": self.walk.entry, "threshold": numbers(&self.threshold),
             "successor": self.walk.successor, "mean_loss": numbers(&self.walk.mean_loss),
         });
-        self.walk.describe_nothing(&mut found, "reject", number(self.reject));
-        found
+        self.walk.describe_nothing(found, "reject", number(self.reject))
     }
 
     #[inline]
@@ -84,7 +83,7 @@ impl Rule for ThresholdRule {
     }
 
     fn alone(&self, stage: u16, _: Observation) -> Option<f64> {
-        self.walk.mean_loss.get(usize::from(stage)).copied()
+        self.walk.mean_of(stage)
     }
 
     fn expected_loss(&self, progress: &Progress, _: &bool) -> f64 {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::checks;
-use super::describe::number;
+use super::describe::{extended, number};
 use super::progress::Progress;
 use crate::error::{Checked, check};
 use crate::plan::{NO_STAGE, STOP};
@@ -16,7 +16,7 @@ pub struct Walk {
     pub entry: i32,
     /// The stage after each one, [`STOP`] after the last (k,).
     pub successor: Vec<i32>,
-    /// Mean loss of each stage, in the unit of the losses (k,).
+    /// Mean loss of each stage, in the unit of the losses, infinite of those that never answer (k,).
     pub mean_loss: Vec<f64>,
     /// Loss of answering with nothing, in the unit of the losses; infinite: some stage has to answer.
     pub default_loss: f64,
@@ -50,6 +50,17 @@ impl Walk {
         *is_readable |= !signal.is_nan();
     }
 
+    /// The stages that may run, in their order; one after the other leads forward.
+    fn stages(&self) -> impl Iterator<Item = u16> {
+        let step = |stage: &u16| u16::try_from(self.after(*stage)).ok();
+        std::iter::successors(u16::try_from(self.entry).ok(), step)
+    }
+
+    /// Mean loss of a stage; none of one that never answers.
+    pub(super) fn mean_of(&self, stage: u16) -> Option<f64> {
+        self.mean_loss.get(usize::from(stage)).copied().filter(|loss| *loss < f64::INFINITY)
+    }
+
     /// Whether a request ends after `stage` because nothing follows it.
     pub(super) fn is_last(&self, stage: u16) -> bool {
         self.after(stage) == STOP
@@ -61,12 +72,12 @@ impl Walk {
         held.unwrap_or(self.default_loss)
     }
 
-    /// Adds what is known about answering with nothing to an object, where that may happen.
-    pub(super) fn describe_nothing(&self, found: &mut Value, name: &str, what: Value) {
-        if let Some(found) = found.as_object_mut().filter(|_| self.default_loss < f64::INFINITY) {
-            found.insert("default_loss".into(), number(self.default_loss));
-            found.insert(name.into(), what);
+    /// An object with what is known about answering with nothing, where that may happen.
+    pub(super) fn describe_nothing(&self, found: Value, name: &'static str, what: Value) -> Value {
+        if self.default_loss == f64::INFINITY {
+            return found;
         }
+        extended(found, [("default_loss", number(self.default_loss)), (name, what)])
     }
 
     /// Checks that the walk goes forward over `stages` stages, and therefore ends.
@@ -82,6 +93,7 @@ impl Walk {
         let steps = onward.map(|(v, next)| (v as u16, *next as usize));
         let first = usize::try_from(self.entry).ok().map(|entry| (NO_STAGE, entry));
         checks::priced(price, steps.chain(first))?;
-        checks::mean_losses(&self.mean_loss, stages)
+        checks::mean_losses_of_some(&self.mean_loss, stages)?;
+        check(self.stages().all(|stage| self.mean_of(stage).is_some()), "a stage that runs never answers")
     }
 }

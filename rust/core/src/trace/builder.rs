@@ -110,7 +110,7 @@ impl Builder {
         let k = self.stages;
         let m = added.signal.len() / k;
         check_lengths(added, m, k)?;
-        check_rows("loss", added.loss, k)?;
+        check_losses(added.loss, k)?;
         check_rows("cost", added.cost, if added.cost.len() == k { 0 } else { k })?;
         if let Some(weight) = added.weight {
             check_rows("weight", weight, 0)?;
@@ -280,6 +280,12 @@ impl Builder {
         self.columns
     }
 
+    /// Whether a stage never answers, as its losses are infinite: they are no part of [`Builder::totals`].
+    pub fn is_probe(&self, stage: usize) -> bool {
+        let kept = self.rows.places().first().map(|_| self.rows.float(0));
+        kept.and_then(|row| row.get(self.stages + stage)).is_some_and(|loss| loss.is_infinite())
+    }
+
     /// Sums over all requests.
     pub fn totals(&self) -> &Totals {
         &self.totals
@@ -387,6 +393,14 @@ fn check_rows(argument: &str, cells: &[f64], columns: usize) -> Result<()> {
     match cells.iter().position(|x| !(*x >= 0.0 && *x < f64::INFINITY)) {
         None => Ok(()),
         Some(at) => Err(bad_entry(argument, at, columns, cells[at])),
+    }
+}
+
+/// Losses in rows of `columns`: numbers that are not negative, infinite of stages that never answer.
+fn check_losses(cells: &[f64], columns: usize) -> Result<()> {
+    match cells.iter().position(|x| x.is_nan() || *x < 0.0) {
+        None => Ok(()),
+        Some(at) => Err(bad_entry("loss", at, columns, cells[at])),
     }
 }
 

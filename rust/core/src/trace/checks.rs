@@ -51,6 +51,30 @@ pub fn not_negative(argument: &str, table: &Table<f64>) -> Result<()> {
     }
 }
 
+/// Losses: finite numbers that are not negative; or infinite in every row, of a stage that never answers, unless all are.
+pub fn losses(table: &Table<f64>) -> Result<()> {
+    if let Some((row, column, given)) = table.first(|x| x.is_nan() || x < 0.0) {
+        return Err(refused("loss", &format!("row {row} column {column}"), given));
+    }
+    let mut answers = false;
+    for (column, losses) in table.iter_columns().enumerate() {
+        let is_probe = losses.first().is_some_and(|loss| loss.is_infinite());
+        answers |= !is_probe;
+        if let Some(row) = losses.iter().position(|loss| loss.is_infinite() != is_probe) {
+            let (first, given) = (number(losses[0]), number(losses[row]));
+            let message = format!(
+                "`loss` row {row} column {column} must be finite as in row 0, or infinite in every row, of a stage that \
+                 never answers: got {given} after {first}"
+            );
+            return Err(Error::invalid(message));
+        }
+    }
+    if answers {
+        return Ok(());
+    }
+    Err(Error::invalid("`loss` must be finite for at least one stage: one of infinite loss informs and never answers"))
+}
+
 /// Seconds: finite numbers that are not negative, or NaN.
 pub fn seconds(table: &Table<f64>) -> Result<()> {
     match table.first(|x| !(x.is_nan() || is_allowed(x))) {

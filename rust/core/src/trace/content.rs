@@ -81,12 +81,13 @@ impl Trace {
     /// `stage 0`, `stage 1`, …; rows count alike and belong to no groups. O(n k).
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an empty trace, tables that do not fit, losses or costs that are negative or not finite.
+    /// [`Error::Invalid`] for an empty trace, tables that do not fit, losses or costs that are negative or not finite. The losses of
+    /// a stage may all be infinite: it informs and never answers.
     pub fn new(signal: Table<f64>, loss: Table<f64>, cost: Cost, kind: Kind) -> Result<Self> {
         checks::not_empty(&signal)?;
         let (rows, stages) = (signal.rows(), signal.columns());
         checks::same_shape("loss", &loss, rows, stages)?;
-        checks::not_negative("loss", &loss)?;
+        checks::losses(&loss)?;
         checks::costs(&cost, rows, stages)?;
         let weight = vec![1.0; rows];
         let cost = cost.simplified();
@@ -246,11 +247,26 @@ impl Trace {
         self.group.as_ref().map(|group| group.as_slice())
     }
 
-    /// Weighted mean loss of each stage (k,). O(n k).
+    /// Whether a stage informs and never answers: its loss is infinite.
+    pub fn is_probe(&self, stage: usize) -> bool {
+        self.loss(stage).first().is_some_and(|loss| loss.is_infinite())
+    }
+
+    /// The stages that can answer, ascending; at least one.
+    pub fn answering(&self) -> Vec<usize> {
+        (0..self.stages()).filter(|stage| !self.is_probe(*stage)).collect()
+    }
+
+    /// Weighted mean loss of each stage, infinite of those that never answer (k,). O(n k).
     pub fn mean_loss(&self) -> Vec<f64> {
         let mass = sum(self.rows(), |row| self.weight[row]);
         let total = |column: &[f64]| column.iter().zip(self.weight()).map(|(loss, w)| loss * w).sum::<f64>();
-        self.loss.iter_columns().map(|column| if mass > 0.0 { total(column) / mass } else { 0.0 }).collect()
+        let mean = |column: &[f64]| match column.first() {
+            Some(&f64::INFINITY) => f64::INFINITY,
+            _ if mass > 0.0 => total(column) / mass,
+            _ => 0.0,
+        };
+        self.loss.iter_columns().map(mean).collect()
     }
 
     /// Weighted mean of a number per row (n,). O(n).

@@ -1,5 +1,6 @@
 //! Calibration traces: what every stage said about every request, what its answer would have lost, what it costs.
 
+mod answering;
 mod builder;
 pub(crate) mod checks;
 mod content;

@@ -31,7 +31,8 @@ impl Trace {
     /// none can move what is outside the tail. Where losses are all alike it is empty. O(n k + n log n).
     pub fn tail(&self) -> Tail {
         let mut largest = vec![0.0_f64; self.rows()];
-        for column in self.losses().iter_columns() {
+        let answering = self.answering();
+        for column in answering.iter().map(|stage| self.loss(*stage)) {
             for (largest, loss) in largest.iter_mut().zip(column) {
                 *largest = largest.max(*loss);
             }
@@ -40,7 +41,7 @@ impl Trace {
         let (mut rows, mut share, mut all) = (0, 0.0, 0.0);
         for (row, (largest, weight)) in largest.iter().zip(self.weight()).enumerate() {
             // Divided first: sums of huge losses stay finite.
-            let lost: f64 = self.losses().iter_columns().map(|column| column[row] / most.max(f64::MIN_POSITIVE)).sum();
+            let lost: f64 = answering.iter().map(|v| self.loss(*v)[row] / most.max(f64::MIN_POSITIVE)).sum();
             all += weight * lost;
             if *largest > most && *weight > 0.0 {
                 rows += 1;

@@ -71,7 +71,7 @@ impl Total {
 /// Sums over all requests, kept or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Totals {
-    /// Losses by stage (k,), each as often as its request counts.
+    /// Losses by stage (k,), each as often as its request counts; infinite ones are left out.
     pub loss: Vec<Total>,
     /// Costs by stage (k,), likewise.
     pub cost: Vec<Total>,
@@ -90,7 +90,7 @@ impl Totals {
     pub(super) fn add(&mut self, loss: &[f64], cost: &[f64], weight: Option<f64>) {
         let w = weight.unwrap_or(1.0);
         self.weight.add(w, 1);
-        for (total, loss) in self.loss.iter_mut().zip(loss) {
+        for (total, loss) in self.loss.iter_mut().zip(loss).filter(|(_, loss)| loss.is_finite()) {
             total.add((loss * w).min(f64::MAX), 1);
         }
         for (total, cost) in self.cost.iter_mut().zip(cost) {

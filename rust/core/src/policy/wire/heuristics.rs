@@ -36,6 +36,7 @@ fn is_anything(threshold: &f64) -> bool {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "names of the stored form")]
 pub(super) struct Threshold {
     walk: Walk,
     threshold: Vec<f64>,
@@ -45,6 +46,7 @@ pub(super) struct Threshold {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "names of the stored form")]
 pub(super) struct Patience {
     walk: Walk,
     patience: u16,

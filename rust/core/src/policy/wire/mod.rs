@@ -49,7 +49,7 @@ enum Price {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Rule {
-    Component(Component),
+    Component(Box<Component>),
     Tree(Tree),
     Dag(Dag),
     Mixture(Box<Mixture>),
@@ -81,7 +81,7 @@ impl From<&compiled::Policy> for Policy {
             }
         };
         let rule = match policy.rule() {
-            AnyRule::Component(component) => Rule::Component(component.into()),
+            AnyRule::Component(component) => Rule::Component(Box::new(component.into())),
             AnyRule::Tree(rule) => Rule::Tree(rule.into()),
             AnyRule::Dag(rule) => Rule::Dag(rule.into()),
             AnyRule::Mixture(rule) => Rule::Mixture(Box::new(Mixture {
@@ -103,7 +103,7 @@ impl TryFrom<Policy> for compiled::Policy {
             Price::Jump { stages, jump, alone } => price::Price::Jump { stages, jump, alone },
         };
         let rule = match stored.rule {
-            Rule::Component(component) => AnyRule::Component(component.try_into()?),
+            Rule::Component(component) => AnyRule::Component((*component).try_into()?),
             Rule::Tree(rule) => AnyRule::Tree(rule.into()),
             Rule::Dag(rule) => AnyRule::Dag(rule.into()),
             Rule::Mixture(mixture) => {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::checks;
+use super::super::describe::number;
 use super::curve::Curve;
 use crate::error::{Checked, check};
 
@@ -16,7 +17,7 @@ pub struct Calibration {
     pub curve: Curve,
     /// `offset, slope` for predictions 0, 1, …: the logit becomes `offset + slope · curve`; other predictions keep the curve.
     pub class: Vec<[f64; 2]>,
-    /// Mean loss of the stage, in the unit of the losses.
+    /// Mean loss of the stage, in the unit of the losses; infinite: it informs about others and never answers.
     pub mean_loss: f64,
     /// Logit of the expected loss where the signal is not a number.
     pub missing_logit: f64,
@@ -40,9 +41,14 @@ impl Calibration {
         class.map_or(logit, |[offset, slope]| offset + slope * logit)
     }
 
+    /// Whether the stage informs about others and never answers.
+    pub fn is_probe(&self) -> bool {
+        self.mean_loss == f64::INFINITY
+    }
+
     /// Checks that every number is usable.
     pub(crate) fn check(&self) -> Checked {
-        check(self.mean_loss.is_finite(), "a mean loss is not finite")?;
+        check(self.mean_loss > f64::NEG_INFINITY, "a mean loss is not a number")?;
         let mut numbers = self.class.iter().flatten().chain([&self.missing_logit]);
         check(numbers.all(|v| checks::is_summable(*v)), "a number of a calibration is not within 1e100 of 0")
     }
@@ -50,6 +56,6 @@ impl Calibration {
     /// The curve as pairs of a signal and the `expected` loss of its logit, and what else there is to know.
     pub(super) fn describe(&self, expected: impl Fn(f64) -> f64) -> Value {
         let curve: Vec<[f64; 2]> = self.curve.points().map(|(x, z)| [x, expected(z)]).collect();
-        json!({"curve": curve, "classes": self.class.len(), "mean_loss": self.mean_loss})
+        json!({"curve": curve, "classes": self.class.len(), "mean_loss": number(self.mean_loss)})
     }
 }

@@ -1,10 +1,12 @@
-//! That the situations of a rule follow from each other, so that executing it cannot go wrong.
+//! That the situations of a rule follow from each other, so that executing it cannot go wrong; and what follows from them.
 
 use super::super::checks;
+use super::calibration::Calibration;
+use super::entry::{EntryCuts, MOST_PAIRS};
 use super::reading::SLOTS;
 use super::rule::BeliefRule;
 use crate::error::{Checked, check};
-use crate::plan::NO_STAGE;
+use crate::plan::{Intervals, NO_STAGE, STOP};
 use crate::price::Price;
 
 impl BeliefRule {
@@ -61,5 +63,58 @@ impl BeliefRule {
             node.price = price.ok_or("no decision leads to a situation")?;
         }
         Ok(())
+    }
+
+    /// Which members of situations never answer, and who answers last where the last one does; while nobody can answer
+    /// yet no decision ends a request, unless nothing is an answer.
+    pub(super) fn find_probes(&mut self) -> Checked {
+        let probes: Vec<bool> = self.beliefs.calibration.iter().map(Calibration::is_probe).collect();
+        let is_probe = |stage: u16| probes.get(usize::from(stage)).is_some_and(|is_probe| *is_probe);
+        self.has_probes = self.nodes.iter().any(|node| is_probe(node.stage));
+        if !self.has_probes {
+            return Ok(());
+        }
+        let mut last: Vec<u16> = self.nodes.iter().map(|node| node.stage).collect();
+        for (at, (node, row)) in self.rows().enumerate() {
+            let at = at % self.nodes.len();
+            let before = last.get(at).copied().unwrap_or(node.stage);
+            for child in self.children(row) {
+                if let (Some(last), Some(child)) = (last.get_mut(child), self.nodes.get(child))
+                    && is_probe(child.stage)
+                {
+                    *last = before;
+                }
+            }
+            let ends = || self.decisions.steps(row).map(|(_, next)| next).chain([row.last]).any(|next| next == STOP);
+            let is_silent = node.members.iter().all(|member| is_probe(*member));
+            let may_end = self.nothing.loss < f64::INFINITY || !is_silent;
+            check(
+                may_end || !(row.stop > f64::NEG_INFINITY || ends()),
+                "a request may end before any stage can answer",
+            )?;
+        }
+        let nodes = std::mem::take(&mut self.nodes);
+        self.nodes = nodes.into_iter().zip(last).map(|(node, last)| node.among(is_probe, last)).collect();
+        Ok(())
+    }
+
+    /// The first decisions, on raw signals.
+    pub(super) fn cut(&self) -> Vec<EntryCuts> {
+        let blocks = 0..=self.timeless();
+        let firsts = blocks.flat_map(|block| {
+            self.nodes.iter().take(self.roots).enumerate().map(move |(root, node)| (self.row(block, root), node))
+        });
+        let firsts: Vec<(Intervals, &Calibration)> = firsts
+            .filter_map(|(row, node)| {
+                let calibration = self.beliefs.calibration.get(usize::from(node.stage))?;
+                Some((self.decisions.part(row..row + 1), calibration))
+            })
+            .collect();
+        let pairs = firsts.iter().map(|(row, calibration)| EntryCuts::pairs(calibration, row));
+        let is_cut = pairs.fold(0, usize::saturating_add) <= MOST_PAIRS;
+        let cut = |(row, calibration): (Intervals, &Calibration)| {
+            if is_cut { EntryCuts::new(calibration, &row) } else { EntryCuts::uncut(calibration, row) }
+        };
+        firsts.into_iter().map(cut).collect()
     }
 }

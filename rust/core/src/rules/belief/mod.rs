@@ -5,6 +5,7 @@ mod calibration;
 mod curve;
 mod entry;
 mod fits;
+mod hand;
 mod node;
 mod nothing;
 mod reading;

@@ -33,6 +33,10 @@ pub struct Node {
     pub evidence: Vec<Evidence>,
     /// What running the stage costs; follows from the prices of the policy.
     pub(super) price: f64,
+    /// The member that answers where the last one does: the last that can.
+    pub(super) last: u16,
+    /// Members that never answer, one bit each; none where no member can.
+    pub(super) mute: u8,
 }
 
 impl Node {
@@ -45,7 +49,16 @@ impl Node {
             places.clear();
         }
         let (members, evidence) = (members.to_vec(), evidence.to_vec());
-        Self { stage, slot: slot(stage), members, favoured, places, evidence, price: 0.0 }
+        Self { stage, slot: slot(stage), members, favoured, places, evidence, price: 0.0, last: stage, mute: 0 }
+    }
+
+    /// The same where some members never answer, and `last` is the last to have run of those that do.
+    #[must_use]
+    pub fn among(self, is_probe: impl Fn(u16) -> bool, last: u16) -> Self {
+        let all = self.members.iter().all(|member| is_probe(*member));
+        let bit = |(at, member): (usize, &u16)| u8::from(!all && is_probe(*member)) << at;
+        let mute = self.members.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit);
+        Self { mute, last: if all { self.stage } else { last }, ..self }
     }
 
     /// What its members said, in their order.

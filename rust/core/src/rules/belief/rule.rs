@@ -2,18 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::super::describe::decision;
+use super::super::describe::{decision, extended};
 use super::super::observation::{Observation, Observations};
 use super::super::prediction::NO_PREDICTION;
 use super::super::progress::Progress;
 use super::super::reach::avoids;
 use super::super::rule::Rule;
 use super::calibration::Calibration;
-use super::entry::{EntryCuts, MOST_PAIRS};
+use super::entry::EntryCuts;
 use super::node::Node;
 use super::nothing::Nothing;
 use super::reading::{Reading, SLOTS};
-use super::time::Time;
+use super::time::{Finder, Time};
 use super::weigh::Beliefs;
 use crate::error::{Checked, check};
 use crate::plan::{Intervals, NO_STAGE, Row, STOP, unsigned};
@@ -22,29 +22,50 @@ use crate::price::Price;
 /// Calibration, weights and limits of a fitted policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BeliefRule {
-    beliefs: Beliefs,
+    pub(super) beliefs: Beliefs,
     pub(super) nodes: Vec<Node>,
     time: Option<Time>,
     /// How many of the nodes, the first ones, are begun with.
     pub(super) roots: usize,
     /// One row per node, block after block; those without time are the last.
-    decisions: Intervals,
-    nothing: Nothing,
+    pub(super) decisions: Intervals,
+    pub(super) nothing: Nothing,
+    /// Whether some stage that may run informs and never answers.
+    pub(super) has_probes: bool,
+    /// By block.
+    beginnings: Vec<Beginning>,
+    /// Of the block that time is in, where the rule knows of time.
+    finder: Option<Finder>,
     /// The decisions of the roots on their raw signals, block after block.
     entry: Vec<EntryCuts>,
+}
+
+/// How requests begin.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Beginning {
+    /// The stage that runs first, or [`NO_STAGE`].
+    stage: u16,
+    /// The node that it enters.
+    node: u16,
+    /// The slot that its report goes to.
+    slot: u8,
+}
+
+impl Beginning {
+    const NONE: Self = Self { stage: NO_STAGE, node: NO_STAGE, slot: 0 };
 }
 
 /// What a request remembers.
 #[derive(Clone, Copy, Debug)]
 pub struct BeliefMemory {
     /// The first report: what it means is worked out when a second comes.
-    first: Observation,
+    pub(super) first: Observation,
     /// The belief in the best answer in hand, once a second stage has reported.
-    belief: f64,
+    pub(super) belief: f64,
     /// How many of the readings lack a signal or a prediction.
     incomplete: u32,
     /// The node that is entered next; that of the last report where none is.
-    node: u16,
+    pub(super) node: u16,
     /// The block of decisions that the time left is in.
     block: u16,
     /// The slot of the first report.
@@ -57,7 +78,9 @@ impl BeliefRule {
     /// A rule that begins at the first of `nodes`; `decisions` say for each node, on the belief in hand, up to which
     /// limit to stop and which node is next.
     pub fn new(beliefs: Beliefs, nodes: Vec<Node>, decisions: Intervals) -> Self {
-        Self { beliefs, nodes, time: None, roots: 0, decisions, nothing: Nothing::NEVER, entry: Vec::new() }
+        let (nothing, beginnings, entry) = (Nothing::NEVER, Vec::new(), Vec::new());
+        let (time, finder, roots, has_probes) = (None, None, 0, false);
+        Self { beliefs, nodes, time, roots, decisions, nothing, has_probes, beginnings, finder, entry }
     }
 
     /// The same where nothing may be answered, at this loss in the unit of the losses; `at_once`: before anything runs.
@@ -100,19 +123,19 @@ impl BeliefRule {
 
     /// The block of decisions where time does not matter: the last.
     #[inline]
-    fn timeless(&self) -> u16 {
+    pub(super) fn timeless(&self) -> u16 {
         self.time.as_ref().map_or(0, |time| time.until.len() as u16)
     }
 
     /// The block of decisions for so many seconds left.
     #[inline]
     fn block(&self, remaining: f64) -> u16 {
-        self.time.as_ref().map_or(0, |time| time.block(remaining))
+        self.finder.as_ref().map_or(0, |finder| finder.block(remaining))
     }
 
     /// The row of a node in a block of decisions.
     #[inline]
-    fn row(&self, block: u16, node: usize) -> usize {
+    pub(super) fn row(&self, block: u16, node: usize) -> usize {
         usize::from(block) * self.nodes.len() + node
     }
 
@@ -122,6 +145,12 @@ impl BeliefRule {
         let time = self.time.as_ref();
         let timed = time.and_then(|time| time.entries.get(usize::from(block)).copied());
         timed.unwrap_or(if self.nothing.at_once { NO_STAGE } else { 0 })
+    }
+
+    /// How requests begin in a block.
+    #[inline]
+    fn beginning(&self, block: u16) -> Beginning {
+        self.beginnings.get(usize::from(block)).copied().unwrap_or(Beginning::NONE)
     }
 
     /// Every node with its row of every block.
@@ -225,24 +254,6 @@ impl BeliefRule {
         Some(self.beliefs.believe(smaller, &others, is_complete))
     }
 
-    /// The belief in the best answer in hand; infinite while there is none.
-    fn belief(&self, progress: &Progress, memory: &BeliefMemory) -> f64 {
-        match self.nodes.get(usize::from(memory.node)) {
-            _ if progress.answer == NO_STAGE => f64::INFINITY,
-            Some(node) if node.members.len() == 1 || (progress.is_waiting() && node.members.len() == 2) => {
-                self.beliefs.alone(progress.answer, &self.beliefs.read(progress.answer, memory.first))
-            }
-            _ => memory.belief,
-        }
-    }
-
-    /// The belief that decisions are taken on where no stage is in hand after `stage` failed: the worst one, unless
-    /// nothing is an answer. Then it is that in `stage`, were it not better than nothing.
-    fn empty_handed(&self, stage: u16) -> f64 {
-        let limit = self.nothing.limit();
-        if limit < f64::INFINITY { limit.max(self.beliefs.missing(stage)) } else { limit }
-    }
-
     /// Goes to a node; ends with what is no node.
     #[inline]
     fn enter(&self, child: i32, progress: &mut Progress, memory: &mut BeliefMemory) {
@@ -258,26 +269,6 @@ impl BeliefRule {
     pub(super) fn children<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = usize> + 'a {
         let targets = self.decisions.steps(row).map(|(_, next)| next).chain([row.last]);
         targets.filter_map(|next| usize::try_from(next).ok())
-    }
-
-    /// The first decisions, on raw signals.
-    fn cut(&self) -> Vec<EntryCuts> {
-        let blocks = 0..=self.timeless();
-        let firsts = blocks.flat_map(|block| {
-            self.nodes.iter().take(self.roots).enumerate().map(move |(root, node)| (self.row(block, root), node))
-        });
-        let firsts: Vec<(Intervals, &Calibration)> = firsts
-            .filter_map(|(row, node)| {
-                let calibration = self.beliefs.calibration.get(usize::from(node.stage))?;
-                Some((self.decisions.part(row..row + 1), calibration))
-            })
-            .collect();
-        let pairs = firsts.iter().map(|(row, calibration)| EntryCuts::pairs(calibration, row));
-        let is_cut = pairs.fold(0, usize::saturating_add) <= MOST_PAIRS;
-        let cut = |(row, calibration): (Intervals, &Calibration)| {
-            if is_cut { EntryCuts::new(calibration, &row) } else { EntryCuts::uncut(calibration, row) }
-        };
-        firsts.into_iter().map(cut).collect()
     }
 }
 
@@ -305,7 +296,15 @@ impl Rule for BeliefRule {
         self.decisions.check(nodes, |row| (row % nodes) as i32)?;
         self.check_growth()?;
         self.check_stages()?;
+        self.find_probes()?;
         self.price_nodes(price)?;
+        let beginning = |block: u16| {
+            let node = self.root(block);
+            let root = self.nodes.get(usize::from(node));
+            root.map_or(Beginning::NONE, |root| Beginning { stage: root.stage, node, slot: root.slot })
+        };
+        self.beginnings = (0..=self.timeless()).map(beginning).collect();
+        self.finder = self.time.as_ref().map(|time| Finder::new(&time.until));
         self.entry = self.cut();
         Ok(())
     }
@@ -334,44 +333,44 @@ impl Rule for BeliefRule {
             Value::Object(map)
         });
         let decisions: Vec<Value> = decisions.collect();
-        let mut map = json!({
-            "type": "belief", "scale": beliefs.scale, "calibrations": calibrations, "decisions": decisions,
-        });
+        let mut further = Vec::new();
         if let Some(time) = &self.time {
             let first: Vec<i32> = time.entries.iter().map(|entry| stage(i32::from(*entry))).collect();
-            map["time"] = json!({"until": time.until, "latency": time.latency, "first": first});
+            further.push(("time", json!({"until": time.until, "latency": time.latency, "first": first})));
         }
         if self.nothing.loss < f64::INFINITY {
-            map["default_loss"] = json!(self.nothing.loss);
-            map["at_once"] = json!(self.nothing.at_once);
+            further.push(("default_loss", json!(self.nothing.loss)));
+            further.push(("at_once", json!(self.nothing.at_once)));
         }
-        map
+        let found = json!({
+            "type": "belief", "scale": beliefs.scale, "calibrations": calibrations, "decisions": decisions,
+        });
+        extended(found, further)
     }
 
     #[inline]
     fn begin(&self, remaining: f64) -> (Progress, BeliefMemory) {
-        let mut memory = BeliefMemory {
+        let block = self.block(remaining);
+        let Beginning { stage, node, slot } = self.beginning(block);
+        let memory = BeliefMemory {
             first: Observation::EMPTY,
             belief: f64::INFINITY,
             incomplete: 0,
-            node: 0,
-            block: 0,
-            first_slot: 0,
+            node,
+            block,
+            first_slot: slot,
             readings: [Reading::NONE; SLOTS],
         };
-        let mut progress = Progress::new(NO_STAGE);
-        self.begin_again(&mut progress, &mut memory, remaining);
-        (progress, memory)
+        (Progress::new(stage), memory)
     }
 
     #[inline]
     fn begin_again(&self, progress: &mut Progress, memory: &mut BeliefMemory, remaining: f64) {
         // Everything else is written before it is read.
         memory.block = self.block(remaining);
-        memory.node = self.root(memory.block);
-        let root = self.nodes.get(usize::from(memory.node));
-        *progress = Progress::new(root.map_or(NO_STAGE, |root| root.stage));
-        memory.first_slot = root.map_or(0, |root| root.slot);
+        let Beginning { stage, node, slot } = self.beginning(memory.block);
+        *progress = Progress::new(stage);
+        (memory.node, memory.first_slot) = (node, slot);
     }
 
     #[inline]
@@ -422,22 +421,20 @@ impl Rule for BeliefRule {
 
     fn alone(&self, stage: u16, observation: Observation) -> Option<f64> {
         let beliefs = &self.beliefs;
-        beliefs.calibration.get(usize::from(stage))?;
+        beliefs.calibration.get(usize::from(stage)).filter(|it| !it.is_probe())?;
         Some(beliefs.loss_of(beliefs.alone(stage, &beliefs.read(stage, observation))))
     }
 
     fn expected_loss(&self, progress: &Progress, memory: &BeliefMemory) -> f64 {
-        let belief = self.belief(progress, memory);
-        if progress.answer == NO_STAGE || self.nothing.beats(belief) {
+        if self.declines(progress, memory) {
             return self.nothing.loss;
         }
-        self.beliefs.loss_of(belief).min(self.nothing.loss)
+        self.beliefs.loss_of(self.belief(progress, memory)).min(self.nothing.loss)
     }
 
     #[inline]
     fn answer(&self, progress: &Progress, memory: &BeliefMemory) -> u16 {
-        let declines = self.may_decline() && self.nothing.beats(self.belief(progress, memory));
-        if declines { NO_STAGE } else { progress.answer }
+        if self.may_decline() && self.declines(progress, memory) { NO_STAGE } else { progress.answer }
     }
 
     fn default_loss(&self) -> f64 {
@@ -446,7 +443,7 @@ impl Rule for BeliefRule {
 
     #[inline]
     fn may_decline(&self) -> bool {
-        self.nothing.limit() < f64::INFINITY
+        self.nothing.limit() < f64::INFINITY || self.has_probes
     }
 
     fn is_exact_without(&self, barred: &[u16]) -> bool {

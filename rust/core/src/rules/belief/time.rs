@@ -19,13 +19,52 @@ pub struct Time {
     pub entries: Vec<u16>,
 }
 
-impl Time {
-    /// The block for so many seconds left; one past the last where the decisions without time hold.
-    #[inline]
-    pub(super) fn block(&self, remaining: f64) -> u16 {
-        self.until.partition_point(|until| *until <= remaining) as u16
+/// Finds blocks: time is cut into cells of equal length, most of which lie within one block.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Finder {
+    until: Vec<f64>,
+    /// The block that each cell begins in, and where that block ends.
+    cells: Vec<(u16, f64)>,
+    /// Cells a second.
+    density: f64,
+}
+
+/// Cells of time: several for each block.
+const CELLS: usize = 1024;
+/// The cell of whatever is clearly beyond the last block.
+const BEYOND: usize = CELLS + 1;
+
+impl Finder {
+    /// For blocks that end at these ascending numbers of seconds.
+    pub fn new(until: &[f64]) -> Self {
+        let found = CELLS as f64 / until.last().copied().unwrap_or(0.0);
+        let density = if found.is_finite() { found } else { 0.0 };
+        // What is less than a cell away may have been rounded into it.
+        let begins = |cell: usize| until.partition_point(|until| density * until < cell as f64 - 0.5);
+        let cell = |cell: usize| {
+            let block = begins(cell);
+            (block as u16, until.get(block).copied().unwrap_or(f64::INFINITY))
+        };
+        Self { until: until.to_vec(), cells: (0..=BEYOND).map(cell).collect(), density }
     }
 
+    /// The block for so many seconds left; one past the last where the decisions without time hold.
+    #[inline]
+    pub fn block(&self, remaining: f64) -> u16 {
+        let cell = usize::from((remaining * self.density) as u16).min(BEYOND);
+        match self.cells.get(cell) {
+            Some((block, until)) if remaining < *until => *block,
+            _ => self.search(remaining),
+        }
+    }
+
+    #[inline(never)]
+    fn search(&self, remaining: f64) -> u16 {
+        self.until.partition_point(|until| *until <= remaining) as u16
+    }
+}
+
+impl Time {
     /// Checks that all this fits so many stages and these situations.
     pub(super) fn check(&self, stages: usize, nodes: &[Node]) -> Checked {
         let blocks = self.until.len();
@@ -47,8 +86,21 @@ mod tests {
 
     #[test]
     fn time_is_rounded_down_to_its_block() {
-        let time = Time { until: vec![0.01, 0.02, 0.05], ..Time::default() };
-        let blocks = [-1.0, 0.0, 0.009, 0.01, 0.02, 0.049, 0.05, 9.0, f64::INFINITY].map(|left| time.block(left));
+        let finder = Finder::new(&[0.01, 0.02, 0.05]);
+        let blocks = [-1.0, 0.0, 0.009, 0.01, 0.02, 0.049, 0.05, 9.0, f64::INFINITY].map(|left| finder.block(left));
         assert_eq!(blocks, [0, 0, 0, 1, 2, 2, 3, 3, 3]);
+    }
+
+    #[test]
+    fn cells_find_what_searching_finds() {
+        let dense: Vec<f64> = (0..256).map(|at| 1e-3 * f64::from(at).powi(2)).collect();
+        for until in [vec![0.3], vec![0.0, 0.0], vec![0.1, 0.1 + 1e-12, 7.0], vec![1e-300, 1e300], dense] {
+            let finder = Finder::new(&until);
+            let near = until.iter().flat_map(|until| [*until, until.next_up(), until.next_down(), 0.999 * until]);
+            for left in near.chain([-1.0, 0.0, 1e-9, 0.2, 6.9, 64.0, f64::MAX, f64::INFINITY, f64::NEG_INFINITY]) {
+                let sought = until.partition_point(|until| *until <= left) as u16;
+                assert_eq!(finder.block(left), sought, "{left} of {until:?}");
+            }
+        }
     }
 }

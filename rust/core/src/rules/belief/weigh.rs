@@ -53,7 +53,7 @@ impl Beliefs {
         let [first, ..] = hand;
         if node.members.len() == 1 {
             (self.alone(node.stage, first), node.stage)
-        } else if is_complete {
+        } else if is_complete && node.mute == 0 {
             self.weigh(node, hand)
         } else {
             self.weigh_some(node, hand)
@@ -86,7 +86,7 @@ impl Beliefs {
         let mut best = (f64::INFINITY, node.stage);
         let mut least = f64::INFINITY;
         for ((stage, own), evidence) in stages.iter().zip(hand).zip(rows) {
-            let is_last = *stage == node.stage;
+            let is_last = *stage == node.last;
             if !self.recall && !is_last {
                 continue;
             }
@@ -101,24 +101,30 @@ impl Beliefs {
     }
 
     /// The same where signals or predictions are missing: a stage without a signal answers only if no member has one, a
-    /// stage that failed never does.
+    /// stage that failed never does, nor does one that only informs, unless there is no other.
     #[cold]
     fn weigh_some(&self, node: &Node, hand: &[Reading; SLOTS]) -> (f64, u16) {
         let m = node.members.len();
         let hand = hand.get(..m).unwrap_or_default();
         let missing = |i: usize| node.members.get(i).map_or(0.0, |stage| self.missing(*stage));
-        let is_dark = !hand.iter().any(Reading::is_known);
-        let may_answer = |own: &Reading| (is_dark && !own.is_failed()) || own.is_known();
-        let candidates = || node.members.iter().zip(hand).filter(|(_, own)| may_answer(own));
+        let can_answer = |(at, own): (usize, &Reading)| node.mute >> at & 1 == 0 && !own.is_failed();
+        let mute = if hand.iter().enumerate().any(can_answer) { node.mute } else { 0 };
+        let answers = |at: usize| mute >> at & 1 == 0;
+        let is_dark = !hand.iter().enumerate().any(|(at, own)| answers(at) && own.is_known());
+        let may_answer = |at: usize, own: &Reading| answers(at) && ((is_dark && !own.is_failed()) || own.is_known());
+        let candidates = || {
+            node.members.iter().zip(hand).enumerate().filter(|(at, (_, own))| may_answer(*at, own)).map(|(_, one)| one)
+        };
         let is_last_one = |stage: u16| {
-            let is_candidate = candidates().any(|(stage, _)| *stage == node.stage);
+            let is_candidate = candidates().any(|(stage, _)| *stage == node.last);
             Some(stage)
-                == if is_candidate { Some(node.stage) } else { candidates().map(|(stage, _)| *stage).next_back() }
+                == if is_candidate { Some(node.last) } else { candidates().map(|(stage, _)| *stage).next_back() }
         };
         let mut best = (f64::INFINITY, NO_STAGE);
         let mut least = f64::INFINITY;
-        for ((stage, own), evidence) in node.members.iter().zip(hand).zip(node.evidence.chunks_exact(m)) {
-            if may_answer(own) && (self.recall || is_last_one(*stage)) {
+        let weighed = node.members.iter().zip(hand).zip(node.evidence.chunks_exact(m)).enumerate();
+        for (at, ((stage, own), evidence)) in weighed {
+            if may_answer(at, own) && (self.recall || is_last_one(*stage)) {
                 let logit = posterior_of_some(own, evidence, hand, missing);
                 let rank = logit - if *stage == node.favoured { self.margin } else { 0.0 };
                 if rank < least {
