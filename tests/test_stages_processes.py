@@ -8,6 +8,7 @@ import gc
 import os
 import pickle
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -201,6 +202,7 @@ def test_a_forked_child_lets_go_of_the_models_of_its_parent(threads: int | None)
         garbage: list[Any] = [used()]
         garbage.append(garbage)
         del garbage
+        time.sleep(0.2)  # threads that have just worked look around for a while before they wait
         assert told_by_child(child) == expected
     finally:
         gc.enable()
