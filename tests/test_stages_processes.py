@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import os
 import pickle
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -173,6 +175,37 @@ def test_onnx_sessions_with_threads_are_refused_in_a_fork() -> None:
         assert told_by_child(refused) == f"`model` must have {wanted}: a forked child has no threads of its parent"
         again = tt.stages.OnnxModel(linear(WEIGHT), session_options=options)
         np.testing.assert_array_equal(told_by_child(partial(again.run, XS[0])), expected)
+
+
+@forked
+@pytest.mark.extra("onnx")
+@pytest.mark.parametrize("threads", [None, 1])
+def test_a_forked_child_lets_go_of_the_models_of_its_parent(threads: int | None) -> None:
+    """Of some that its parent holds, and of some that the parent has let go of and not yet collected."""
+    from onnx_graphs import linear
+
+    def used() -> Any:
+        stage = tt.stages.OnnxModel(linear(WEIGHT), intra_op_threads=threads)
+        stage.run(XS[0])
+        return stage
+
+    def child() -> list[float]:
+        said = held[0].run(XS[0]).tolist()
+        held.clear()
+        gc.collect()
+        return said  # type: ignore[no-any-return]
+
+    held: list[Any] = [used(), used()]
+    expected = held[0].run(XS[0]).tolist()
+    gc.disable()
+    try:
+        garbage: list[Any] = [used()]
+        garbage.append(garbage)
+        del garbage
+        time.sleep(0.2)  # threads that have just worked look around for a while before they wait
+        assert told_by_child(child) == expected
+    finally:
+        gc.enable()
 
 
 @forked

@@ -46,7 +46,7 @@ DTYPES: dict[str, type] = {
 }
 
 _LEFT: list[Any] = []
-"""Sessions of the parent in a forked child: to free them would be to wait for threads that are not there."""
+"""In a forked child, sessions of its parent, garbage too: whoever frees one waits for threads that are not there."""
 
 
 class Graph:
@@ -113,6 +113,8 @@ class Graph:
 
     def renew(self) -> None:
         """In a forked child."""
+        if self._has_threads and not self._is_left:
+            _LEFT.append(self._session)
         self._is_left = self._is_left or self._has_threads or bool(self._running)
         self._running = set()
         self._lock = Lock()
@@ -124,7 +126,6 @@ class Graph:
             if self._opened is None:
                 wanted = "one thread and not be running when a process is forked, or be given as a path or bytes"
                 raise PermanentError(f"{self._where} must have {wanted}: a forked child has no threads of its parent")
-            _LEFT.append(self._session)
             self._session = _session(self._where, *self._opened)
             self._is_left = False
 
