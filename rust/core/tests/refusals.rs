@@ -221,22 +221,6 @@ fn members_and_slots_of_situations() {
     );
 }
 
-/// Stages that inform and never answer: something has to answer in the end.
-#[test]
-fn stages_that_never_answer() {
-    let never = || Value::F64(f64::INFINITY);
-    let mut fields = fields(&of_method(Method::Pathwise));
-    for calibration in list(at(&mut fields, "rule.component.belief.beliefs.calibration")) {
-        *at(calibration, "mean_loss") = never();
-    }
-    let silent = Policy::from_bytes(&file(&fields)).unwrap_err().to_string();
-    assert!(silent.contains("a request may end before any stage can answer"), "{silent}");
-    refused(
-        &of_heuristic(Heuristic::Threshold),
-        vec![("rule.component.threshold.walk.mean_loss.1", To(never()), "a stage that runs never answers")],
-    );
-}
-
 /// No situation at all, too many of them, and a first one that is in the middle of a request.
 #[test]
 fn where_situations_begin() {
