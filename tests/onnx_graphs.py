@@ -97,7 +97,7 @@ class Network:
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """(k, c) of one text, by numpy."""
-        state = self.words[np.asarray(ids)].astype(np.float64)
+        state = self.words[np.asarray(ids, np.int64)].astype(np.float64)
         said = []
         for mix, head in zip(self.mix, self.head, strict=True):
             state = np.tanh((state + state.sum(axis=0)) @ mix)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import warnings
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -135,7 +134,7 @@ def test_nothing_at_once() -> None:
     assert (run.next, run.answer, run.cost, run.expected_loss) == (None, None, 0.0, 1e-4)
     found = tt.evaluate(policy, trace)
     assert found.loss == pytest.approx(1e-4)
-    assert (found.cost, found.coverage, float(found.consulted_share.max())) == (0.0, 0.0, 0.0)
+    assert (found.cost, found.coverage, found.consulted_share.max()) == (0.0, 0.0, 0.0)
     assert math.isnan(found.risk)
     assert tt.baselines.static(trace, 0.95, 1e-4).start().next is None
     assert tt.baselines.static(trace, 0.95, 0.9).start().next is not None
@@ -238,25 +237,25 @@ def test_a_certificate_holds_for_bounded_losses(binary: bool, default_loss: floa
     assert str(raised.value) == message
 
 
-def reached(stage: int, row: int) -> tuple[int, int]:
-    return row, stage
-
-
 def test_served_without_an_answer() -> None:
     """Alone, many at once, and from a queue."""
     trace = make_trace(400, 3)
     policy = quietly(trace, tradeoff=0.95, default_loss=0.05)
     said = trace.prediction
     assert said is not None
-    stages: list[tt.Stage[int, tuple[int, int]]] = [
-        tt.Stage(
-            partial(reached, v),
+
+    def stage(number: int) -> tt.Stage[int, tuple[int, int]]:
+        def run(row: int) -> tuple[int, int]:
+            return row, number
+
+        return tt.Stage(
+            run,
             signal=lambda out: float(trace.signal[out]),
             prediction=lambda out: int(said[out]),
-            name=f"stage {v}",
+            name=f"stage {number}",
         )
-        for v in range(trace.k)
-    ]
+
+    stages = [stage(number) for number in range(trace.k)]
     cascade = tt.Cascade(policy, stages)
     replay = policy.replay(trace.signal, said)
     rows = range(trace.n)

@@ -34,26 +34,22 @@ def run(*options: str, without: Sequence[str] = ()) -> subprocess.CompletedProce
 @pytest.mark.extra("sentiment")
 @pytest.mark.outside("sst2")
 def test_exits_are_faster_and_as_good_and_served_as_replayed(outside_sst2: Path) -> None:
-    size = ["--train", "1200", "--calibrate", "700", "--test", "256", "--tradeoff", "0.95"]
-    done = run("--data", str(outside_sst2), *size)
+    done = run("--data", str(outside_sst2), "--train", "1200", "--calibrate", "700", "--test", "256")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("replay of what the exits said when serving: the same answers and costs") == 2
-    others = re.findall(r"batches of 32: (\d+) of (\d+) otherwise, signals up to (\S+) apart", done.stdout)
-    assert [(int(other) <= 2, n, float(apart) < 1e-3) for other, n, apart in others] == [(True, "256", True)] * 2
-    gains = re.findall(r"^difference +(\S+) ± (\S+)$", done.stdout, re.MULTILINE)
-    assert all(float(gain) >= -2.0 * float(error) for gain, error in gains)
-    assert len(gains) == 2
-    faster = [float(times) for times in re.findall(r"^times faster: (\S+) of CPU", done.stdout, re.MULTILINE)]
-    assert len(faster) == 2
-    assert min(faster) > 1.3
-    blocks = [float(mean) for mean in re.findall(r"^policy +\S+ ± \S+ +(\S+)", done.stdout, re.MULTILINE)]
-    assert len(blocks) == 2
-    assert all(1.0 < mean < 5.0 for mean in blocks)
-    means = re.findall(r"^replayed: accuracy (\S+), mean cost (\S+); served: (\S+), (\S+)$", done.stdout, re.MULTILINE)
-    assert len(means) == 2
-    for accuracy, cost, served, paid in means:
-        assert float(served) == pytest.approx(float(accuracy), abs=2 / 256)
-        assert float(paid) == pytest.approx(float(cost), abs=2 * 7 / 256)
+    same = r"when serving: (.+); of what was recorded: (\d+) of (\d+) otherwise, signals up to (\S+) apart"
+    replays = re.findall(same, done.stdout)
+    assert [(said, n, int(other) <= 2, float(apart) < 1e-3) for said, other, n, apart in replays] == [
+        ("the same answers and costs", "256", True, True)
+    ] * 4
+    line = r"^(as often right|λ = 0.95) +\S+ ± \S+ +(\S+) ± (\S+) +(\S+) +\S+ +\S+ +(\S+), \S+$"
+    rows = re.findall(line, done.stdout, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["as often right", "λ = 0.95"] * 2
+    for name, *figures in rows:
+        gain, error, blocks, faster = map(float, figures)
+        # Of so few sentences the one policy has hardly seen enough to be as good, and does not need the other's blocks.
+        assert gain >= -2.0 * error
+        assert faster > (1.5 if name == "as often right" else 1.3)
+        assert 1.0 <= blocks < 5.0
 
 
 def by_numpy(weight: Callable[[str], NDArray[Any]], ids: Sequence[int], layers: int, heads: int) -> NDArray[Any]:

@@ -73,6 +73,7 @@ def test_noise_at_a_price_costs_nothing(kind: str, default_loss: float) -> None:
 def test_a_stage_that_knows_makes_the_rest_nearly_free() -> None:
     """The true label as what a probe says, and whether the cheapest stage is right as its signal."""
     drawn = make_trace(6000, 3)
+    assert drawn.prediction is not None
     label = np.random.default_rng(3).integers(0, 4, drawn.n)
     wrong = drawn.prediction
     assert wrong is not None

@@ -11,8 +11,10 @@ import pytest
 import ttamer_fast as tt
 
 ADAPTERS: dict[str, tuple[str, str, Callable[[], Any]]] = {
+    "Chat": ("httpx2", "chat", lambda: tt.stages.Chat("http://127.0.0.1:9/v1", "small", messages="{x}")),
     "OnnxExits": ("onnxruntime", "onnx", lambda: tt.stages.OnnxExits([b""])),
     "OnnxModel": ("onnxruntime", "onnx", lambda: tt.stages.OnnxModel(b"")),
+    "TorchExits": ("torch", "torch", lambda: tt.stages.TorchExits([], [])),
 }
 """The module that each one needs, the extra that brings it, and how one is made."""
 

@@ -140,6 +140,15 @@ def test_what_does_not_fit_the_graph(name: str, network: Network) -> None:
     assert str(again.value) == str(raised.value)
 
 
+def test_nothing_at_all(network: Network) -> None:
+    stage = made(network.block(0), pad=0)
+    assert stage.batch([]) == []
+    assert stage.batch({"ids": np.zeros((0, 2), np.int64), "mask": np.zeros((0, 2), np.float32)}).shape == (0, 3)
+    without: dict[str, list[int]] = {"ids": [], "mask": []}
+    np.testing.assert_array_equal(stage.run(without), network.logits([])[0])
+    np.testing.assert_allclose(stage.batch([without, TEXT]), [stage.run(without), stage.run(TEXT)], rtol=1e-5)
+
+
 def test_arrays_that_do_not_fit_the_graph() -> None:
     stage = made(linear(WEIGHT))
     assert stage.batch is not None
@@ -183,7 +192,13 @@ def test_refusals_of_models(tmp_path: Path) -> None:
         ("`model` must be an ONNX file, a session or bytes, got no file", tmp_path / "no.onnx", {}),
         ("`model` must be an ONNX file, a session or bytes, got int", 3, {}),
         ("`model` must be a model that ONNX Runtime can open, got ", b"no model", {}),
-        ("`providers` must be of ['", whole, {"providers": ["NoExecutionProvider"]}),
+        ("`providers[0]` must be of ['", whole, {"providers": ["NoExecutionProvider"]}),
+        ("`providers[1]` must be of ['", whole, {"providers": ["CPUExecutionProvider", 3]}),
+        ("`providers` must be a sequence of at least one of ['", whole, {"providers": "CPUExecutionProvider"}),
+        ("`providers` must be a sequence of at least one of ['", whole, {"providers": []}),
+        ("`pad` of input 'ids' must be of int64, got 0.5", Network(1).block(0), {"pad": 0.5}),
+        ("`pad` of input 'ids' must be of int64, got nan", Network(1).block(0), {"pad": {"ids": np.nan}}),
+        ("`pad` of input 'ids' must be of int64, got 1e+30", Network(1).block(0), {"pad": {"ids": 1e30}}),
         ("`intra_op_threads` must be an integer of at least 1, got 0", whole, {"intra_op_threads": 0}),
         ("`intra_op_threads` must be left out where `model` is a session", session, {"intra_op_threads": 1}),
         ("`intra_op_threads` must be left out where", whole, {"intra_op_threads": 1, "session_options": options}),

@@ -350,6 +350,15 @@ def test_blocks_that_do_not_fit(network: Network) -> None:
         assert "\n" not in str(raised.value)
 
 
+def test_an_exit_that_is_called_by_itself_takes_a_request(exits: Any) -> None:
+    message = "an exit must be given a Request, got dict: call `exit.run(tt.Request(x))`"
+    for function, given in ((exits[1].run, TEXTS[0]), (exits[1].batch, [tt.Request(TEXTS[0]), TEXTS[1]])):
+        with pytest.raises(tt.ValidationError) as raised:
+            function(given)
+        assert str(raised.value) == message
+    assert exits[1].run(tt.Request(TEXTS[0])).shape == (CLASSES,)
+
+
 def test_refusals_of_arguments(network: Network) -> None:
     blocks = network.blocks()
     refused: list[tuple[Any, dict[str, Any], str]] = [

@@ -6,7 +6,9 @@ import asyncio
 import copy
 import os
 import pickle
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,14 +127,68 @@ def sure(said: tt.stages.Completion) -> float:
 
 @forked
 @pytest.mark.extra("onnx")
-@pytest.mark.parametrize("threads", [1, 2])
-def test_onnx_stages_in_a_fork(threads: int) -> None:
+@pytest.mark.parametrize("threads", [None, 1, 2])
+def test_onnx_stages_in_a_fork(threads: int | None) -> None:
     from onnx_graphs import linear
 
-    stage = tt.stages.OnnxModel(linear(WEIGHT), intra_op_threads=threads, timeout=PATIENCE)
+    stage: Any = tt.stages.OnnxModel(linear(WEIGHT), intra_op_threads=threads, timeout=PATIENCE)
     cascade: tt.Cascade[Any, Any] = tt.Cascade(line(), [stage] * 3)
-    expected = served(cascade)
-    np.testing.assert_array_equal(told_by_child(lambda: served(cascade)), expected)
+    expected, graph = served(cascade), stage.run.__self__._graph
+    session = graph._session
+
+    def child() -> Any:
+        found = served(cascade)
+        return [found, graph._session is session, told_by_child(lambda: served(cascade))]
+
+    for _ in range(3):
+        found, is_same, below = told_by_child(child)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(below, expected)
+        assert is_same is (threads == 1)
+    assert graph._session is session
+
+
+@forked
+@pytest.mark.extra("onnx")
+def test_onnx_sessions_with_threads_are_refused_in_a_fork() -> None:
+    import onnxruntime
+
+    from onnx_graphs import linear
+
+    def refused() -> str:
+        with pytest.raises(tt.PermanentError) as error:
+            stage.run(XS[0])
+        return str(error.value)
+
+    for threads in (1, 2):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(linear(WEIGHT), options, providers=["CPUExecutionProvider"])
+        stage = tt.stages.OnnxModel(session)
+        expected = stage.run(XS[0])
+        if threads == 1:
+            np.testing.assert_array_equal(told_by_child(partial(stage.run, XS[0])), expected)
+            continue
+        wanted = "one thread and not be running when a process is forked, or be given as a path or bytes"
+        assert told_by_child(refused) == f"`model` must have {wanted}: a forked child has no threads of its parent"
+        again = tt.stages.OnnxModel(linear(WEIGHT), session_options=options)
+        np.testing.assert_array_equal(told_by_child(partial(again.run, XS[0])), expected)
+
+
+@forked
+@pytest.mark.extra("onnx")
+def test_a_fork_while_a_model_runs() -> None:
+    from onnx_graphs import slow
+
+    stage: Any = tt.stages.OnnxModel(slow(30_000), intra_op_threads=1)
+    runs = [threading.Thread(target=stage.batch, args=(XS,)) for _ in range(2)]
+    for run in runs:
+        run.start()
+    while len(stage.run.__self__._graph._running) < 2:
+        assert any(run.is_alive() for run in runs)
+    np.testing.assert_array_equal(told_by_child(lambda: stage.batch(XS)), XS)
+    for run in runs:
+        run.join()
 
 
 @forked

@@ -212,7 +212,7 @@ def test_an_input_that_does_not_fit_fails_alone(exits: Any, policy: tt.Policy, e
         assert table[i].output["prediction"] == expected[1][i, table.stage[i]]  # type: ignore[index]
     with pytest.raises(tt.NoAnswerError, match=r"RuntimeError: .* to have 1 channels, but got 3"):
         tt.Cascade(policy, exits)(inputs[1])
-    with pytest.raises(tt.NoAnswerError, match="ValueError: an input must be a tensor, array or number, got str"):
+    with pytest.raises(tt.NoAnswerError, match="ValidationError: an input must be a tensor, array or number, got str"):
         tt.Cascade(policy, exits)("text")
 
 

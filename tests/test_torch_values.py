@@ -30,8 +30,8 @@ def requests_for(*inputs: Any) -> list[tt.Request[Any]]:
 
 
 REFUSED = [
-    (lambda: exits_of([], []), "`blocks` must be a sequence of torch.nn.Module, got []"),
-    (lambda: exits_of(7, []), "`blocks` must be a sequence of torch.nn.Module, got 7"),
+    (lambda: exits_of([], []), "`blocks` must be a sequence of at least 1 torch.nn.Module, got []"),
+    (lambda: exits_of(7, []), "`blocks` must be a sequence of at least 1 torch.nn.Module, got 7"),
     (
         lambda: exits_of([linear(), len], []),
         "`blocks[1]` must be a torch.nn.Module, got builtin_function_or_method",
@@ -153,6 +153,13 @@ def test_classes_are_those_of_the_logits_where_probabilities_are_equal() -> None
     found, said = exits_of([Given()], [Given()]).answers(rows)
     assert found[:, 0].tolist() == pytest.approx([1 / 3] * 2)
     assert said[:, 0].tolist() == [1, 2]
+
+
+def test_an_exit_that_is_called_by_itself_takes_a_request() -> None:
+    exit = exits_of([nn.Linear(2, 2).eval()], [nn.Linear(2, 2).eval()])[0]
+    with pytest.raises(tt.ValidationError, match=r"an exit must be given a Request, got ndarray: call `exit\.run\("):
+        exit.run(np.ones(2, np.float32))
+    assert exit.run(tt.Request(np.ones(2, np.float32))).dtype.names == ("signal", "prediction")
 
 
 def test_a_signal_of_ones_own() -> None:

@@ -4,9 +4,10 @@ usage: python benches/quality/deadlines.py [FOLDER] [--tradeoff 0.95] [--folds 2
 
 Latencies are simulated: lognormal, their medians in the ratio of the costs and 100 ms in all, logarithms with a
 standard deviation of 0.7 and, between the stages of one request, a correlation of 0.5. A stage that is late is paid for
-and lost. Objective: 1000 · (λ · loss + (1 − λ) · cost / cost of running every stage), the mean over cross-validation: of
-the fit that knows time, of the same fit cut off by the deadline, and of the same fit in a loop that begins a stage only
-if its mean latency fits in what is left. In brackets: change against the better of the two ± one paired standard error.
+and lost. Objective: 1000 · (λ · loss + (1 − λ) · cost / cost of running every stage), the mean over cross-validation:
+of the fit that knows time, of the same fit cut off by the deadline, and of the same fit in a loop that begins a stage
+only if its mean latency fits in what is left. In brackets: change against the better of the two ± one paired standard
+error.
 """
 
 from __future__ import annotations

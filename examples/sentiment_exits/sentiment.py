@@ -2,8 +2,9 @@
 
     python examples/sentiment_exits/sentiment.py --data FOLDER
 
-Trains a head for the embeddings and each layer, writes one ONNX block for each, records what the blocks say, fits a
-policy to it, serves sentences that nothing has seen, and compares with the whole network in one graph.
+Trains a head for the embeddings and each layer, writes one ONNX block for each, records what the blocks say, fits two
+policies to it, serves sentences that nothing has seen, and compares with the whole network in one graph. The one policy
+is as often right as the whole network, at the least cost; the other weighs errors against layers.
 Exits with 3, and a line that says why, where a package or the folder is missing.
 """
 
@@ -12,12 +13,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from measured import Recorded, as_columns, serve, timed
+from measured import Recorded, Served, as_columns, serve, timed
 from numpy.typing import NDArray
 from sentences import FILES, Sentences, read, tokenized
 
@@ -71,14 +74,18 @@ def main() -> int:
     cost = [EMBEDDINGS_COST, *[1.0] * encoder.layers]
     wrong = said.prediction != rest.label[:, None]
     trace = tt.Trace(said.signal, wrong, cost, said.prediction, kind="exits", stages=names)
-    cascade: tt.Cascade[Any, Any] = tt.Cascade(tt.fit(trace, tradeoff=options.tradeoff), exits)
+    policies = {
+        "as often right": tt.fit(trace, max_loss="last+0"),
+        f"λ = {options.tradeoff:g}": tt.fit(trace, tradeoff=options.tradeoff),
+    }
+    cascades: dict[str, tt.Cascade[Any, Any]] = {name: tt.Cascade(one, exits) for name, one in policies.items()}
     whole = tt.stages.OnnxModel(encoder.whole(heads[-1]), pad=0, intra_op_threads=options.threads)
 
     held_out = Recorded.by(exits, tokens[2])
     print(f"{len(train.texts)} sentences for the heads, {len(rest.texts)} for the policy, {len(test.texts)} served")
     shares = (held_out.prediction == test.label[:, None]).mean(axis=0)
     print("accuracy of every exit alone:", " ".join(f"{share:.3f}" for share in shares))
-    same = [compared(size, cascade, whole, tokens[2], test.label, held_out) for size in SIZES]
+    same = [compared(size, cascades, whole, tokens[2], test.label, held_out) for size in SIZES]
     return 0 if all(same) else 1
 
 
@@ -90,7 +97,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--train", type=int, default=4500, help="sentences that the heads are trained on")
     parser.add_argument("--calibrate", type=int, default=3300, help="sentences that the policy is fitted to, at most")
     parser.add_argument("--test", type=int, default=None, help="sentences that are served; default: all")
-    parser.add_argument("--tradeoff", type=float, default=0.95, help="weight of errors against layers")
+    parser.add_argument(
+        "--tradeoff", type=float, default=0.95, help="weight of errors against layers, of the second policy"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of a run of a block")
     return parser.parse_args()
 
@@ -145,41 +154,54 @@ def trained(encoder: Encoder, tokens: list[dict[str, Any]], label: NDArray[np.in
 
 def compared(
     size: int,
-    cascade: tt.Cascade[Any, Any],
+    cascades: Mapping[str, tt.Cascade[Any, Any]],
     whole: tt.Stage[Any, Any],
     tokens: list[dict[str, Any]],
     label: NDArray[np.int64],
     recorded: Recorded,
 ) -> bool:
-    """Serves all sentences by network and cascade, prints both; whether replay says of what was served the same."""
-    batch, n, k = whole.batch, len(tokens), len(cascade.stages)
+    """Serves all sentences by the network and by each cascade, and prints what came of it; whether replay says of what
+    was served the same."""
+    batch, n = whole.batch, len(tokens)
     assert batch is not None
-    ways = [lambda rows: list(batch(rows)), lambda rows: serve(cascade, rows)]
-    (logits, alone), (answers, together) = timed(ways, tokens, size)
-    served = as_columns(answers)
-    depth = float(np.mean([1 + max(one.consulted) for one in answers]))
-    right = [np.argmax(logits, axis=1) == label, served.said == label]
-    print(f"\n{size} at a time    accuracy          blocks  ms of CPU a sentence  ms on the clock, median call")
-    lines = zip(("whole network", "policy"), right, (alone, together), (k, depth), strict=True)
-    for name, good, times, blocks in lines:
-        share = f"{good.mean():.4f} ± {good.std() / np.sqrt(n):.4f}"
-        print(f"{name:15}  {share}  {blocks:6.2f}  {times.per_row(n):20.2f}  {times.median():28.2f}")
-    gain = right[1].astype(float) - right[0]
-    print(f"difference       {gain.mean():+.4f} ± {gain.std() / np.sqrt(n):.4f}")
-    cpu, wall = sum(alone.cpu) / sum(together.cpu), sum(alone.wall) / sum(together.wall)
-    print(f"times faster: {cpu:.2f} of CPU, {wall:.2f} on the clock")
+    ways: list[Callable[[Sequence[Any]], list[Any]]] = [lambda rows: list(batch(rows))]
+    ways += [partial(serve, cascade) for cascade in cascades.values()]
+    (logits, alone), *others = timed(ways, tokens, size)
+    right = np.argmax(logits, axis=1) == label
+    print(
+        f"\n{size:2} at a time    accuracy          less the network   blocks  CPU ms  wall ms  times faster: CPU, wall"
+    )
+    depth = len(next(iter(cascades.values())).stages)
+    print(f"whole network    {shown(right)}  {'':17}  {depth:6.2f}  {alone.per_row(n):6.2f}  {alone.median():7.2f}")
+    columns = [as_columns(answers) for answers, _ in others]
+    for name, served, (answers, times) in zip(cascades, columns, others, strict=True):
+        good = served.said == label
+        gain, blocks = shown(good.astype(float) - right, "+"), np.mean([1 + max(one.consulted) for one in answers])
+        faster = f"{sum(alone.cpu) / sum(times.cpu):.2f}, {sum(alone.wall) / sum(times.wall):.2f}"
+        figures = f"{blocks:6.2f}  {times.per_row(n):6.2f}  {times.median():7.2f}"
+        print(f"{name:15}  {shown(good)}  {gain}  {figures}  {faster:>23}")
+    same = [
+        replayed(name, one.policy, served, recorded)
+        for (name, one), served in zip(cascades.items(), columns, strict=True)
+    ]
+    return all(same)
 
-    again = cascade.policy.replay(served.signal, served.prediction)
+
+def replayed(name: str, policy: tt.Policy, served: Served, recorded: Recorded) -> bool:
+    """Prints whether replay says of what was served the same, which is returned, and of what was recorded."""
+    again = policy.replay(served.signal, served.prediction)
     is_same = np.array_equal(again.answer, served.answer) and np.array_equal(again.cost, served.cost)
-    print(f"replay of what the exits said when serving: {'the same' if is_same else 'OTHER'} answers and costs")
-    before = cascade.policy.replay(recorded.signal, recorded.prediction)
+    before = policy.replay(recorded.signal, recorded.prediction)
+    n, apart = len(served.answer), float(np.nanmax(np.abs(served.signal - recorded.signal)))
     other = int(np.sum((before.answer != served.answer) | (before.cost != served.cost)))
-    apart = float(np.nanmax(np.abs(served.signal - recorded.signal)))
-    said = recorded.prediction[np.arange(n), before.answer]
-    print(f"replay of what they said in batches of 32: {other} of {n} otherwise, signals up to {apart:.1e} apart")
-    print(f"replayed: accuracy {np.mean(said == label):.4f}, mean cost {before.cost.mean():.4f}", end="; ")
-    print(f"served: {right[1].mean():.4f}, {served.cost.mean():.4f}")
+    first = f"replay of what was said when serving: {'the same' if is_same else 'OTHER'} answers and costs"
+    print(f"{name}: {first}; of what was recorded: {other} of {n} otherwise, signals up to {apart:.1e} apart")
     return is_same
+
+
+def shown(values: NDArray[Any], sign: str = "") -> str:
+    """A mean and its standard error."""
+    return f"{values.mean():{sign}.4f} ± {values.std() / np.sqrt(len(values)):.4f}"
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ Examples
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Protocol
 
 from ._core import Policy
 from .fitting.fit import baseline
@@ -82,7 +83,13 @@ def markov(trace: Trace, tradeoff: float, default_loss: float = math.inf) -> Pol
     return baseline(trace, "markov", tradeoff, default_loss)
 
 
-ALL: Mapping[str, Callable[[Trace, float, float], Policy]] = MappingProxyType(
+class Baseline(Protocol):
+    """A rule, tuned on a trace."""
+
+    def __call__(self, trace: Trace, tradeoff: float, default_loss: float = math.inf) -> Policy: ...
+
+
+ALL: Mapping[str, Baseline] = MappingProxyType(
     {
         "static": static,
         "threshold": threshold,

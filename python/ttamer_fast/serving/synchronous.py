@@ -114,8 +114,8 @@ def _ask(call: Call, work: Callable[[], R], now: float, due: Deadline, clock: Ca
     """What a stage comes to, by as many attempts as it may have."""
     if not call.is_limited and (due.end == math.inf or call.workers is None):
         # One attempt in this thread: if it is late, that is found out when it returns.
-        reply = work()
-        return reply if due.end == math.inf or clock() < due.end else due.cut_off()
+        only = work()
+        return only if due.end == math.inf or clock() < due.end else due.cut_off()
     attempts = Attempts(call, now, due.end)
     told = None if call.timeout == math.inf else begin_wait(now + call.timeout, clock)
     try:

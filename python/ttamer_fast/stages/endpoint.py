@@ -166,7 +166,9 @@ class Endpoint:
             if other.is_closed():
                 self._opened.pop(other, None)
         limits = self._httpx.Limits(max_connections=self._connections, max_keepalive_connections=self._connections)
-        client: httpx2.AsyncClient = self._httpx.AsyncClient(timeout=None, limits=limits)
+        # Certificates take a tenth of a second to load: not where there are none to check.
+        is_secure = self.base_url.startswith("https:")
+        client: httpx2.AsyncClient = self._httpx.AsyncClient(timeout=None, limits=limits, verify=is_secure)
         closing = _until_closed(client)
         self._opened[loop] = client, closing
         await anext(closing)

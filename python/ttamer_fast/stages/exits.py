@@ -14,7 +14,7 @@ from ..serving.inputs import each_row, take_rows
 from ..serving.request import Request
 from ..serving.stage import Stage
 
-__all__ = ["Exits", "check_exit_names", "requests_by_batch"]
+__all__ = ["Exits", "check_exit_names", "check_requests", "requests_by_batch"]
 
 Y = TypeVar("Y")
 
@@ -45,6 +45,14 @@ def check_exit_names(names: Sequence[str] | None, k: int) -> Sequence[str | None
     if isinstance(names, str) or len(names) != k:
         raise ValidationError(f"`names` must have {k} entries, one a block, got {shown(names)}")
     return names
+
+
+def check_requests(requests: Sequence[Any]) -> None:
+    """That an exit has been given what stages that carry are given, or a ValidationError."""
+    for one in requests:
+        if not isinstance(one, Request):
+            given = type(one).__name__
+            raise ValidationError(f"an exit must be given a Request, got {given}: call `exit.run(tt.Request(x))`")
 
 
 def requests_by_batch(xs: Any, n: int, batch: int) -> Iterator[tuple[NDArray[np.int64], list[Request[Any]]]]:

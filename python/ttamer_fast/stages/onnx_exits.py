@@ -14,7 +14,7 @@ from ..serving.breaker import Breaker
 from ..serving.inputs import count_rows
 from ..serving.request import Request
 from ..serving.stage import Stage
-from .exits import Exits, check_exit_names, requests_by_batch
+from .exits import Exits, check_exit_names, check_requests, requests_by_batch
 from .logits import readers
 from .onnx_chain import Chain
 from .onnx_graph import Model, Providers, open_graph
@@ -198,8 +198,10 @@ class _Exit:
 
     def run(self, request: Request[Any]) -> NDArray[Any]:
         """Logits (c,)."""
+        check_requests([request])
         return self._chain.forward([request], self._at)[0]  # type: ignore[return-value]  # one that does not fit raises
 
     def batch(self, requests: Sequence[Request[Any]]) -> NDArray[Any] | list[NDArray[Any] | None]:
         """Logits (m, c), or m of (c,), None for an input that does not fit."""
+        check_requests(requests)
         return self._chain.forward(requests, self._at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from .._core import ValidationError
 from .._utils.checks import check_integer, shown
 from .._utils.extras import require
+from ..serving.failures import PermanentError
+from ..serving.forks import renew_after_fork
 from ..serving.workers import when_abandoned
 from .tensors import Row, Tensor
 
@@ -22,6 +25,9 @@ Model: TypeAlias = Any
 """A path, the bytes of a model, or an `onnxruntime.InferenceSession`."""
 
 Providers: TypeAlias = Sequence[str | tuple[str, Mapping[str, Any]]]
+
+Opened: TypeAlias = tuple[str | bytes, list[Any], int | None, Any]
+"""What a session was opened from: path or bytes, providers, threads, options."""
 
 DTYPES: dict[str, type] = {
     "tensor(float)": np.float32,
@@ -39,9 +45,15 @@ DTYPES: dict[str, type] = {
     "tensor(string)": np.object_,
 }
 
+_LEFT: list[Any] = []
+"""Sessions of the parent in a forked child: to free them would be to wait for threads that are not there."""
+
 
 class Graph:
-    """A session, what it takes and what it gives. Pickled, it is opened anew from what `opened` says.
+    """A session, what it takes and what it gives.
+
+    Pickled, it is opened anew from what it was opened from. In a forked child too, before its first run there, where
+    the session has threads, which are the parent's, or was running when the child was made.
 
     Attributes
     ----------
@@ -49,34 +61,84 @@ class Graph:
         In the order of the graph.
     """
 
-    __slots__ = ("_opened", "_runtime", "_session", "inputs", "outputs")
+    __slots__ = (
+        "__weakref__",
+        "_has_threads",
+        "_is_left",
+        "_lock",
+        "_opened",
+        "_running",
+        "_session",
+        "_where",
+        "inputs",
+        "outputs",
+    )
 
-    def __init__(self, runtime: Any, session: Any, opened: tuple[Any, ...] | str) -> None:
-        self._runtime = runtime
+    def __init__(self, where: str, session: Any, opened: Opened | None) -> None:
+        self._where = where
         self._session = session
         self._opened = opened
-        """Arguments of :func:`open_graph`; or why there are none that can be pickled."""
+        self._running: set[Any] = set()
+        self._has_threads = _has_threads(session)
+        self._is_left = False
+        self._lock = Lock()
         self.inputs: dict[str, Tensor] = {one.name: _tensor(one) for one in session.get_inputs()}
         self.outputs: dict[str, Tensor] = {one.name: _tensor(one) for one in session.get_outputs()}
+        renew_after_fork(self)
 
     def run(self, names: Sequence[str], feeds: Row) -> list[NDArray[Any]]:
-        """The outputs of these names; ended within one node of the graph when nobody waits for them any more."""
-        options = self._runtime.RunOptions()
+        """The outputs of these names; ended within one node of the graph when nobody waits for them any more.
+
+        Raises
+        ------
+        PermanentError
+            In a forked child, if the session is one that was given and cannot run there.
+        Exception
+            What the runtime raises.
+        """
+        if self._is_left:
+            self._open_again()
+        options = require("onnxruntime", "onnx").RunOptions()
 
         def end() -> None:
             options.terminate = True
 
-        with when_abandoned(end):
-            outputs: list[NDArray[Any]] = self._session.run(names, feeds, options)
+        self._running.add(options)
+        try:
+            with when_abandoned(end):
+                outputs: list[NDArray[Any]] = self._session.run(names, feeds, options)
+        finally:
+            self._running.discard(options)
         return outputs
+
+    def renew(self) -> None:
+        """In a forked child."""
+        self._is_left = self._is_left or self._has_threads or bool(self._running)
+        self._running = set()
+        self._lock = Lock()
+
+    def _open_again(self) -> None:
+        with self._lock:
+            if not self._is_left:
+                return
+            if self._opened is None:
+                wanted = "one thread and not be running when a process is forked, or be given as a path or bytes"
+                raise PermanentError(f"{self._where} must have {wanted}: a forked child has no threads of its parent")
+            _LEFT.append(self._session)
+            self._session = _session(self._where, *self._opened)
+            self._is_left = False
 
     def __deepcopy__(self, memo: Any) -> Graph:
         return self
 
     def __reduce__(self) -> tuple[Callable[..., Graph], tuple[Any, ...]]:
-        if isinstance(self._opened, str):
-            raise TypeError(self._opened)
-        return open_graph, self._opened
+        if self._opened is None:
+            raise TypeError(f"{self._where} is a session, which is not pickled: give a path or bytes")
+        source, providers, threads, options = self._opened
+        if options is not None:
+            instead = "give `intra_op_threads`, or open the model in each process"
+            raise TypeError(f"`session_options` are not pickled: {instead}")
+        return open_graph, (self._where, source, providers, threads, None)
 
 
 def open_graph(
@@ -98,7 +160,7 @@ def open_graph(
         for name, given in options.items():
             if given is not None:
                 raise ValidationError(f"`{name}` must be left out where {where} is a session, which has its own")
-        return Graph(runtime, model, f"{where} is a session, which is not pickled: give a path or bytes")
+        return Graph(where, model, None)
     if isinstance(model, str | PathLike):
         path = Path(fspath(model))
         if not path.is_file():
@@ -108,20 +170,40 @@ def open_graph(
         source = bytes(model)
     else:
         raise ValidationError(f"{where} must be an ONNX file, a session or bytes, got {type(model).__name__}")
-    chosen = ["CPUExecutionProvider"] if providers is None else list(providers)
-    there = runtime.get_available_providers()
-    for provider in chosen:
-        name = provider if isinstance(provider, str) else provider[0]
-        if name not in there:
-            raise ValidationError(f"`providers` must be of {there}, got {shown(name)}")
-    options = _options(runtime, intra_op_threads, session_options)
+    opened: Opened = source, _providers(runtime, providers), intra_op_threads, session_options
+    return Graph(where, _session(where, *opened), opened)
+
+
+def _session(where: str, source: str | bytes, providers: list[Any], threads: int | None, options: Any) -> Any:
+    """A session of the runtime, or a ValidationError."""
+    runtime = require("onnxruntime", "onnx")
+    chosen = _options(runtime, threads, options)
     try:
-        session = runtime.InferenceSession(source, options, providers=chosen)
+        return runtime.InferenceSession(source, chosen, providers=providers)
     except Exception as error:  # of the runtime, which has a class of its own for every reason
         raise ValidationError(f"{where} must be a model that ONNX Runtime can open, got {_line(error)}") from error
-    opened = where, source, chosen, intra_op_threads, None
-    unpicklable = "`session_options` are not pickled: give `intra_op_threads`, or open the model in each process"
-    return Graph(runtime, session, opened if session_options is None else unpicklable)
+
+
+def _has_threads(session: Any) -> bool:
+    """Whether runs share their work with threads of the session."""
+    options = session.get_session_options()
+    is_sequential = options.execution_mode == require("onnxruntime", "onnx").ExecutionMode.ORT_SEQUENTIAL
+    return options.intra_op_num_threads != 1 or not is_sequential
+
+
+def _providers(runtime: Any, providers: Providers | None) -> list[Any]:
+    """Those that are chosen, all of which are there."""
+    if providers is None:
+        return ["CPUExecutionProvider"]
+    there = runtime.get_available_providers()
+    if isinstance(providers, str) or not isinstance(providers, Sequence) or not providers:
+        raise ValidationError(f"`providers` must be a sequence of at least one of {there}, got {shown(providers)}")
+    for at, provider in enumerate(providers):
+        is_pair = isinstance(provider, tuple) and len(provider) == 2 and isinstance(provider[1], Mapping)
+        name = provider[0] if is_pair else provider
+        if name not in there:
+            raise ValidationError(f"`providers[{at}]` must be of {there}, with options or without, got {shown(name)}")
+    return list(providers)
 
 
 def _options(runtime: Any, intra_op_threads: int | None, session_options: Any) -> Any:

@@ -68,7 +68,8 @@ class OnnxModel(Stage[Any, NDArray[Any]]):
     *Threads.* A session may be shared by any number of stages and threads.
 
     *Processes.* Pickled, a model is opened anew, from its path or its bytes; a session, and `session_options`, are not
-    pickled. A copy shares the session.
+    pickled. A copy shares the session. In a forked child a model is opened anew too, unless it has one thread and was
+    not running then; a session that was given has to be such a one.
 
     Examples
     --------
@@ -161,6 +162,8 @@ class _Runner:
         if isinstance(given, dict):
             (outputs,) = self._graph.run([self.output], given)
             return outputs
+        if not given:
+            return []
         rows, places = fitting(inputs, given)
         lengths, feeds = lengths_of(inputs, rows), {}
         for name, tensor in inputs.items():

@@ -27,7 +27,7 @@ def check_padding(padding: float | Padding | None, tensors: Mapping[str, Tensor]
     Raises
     ------
     ValidationError
-        If a name is not one of the tensors, or a value is no number.
+        If a name is not one of the tensors, or a value is no number that the tensor can hold.
     """
     if padding is None:
         return {}
@@ -37,7 +37,16 @@ def check_padding(padding: float | Padding | None, tensors: Mapping[str, Tensor]
             raise ValidationError(f"`pad` must have names of inputs, {list(tensors)}, got {shown(name)}")
         if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
             raise ValidationError(f"`pad` of input {name!r} must be a number, got {shown(value)}")
+        dtype = tensors[name].dtype
+        if dtype is not None and dtype.kind in "iu" and not _is_of(dtype, value):
+            raise ValidationError(f"`pad` of input {name!r} must be of {dtype}, got {shown(value)}")
     return dict(given)
+
+
+def _is_of(dtype: np.dtype[Any], value: float) -> bool:
+    """Whether a number is an integer of this dtype."""
+    limits = np.iinfo(dtype)
+    return limits.min <= value <= limits.max and value == int(value)
 
 
 def fitting(tensors: Mapping[str, Tensor], xs: Sequence[Any]) -> tuple[list[Row], list[int]]:

@@ -115,6 +115,8 @@ def _converted(tensor: Tensor, value: Any) -> NDArray[Any]:
         return value
     try:
         array = np.asarray(value)
+        if not array.size and isinstance(value, list | tuple):  # which has no dtype of its own
+            array = array.astype(dtype)
         kind = array.dtype.kind
         if dtype == TEXT and kind in "OU":
             return array.astype(object)

@@ -24,7 +24,7 @@ def check_modules(torch: Any, argument: str, modules: Any) -> tuple[torch.nn.Mod
     except TypeError:
         every = ()
     if not every:
-        raise ValidationError(f"`{argument}` must be a sequence of torch.nn.Module, got {shown(modules)}")
+        raise ValidationError(f"`{argument}` must be a sequence of at least 1 torch.nn.Module, got {shown(modules)}")
     for i, module in enumerate(every):
         if not isinstance(module, torch.nn.Module):
             raise ValidationError(f"`{argument}[{i}]` must be a torch.nn.Module, got {type(module).__name__}")

@@ -18,7 +18,7 @@ from ..serving.inputs import count_rows
 from ..serving.request import Request
 from ..serving.stage import Stage
 from .carried import Group, keep, standing
-from .exits import Exits, check_exit_names, requests_by_batch
+from .exits import Exits, check_exit_names, check_requests, requests_by_batch
 from .torch_checks import check_modules, dtype_of, home_of
 from .torch_forks import WORK
 from .torch_signals import SIGNALS, Signal, read
@@ -223,6 +223,7 @@ class TorchExits(Exits[Any]):
 
     def _batch(self, exit: int, requests: Sequence[Request[Any]]) -> NDArray[Any] | list[Any]:
         """The answers of an exit; None for requests that failed, unless all did."""
+        check_requests(requests)
         answers, failed = self._answer(exit, requests)
         if not failed:
             return answers

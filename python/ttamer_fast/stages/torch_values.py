@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core import ValidationError
+
 if TYPE_CHECKING:
     import torch
 
@@ -65,7 +67,7 @@ def as_row(torch: Any, x: Any) -> Row:
 
     Raises
     ------
-    ValueError
+    ValidationError
         If it is something else.
     """
     if isinstance(x, Mapping):
@@ -142,5 +144,7 @@ def _entry(torch: Any, value: Any) -> Any:
         return value
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"an input must be a tensor, array or number, got {type(value).__name__} of {array.dtype}")
+        raise ValidationError(
+            f"an input must be a tensor, array or number, got {type(value).__name__} of {array.dtype}"
+        )
     return array

@@ -1,13 +1,13 @@
-//! The same as `instructions`, by a policy that knows time and is told that so many seconds are left. A program of its own,
-//! so that neither changes what the compiler makes of the other.
+//! The same requests where every report says how many seconds are left, by a policy that knows time or by one that does
+//! not. A program of its own, so that what the compiler makes of `instructions` is not changed by it.
 //!
-//! usage: instructions_within SECONDS
+//! Usage: `instructions_within timed|timeless SECONDS`
 #![expect(clippy::unwrap_used, reason = "a bench may stop on a broken set-up")]
 
 mod workload;
 
 use ttamer::Policy;
-use workload::{STAGES, data, request_within, timed_policy};
+use workload::{STAGES, data, policy, request_within, timed_policy};
 
 /// Seconds that each stage takes.
 const EACH: f64 = 1.0;
@@ -22,8 +22,10 @@ fn answer_requests(policy: &Policy, signal: &[f64], prediction: &[i64], left: f6
 
 fn main() {
     let (signal, loss, prediction) = data();
-    let left = std::env::args().nth(1).unwrap().parse().unwrap();
-    let policy = timed_policy(&signal, &loss, &prediction);
+    let [_, kind, seconds] = std::env::args().collect::<Vec<_>>().try_into().unwrap();
+    let left = seconds.parse().unwrap();
+    let fit = if kind == "timed" { timed_policy } else { policy };
+    let policy = fit(&signal, &loss, &prediction);
     let (answers, ran) = answer_requests(&policy, &signal, &prediction, left);
     let latency = vec![EACH; signal.len()];
     let replay = policy.replay_within(&signal, Some(&prediction), &latency, left).unwrap();

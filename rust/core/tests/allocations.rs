@@ -10,7 +10,7 @@ use std::cell::Cell;
 use ndarray::array;
 use ttamer::learn::{Approach, FitOptions, Goal, fit};
 use ttamer::rules::Observation;
-use ttamer::{Kind, Model, Policy, SolveOptions, Table, Trace, Transition, compile};
+use ttamer::{Kind, Latency, Model, Policy, SolveOptions, Table, Trace, Transition, compile};
 use workload::{STAGES, data, policy, request};
 
 /// Counts what the current thread allocates.
@@ -120,8 +120,8 @@ fn a_policy_that_is_told_any_time() {
     assert!(ends[1] > 0 && ends[STAGES] > 0, "time plays no part: {ends:?}");
 }
 
-#[test]
-fn solved_models() {
+/// A line, a skip graph and a tree of three stages, which take half a second or one each.
+fn models() -> Vec<Model> {
     let loss = || vec![vec![0.1, 0.9], vec![0.0, 0.4], vec![0.2, 0.3]];
     let next = || Transition::Dense(array![[0.6, 0.4], [0.3, 0.7]]);
     let first = || Transition::Dense(array![[0.5, 0.5]]);
@@ -131,9 +131,47 @@ fn solved_models() {
         Model::skip(loss(), jumps, vec![first(), next(), next()]),
         Model::tree(vec![-1, 0, 0], loss(), vec![0.01; 3], vec![first(), next(), next()]),
     ];
-    let signal = [[0.0, 1.0, 0.0], [1.0, 1.0, 1.0], [1.0, 0.0, f64::NAN], [7.0, -1.0, 0.5]];
-    for model in models {
-        let policy = compile(&model.unwrap(), &SolveOptions::default()).unwrap();
-        assert_eq!(allocations(&policy, signal.iter().map(|row| (row.as_slice(), &[0_i64; 3][..]))), 0);
+    let latency = || vec![vec![Latency::new(vec![0.5, 1.0], vec![0.5, 0.5])]; 3];
+    models.into_iter().map(|model| model.unwrap().with_latency(latency()).unwrap()).collect()
+}
+
+const STATES: [[f64; 3]; 4] = [[0.0, 1.0, 0.0], [1.0, 1.0, 1.0], [1.0, 0.0, f64::NAN], [7.0, -1.0, 0.5]];
+
+#[test]
+fn solved_models() {
+    for model in models() {
+        let policy = compile(&model, &SolveOptions::default()).unwrap();
+        assert_eq!(allocations(&policy, STATES.iter().map(|row| (row.as_slice(), &[0_i64; 3][..]))), 0);
+    }
+}
+
+#[test]
+fn solved_models_that_are_told_any_time() {
+    for model in models() {
+        let policy = compile(&model, &SolveOptions { deadline: 3.0, ..SolveOptions::default() }).unwrap();
+        assert!(policy.knows_time());
+        let mut ends = [0_usize; 4];
+        for (row, states) in (0_u64..600).zip(STATES.iter().cycle()) {
+            let mut run = policy.start_within(remaining(row));
+            let before = ALLOCATIONS.with(Cell::get);
+            let mut asked = 0;
+            while let Some(stage) = run.next() {
+                asked += 1;
+                let said = Observation::new(states[stage], 0).within(remaining(row / 4 + 7 * asked));
+                run.report(said).unwrap();
+            }
+            assert_eq!(ALLOCATIONS.with(Cell::get), before);
+            ends[asked as usize] += 1;
+            let mut lost = policy.start_within(remaining(row));
+            for turn in 0..=3 {
+                match (lost.next(), turn % 2) {
+                    (None, _) => break,
+                    (Some(stage), 0) => drop(lost.report(Observation::new(states[stage], 0).within(remaining(turn)))),
+                    (Some(_), _) => drop(lost.fail_within(remaining(row + turn))),
+                }
+                assert!(turn < 3, "a request goes on for ever");
+            }
+        }
+        assert!(ends[0] > 0 && ends[1] > 0 && ends[2] > 0, "time plays no part: {ends:?}");
     }
 }

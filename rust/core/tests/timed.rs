@@ -1,5 +1,5 @@
 //! Exact models whose stages take time: what a policy pays within any deadline, what is stored of it, what is refused.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 

@@ -6,6 +6,7 @@
 mod barred;
 mod batch;
 mod builder;
+mod certificate;
 mod convert;
 mod drift;
 mod errors;
@@ -13,6 +14,7 @@ mod files;
 mod fit;
 mod known;
 mod model;
+mod model_parts;
 mod names;
 mod numbers;
 mod outcome;
@@ -51,8 +53,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<batch::Batch>()?;
     module.add_class::<replay::Replay>()?;
     module.add_function(wrap_pyfunction!(model::solve, module)?)?;
-    module.add_class::<model::Certificate>()?;
-    module.add_function(wrap_pyfunction!(model::verify, module)?)?;
+    module.add_class::<certificate::Certificate>()?;
+    module.add_function(wrap_pyfunction!(certificate::verify, module)?)?;
     module.add_class::<trace::Trace>()?;
     module.add_class::<trace::Estimate>()?;
     module.add_function(wrap_pyfunction!(trace::estimate, module)?)?;

@@ -1,12 +1,12 @@
 //! Exact models.
 
-use numpy::{PyArray1, PyArray2, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
-use ttamer::{Graph, Jumps, Latency, SolveOptions, Transition};
+use pyo3::types::PyTuple;
+use ttamer::{Graph, Jumps, Latency, SolveOptions};
 
-use crate::convert::{entries, floats, integers, vector};
-use crate::errors::invalid;
+use crate::convert::{entries, vector};
+use crate::model_parts::{given, given_latencies, jumps, latencies, losses, matrix, numbers, transitions};
 use crate::policy::Policy;
 use crate::working::detached;
 
@@ -18,115 +18,6 @@ use crate::working::detached;
 #[pyclass(frozen, weakref, module = "ttamer_fast")]
 pub struct Model {
     inner: ttamer::Model,
-}
-
-fn losses(loss: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<f64>>> {
-    entries("loss", loss)?.iter().map(|(name, entry)| vector(name, entry)).collect()
-}
-
-fn transitions(transition: &Bound<'_, PyAny>) -> PyResult<Vec<Transition>> {
-    entries("transition", transition)?.iter().map(|(name, entry)| one_transition(name, entry)).collect()
-}
-
-/// Dense array, scipy.sparse matrix or array, coordinates, or a pair (U, V) of dense factors.
-fn one_transition(name: &str, entry: &Bound<'_, PyAny>) -> PyResult<Transition> {
-    if entry.hasattr("tocoo")? {
-        let entries = entry.call_method0("tocoo")?;
-        let part = |name: &str| entries.getattr(name);
-        return sparse(name, &part("row")?, &part("col")?, &part("data")?, &part("shape")?);
-    }
-    let parts = entry.cast::<PyTuple>().map_or_else(|_| Vec::new(), |parts| parts.iter().collect());
-    if let [u, v] = parts.as_slice() {
-        let factor = |at: usize, given: &Bound<'_, PyAny>| matrix(&format!("{name}[{at}]"), given);
-        return Ok(Transition::LowRank { u: factor(0, u)?, v: factor(1, v)? });
-    }
-    if let [row, column, value, shape] = parts.as_slice() {
-        return sparse(name, row, column, value, shape);
-    }
-    matrix(name, entry).map(Transition::Dense)
-}
-
-/// From coordinates: where every entry is, and what it is.
-fn sparse(
-    name: &str,
-    row: &Bound<'_, PyAny>,
-    column: &Bound<'_, PyAny>,
-    value: &Bound<'_, PyAny>,
-    shape: &Bound<'_, PyAny>,
-) -> PyResult<Transition> {
-    let py = row.py();
-    let places = |given: &Bound<'_, PyAny>| -> PyResult<Vec<usize>> {
-        // A negative place becomes one beyond every shape.
-        Ok(numbers(name, given)?.into_iter().map(|place| place as usize).collect())
-    };
-    let shape = shape.extract().map_err(|_| invalid(py, format!("`{name}` must have a shape of two numbers")))?;
-    let made = Transition::from_coordinates(&places(row)?, &places(column)?, &vector(name, value)?, shape);
-    made.map_err(|error| invalid(py, format!("`{name}`: {error}")))
-}
-
-/// What `one_transition` reads.
-fn given<'py>(py: Python<'py>, transition: &Transition) -> PyResult<Bound<'py, PyAny>> {
-    let dense = |matrix: &ndarray::Array2<f64>| PyArray2::from_array(py, matrix);
-    Ok(match transition {
-        Transition::Dense(matrix) => dense(matrix).into_any(),
-        Transition::LowRank { u, v } => (dense(u), dense(v)).into_pyobject(py)?.into_any(),
-        Transition::Sparse(entries) => {
-            let (mut rows, mut columns, mut values) = (Vec::new(), Vec::new(), Vec::new());
-            for row in 0..entries.shape().0 {
-                let (column, value) = entries.row(row);
-                rows.resize(rows.len() + column.len(), row as i64);
-                columns.extend(column.iter().map(|column| i64::from(*column)));
-                values.extend_from_slice(value);
-            }
-            let places = (PyArray1::from_vec(py, rows), PyArray1::from_vec(py, columns));
-            (places.0, places.1, PyArray1::from_vec(py, values), entries.shape()).into_pyobject(py)?.into_any()
-        }
-        _ => return Err(invalid(py, "`model` has a transition that cannot be copied")),
-    })
-}
-
-/// What each stage's seconds are: a tuple (seconds, probability), or a sequence of such tuples, one per state.
-fn latencies(latency: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<Latency>>> {
-    let stage = |(name, entry): &(String, Bound<'_, PyAny>)| {
-        if entry.is_instance_of::<PyTuple>() {
-            return Ok(vec![one_latency(name, entry)?]);
-        }
-        entries(name, entry)?.iter().map(|(name, entry)| one_latency(name, entry)).collect()
-    };
-    entries("latency", latency)?.iter().map(stage).collect()
-}
-
-fn one_latency(name: &str, entry: &Bound<'_, PyAny>) -> PyResult<Latency> {
-    let parts = entry.cast::<PyTuple>().map_or_else(|_| Vec::new(), |parts| parts.iter().collect());
-    let [seconds, probability] = parts.as_slice() else {
-        return Err(invalid(entry.py(), format!("`{name}` must be a tuple (seconds, probability)")));
-    };
-    Ok(Latency::new(vector(&format!("{name}[0]"), seconds)?, vector(&format!("{name}[1]"), probability)?))
-}
-
-/// `exits` and `models`, as of a trace.
-fn jumps(py: Python<'_>, kind: &str) -> PyResult<Jumps> {
-    match kind {
-        "exits" => Ok(Jumps::Through),
-        "models" => Ok(Jumps::Alone),
-        other => Err(invalid(py, format!("`kind` must be 'exits' or 'models', got '{other}'"))),
-    }
-}
-
-fn matrix(name: &str, value: &Bound<'_, PyAny>) -> PyResult<ndarray::Array2<f64>> {
-    let array = floats(name, value)?;
-    let dims = array.ndim();
-    let matrix = array.as_array().to_owned().into_dimensionality::<ndarray::Ix2>();
-    matrix.map_err(|_| invalid(value.py(), format!("`{name}` must have 2 dimensions, got {dims}")))
-}
-
-/// A list of stage numbers.
-fn numbers(name: &str, entry: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
-    let array = integers(name, entry)?;
-    if array.ndim() != 1 {
-        return Err(invalid(entry.py(), format!("`{name}` must have 1 dimension, got {}", array.ndim())));
-    }
-    Ok(array.as_slice()?.to_vec())
 }
 
 impl Model {
@@ -143,20 +34,9 @@ impl Model {
         Ok(Self { inner: detached(py, made)? })
     }
 
-    /// Its latencies as `latencies` reads them; None where there are none.
-    fn given_latency<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let one = |latency: &Latency| {
-            let parts = [latency.seconds(), latency.probability()].map(|part| PyArray1::from_slice(py, part));
-            PyTuple::new(py, parts)
-        };
-        let stages = (0..self.inner.stages()).map(|v| match self.inner.latencies(v) {
-            [only] => Ok(one(only)?.into_any()),
-            each => Ok(PyList::new(py, each.iter().map(one).collect::<PyResult<Vec<_>>>()?)?.into_any()),
-        });
-        if self.inner.latencies(0).is_empty() {
-            return Ok(py.None().into_bound(py));
-        }
-        Ok(PyList::new(py, stages.collect::<PyResult<Vec<_>>>()?)?.into_any())
+    /// The engine's model.
+    pub fn inner(&self) -> &ttamer::Model {
+        &self.inner
     }
 }
 
@@ -390,7 +270,7 @@ impl Model {
             Graph::Dag { parents } => arguments.insert(0, parents.clone().into_pyobject(py)?.into_any()),
             _ => {}
         }
-        arguments.push(self.given_latency(py)?);
+        arguments.push(given_latencies(py, model)?);
         if *model.graph() == Graph::Skip {
             let kind = if model.jumps() == Jumps::Alone { "models" } else { "exits" };
             arguments.push(kind.into_pyobject(py)?.into_any());
@@ -487,82 +367,4 @@ impl Model {
 pub fn solve(py: Python<'_>, model: &Model, recall: bool, default_loss: f64, deadline: f64) -> PyResult<Policy> {
     let options = SolveOptions { recall, default_loss, deadline };
     Policy::new(py, detached(py, || ttamer::compile(&model.inner, &options))?)
-}
-
-/// What following a policy pays on a model, and how far from optimal that can be.
-///
-/// Computed from the policy's decisions alone, independently of the solver: the Bellman residual of every situation
-/// that can occur; of a policy with a deadline at every remaining time up to it at which something changes, besides without
-/// any. The model may be another one than was solved, say the one before aggregation, with the same latencies.
-///
-/// Parameters
-/// ----------
-/// model : Model
-/// policy : Policy
-///     From `solve`, possibly saved and loaded in between.
-///
-/// Returns
-/// -------
-/// Certificate
-///     `value`, `residual`, `bound`, `exact`.
-///
-/// Raises
-/// ------
-/// ValidationError
-///     For a fitted policy, or one of another graph or shape than the model; with a deadline, also for a model that has
-///     other latencies.
-///
-/// Notes
-/// -----
-/// Lines: O(k K² G) for G distinct losses, skip graphs k times that, trees and general graphs as much as solving. On a
-/// tree `value` is within `bound` of what the policy pays. docs/theory.md, section 3.7.
-///
-/// Examples
-/// --------
-/// >>> import ttamer_fast as tt
-/// >>> model = tt.Model.tree([-1, -1], [[0.0, 1.0], [0.3]], [0.1, 0.05], [[[0.5, 0.5]], [[1.0]]])
-/// >>> tt.verify(model, tt.solve(model)).exact
-/// True
-#[pyfunction]
-pub fn verify(py: Python<'_>, model: &Model, policy: &Policy) -> PyResult<Certificate> {
-    Ok(Certificate { inner: detached(py, || ttamer::verify(&model.inner, policy.inner()))? })
-}
-
-/// What `verify` found.
-#[pyclass(frozen, module = "ttamer_fast")]
-pub struct Certificate {
-    inner: ttamer::solve::Certificate,
-}
-
-#[pymethods]
-impl Certificate {
-    /// Expected loss + cost of following the policy on the model, within the deadline that it was solved for.
-    #[getter]
-    fn value(&self) -> f64 {
-        self.inner.value
-    }
-
-    /// The largest Bellman residual over all situations that can occur.
-    #[getter]
-    fn residual(&self) -> f64 {
-        self.inner.residual
-    }
-
-    /// No policy pays less than the value minus this.
-    #[getter]
-    fn bound(&self) -> f64 {
-        self.inner.bound
-    }
-
-    /// Whether the bound, and the distance to the value that the policy states, are rounding.
-    #[getter]
-    fn exact(&self) -> bool {
-        self.inner.exact
-    }
-
-    fn __repr__(&self) -> String {
-        let exact = if self.inner.exact { "True" } else { "False" };
-        let ttamer::solve::Certificate { value, residual, bound, .. } = self.inner;
-        format!("Certificate(value={value:.6}, residual={residual:.1e}, bound={bound:.1e}, exact={exact})")
-    }
 }

@@ -14,10 +14,10 @@ use crate::errors::invalid;
 /// # Errors
 /// A `ValidationError` for anything else, and whatever its own methods raise.
 pub fn seconds(policy: &Policy, given: &Bound<'_, PyAny>) -> PyResult<f64> {
+    static CHECK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     if given.is_none() {
         return Ok(UNTOLD);
     }
-    static CHECK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = given.py();
     let check_number = CHECK.import(py, "ttamer_fast._utils.checks", "check_number")?;
     let seconds: f64 = check_number.call1(("remaining", given))?.extract()?;

@@ -17,8 +17,9 @@ use super::grid::LossGrid;
 use super::memory;
 use super::product::times;
 use super::solution::{Certificate, Solution};
+use super::timed;
 use super::timed::certificate::Found;
-use super::timed::{self, parents};
+use super::timed::setting::{nothing, parents};
 use super::tree::{self, Steps};
 use crate::error::{Error, Result};
 use crate::model::{Graph, Model};
@@ -77,7 +78,7 @@ pub fn verify(model: &Model, solution: &Solution) -> Result<Certificate> {
 /// The largest loss plus all costs along the costliest way; within a deadline no answer may be the largest loss.
 fn largest_total(model: &Model, solution: &Solution) -> f64 {
     let stages = model.stages();
-    let none = if solution.plan.clock().is_some() { timed::nothing(model, solution.default_loss) } else { 0.0 };
+    let none = if solution.plan.clock().is_some() { nothing(model, solution.default_loss) } else { 0.0 };
     let loss = (0..stages).flat_map(|v| model.loss(v)).copied().fold(none, f64::max);
     let cost = |v: usize| {
         let last = (0..v).map(|u| model.cost_of(Some(u), v)).chain([model.cost_of(None, v)]);

@@ -7,9 +7,9 @@ use std::ptr;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::begin::Told;
 use super::layout::{Run, TYPE};
 use super::observe::{let_go, observe, observe_watched, release};
+use super::told::Told;
 use crate::policy::Policy;
 
 /// Runs that ended, kept for the next ones: up to [`KEPT`] blocks in which `state` is still alive.
@@ -24,7 +24,7 @@ static BLOCKS: Blocks = Blocks(UnsafeCell::new(Vec::new()));
 const KEPT: usize = 64;
 
 /// The run of a new request.
-#[inline(always)]
+#[inline]
 pub(super) unsafe fn started(policy: *mut ffi::PyObject, told: &Told) -> *mut ffi::PyObject {
     // SAFETY: called with a Policy and the GIL held. Every field of the new run is
     // written before anyone else can see it; the policy is kept alive by the reference in `owner`.

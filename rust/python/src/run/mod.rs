@@ -18,5 +18,6 @@ mod layout;
 mod life;
 mod observe;
 mod plain;
+mod told;
 
 pub use class::{add_start, run_type};

@@ -19,42 +19,48 @@ pub struct Time {
     pub entries: Vec<u16>,
 }
 
-/// Finds blocks: time is cut into cells of equal length, each of which knows the block that it begins in.
+/// Finds blocks: time is cut into cells of equal length, most of which lie within one block.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Finder {
     until: Vec<f64>,
-    /// The block at the beginning of each cell.
-    first: Vec<u16>,
+    /// The block that each cell begins in, and where that block ends.
+    cells: Vec<(u16, f64)>,
     /// Cells a second.
     density: f64,
 }
 
-/// Cells of time: several for each block, so that most of them lie within one.
+/// Cells of time: several for each block.
 const CELLS: usize = 1024;
+/// The cell of whatever is clearly beyond the last block.
+const BEYOND: usize = CELLS + 1;
 
 impl Finder {
     /// For blocks that end at these ascending numbers of seconds.
     pub fn new(until: &[f64]) -> Self {
         let found = CELLS as f64 / until.last().copied().unwrap_or(0.0);
         let density = if found.is_finite() { found } else { 0.0 };
-        let block = |cell: usize| until.partition_point(|until| density * until < cell as f64) as u16;
-        Self {
-            until: until.to_vec(),
-            first: (0..=CELLS).map(|cell| if density > 0.0 { block(cell) } else { 0 }).collect(),
-            density,
-        }
+        // What is less than a cell away may have been rounded into it.
+        let begins = |cell: usize| until.partition_point(|until| density * until < cell as f64 - 0.5);
+        let cell = |cell: usize| {
+            let block = begins(cell);
+            (block as u16, until.get(block).copied().unwrap_or(f64::INFINITY))
+        };
+        Self { until: until.to_vec(), cells: (0..=BEYOND).map(cell).collect(), density }
     }
 
     /// The block for so many seconds left; one past the last where the decisions without time hold.
     #[inline]
     pub fn block(&self, remaining: f64) -> u16 {
-        // From the cell before, whatever has been rounded; the first has what is negative, the last what is beyond.
-        let cell = (remaining * self.density) as usize;
-        let mut block = self.first.get(cell.saturating_sub(1).min(CELLS)).copied().unwrap_or(0);
-        while self.until.get(usize::from(block)).is_some_and(|until| *until <= remaining) {
-            block += 1;
+        let cell = usize::from((remaining * self.density) as u16).min(BEYOND);
+        match self.cells.get(cell) {
+            Some((block, until)) if remaining < *until => *block,
+            _ => self.search(remaining),
         }
-        block
+    }
+
+    #[inline(never)]
+    fn search(&self, remaining: f64) -> u16 {
+        self.until.partition_point(|until| *until <= remaining) as u16
     }
 }
 

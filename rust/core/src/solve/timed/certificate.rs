@@ -1,39 +1,41 @@
 //! Checks of plans on lines and skip graphs under a deadline, from the Bellman equation alone.
 //!
 //! For every stage that may have run last, every state of it that can occur, every loss in hand and every remaining time
-//! at which something changes, the ways that a jump can go are listed one by one, as (seconds, state, chance), and
-//! weighed: what the plan's own choice pays, and what the best choice would. No table, grid or product of the solver is
-//! used. A request passes each stage at most once, so no policy saves more than the sum over stages of the largest
-//! difference.
+//! at which something changes, the plan's own choice is weighed against the best one, by what each pays in expectation. No
+//! table of gains, grid or product of the solver is used. A request passes each stage at most once, so no policy saves
+//! more than the sum over stages of the largest difference.
+//!
+//! Cost: K · K multiply-adds a remaining time and loss in hand for each pair of stages that may follow each other.
 
-use std::collections::BTreeMap;
-
-use super::moments::{distinct, slack};
-use super::nothing;
+use super::moments::{distinct, fits, slack};
+use super::setting::nothing;
 use crate::error::{Error, Result};
 use crate::model::{Jumps, Latency, Model};
 use crate::parallel;
 use crate::plan::{ChainPlan, ChainTime, Clock, STOP};
+use crate::solve::memory;
 
 /// What was found of the plan.
-pub(in crate::solve) struct Found {
+pub(crate) struct Found {
     /// What following it pays.
-    pub(in crate::solve) value: f64,
+    pub(crate) value: f64,
     /// The most that one deviation saves.
-    pub(in crate::solve) residual: f64,
+    pub(crate) residual: f64,
     /// The most that any other policy saves.
-    pub(in crate::solve) bound: f64,
+    pub(crate) bound: f64,
 }
 
-/// One way that a jump can go.
-struct Way {
-    seconds: f64,
-    state: usize,
-    chance: f64,
+impl Found {
+    /// No request is in more than one of the situations in which so much can be saved.
+    fn add(&mut self, worst: f64) {
+        self.residual = self.residual.max(worst);
+        self.bound += worst;
+    }
 }
 
-/// What the plan pays after a stage: by its state, remaining time and loss in hand.
-type Pays = Vec<Vec<Vec<f64>>>;
+/// What following the plan pays on the way to a stage: by the state of the stage that a request is at (the first index),
+/// remaining time and loss in hand.
+type Pays = Vec<Vec<f64>>;
 
 struct Check<'a> {
     model: &'a Model,
@@ -59,7 +61,7 @@ pub(super) fn looked_at(clock: &Clock, sums: Vec<f64>, slack: f64) -> Result<Vec
 }
 
 /// Evaluates a timed plan in every situation; its shape fits the model.
-pub(in crate::solve) fn verify(model: &Model, rows: &ChainPlan, time: &ChainTime, default_loss: f64) -> Result<Found> {
+pub(crate) fn verify(model: &Model, rows: &ChainPlan, time: &ChainTime, default_loss: f64) -> Result<Found> {
     let none = nothing(model, default_loss);
     let mut hands: Vec<f64> = (0..model.stages()).flat_map(|v| model.loss(v)).copied().collect();
     hands.push(none);
@@ -67,12 +69,15 @@ pub(in crate::solve) fn verify(model: &Model, rows: &ChainPlan, time: &ChainTime
     hands.sort_unstable_by(f64::total_cmp);
     hands.dedup();
     let slack = slack(model, time.clock.deadline);
-    let left = looked_at(&time.clock, remaining_times(model, time.clock.deadline, slack), slack)?;
+    let left = looked_at(&time.clock, remaining_times(model, time.clock.deadline, slack)?, slack)?;
+    let most = (0..model.stages()).map(|v| model.states(v)).max().unwrap_or(1);
+    let numbers = (model.stages() + 2) as f64 * most as f64 * left.len() as f64 * hands.len() as f64;
+    memory::ensure(numbers, "the tables that check the plan")?;
     Ok(Check { model, rows, time, nothing: none, hands, left, slack }.all())
 }
 
 /// Every sum of seconds that a request may still need, after any stage.
-fn remaining_times(model: &Model, deadline: f64, slack: f64) -> Vec<f64> {
+fn remaining_times(model: &Model, deadline: f64, slack: f64) -> Result<Vec<f64>> {
     let mut after: Vec<Vec<f64>> = vec![Vec::new(); model.stages()];
     let mut all = vec![0.0];
     for from in (0..model.stages()).map(Some).rev().chain([None]) {
@@ -80,6 +85,7 @@ fn remaining_times(model: &Model, deadline: f64, slack: f64) -> Vec<f64> {
         for (to, after) in after.iter().enumerate().skip(from.map_or(0, |from| from + 1)) {
             parallel::check();
             for seconds in all_seconds(model, from, to, deadline, slack) {
+                fits((sums.len() + after.len()) as f64)?;
                 sums.extend(after.iter().map(|later| seconds + later));
                 sums = distinct(sums, deadline, slack);
             }
@@ -89,7 +95,7 @@ fn remaining_times(model: &Model, deadline: f64, slack: f64) -> Vec<f64> {
             after[from] = sums;
         }
     }
-    distinct(all, deadline, slack)
+    Ok(distinct(all, deadline, slack))
 }
 
 /// Every number of seconds that the jump may take.
@@ -105,102 +111,96 @@ fn all_seconds(model: &Model, from: Option<usize>, to: usize, deadline: f64, sla
 impl Check<'_> {
     fn all(&self) -> Found {
         let stages = self.model.stages();
-        let mut pays: Vec<Pays> = (0..stages).map(|_| Vec::new()).collect();
         let mut found = Found { value: 0.0, residual: 0.0, bound: 0.0 };
+        // What running each later stage pays, as seen from the stage at hand, but for the cost of the jump.
+        let mut runs: Vec<(usize, Pays)> = Vec::new();
         for i in (0..stages).rev() {
-            let mut worst = 0.0_f64;
-            let states = 0..self.model.states(i);
-            pays[i] = states.map(|s| self.after(i, s, &pays, &mut worst)).collect();
-            found.residual = found.residual.max(worst);
-            found.bound += worst;
+            let states: Vec<usize> = (0..self.model.states(i)).collect();
+            let (pays, worst): (Pays, Vec<f64>) =
+                parallel::map(states, |s| self.after(i, s, &runs)).into_iter().unzip();
+            found.add(worst.into_iter().fold(0.0, f64::max));
+            runs.push((i, pays));
+            let through = self.model.jumps() == Jumps::Through;
+            let begun = runs.iter().map(|(j, pays)| {
+                let pays = if *j == i || through { self.begun(i, pays) } else { pays.clone() };
+                (*j, self.before(i, &pays))
+            });
+            runs = begun.collect();
+            runs.retain(|(j, _)| (0..i).map(Some).chain([None]).any(|u| self.model.cost_of(u, *j).is_finite()));
         }
         let mut worst = 0.0_f64;
-        let ways: Vec<(usize, Vec<Way>)> = (0..stages).map(|j| (j, self.ways(None, 0, j))).collect();
-        for left in &self.left {
-            let next = self.time.first(*left);
-            let totals = ways.iter().map(|(j, ways)| (*j, self.total(None, *j, ways, self.nothing, *left, &pays)));
-            found.value = choice(self.nothing, totals, next, &mut worst);
+        for (at, left) in self.left.iter().enumerate() {
+            let hand = self.hands.len() - 1;
+            let totals = runs.iter().map(|(j, pays)| (*j, self.model.cost_of(None, *j) + pays[0][self.cell(at, hand)]));
+            found.value = choice(self.nothing, totals, self.time.first(*left), &mut worst);
         }
-        found.residual = found.residual.max(worst);
-        found.bound += worst;
+        found.add(worst);
         found
     }
 
-    /// What the plan pays after stage `i` in state `s`, by remaining time and loss in hand; `worst` becomes the most that
-    /// another choice would save.
-    fn after(&self, i: usize, s: usize, pays: &[Pays], worst: &mut f64) -> Vec<Vec<f64>> {
-        parallel::check();
-        if self.model.marginal(i)[s] == 0.0 {
-            return Vec::new();
-        }
-        let row = self.rows.offset[i] as usize + s;
-        let later = i + 1..self.model.stages();
-        let ways: Vec<(usize, Vec<Way>)> = later.map(|j| (j, self.ways(Some(i), s, j))).collect();
-        let most = self.model.loss(i)[s].min(self.nothing);
-        let hands = self.hands.iter().filter(|x| **x <= most);
-        let at = |left: &f64| {
-            let pay = |x: &f64| {
-                let next = self.time.action(self.rows.intervals.rows(), row, *x, *left);
-                let totals = ways.iter().map(|(j, ways)| (*j, self.total(Some(i), *j, ways, *x, *left, pays)));
-                choice(*x, totals, next, worst)
-            };
-            hands.clone().map(pay).collect()
-        };
-        self.left.iter().map(at).collect()
+    /// The place of a remaining time and a loss in hand.
+    fn cell(&self, at: usize, hand: usize) -> usize {
+        at * self.hands.len() + hand
     }
 
-    /// The ways that a jump from `i` in state `s` to `j` can go.
-    fn ways(&self, i: Option<usize>, s: usize, j: usize) -> Vec<Way> {
-        let model = self.model;
-        if model.cost_of(i, j) == f64::INFINITY {
-            return Vec::new();
-        }
-        let first = i.map_or(0, |i| i + 1);
-        // Chances of the state of the stage reached, by the seconds that this took.
-        let mut reached: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
-        let mut state = vec![0.0; if first == 0 { 1 } else { model.states(first - 1) }];
-        state[s] = 1.0;
-        reached.insert(0, state);
-        for v in first..=j {
-            let mut next: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
-            for (bits, chances) in &reached {
-                let before = f64::from_bits(*bits);
-                for (state, p) in
-                    model.transition(v).push_forward(chances).iter().enumerate().filter(|(_, p)| **p > 0.0)
-                {
-                    let runs = v == j || model.jumps() == Jumps::Through;
-                    let latency = model.latency(v, state).filter(|_| runs);
-                    let likely: Vec<(f64, f64)> =
-                        latency.map_or_else(|| vec![(0.0, 1.0)], |found| found.likely().collect());
-                    for (seconds, q) in likely {
-                        let to = next.entry((before + seconds).to_bits()).or_insert_with(|| vec![0.0; model.states(v)]);
-                        to[state] += p * q;
+    /// Every place, with its remaining time and loss in hand.
+    fn cells(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.left.iter().flat_map(|left| self.hands.iter().map(move |x| (*left, *x)))
+    }
+
+    /// What the plan pays once stage `i` has reported state `s`, and the most that another choice would save there. With
+    /// more in hand than the stage's own loss it is that loss.
+    fn after(&self, i: usize, s: usize, runs: &[(usize, Pays)]) -> (Vec<f64>, f64) {
+        let own = self.model.loss(i)[s].min(self.nothing);
+        let is_reached = self.model.marginal(i)[s] > 0.0;
+        let row = self.rows.offset[i] as usize + s;
+        let mut worst = 0.0;
+        let pay = |(place, (left, x)): (usize, (f64, f64))| {
+            if x > own || !is_reached {
+                return x;
+            }
+            let next = self.time.action(self.rows.intervals.rows(), row, x, left);
+            let totals = runs.iter().map(|(j, pays)| (*j, self.model.cost_of(Some(i), *j) + pays[s][place]));
+            choice(x, totals, next, &mut worst)
+        };
+        let pays: Vec<f64> = self.cells().enumerate().map(pay).collect();
+        let at_most = self.hands.partition_point(|x| *x < own);
+        let capped = (0..pays.len()).map(|place| {
+            let hand = place % self.hands.len();
+            pays[place - hand + hand.min(at_most)]
+        });
+        (capped.collect(), worst)
+    }
+
+    /// The same before stage `i` has taken its time: where that is more than what is left, what is in hand is paid.
+    fn begun(&self, i: usize, pays: &Pays) -> Pays {
+        let begun = |(s, pays): (usize, &Vec<f64>)| {
+            let mut begun = vec![0.0; pays.len()];
+            for (seconds, q) in self.model.latency(i, s).into_iter().flat_map(Latency::likely) {
+                for (at, left) in self.left.iter().enumerate() {
+                    let after =
+                        self.left.partition_point(|time| *time <= left - seconds + self.slack).saturating_sub(1);
+                    let is_late = seconds > left + self.slack;
+                    for (hand, x) in self.hands.iter().enumerate() {
+                        begun[self.cell(at, hand)] += q * if is_late { *x } else { pays[self.cell(after, hand)] };
                     }
                 }
             }
-            reached = next;
-        }
-        let each = |(bits, chances): (u64, Vec<f64>)| {
-            let all = chances.into_iter().enumerate().filter(|(_, chance)| *chance > 0.0);
-            all.map(move |(state, chance)| Way { seconds: f64::from_bits(bits), state, chance })
+            begun
         };
-        reached.into_iter().flat_map(each).collect()
+        parallel::map(pays.iter().enumerate(), begun)
     }
 
-    /// What running `j` now and following the plan afterwards pays.
-    fn total(&self, i: Option<usize>, j: usize, ways: &[Way], x: f64, left: f64, pays: &[Pays]) -> f64 {
-        let pay = |way: &Way| {
-            if way.seconds > left + self.slack {
-                return way.chance * x;
+    /// The same before the state of stage `i` is known, by that of the stage before it.
+    fn before(&self, i: usize, pays: &Pays) -> Pays {
+        let transition = self.model.transition(i);
+        parallel::map(0..transition.shape().0, |row| {
+            let mut mean = vec![0.0; self.left.len() * self.hands.len()];
+            for (p, pays) in transition.row(row).iter().zip(pays).filter(|(p, _)| **p > 0.0) {
+                mean.iter_mut().zip(pays).for_each(|(mean, pay)| *mean += p * pay);
             }
-            let hand = x.min(self.model.loss(j)[way.state]);
-            let at = self.left.partition_point(|time| *time <= left - way.seconds + self.slack).saturating_sub(1);
-            let hand = self.hands.partition_point(|loss| *loss < hand);
-            // Nothing is known of a state whose chance is too small for a number.
-            let paid = pays[j][way.state].get(at).and_then(|pays| pays.get(hand));
-            way.chance * paid.copied().unwrap_or(f64::NAN)
-        };
-        self.model.cost_of(i, j) + ways.iter().map(pay).sum::<f64>()
+            mean
+        })
     }
 }
 

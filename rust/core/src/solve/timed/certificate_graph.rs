@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use super::certificate::{Found, choice, looked_at};
-use super::moments::{distinct, slack};
-use super::{nothing, parents};
+use super::moments::{distinct, fits, slack};
+use super::setting::{nothing, parents};
 use crate::error::Result;
 use crate::model::{Latency, Model};
 use crate::parallel;
@@ -32,14 +32,16 @@ struct Check<'a> {
 }
 
 /// Evaluates a timed plan in every situation; its shape fits the model.
-pub(in crate::solve) fn verify(model: &Model, plan: &DagPlan, time: &DagTime, default_loss: f64) -> Result<Found> {
+pub(crate) fn verify(model: &Model, plan: &DagPlan, time: &DagTime, default_loss: f64) -> Result<Found> {
     let deadline = time.clock.deadline;
     let slack = slack(model, deadline);
-    let sums = (0..model.stages()).fold(vec![0.0], |sums: Vec<f64>, v| {
-        let own = || model.latencies(v).iter().flat_map(Latency::likely).map(|(seconds, _)| seconds);
-        let with = sums.iter().flat_map(|sum| own().chain([0.0]).map(move |seconds| sum + seconds));
-        distinct(with.collect(), deadline, slack)
-    });
+    let mut sums = vec![0.0];
+    for v in 0..model.stages() {
+        let own: Vec<f64> = model.latencies(v).iter().flat_map(Latency::likely).map(|(seconds, _)| seconds).collect();
+        fits(sums.len() as f64 * (own.len() + 1) as f64)?;
+        let with = sums.iter().flat_map(|sum| own.iter().chain([&0.0]).map(move |seconds| sum + seconds));
+        sums = distinct(with.collect(), deadline, slack);
+    }
     let mut check = Check {
         model,
         parents: parents(model),

@@ -14,7 +14,7 @@
 use ndarray::{Array2, Axis};
 
 use super::moments::Moments;
-use super::nothing;
+use super::setting::nothing;
 use crate::error::{Error, Result};
 use crate::model::{Graph, Jumps, Model};
 use crate::parallel;

@@ -7,7 +7,7 @@
 //! Cost: O(situations · moments · k · K · latencies) time, 12 bytes a situation and moment.
 
 use super::moments::{Moments, Step};
-use super::nothing;
+use super::setting::nothing;
 use crate::error::Result;
 use crate::model::Model;
 use crate::plan::{DagTime, STOP};

@@ -11,38 +11,25 @@
 //! | line, skip | `chain.rs`: situations are (last stage, its state, x) |
 //! | tree, general | `graph.rs`: situations are all that can be known |
 //!
-//! `moments.rs` has the remaining times; `certificate.rs` and `certificate_graph.rs` check the plans without the solvers.
+//! `moments.rs` has the remaining times, `setting.rs` what a deadline makes of a model; `certificate.rs` and
+//! `certificate_graph.rs` check the plans without the solvers.
 
 pub(super) mod certificate;
 pub(super) mod certificate_graph;
 mod chain;
 mod graph;
 mod moments;
+pub(super) mod setting;
 
+pub use moments::SITUATIONS;
+use setting::parents;
+
+use super::chain::solve as solve_chain;
+use super::dag;
 use super::solution::Solution;
-use super::{chain as line, dag};
 use crate::error::{Error, Result};
 use crate::model::{Graph, Model};
 use crate::plan::Plan;
-
-/// Most situations that are solved, remaining times included: a table of 16 MB and more in the policy.
-pub const SITUATIONS: usize = 1 << 22;
-
-/// What the answers of a request without an answer lose.
-pub(super) fn nothing(model: &Model, default_loss: f64) -> f64 {
-    if default_loss.is_finite() {
-        return default_loss;
-    }
-    (0..model.stages()).flat_map(|v| model.loss(v)).copied().fold(0.0, f64::max)
-}
-
-/// The parents of every stage of a tree or general graph.
-pub(super) fn parents(model: &Model) -> Vec<Vec<usize>> {
-    match model.graph() {
-        Graph::Dag { parents } => parents.clone(),
-        _ => (0..model.stages()).map(|v| model.parent(v).into_iter().collect()).collect(),
-    }
-}
 
 /// Value and plan under `deadline`, into `solution`, which has what was asked.
 pub(super) fn solve(model: &Model, deadline: f64, solution: &mut Solution) -> Result<()> {
@@ -60,7 +47,7 @@ pub(super) fn solve(model: &Model, deadline: f64, solution: &mut Solution) -> Re
     match model.graph() {
         Graph::Line | Graph::Skip => {
             let timed = chain::Timed::of(model, deadline, default_loss)?;
-            let mut plan = line::solve(model, default_loss)?.plan;
+            let mut plan = solve_chain(model, default_loss)?.plan;
             let (value, time) = timed.solve()?;
             plan.time = Some(time);
             (solution.value, solution.plan) = (value, Plan::Chain(plan));

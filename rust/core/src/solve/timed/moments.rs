@@ -5,11 +5,13 @@
 //! to the deadline. Sums that differ by no more than a billionth of the deadline (of the longest that all stages can
 //! take, where that is less) are one: 0.1 + 0.2 is 0.3.
 
-use super::SITUATIONS;
 use crate::error::{Error, Result};
 use crate::model::{Graph, Jumps, Latency, Model};
 use crate::parallel;
 use crate::plan::Clock;
+
+/// Most situations that are solved, remaining times included: a table of 16 MB and more in the policy.
+pub const SITUATIONS: usize = 1 << 22;
 
 /// Share of the deadline by which times may differ that count as equal.
 const SLACK: f64 = 1e-9;
@@ -113,7 +115,7 @@ impl Moments {
 }
 
 /// Refuses more situations than are solved, before they are made.
-fn fits(situations: f64) -> Result<()> {
+pub(super) fn fits(situations: f64) -> Result<()> {
     if situations <= SITUATIONS as f64 {
         return Ok(());
     }
