@@ -1,5 +1,5 @@
 //! Stored policies in which no stage can answer are refused.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 mod recorded;
 mod stored;
