@@ -75,7 +75,9 @@ def test_a_stage_that_knows_makes_the_rest_nearly_free() -> None:
     drawn = make_trace(6000, 3)
     assert drawn.prediction is not None
     label = np.random.default_rng(3).integers(0, 4, drawn.n)
-    said = (label[:, np.newaxis] + (drawn.loss > 0.0) * drawn.prediction) % 4
+    wrong = drawn.prediction
+    assert wrong is not None
+    said = (label[:, np.newaxis] + (drawn.loss > 0.0) * wrong) % 4
     plain = tt.Trace(drawn.signal, drawn.loss, drawn.cost, said, kind="models")
     full = plain.full_cost
     base = objective(plain, full)
@@ -147,7 +149,10 @@ def test_every_failure_leads_to_a_stage_that_answers() -> None:
     trace = make_trace(1500, 3)
     for place in (0, 2, 3):
         probed = with_probe(trace, noise(trace), 0.0, place=place)
-        for policy in (tt.fit(probed, tradeoff=0.9), *(rule(probed, 0.9) for rule in tt.baselines.ALL.values())):
+        for policy in (
+            tt.fit(probed, tradeoff=0.9),
+            *(rule(probed, 0.9, math.inf) for rule in tt.baselines.ALL.values()),
+        ):
             for answers in range(probed.k):
                 run = policy.start()
                 asked = []
@@ -168,7 +173,7 @@ def test_baselines_pass_it_over(kind: str) -> None:
     said = probed.prediction
     assert said is not None
     for name, rule in tt.baselines.ALL.items():
-        plain, passing = rule(trace, 0.9), rule(probed, 0.9)
+        plain, passing = rule(trace, 0.9, math.inf), rule(probed, 0.9, math.inf)
         without = plain.replay(trace.signal, trace.prediction)
         replay = passing.replay(probed.signal, said)
         assert not replay.consulted[:, 1].any(), name

@@ -231,10 +231,12 @@ def belief(rng: Rng, k: int, entry: int | None = None) -> Fields:
     known = [calibration(rng)] * k if is_plain else [calibration(rng) for _ in range(k)]
     # Where nothing may be said, requests may end before any stage can answer.
     others = [v for v in range(k) if nothing or v != entry]
-    probes = rng.permutation(others)[:2].tolist() if k > 2 and rng.random() < 0.3 else []
+    recall = bool(rng.random() < 0.7)
+    # Without recall there is one answer that is the last, whatever the way to a situation.
+    probes = rng.permutation(others)[:2].tolist() if k > 2 and (recall or line) and rng.random() < 0.4 else []
     return {
         "belief": {
-            "recall": bool(rng.random() < 0.7),
+            "recall": recall,
             "beliefs": {
                 "margin": picked(rng, [0.0, eighths(rng, 0, 1), eighths(rng, 0, 1)]),
                 "scale": scale,

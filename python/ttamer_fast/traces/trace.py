@@ -33,7 +33,8 @@ class Trace:
         On any scale, larger means more confident; NaN means unknown. Tables with named columns, such as data frames,
         are put into the order of `stages` by name, here and in `loss`, `cost`, `prediction` and `latency`.
     loss : (n, k) array_like of float or bool
-        Loss >= 0 if the answer of that stage were returned: 1 - correct, or any other, in any unit.
+        Loss >= 0 if the answer of that stage were returned: 1 - correct, or any other, in any unit. Infinite in every
+        row: the stage is a probe, which informs about the others and never answers.
     cost : (k,) or (n, k) array_like of float
         Incremental cost >= 0 of running a stage, in any unit: milliseconds, FLOPs, money.
     prediction : (n, k) array_like, table, or sequence of n rows of k hashables, optional
@@ -207,7 +208,7 @@ class Trace:
 
     @property
     def mean_loss(self) -> Floats:
-        """(k,) float64: weighted mean loss of each stage, in the unit of the loss; O(n k)."""
+        """(k,) float64: weighted mean loss of each stage, in the unit of the loss, infinite of a probe; O(n k)."""
         return self._core.mean_loss
 
     @property

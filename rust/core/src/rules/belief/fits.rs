@@ -3,6 +3,7 @@
 use super::super::checks;
 use super::calibration::Calibration;
 use super::entry::{EntryCuts, MOST_PAIRS};
+use super::node::Node;
 use super::reading::SLOTS;
 use super::rule::BeliefRule;
 use crate::error::{Checked, check};
@@ -74,15 +75,18 @@ impl BeliefRule {
         if !self.has_probes {
             return Ok(());
         }
-        let mut last: Vec<u16> = self.nodes.iter().map(|node| node.stage).collect();
+        let own = |node: &Node| (!is_probe(node.stage)).then_some(node.stage);
+        let mut last: Vec<Option<u16>> = self.nodes.iter().map(own).collect();
         for (at, (node, row)) in self.rows().enumerate() {
             let at = at % self.nodes.len();
-            let before = last.get(at).copied().unwrap_or(node.stage);
+            let before = last.get(at).copied().flatten().unwrap_or(node.stage);
             for child in self.children(row) {
                 if let (Some(last), Some(child)) = (last.get_mut(child), self.nodes.get(child))
                     && is_probe(child.stage)
                 {
-                    *last = before;
+                    let is_same = self.beliefs.recall || last.is_none_or(|last| last == before);
+                    check(is_same, "two ways into a situation leave different answers last")?;
+                    *last = Some(before);
                 }
             }
             let ends = || self.decisions.steps(row).map(|(_, next)| next).chain([row.last]).any(|next| next == STOP);
@@ -94,7 +98,11 @@ impl BeliefRule {
             )?;
         }
         let nodes = std::mem::take(&mut self.nodes);
-        self.nodes = nodes.into_iter().zip(last).map(|(node, last)| node.among(is_probe, last)).collect();
+        let among = |(node, last): (Node, Option<u16>)| {
+            let last = last.unwrap_or(node.stage);
+            node.among(is_probe, last)
+        };
+        self.nodes = nodes.into_iter().zip(last).map(among).collect();
         Ok(())
     }
 
