@@ -178,7 +178,7 @@ macro_rules! rules {
                 }
             }
 
-            #[inline]
+            #[inline(always)]
             fn begin(&self, remaining: f64) -> (Progress, $memory) {
                 match self {
                     $(Self::$name(rule) => {

@@ -348,7 +348,8 @@ impl Rule for BeliefRule {
         extended(found, further)
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "its result is made where it is wanted, not copied there")]
+    #[inline(always)]
     fn begin(&self, remaining: f64) -> (Progress, BeliefMemory) {
         let block = self.block(remaining);
         let Beginning { stage, node, slot } = self.beginning(block);
