@@ -29,8 +29,7 @@ class Opening:
     identity : PolicyIdentity
         Its digest and stages.
     calls : sequence of k Call
-        Its stages: those with a circuit that lets nobody through are barred from the start, so that the stage to begin
-        with is chosen without them.
+        Its stages: those with a circuit that lets nobody through are barred from the start.
 
     Notes
     -----
