@@ -204,9 +204,12 @@ def test_many_threads_and_an_event_loop_give_the_answers_of_one_thread(given: di
 def test_a_stage_that_dies_under_load_loses_no_request_and_is_left_alone() -> None:
     """The first stage dies when half of the requests are through: later ones are answered without it."""
     is_dead, calls, served = threading.Event(), Counter[bool](), list[tt.Served[Any]]()
+    # No call is under way then: what succeeds late would begin the count of failures anew.
+    half, counting = threading.Barrier(8, action=is_dead.set), threading.Lock()
 
     def first(x: int) -> Any:
-        calls[is_dead.is_set()] += 1
+        with counting:
+            calls[is_dead.is_set()] += 1
         if is_dead.is_set():
             raise ConnectionError("refused")
         return 0, x, STOP
@@ -216,8 +219,8 @@ def test_a_stage_that_dies_under_load_loses_no_request_and_is_left_alone() -> No
 
     def call() -> None:
         for x in range(200):
-            if len(served) > 800:
-                is_dead.set()
+            if x == 100:
+                half.wait(LONG)
             served.append(cascade(x))
 
     threads = [threading.Thread(target=call) for _ in range(8)]
