@@ -136,11 +136,15 @@ impl Intervals {
         next.unwrap_or_default().get(at).copied().unwrap_or(found.last)
     }
 
+    /// What a row may do with more in hand than it stops with, in the order of its limits.
+    pub(crate) fn actions<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = i32> + 'a {
+        self.steps(row).map(|(_, next)| next).chain([row.last])
+    }
+
     /// Where a row leads but for [`STOP`].
     pub(crate) fn targets(&self, row: usize) -> impl Iterator<Item = usize> + '_ {
-        let row = self.rows.get(row);
-        let next = row.into_iter().flat_map(|row| self.steps(row).map(|(_, next)| next).chain([row.last]));
-        next.filter_map(|next| usize::try_from(next).ok())
+        let actions = self.rows.get(row).into_iter().flat_map(|row| self.actions(row));
+        actions.filter_map(|next| usize::try_from(next).ok())
     }
 
     /// Checks that these intervals can be executed over `targets` stages or situations; `place_of(row)` is the one that
@@ -155,8 +159,7 @@ impl Intervals {
         check(self.rows.iter().all(is_ascending), "the limits of a decision do not ascend")?;
         let is_forward = |(at, row): (usize, &Row)| {
             let place = place_of(at);
-            let mut all = self.steps(row).map(|(_, next)| next).chain([row.last]);
-            all.all(|j| j == STOP || (j > place && j < targets as i32))
+            self.actions(row).all(|j| j == STOP || (j > place && j < targets as i32))
         };
         check(self.rows.iter().enumerate().all(is_forward), "a decision does not lead forward")
     }

@@ -6,23 +6,10 @@ mod support;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use support::{Dice, Parts, chances, open};
+use support::{Dice, Parts, chances, model, open};
 use ttamer::plan::NO_STAGE;
 use ttamer::solve::SolveOptions;
 use ttamer::{Barred, Batch, Error, Model, Policy, Run, compile};
-
-fn model(dice: &mut Dice, stages: usize, kind: u8) -> Model {
-    match kind {
-        0 => Parts::line(dice, stages).as_line(),
-        1 => Parts::tree(dice, stages).as_tree(),
-        2 => Parts::dag(dice, stages).as_dag(),
-        _ => {
-            let parts = Parts::line(dice, stages);
-            let jumps = parts.jumps(dice);
-            parts.as_skip(jumps)
-        }
-    }
-}
 
 fn members(set: u8, stages: usize) -> Vec<usize> {
     (0..stages).filter(|stage| set >> stage & 1 == 1).collect()

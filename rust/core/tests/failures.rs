@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 use proptest::prelude::*;
-use support::{Dice, Parts};
+use support::{Dice, model};
 use ttamer::plan::NO_STAGE;
 use ttamer::rules::{Component, NO_PREDICTION, ThresholdRule, Walk};
 use ttamer::solve::SolveOptions;
@@ -31,19 +31,6 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
         1 => Just(Turn::Stop),
     ];
     proptest::collection::vec(turn, 5)
-}
-
-fn model(dice: &mut Dice, stages: usize, kind: u8) -> Model {
-    match kind {
-        0 => Parts::line(dice, stages).as_line(),
-        1 => Parts::tree(dice, stages).as_tree(),
-        2 => Parts::dag(dice, stages).as_dag(),
-        _ => {
-            let parts = Parts::line(dice, stages);
-            let jumps = parts.jumps(dice);
-            parts.as_skip(jumps)
-        }
-    }
 }
 
 /// Answer, cost and expected loss, none of which are numbers that need not be equal in every bit.

@@ -308,14 +308,15 @@ impl Policy {
     }
 
     /// Whether decisions depend on how much time a request has left: those of a policy that was fitted with
-    /// `deadline=True`.
+    /// `deadline=True`, or solved with a deadline.
     #[getter]
     fn knows_time(&self) -> bool {
         self.inner.knows_time()
     }
 
-    /// Median seconds of each stage on the trace that it was fitted to, of exits since the exit before: (k,) float64, a
-    /// new array each time. None where the policy knows no time.
+    /// Seconds that each stage is expected to take, of exits since the exit before: medians on the trace that a policy was
+    /// fitted to, means in the model that it was solved for. (k,) float64, a new array each time; None where the policy
+    /// knows no time.
     #[getter]
     fn latency<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<f64>>> {
         self.inner.latency().map(|latency| column(py, latency.to_vec()))

@@ -28,7 +28,7 @@ pub(super) enum Known {
     },
 }
 
-/// Makes what is known of requests that each have so many seconds left, before any stage has reported.
+/// Makes the states of requests that each have so many seconds left, before any stage has reported.
 pub(super) struct Within<'a> {
     pub(super) remaining: &'a [f64],
 }
@@ -37,7 +37,8 @@ impl Visitor for Within<'_> {
     type Output = Known;
 
     fn visit<R: Rule>(self, rule: &R) -> Known {
-        Known::within(rule, self.remaining)
+        let states = self.remaining.iter().map(|remaining| rule.begin(*remaining));
+        Known::of_states::<R>(None, states.collect())
     }
 }
 
@@ -49,11 +50,10 @@ pub(super) struct First {
 }
 
 impl Known {
-    /// Of requests that no stage has reported to, each with so many seconds left.
-    fn within<R: Rule>(rule: &R, remaining: &[f64]) -> Self {
-        let states = remaining.iter().map(|remaining| rule.begin(*remaining));
-        let (progress, memory): (Vec<Progress>, Vec<R::Memory>) = states.unzip();
-        Self::States { rows: None, progress, memory: Box::new(memory), failures: BTreeMap::new() }
+    /// Of requests that are followed: all, or those of `rows`.
+    fn of_states<R: Rule>(rows: Option<(Vec<usize>, First)>, states: Vec<(Progress, R::Memory)>) -> Self {
+        let (progress, memory): (Vec<Progress>, Vec<R::Memory>) = states.into_iter().unzip();
+        Self::States { rows, progress, memory: Box::new(memory), failures: BTreeMap::new() }
     }
 
     /// Makes the states of the requests that are followed, where that has not been done.
@@ -71,8 +71,7 @@ impl Known {
                 (Some((rows, first)), states)
             }
         };
-        let (progress, memory): (Vec<Progress>, Vec<R::Memory>) = states.into_iter().unzip();
-        *self = Known::States { rows, progress, memory: Box::new(memory), failures: BTreeMap::new() };
+        *self = Self::of_states::<R>(rows, states);
     }
 }
 

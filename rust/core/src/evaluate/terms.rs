@@ -19,9 +19,7 @@ impl Terms {
         let loss = self.default_loss.unwrap_or(of_policy);
         if loss < f64::INFINITY { loss } else { largest_loss(trace) }
     }
-}
 
-impl Terms {
     /// The deadline, if there is one.
     ///
     /// # Errors

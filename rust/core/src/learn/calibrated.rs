@@ -50,6 +50,8 @@ pub struct Calibrated {
     order: Option<Vec<usize>>,
     /// Loss of answering with nothing; infinite: some stage has to answer.
     default_loss: f64,
+    /// What a request loses that ends without an answer.
+    missed: f64,
     tuning: Arc<Tuning>,
     /// The loss that beliefs are fitted up to.
     cap: f64,
@@ -112,6 +114,7 @@ impl Calibrated {
         let beliefs = Beliefs { recall: true, margin, scale: scale.unit, calibration };
         let sample = weighed_sample(&some, &beliefs, target, weight);
         let situations = if is_line(shape, trace.kind()) { k } else { (1 << k.min(tuning.lattice_stages)) - 1 };
+        let missed = Terms::default().nothing(default_loss, &trace);
         let thinned = spread(&trace, tuning.decision_cells / situations);
         let logit = logits(thinned.as_ref().unwrap_or(&trace), &beliefs);
         Self {
@@ -121,6 +124,7 @@ impl Calibrated {
             shape,
             order,
             default_loss,
+            missed,
             tuning,
             cap: scale.cap,
             beliefs,
@@ -270,9 +274,8 @@ impl Calibrated {
         let known: Vec<Known> = known.iter().map(|known| known.select(&rows)).collect();
         let known: Vec<&Known> = known.iter().collect();
         let some = self.rows().select(&rows);
-        let recorded =
-            Recorded { rows: &some, known: &known, objective, nothing: self.nothing(), tuning: &self.tuning };
-        induce_within(situations, &recorded, clock, Terms::default().nothing(self.default_loss, &self.trace))
+        let recorded = self.recorded(&some, &known, objective);
+        induce_within(situations, &recorded, clock, self.missed)
     }
 
     /// Every set of the given stages.
@@ -303,9 +306,12 @@ impl Calibrated {
 
     fn induce(&self, situations: &Situations, known: &[Arc<Known>], objective: Objective) -> Induced {
         let known: Vec<&Known> = known.iter().map(Arc::as_ref).collect();
-        let recorded =
-            Recorded { rows: self.rows(), known: &known, objective, nothing: self.nothing(), tuning: &self.tuning };
-        induction::induce(situations, &recorded)
+        induction::induce(situations, &self.recorded(self.rows(), &known, objective))
+    }
+
+    fn recorded<'a>(&'a self, rows: &'a Trace, known: &'a [&'a Known], objective: Objective) -> Recorded<'a> {
+        let (size, nothing) = (rows.effective_rows(), self.nothing());
+        Recorded { rows, size, known, objective, nothing, tuning: &self.tuning }
     }
 
     /// What is known in every situation, in order; computed where it has not been yet.
@@ -372,7 +378,6 @@ impl Calibrated {
         let node = Node::new(members, latest, self.favoured(members), &evidence, &[]);
         let node = node.among(|stage| self.is_probe(stage), latest);
         let is_silent = members.iter().all(|stage| self.is_probe(*stage));
-        let missed = Terms::default().nothing(self.default_loss, &self.trace);
         let rows = self.rows();
         let column = |v: &u16| (self.logit[usize::from(*v)].as_slice(), rows.prediction(usize::from(*v)));
         let columns: Vec<(&[f64], Option<&[i64]>)> = members.iter().map(column).collect();
@@ -390,7 +395,7 @@ impl Calibrated {
             }
             let (belief, stage) = beliefs.believe(&node, &hand, is_complete);
             if is_silent || nothing.beats(belief) {
-                return (belief, missed);
+                return (belief, self.missed);
             }
             let realised = losses[usize::from(stage)][row];
             (belief, (1.0 - share) * realised + share * beliefs.scale * sigmoid(belief))

@@ -57,7 +57,7 @@ fn waits(trace: &Trace, tuning: &Tuning) -> Vec<f64> {
     for row in sample::spread(trace.rows(), most) {
         for count in 1..=k {
             let key = mix64(u64::from(row) * k as u64 + count as u64);
-            waits.push(some_stages(trace.kind(), k, count, key).map(|v| seconds(trace, v, row as usize)).sum());
+            waits.push(some_stages(trace.kind(), k, count, key).map(|v| trace.seconds(v, row as usize)).sum());
         }
     }
     waits
@@ -78,13 +78,9 @@ fn some_stages(kind: Kind, k: usize, count: usize, key: u64) -> impl Iterator<It
     stages.into_iter().take(count)
 }
 
-fn seconds(trace: &Trace, stage: usize, row: usize) -> f64 {
-    trace.latency(stage).map_or(0.0, |latency| latency[row])
-}
-
 /// The longest time that a request takes if every stage runs.
 fn longest(trace: &Trace) -> f64 {
-    let total = |row: usize| (0..trace.stages()).map(|v| seconds(trace, v, row)).sum::<f64>();
+    let total = |row: usize| (0..trace.stages()).map(|v| trace.seconds(v, row)).sum::<f64>();
     (0..trace.rows()).map(total).fold(0.0, f64::max).next_up()
 }
 

@@ -2,6 +2,7 @@
 //! is left. Each row moves by its own recorded seconds, so that nothing is assumed about how stages are slow together.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::clock::{Clock, positions};
 use super::induction::{Decision, Going, Induced, Recorded, first, price, solve, stop};
@@ -13,7 +14,7 @@ use crate::parallel;
 pub fn induce_within(situations: &Situations, recorded: &Recorded, clock: &Clock, miss: f64) -> Vec<Induced> {
     let list = &situations.list;
     let blocks = clock.until.len();
-    let walk = Walk { clock, position: positions(recorded.rows.rows()) };
+    let walk = Walk::new(situations, recorded, clock);
     let mut decisions: Vec<Vec<Decision>> = vec![vec![Vec::new(); list.len()]; blocks];
     // By situation and block.
     let mut ahead: Vec<Vec<Vec<f64>>> = vec![Vec::new(); list.len()];
@@ -28,7 +29,7 @@ pub fn induce_within(situations: &Situations, recorded: &Recorded, clock: &Clock
                 let late = |row: usize| stop(known, recorded, row);
                 Going {
                     price: price(choice, recorded),
-                    later: Cow::Owned(walk.later(*block, choice, recorded, &ahead[choice.to], late)),
+                    later: Cow::Owned(walk.later(*block, choice, &ahead[choice.to], late)),
                 }
             };
             solve(known, &list[*at].choices.iter().map(going).collect::<Vec<_>>(), recorded)
@@ -43,11 +44,8 @@ pub fn induce_within(situations: &Situations, recorded: &Recorded, clock: &Clock
     }
     let missed = recorded.objective.loss * miss;
     let induced = |(block, decisions): (usize, Vec<Decision>)| {
-        let later: Vec<Vec<f64>> = situations
-            .entries
-            .iter()
-            .map(|entry| walk.later(block, entry, recorded, &ahead[entry.to], |_| missed))
-            .collect();
+        let later: Vec<Vec<f64>> =
+            situations.entries.iter().map(|entry| walk.later(block, entry, &ahead[entry.to], |_| missed)).collect();
         first(decisions, situations, recorded, |entry, row| later[entry][row])
     };
     parallel::map(decisions.into_iter().enumerate().collect::<Vec<_>>(), induced)
@@ -58,24 +56,29 @@ struct Walk<'a> {
     clock: &'a Clock,
     /// Where each row stands in its block, in [0, 1).
     position: Vec<f64>,
+    /// Seconds that each row waits, by the stage run before and the one waited for.
+    delay: BTreeMap<(Option<usize>, u16), Vec<f64>>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(situations: &Situations, recorded: &Recorded, clock: &'a Clock) -> Self {
+        let choices = situations.list.iter().flat_map(|situation| &situation.choices).chain(&situations.entries);
+        let jumps: BTreeSet<(Option<usize>, u16)> = choices.map(|choice| (choice.after, choice.stage)).collect();
+        let delay = |(after, stage): (Option<usize>, u16)| {
+            let seconds = recorded.rows.delay(after, usize::from(stage)).unwrap_or_default();
+            ((after, stage), seconds)
+        };
+        Self { clock, position: positions(recorded.rows.rows()), delay: jumps.into_iter().map(delay).collect() }
+    }
+
     /// What each row comes to once the stage of `choice`, begun in `block`, has reported, or has not: `late(row)`.
-    fn later(
-        &self,
-        block: usize,
-        choice: &Choice,
-        recorded: &Recorded,
-        ahead: &[Vec<f64>],
-        late: impl Fn(usize) -> f64,
-    ) -> Vec<f64> {
-        let delay = recorded.rows.delay(choice.after, usize::from(choice.stage)).unwrap_or_default();
+    fn later(&self, block: usize, choice: &Choice, ahead: &[Vec<f64>], late: impl Fn(usize) -> f64) -> Vec<f64> {
+        let delay = &self.delay[&(choice.after, choice.stage)];
         let (from, to) = self.clock.span(block);
         let of = |(row, (position, seconds)): (usize, (&f64, &f64))| {
             let left = from + position * (to - from) - seconds;
             if left < 0.0 { late(row) } else { ahead[self.clock.block_before(block, left)][row] }
         };
-        self.position.iter().zip(&delay).enumerate().map(of).collect()
+        self.position.iter().zip(delay).enumerate().map(of).collect()
     }
 }

@@ -34,6 +34,8 @@ pub struct Induced {
 pub struct Recorded<'a> {
     /// The requests: what they cost and how much they count.
     pub rows: &'a Trace,
+    /// Their effective number.
+    pub size: f64,
     /// `known[s]`: what is known in situation s.
     pub known: &'a [&'a Known],
     /// What is minimised.
@@ -106,8 +108,8 @@ const IMPOSSIBLE: f64 = 1e30;
 
 /// The decision in a situation with these ways to go on, and the cost that is still to come from there on every row.
 pub(super) fn solve(known: &Known, options: &[Going], recorded: &Recorded) -> (Decision, Vec<f64>) {
-    let Recorded { rows: trace, nothing, tuning, .. } = *recorded;
-    let (weight, size) = (trace.weight(), trace.effective_rows());
+    let Recorded { rows: trace, size, nothing, tuning, .. } = *recorded;
+    let weight = trace.weight();
     // Without any answer in hand a request has to go on.
     let must_go = known.is_silent && nothing.loss == f64::INFINITY;
     let stop = |row: usize| if must_go { 0.0 } else { stop(known, recorded, row) };

@@ -161,13 +161,13 @@ fn explained(lost: &[Lost], cell_of: impl Fn(&Lost) -> usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::mix64;
+    use crate::random::{self, mix64};
     use crate::trace::Kind;
 
     const ROWS: usize = 2000;
 
     fn uniform(seed: u64, at: usize) -> f64 {
-        (mix64(mix64(seed) ^ at as u64) >> 11) as f64 / (1_u64 << 53) as f64
+        random::uniform(mix64(mix64(seed) ^ at as u64))
     }
 
     /// The scale of losses (n, 2), given by stage, row and signal.

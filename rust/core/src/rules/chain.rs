@@ -51,6 +51,11 @@ impl ChainRule {
         from + self.reader.read(stage, to.saturating_sub(from).saturating_sub(1), signal)
     }
 
+    /// A loss of the model in the unit of the losses; infinite stays infinite, whatever the unit.
+    fn unweighted(&self, loss: f64) -> f64 {
+        if loss == f64::INFINITY { loss } else { loss * self.unit }
+    }
+
     /// What is next in `row`, for what the request remembers.
     #[inline]
     fn action(&self, row: usize, memory: &ChainMemory) -> i32 {
@@ -200,12 +205,10 @@ impl Rule for ChainRule {
     }
 
     fn expected_loss(&self, progress: &Progress, memory: &ChainMemory) -> f64 {
-        let loss = memory.hand.expected_loss(progress, &self.prior);
-        if loss == f64::INFINITY { loss } else { loss * self.unit }
+        self.unweighted(memory.hand.expected_loss(progress, &self.prior))
     }
 
     fn default_loss(&self) -> f64 {
-        let loss = self.default_loss;
-        if loss == f64::INFINITY { loss } else { loss * self.unit }
+        self.unweighted(self.default_loss)
     }
 }

@@ -14,7 +14,7 @@ use super::rule::Rule;
 use crate::error::{Checked, check};
 use crate::plan::NO_STAGE;
 use crate::price::Price;
-use crate::random::mix64;
+use crate::random::{mix64, uniform};
 
 /// Each request follows one of two rules.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +64,7 @@ impl MixtureRule {
         // Zeros of either sign are equal, and so are all missing signals.
         let bits = if signal.is_nan() { f64::NAN.to_bits() } else { (signal + 0.0).to_bits() };
         let hash = mix64(mix64(mix64(self.seed) ^ bits) ^ tossed(prediction) as u64);
-        ((hash >> 11) as f64) < self.share * (1_u64 << 53) as f64
+        uniform(hash) < self.share
     }
 
     #[inline]

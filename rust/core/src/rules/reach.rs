@@ -23,7 +23,6 @@ pub(super) fn avoids<I: IntoIterator<Item = usize>>(
 
 #[cfg(test)]
 mod tests {
-
     #[test]
     fn only_what_can_be_reached_counts() {
         let onward =

@@ -28,7 +28,7 @@ pub trait Rule: Sized + Sync {
     /// Whether an earlier answer than the last may be returned.
     fn recall(&self) -> bool;
 
-    /// Median seconds of each stage (k,), where the rule takes into account how much time is left.
+    /// Seconds that each stage is expected to take (k,), where the rule takes into account how much time is left.
     fn latency(&self) -> Option<&[f64]> {
         None
     }

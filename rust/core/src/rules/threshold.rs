@@ -29,9 +29,7 @@ impl ThresholdRule {
         let stops = self.threshold.get(usize::from(stage)).is_none_or(|threshold| signal >= *threshold);
         unsigned(if stops { STOP } else { self.walk.after(stage) })
     }
-}
 
-impl ThresholdRule {
     /// Whether a signal of the last stage is too low for an answer.
     #[inline]
     fn rejects(&self, signal: f64) -> bool {

@@ -31,14 +31,7 @@ impl Walk {
 
     /// Whether none of these stages is on the walk.
     pub(super) fn avoids(&self, barred: &[u16]) -> bool {
-        let mut at = self.entry;
-        while let Ok(stage) = u16::try_from(at) {
-            if barred.contains(&stage) {
-                return false;
-            }
-            at = self.after(stage);
-        }
-        true
+        !self.stages().any(|stage| barred.contains(&stage))
     }
 
     /// The last stage with a readable signal becomes the answer; one without does only while there is no other.

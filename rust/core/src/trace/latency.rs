@@ -53,9 +53,7 @@ impl Trace {
         }
         Some(total)
     }
-}
 
-impl Trace {
     /// Weighted mean seconds of each stage (k,), what is not known counting as expected, if latencies are recorded.
     /// O(n k).
     pub fn mean_latency(&self) -> Option<Vec<f64>> {

@@ -244,6 +244,20 @@ pub struct Parts {
     pub rows: Vec<Vec<Vec<f64>>>,
 }
 
+/// A model of one kind of graph: 0 a line, 1 a tree, 2 a general one, else a skip graph.
+pub fn model(dice: &mut Dice, stages: usize, kind: u8) -> Model {
+    match kind {
+        0 => Parts::line(dice, stages).as_line(),
+        1 => Parts::tree(dice, stages).as_tree(),
+        2 => Parts::dag(dice, stages).as_dag(),
+        _ => {
+            let parts = Parts::line(dice, stages);
+            let jumps = parts.jumps(dice);
+            parts.as_skip(jumps)
+        }
+    }
+}
+
 impl Parts {
     /// Stages whose parents `shape` chooses.
     pub fn new(dice: &mut Dice, stages: usize, mut shape: impl FnMut(&mut Dice, usize) -> Vec<i64>) -> Self {

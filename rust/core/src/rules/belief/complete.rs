@@ -89,7 +89,7 @@ impl BeliefRule {
                     *last = Some(before);
                 }
             }
-            let ends = || self.decisions.steps(row).map(|(_, next)| next).chain([row.last]).any(|next| next == STOP);
+            let ends = || self.decisions.actions(row).any(|next| next == STOP);
             let is_silent = node.members.iter().all(|member| is_probe(*member));
             let may_end = self.nothing.loss < f64::INFINITY || !is_silent;
             check(

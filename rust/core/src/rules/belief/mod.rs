@@ -2,9 +2,9 @@
 //! with the index.
 
 mod calibration;
+mod complete;
 mod curve;
 mod entry;
-mod fits;
 mod hand;
 mod node;
 mod nothing;

@@ -267,8 +267,7 @@ impl BeliefRule {
 
     /// The nodes that a row of decisions leads to.
     pub(super) fn children<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = usize> + 'a {
-        let targets = self.decisions.steps(row).map(|(_, next)| next).chain([row.last]);
-        targets.filter_map(|next| usize::try_from(next).ok())
+        self.decisions.actions(row).filter_map(|next| usize::try_from(next).ok())
     }
 }
 
