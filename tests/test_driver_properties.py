@@ -239,6 +239,11 @@ def test_many_in_step_are_decided_one_by_one(
     check_iterated(table, singly)
 
 
+def one_of(policy: tt.Policy) -> OneDriver[str]:
+    identity = PolicyIdentity.of(policy)
+    return OneDriver(Driver(policy, identity), identity)
+
+
 @given(
     st.sampled_from(KINDS),
     requests,
@@ -349,7 +354,7 @@ def test_positions_that_were_not_asked(verb: str, positions: list[int], wrong: i
         getattr(driver, verb)(*told)
     assert driver.ask is not None
     assert driver.ask[1].tolist() == [0, 1]
-    one: OneDriver[str] = OneDriver(policy, PolicyIdentity.of(policy))
+    one: OneDriver[str] = one_of(policy)
     with pytest.raises(tt.ValidationError, match=f"^`{verb}` must be told position 0, of the only row, or none, got "):
         getattr(one, verb)(*told)
     assert one.ask is not None
@@ -357,7 +362,7 @@ def test_positions_that_were_not_asked(verb: str, positions: list[int], wrong: i
 
 def test_answers_for_one_row_are_one() -> None:
     policy = policy_of("exits")
-    one: OneDriver[str] = OneDriver(policy, PolicyIdentity.of(policy))
+    one: OneDriver[str] = one_of(policy)
     for outputs, signal in ((["a", "b"], np.ones(1)), (["a"], np.ones(2)), ([], np.ones(0))):
         with pytest.raises(tt.ValidationError, match="`outputs` and `signal` must have 1 entry, got "):
             one.answered(signal, None, outputs)

@@ -7,11 +7,11 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._core import Policy
 from .._utils.arrays import Floats
 from ..plotting.risk_coverage import plot_risk_coverage
-from ..traces import outcome
 from ..traces.trace import Trace
 
 __all__ = ["RiskCoverage", "risk_coverage"]
@@ -118,25 +118,24 @@ def risk_coverage(policy: Policy, trace: Trace) -> RiskCoverage:
     (True, 1.0)
     """
     trace = trace.matching(policy)
-    found = outcome.of_policy(policy, trace)
-    expected = _expected_losses(policy, trace)
+    answer, expected = _ends(policy, trace)
     weight = np.ones(trace.n) if trace.weight is None else trace.weight
-    kept = np.flatnonzero((found.answer >= 0) & (weight > 0.0))
+    kept = np.flatnonzero((answer >= 0) & (weight > 0.0))
     order = kept[np.argsort(expected[kept], kind="stable")]
     ends = np.flatnonzero(np.append(np.diff(expected[order]) > 0.0, True)) if len(order) else np.empty(0, np.int64)
     mass = np.cumsum(weight[order])[ends]
     coverage = mass / weight.sum()
-    risk = np.cumsum(weight[order] * found.loss[order])[ends] / mass
+    risk = np.cumsum(weight[order] * trace.core.loss[order, answer[order]])[ends] / mass
     # Of requests that are expected to lose the same none comes first.
     area = float(np.sum(np.diff(coverage, prepend=0.0) * risk))
     return RiskCoverage(trace.n, coverage, risk, expected[order][ends], area)
 
 
-def _expected_losses(policy: Policy, trace: Trace) -> Floats:
-    """(n,) what each request is expected to lose at its end."""
+def _ends(policy: Policy, trace: Trace) -> tuple[NDArray[np.int32], Floats]:
+    """(n,) the stage that answers each request, -1 for none, and what that is expected to lose."""
     signal, said = trace.core.signal, trace.core.prediction
     batch = policy.start_batch(trace.n)
     while (pending := batch.pending()) is not None:
         stage, rows = pending
         batch.observe(stage, signal[rows, stage], None if said is None else said[rows, stage])
-    return batch.expected_loss
+    return batch.answer, batch.expected_loss

@@ -25,7 +25,7 @@ from .served import Served
 from .served_batch import ServedBatch
 from .tasks import run_all
 from .telling import StepDriver, tell, tell_batch, tell_rows
-from .time_left import begin_wait, end_wait
+from .time_left import Waiting
 from .timers import Limit
 from .workers import Job, Workers
 
@@ -80,8 +80,7 @@ async def serve_batch(
     clock = asyncio.get_running_loop().time if is_timed else _no_clock
     due = Deadline(deadline, clock())
     inputs = Inputs(xs, n)
-    told = None if deadline == math.inf else begin_wait(due.end, clock)
-    try:
+    with Waiting(due.end, clock):
         while (question := driver.ask) is not None:
             asked, rows = question
             call, begun = calls[asked], clock()
@@ -97,9 +96,6 @@ async def serve_batch(
                 outcomes = await _ask_all(call, [partial(try_one, call, x) for x in each_row(taken)], begun, due)
                 now = clock()
                 tell_rows(driver, call, outcomes, now - begun if is_timed else None, due.end - now)
-    finally:
-        if told is not None:
-            end_wait(told)
     return driver.served()
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import Policy, ValidationError
-from ..traces.record import NONE_LOST, PolicyIdentity
+from .._core import ValidationError
+from ..traces.record import PolicyIdentity
 from .answers import Predictions, listed
 from .decided_one import DecidedOne
 from .driver import Driver
 from .request_ids import new_request_id
 from .served_batch import ServedBatch
-from .slowdown import Slowdown
 
 __all__ = ["OneDriver"]
 
@@ -34,16 +32,9 @@ class OneDriver(Generic[Y]):
 
     ask: tuple[int, NDArray[np.int64]] | None
 
-    def __init__(
-        self,
-        policy: Policy,
-        identity: PolicyIdentity,
-        barred: Mapping[int, str] = NONE_LOST,
-        slowdown: Slowdown | None = None,
-        seconds: float = math.inf,
-    ) -> None:
+    def __init__(self, driver: Driver[Y], identity: PolicyIdentity) -> None:
         self._identity = identity
-        self._driver: Driver[Y] = Driver(policy, identity, barred, slowdown, seconds)
+        self._driver = driver
         first = self._driver.ask
         self.ask = None if first is None else (first, ROW)
 

@@ -51,10 +51,9 @@ class Opening:
 
     def many(self, clock: Clock, seconds: float, n: int) -> BatchDriver[Any] | OneDriver[Any]:
         """The same of n requests in step."""
-        policy, identity, barred, slowdown = self._policy, self._identity, self.barred(clock), self.slowdown
         if n == 1:
-            return OneDriver(policy, identity, barred, slowdown, seconds)
-        return BatchDriver(policy, identity, n, barred, slowdown, seconds)
+            return OneDriver(self.one(clock, seconds), self._identity)
+        return BatchDriver(self._policy, self._identity, n, self.barred(clock), self.slowdown, seconds)
 
     def again(self, driver: Driver[Any], clock: Clock, seconds: float) -> None:
         """A request that has waited before its first stage begins now."""

@@ -19,7 +19,7 @@ from .limits import Attempts, Deadline, Lost
 from .served import Served
 from .served_batch import ServedBatch
 from .telling import StepDriver, tell, tell_batch, tell_rows
-from .time_left import begin_wait, end_wait
+from .time_left import Waiting
 
 __all__ = ["awaitable_error", "now", "serve", "serve_batch"]
 
@@ -31,8 +31,7 @@ def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: float, i
     clock = monotonic if is_timed else _no_clock
     due = Deadline(deadline, clock())
     given = Input(x)
-    told = None if deadline == math.inf else begin_wait(due.end, clock)
-    try:
+    with Waiting(due.end, clock):
         while (asked := driver.ask) is not None:
             call = calls[asked]
             begun = clock()
@@ -42,9 +41,6 @@ def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: float, i
                 outcome = _ask(call, _one(call, given.take(call.stage.carries), "acall(x)"), begun, due, clock)
             now = clock()
             tell(driver, outcome, now - begun if is_timed else None, due.end - now)
-    finally:
-        if told is not None:
-            end_wait(told)
     return driver.served()
 
 
@@ -55,8 +51,7 @@ def serve_batch(
     clock = monotonic if is_timed else _no_clock
     due = Deadline(deadline, clock())
     inputs = Inputs(xs, n)
-    told = None if deadline == math.inf else begin_wait(due.end, clock)
-    try:
+    with Waiting(due.end, clock):
         while (question := driver.ask) is not None:
             asked, rows = question
             call, begun = calls[asked], clock()
@@ -81,9 +76,6 @@ def serve_batch(
                     outcome = _ask(call, partial(_try_batch, call, taken, count), begun, due, clock)
                 now = clock()
                 tell_batch(driver, outcome, count, now - begun if is_timed else None, due.end - now)
-    finally:
-        if told is not None:
-            end_wait(told)
     return driver.served()
 
 
@@ -117,23 +109,21 @@ def _ask(call: Call, work: Callable[[], R], now: float, due: Deadline, clock: Ca
         only = work()
         return only if due.end == math.inf or clock() < due.end else due.cut_off()
     attempts = Attempts(call, now, due.end)
-    told = None if call.timeout == math.inf else begin_wait(now + call.timeout, clock)
     try:
-        while True:
-            if (without := attempts.begin(now)) is not None:
-                return without  # type: ignore[return-value]  # a reply of this kind, or none
-            reply = _attempt(call, work, now, attempts, due, clock)
-            if isinstance(reply, Lost):
-                return reply
-            now = clock()
-            wait = attempts.ended(reply, now)
-            if wait is None:
-                return reply
-            sleep(wait)
-            now = clock()
+        with Waiting(now + call.timeout, clock):
+            while True:
+                if (without := attempts.begin(now)) is not None:
+                    return without  # type: ignore[return-value]  # a reply of this kind, or none
+                reply = _attempt(call, work, now, attempts, due, clock)
+                if isinstance(reply, Lost):
+                    return reply
+                now = clock()
+                wait = attempts.ended(reply, now)
+                if wait is None:
+                    return reply
+                sleep(wait)
+                now = clock()
     finally:
-        if told is not None:
-            end_wait(told)
         attempts.give_back()
 
 

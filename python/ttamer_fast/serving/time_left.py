@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import TypeAlias
 
-__all__ = ["Told", "begin_wait", "end_wait", "time_left", "wait_until"]
+__all__ = ["Told", "Waiting", "begin_wait", "end_wait", "time_left", "wait_until"]
 
 Until: TypeAlias = tuple[float, Callable[[], float]]
 """A time, and the clock that it is a time of."""
@@ -68,6 +68,23 @@ def end_wait(told: Told) -> None:
         _UNTIL.reset(told)
     except ValueError:  # of a coroutine that somebody else closes, in a context of theirs
         return
+
+
+class Waiting:
+    """Between :func:`begin_wait` and :func:`end_wait`; nothing is told where `end` is inf."""
+
+    __slots__ = ("_clock", "_end", "_told")
+
+    def __init__(self, end: float, clock: Callable[[], float]) -> None:
+        self._end = end
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self._told = None if self._end == math.inf else begin_wait(self._end, self._clock)
+
+    def __exit__(self, *_: object) -> None:
+        if self._told is not None:
+            end_wait(self._told)
 
 
 def wait_until(end: float, clock: Callable[[], float]) -> None:
