@@ -1,7 +1,6 @@
 //! Backward induction where time runs out: the same decisions as without a deadline, once for every block of the time that
 //! is left. Each row moves by its own recorded seconds, so that nothing is assumed about how stages are slow together.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clock::{Clock, positions};
@@ -25,14 +24,13 @@ pub fn induce_within(situations: &Situations, recorded: &Recorded, clock: &Clock
             level.iter().flat_map(|at| (0..blocks).map(move |block| (*at, block))).collect();
         let solved = parallel::map(&pairs, |(at, block)| {
             let known = recorded.known[*at];
-            let going = |choice: &Choice| {
-                let late = |row: usize| stop(known, recorded, row);
-                Going {
-                    price: price(choice, recorded),
-                    later: Cow::Owned(walk.later(*block, choice, &ahead[choice.to], late)),
-                }
-            };
-            solve(known, &list[*at].choices.iter().map(going).collect::<Vec<_>>(), recorded)
+            let late = |row: usize| stop(known, recorded, row);
+            let choices = &list[*at].choices;
+            let later: Vec<Vec<f64>> =
+                choices.iter().map(|choice| walk.later(*block, choice, &ahead[choice.to], late)).collect();
+            let going =
+                choices.iter().zip(&later).map(|(choice, later)| Going { price: price(choice, recorded), later });
+            solve(known, &going.collect::<Vec<_>>(), recorded)
         });
         for ((at, block), (decision, value)) in pairs.into_iter().zip(solved) {
             decisions[block][at] = decision;

@@ -1,8 +1,6 @@
 //! Backward induction along recorded requests: where to stop and what to run next (theory, section 4; after Longstaff
 //! and Schwartz 2001).
 
-use std::borrow::Cow;
-
 use super::known::Known;
 use super::situations::{Choice, Situations};
 use super::tuning::Tuning;
@@ -55,10 +53,10 @@ pub fn induce(situations: &Situations, recorded: &Recorded) -> Induced {
     for depth in (1..=deepest).rev() {
         let level: Vec<usize> = (0..list.len()).filter(|at| list[*at].depth == depth).collect();
         let solved = parallel::map(&level, |at| {
-            let options = list[*at].choices.iter().map(|choice| Going {
-                price: price(choice, recorded),
-                later: Cow::Borrowed(ahead[choice.to].as_slice()),
-            });
+            let options = list[*at]
+                .choices
+                .iter()
+                .map(|choice| Going { price: price(choice, recorded), later: &ahead[choice.to] });
             solve(recorded.known[*at], &options.collect::<Vec<_>>(), recorded)
         });
         for (at, (decision, value)) in level.into_iter().zip(solved) {
@@ -171,7 +169,7 @@ pub(super) fn solve(known: &Known, options: &[Going], recorded: &Recorded) -> (D
 /// Going on with one choice: what it costs now, and what it and all later ones cost from then on.
 pub(super) struct Going<'a> {
     pub(super) price: Charge,
-    pub(super) later: Cow<'a, [f64]>,
+    pub(super) later: &'a [f64],
 }
 
 impl Going<'_> {
