@@ -1,6 +1,7 @@
 //! What decisions on the rows of a trace come to, in the currency of the trace.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use super::careful;
 use super::estimate::Estimate;
@@ -64,8 +65,9 @@ impl Outcome {
             return Err(Error::invalid(message));
         }
         let rows = trace.rows();
-        let nothing = terms.nothing(policy.default_loss(), trace);
-        let deadline = terms.deadline_on(trace)?;
+        // Looked for in the whole trace: only if some request ends without an answer.
+        let (nothing, deadline) = (OnceLock::new(), terms.deadline_on(trace)?);
+        let nothing = || *nothing.get_or_init(|| terms.nothing(policy.default_loss(), trace));
         let pieces = parallel::map(parallel::ranges(rows, CHUNK), |rows| {
             let replay = of_rows(policy, trace, rows.clone(), deadline, expected)?;
             Ok(Self::decided(trace, rows.start, nothing, replay))
@@ -100,7 +102,7 @@ impl Outcome {
         let consulted = (0..trace.rows() * stages).map(is_run).collect();
         let answer: Vec<i32> = stage.iter().map(|stage| signed(*stage)).collect();
         let (late, cost) = (vec![false; answer.len()], Vec::new());
-        Self::decided(trace, 0, nothing, Replay { last: answer.clone(), answer, consulted, cost, late })
+        Self::decided(trace, 0, || nothing, Replay { last: answer.clone(), answer, consulted, cost, late })
     }
 
     /// Of answering every request with one stage; with nothing where a deadline cuts it off. O(n k).
@@ -264,11 +266,12 @@ impl Outcome {
 
     /// Losses and costs, by the rows of the trace, of what was decided on those from `from` on; answering with nothing
     /// loses so much.
-    fn decided(trace: &Trace, from: usize, nothing: f64, replay: Replay) -> Self {
+    fn decided(trace: &Trace, from: usize, nothing: impl Fn() -> f64, replay: Replay) -> Self {
         let Replay { answer, last, consulted, late, .. } = replay;
         let stages = trace.stages();
         let loss = |(at, answer): (usize, &i32)| {
-            usize::try_from(*answer).ok().and_then(|stage| trace.loss(stage).get(from + at)).copied().unwrap_or(nothing)
+            let loss = usize::try_from(*answer).ok().and_then(|stage| trace.loss(stage).get(from + at));
+            loss.copied().unwrap_or_else(&nothing)
         };
         let loss = answer.iter().enumerate().map(loss).collect();
         let ran = consulted.chunks_exact(stages).enumerate();

@@ -50,8 +50,8 @@ pub struct Calibrated {
     order: Option<Vec<usize>>,
     /// Loss of answering with nothing; infinite: some stage has to answer.
     default_loss: f64,
-    /// What a request loses that ends without an answer.
-    missed: f64,
+    /// What a request loses that ends without an answer, once somebody has asked.
+    missed: OnceLock<f64>,
     tuning: Arc<Tuning>,
     /// The loss that beliefs are fitted up to.
     cap: f64,
@@ -114,7 +114,6 @@ impl Calibrated {
         let beliefs = Beliefs { recall: true, margin, scale: scale.unit, calibration };
         let sample = weighed_sample(&some, &beliefs, target, weight);
         let situations = if is_line(shape, trace.kind()) { k } else { (1 << k.min(tuning.lattice_stages)) - 1 };
-        let missed = Terms::default().nothing(default_loss, &trace);
         let thinned = spread(&trace, tuning.decision_cells / situations);
         let logit = logits(thinned.as_ref().unwrap_or(&trace), &beliefs);
         Self {
@@ -124,7 +123,7 @@ impl Calibrated {
             shape,
             order,
             default_loss,
-            missed,
+            missed: OnceLock::new(),
             tuning,
             cap: scale.cap,
             beliefs,
@@ -151,6 +150,11 @@ impl Calibrated {
     /// Loss of answering with nothing; infinite: some stage has to answer.
     pub fn default_loss(&self) -> f64 {
         self.default_loss
+    }
+
+    /// What a request loses that ends without an answer. O(n k) the first time.
+    fn missed(&self) -> f64 {
+        *self.missed.get_or_init(|| Terms::default().nothing(self.default_loss, &self.trace))
     }
 
     fn nothing(&self) -> Nothing {
@@ -275,7 +279,7 @@ impl Calibrated {
         let known: Vec<&Known> = known.iter().collect();
         let some = self.rows().select(&rows);
         let recorded = self.recorded(&some, &known, objective);
-        induce_within(situations, &recorded, clock, self.missed)
+        induce_within(situations, &recorded, clock, self.missed())
     }
 
     /// Every set of the given stages.
@@ -395,7 +399,7 @@ impl Calibrated {
             }
             let (belief, stage) = beliefs.believe(&node, &hand, is_complete);
             if is_silent || nothing.beats(belief) {
-                return (belief, self.missed);
+                return (belief, self.missed());
             }
             let realised = losses[usize::from(stage)][row];
             (belief, (1.0 - share) * realised + share * beliefs.scale * sigmoid(belief))
