@@ -93,8 +93,8 @@ def check_label(name: str, trace: tt.Trace) -> None:
     """The true label for nothing: most of the way from a fit without it to an oracle that makes the same choice.
 
     With the label an answer is seen to be right as soon as it is given. The oracle asks stages in an order until one is
-    right, or gives up after the last; the best of all orders is found on the rows that the policy is fitted to. That the
-    requests of some labels are harder, it does not use.
+    right, or gives up after the last; the best of all orders is found on the rows that the policy is fitted to. It
+    does not use that the requests of some labels are harder.
     """
     fold, full = folds_of(trace), trace.full_cost
     said, right = trace.prediction, trace.loss == 0.0
