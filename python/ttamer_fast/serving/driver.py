@@ -125,9 +125,35 @@ class Driver(Generic[Y]):
             else:
                 following = self._run.observe(number, prediction, self._pace(stage, slowdown.took))
         except ValidationError as error:
-            where = self._identity.where(stage)
-            raise ValidationError(f"`prediction` of {where} must return a hashable, got {shown(prediction)}") from error
+            raise self._not_hashable(stage, prediction) from error
         self._steps.append((stage, number, prediction))
+        self._outputs[stage] = output
+        self.ask = following
+        return following
+
+    def answered_after(
+        self, signal: float | None, prediction: Hashable, output: Y, seconds: float, left: float
+    ) -> int | None:
+        """As :meth:`took`, :meth:`has_left` and :meth:`answered`, in one; `left` is inf without a deadline."""
+        stage = self.ask
+        if stage is None:
+            stage = self._asked("answered_after")
+        if self._seconds is None:
+            self._seconds = {}
+        self._seconds[stage] = seconds
+        if left < math.inf:
+            self._left = left
+        slowdown = self._slowdown
+        if slowdown is None:
+            return self.answered(signal, prediction, output)
+        number = signal if type(signal) is float else self._number(stage, signal)
+        steps = self._steps
+        slowdown.took(steps[-1][0] if steps else -1, stage, seconds)
+        try:
+            following = self._run.observe(number, prediction, None if left == math.inf else slowdown.planned(left))
+        except ValidationError as error:
+            raise self._not_hashable(stage, prediction) from error
+        steps.append((stage, number, prediction))
         self._outputs[stage] = output
         self.ask = following
         return following
@@ -275,6 +301,10 @@ class Driver(Generic[Y]):
         if self._seconds is not None:
             self._seconds.pop(stage, None)
             self._seconds = self._seconds or None
+
+    def _not_hashable(self, stage: int, prediction: Hashable) -> ValidationError:
+        where = self._identity.where(stage)
+        return ValidationError(f"`prediction` of {where} must return a hashable, got {shown(prediction)}")
 
     def _number(self, stage: int, signal: float | None) -> float:
         try:

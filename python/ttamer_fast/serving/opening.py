@@ -61,6 +61,8 @@ class Opening:
 
     def barred(self, clock: Clock) -> Mapping[int, str]:
         """Which stages are not to be tried now, and why."""
+        if not self._circuits:
+            return NONE_LOST
         shut = [(stage, circuit) for stage, circuit in self._circuits if circuit.state != "closed"]
         if not shut:
             return NONE_LOST

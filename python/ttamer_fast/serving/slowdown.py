@@ -15,6 +15,9 @@ GAIN = 0.1
 REACH = 0.5
 """Logarithms beyond which it does not matter how far off a stage is: one stage moves the factor by 5 % at most."""
 
+FURTHEST = GAIN * REACH
+"""Logarithms by which one stage moves it at most."""
+
 LEAST, MOST = log(1 / 4), log(16)
 """Between which the factor stays."""
 
@@ -26,7 +29,7 @@ def planned(slowdown: Slowdown | None, seconds: float) -> float:
     """So many seconds at present, in those of the calibration; inf where the policy is told of none."""
     if slowdown is None or seconds == math.inf:
         return math.inf
-    return seconds / slowdown.factor if seconds > 0.0 else 0.0
+    return slowdown.planned(seconds)
 
 
 class Slowdown:
@@ -67,7 +70,8 @@ class Slowdown:
 
     def took(self, last: int, stage: int, seconds: float) -> None:
         """A stage that ran after `last` has answered after so long."""
-        self._follow(log(max(seconds, SHORTEST) / self.expected(last, stage)))
+        expected = self._expected.get((last, stage)) or self.expected(last, stage)
+        self._follow(log((seconds if seconds > SHORTEST else SHORTEST) / expected))
 
     def took_at_least(self, last: int, stage: int, seconds: float) -> None:
         """A stage has not answered after so long: that says something only where it is longer than expected now."""
@@ -75,16 +79,23 @@ class Slowdown:
         if found > self._log:
             self._follow(found)
 
+    def planned(self, seconds: float) -> float:
+        """So many seconds at present, finite, in those of the calibration."""
+        return seconds / self.factor if seconds > 0.0 else 0.0
+
     def _follow(self, found: float) -> None:
         before = self._log
         off = found - before
         if off > REACH:
-            off = REACH
+            after = before + FURTHEST
         elif off < -REACH:
-            off = -REACH
-        after = before + GAIN * off
-        if not LEAST <= after <= MOST:
-            after = LEAST if after < LEAST else MOST
+            after = before - FURTHEST
+        else:
+            after = before + GAIN * off
+        if after > MOST:
+            after = MOST
+        elif after < LEAST:
+            after = LEAST
         self._log = after
         self.factor = exp(after)
 
