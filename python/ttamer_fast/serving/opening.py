@@ -45,9 +45,10 @@ class Opening:
         self.slowdown = Slowdown(policy) if policy.knows_time else None
         """How much slower stages are than the policy expects; None where it knows no time."""
 
-    def one(self, clock: Clock, seconds: float) -> Driver[Any]:
-        """The driver of a request that begins now and has so many seconds, inf for no deadline."""
-        return Driver(self._policy, self._identity, self.barred(clock), self.slowdown, seconds)
+    def one(self, clock: Clock, seconds: float, rows: int = 1) -> Driver[Any]:
+        """The driver of a request that begins now and has so many seconds, inf for no deadline; `rows` as of a
+        :class:`Driver`."""
+        return Driver(self._policy, self._identity, self.barred(clock), self.slowdown, seconds, rows)
 
     def many(self, clock: Clock, seconds: float, n: int) -> BatchDriver[Any] | OneDriver[Any]:
         """The same of n requests in step."""
