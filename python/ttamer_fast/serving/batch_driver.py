@@ -95,6 +95,8 @@ class BatchDriver(Generic[Y]):
         self._unpaid: list[tuple[Rows, NDArray[np.float64]]] = []
         self._seconds: float | None = None
         self.ask = self._batch.first()
+        if n and self.ask is None and slowdown is not None and seconds < math.inf:
+            slowdown.not_begun(n)
 
     def answered(
         self, signal: NDArray[np.float64], prediction: Predictions | None, outputs: Sequence[Y] | NDArray[Any]

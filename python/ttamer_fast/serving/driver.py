@@ -94,7 +94,9 @@ class Driver(Generic[Y]):
         self._late = False
         self._left: float | None = None
         self._seconds: dict[int, float] | None = None
-        self.ask = run.next
+        self.ask = following = run.next
+        if following is None and slowdown is not None and seconds < math.inf:
+            slowdown.not_begun(rows)
 
     @property
     def last(self) -> int:
@@ -118,6 +120,8 @@ class Driver(Generic[Y]):
             raise TTamerError(f"`begin_again` must come before the first stage: {len(self._steps)} have run")
         self.ask = self._run.restart(planned(self._slowdown, seconds, self._rows), barred)
         self._barred = barred
+        if self.ask is None and self._slowdown is not None and seconds < math.inf:
+            self._slowdown.not_begun(self._rows)
 
     def answered(self, signal: float | None, prediction: Hashable, output: Y) -> int | None:
         """The stage `ask` gave `output`; returns the new `ask`.

@@ -65,12 +65,13 @@ class Slowdown:
     forgotten. A forked child begins with the factor of its parent.
     """
 
-    __slots__ = ("_expected", "_log", "_policy", "_sizes", "factor")
+    __slots__ = ("_expected", "_is_told", "_log", "_policy", "_sizes", "factor")
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._expected: dict[tuple[int, int], float] = {}
         self._sizes = CallSizes()
+        self._is_told = False
         self._log = 0.0
         self.factor = 1.0
         """Between 1/4 and 16; 1 before anything was observed."""
@@ -98,24 +99,40 @@ class Slowdown:
     def call_took(self, last: int, stage: int, seconds: float, rows: int, before: int) -> None:
         """A call for so many requests has answered after so long, of which the one that had come least far had run
         `last`. They had been in calls of up to `before` requests; 0 where a batcher has just let them in."""
-        found, usually = self._found(last, stage, seconds), 0.0
+        found = self._found(last, stage, seconds)
+        usually: float | None = 0.0
         if rows == 1:
             self._follow(found)
         else:
             usual = self._sizes.of_stage(stage, rows)
             expected, is_known = usual.value, usual.is_known
             usual.hear(found - self._log)
-            usually = usual.value
+            usually = usual.value if usual.is_known else None
             if is_known:
                 self._follow(found - expected, min(sqrt(rows), HEAVIEST))
-        if before != 1:
+        if before != 1 and usually is not None:
             self._sizes.told_after(before, usually)
 
     def call_took_at_least(self, last: int, stage: int, seconds: float, rows: int, before: int) -> None:
         """The same of a call that has not answered after so long."""
         expected = self._log + (self._sizes.of_stage(stage, rows).value if rows > 1 else 0.0)
-        if self._found(last, stage, seconds) > expected:
+        if self._found(last, stage, seconds) >= expected:
             self.call_took(last, stage, seconds, rows, before)
+
+    def not_begun(self, rows: int) -> None:
+        """A request ends before its first stage, for lack of time; `rows` as for :meth:`planned_after`.
+
+        Where that is all that happens, nothing would ever say that stages are fast again. From the second in a row on,
+        each moves what is known towards what was expected at first.
+        """
+        if self._is_told:
+            self._is_told = False
+            return
+        if self._log > 0.0:
+            self._follow(0.0)
+            self._is_told = False
+        if rows != 1:
+            self._sizes.told_after(rows, 0.0)
 
     def planned(self, seconds: float) -> float:
         """So many seconds at present, finite, in those of the calibration."""
@@ -142,6 +159,7 @@ class Slowdown:
         elif after < LEAST:
             after = LEAST
         self._log = after
+        self._is_told = True
         self.factor = exp(after)
 
     def __repr__(self) -> str:
