@@ -223,7 +223,8 @@ def summarize(
     (outcomes,) = cv.cross_validate(trace, chosen, [tradeoff], folds, seed, terms=terms)
     own = [(share, outcomes[str(i)]) for i, (share, _) in enumerate(refits)]
     found = {name: outcomes[name] for name in rules}
-    return _summary(trace, tradeoff, cv.parts(trace, folds, seed), own, found, terms)
+    through, part = cv.judged(trace, folds, seed)
+    return _summary(through, tradeoff, part, own, found, terms)
 
 
 def _own_default_loss(known: Mapping[str, str]) -> float | None:
