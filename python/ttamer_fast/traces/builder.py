@@ -61,7 +61,7 @@ class TraceBuilder:
     how much the requests count in which a number is not known, are kept as whole numbers of 2**-1074.
 
     *Logs.* Requests may be those of a running cascade, with losses, signals and costs of NaN as in :class:`Trace`. The
-    sample is drawn without regard to what is known: a stage that was run for few requests was run for few of the sample.
+    sample is drawn without regard to what is known: a stage that few requests ran was run by few of the sample.
 
     *The trade-off.* Memory is at most capacity + max(capacity, 1024) rows of 24 + 8 · (3 to 6) · k bytes (one
     more for each of predictions, latencies and propensities; 8 bytes more each for weights and groups), and 1,088 · k
@@ -334,8 +334,14 @@ class TraceBuilder:
 
     def _with(self, core: _core.Builder) -> TraceBuilder:
         """A builder like this one with other requests."""
-        said = {"capacity": self._capacity, "source": self._source, "seed": self._seed, "teacher": self._teacher}
-        other = TraceBuilder(self._stages, self._kind, **said)
+        other = TraceBuilder(
+            self._stages,
+            self._kind,
+            capacity=self._capacity,
+            source=self._source,
+            seed=self._seed,
+            teacher=self._teacher,
+        )
         other._core = core
         return other
 
@@ -375,7 +381,7 @@ class TraceBuilder:
             raise ValueError(f"there are {len(about['total'])} totals, not {4 * k + 1}")
         try:
             totals = [int(total, 16).to_bytes(TOTAL_BYTES, "little") for total in about["total"]]
-            rows = [*map(np.ascontiguousarray, required), *optional]
+            rows: list[Any] = [*map(np.ascontiguousarray, required), *optional]
             return empty._with(empty._core.restored(sources, totals, about["is_probe"], *rows))
         except OverflowError as error:
             raise ValueError(f"a number does not fit: {error}") from error
