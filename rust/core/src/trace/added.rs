@@ -183,23 +183,16 @@ fn check_losses(cells: &[f64], k: usize, is_probe: &[Option<bool>]) -> Result<()
         return Err(bad_entry("loss", at, k, cells[at]));
     }
     for (column, before) in is_probe.iter().enumerate() {
-        let mut first = None;
-        let known = cells.chunks_exact(k).map(|row| row[column]).enumerate().filter(|(_, loss)| !loss.is_nan());
-        for (row, loss) in known {
-            let (_, expected) = *first.get_or_insert((row, before.unwrap_or(loss.is_infinite())));
-            if loss.is_infinite() == expected {
-                continue;
-            }
-            return Err(match (before, first) {
-                (None, Some((known, _))) => {
-                    checks::loss_refused(row, column, loss, &format!("row {known}"), &number(cells[known * k + column]))
-                }
-                _ => {
-                    let given = if expected { "infinite ones" } else { "finite ones" };
-                    checks::loss_refused(row, column, loss, "the batches before", given)
-                }
-            });
-        }
+        let known = || cells.chunks_exact(k).map(|row| row[column]).enumerate().filter(|(_, loss)| !loss.is_nan());
+        let Some((first, loss)) = known().next() else { continue };
+        let expected = before.unwrap_or(loss.is_infinite());
+        let Some((row, given)) = known().find(|(_, loss)| loss.is_infinite() != expected) else { continue };
+        let (place, seen) = match before {
+            None => (format!("row {first}"), number(loss)),
+            Some(true) => ("the batches before".into(), "infinite ones".into()),
+            Some(false) => ("the batches before".into(), "finite ones".into()),
+        };
+        return Err(checks::loss_refused(row, column, given, &place, &seen));
     }
     Ok(())
 }

@@ -400,4 +400,31 @@ mod tests {
         assert_eq!(builder.totals().loss[0].known, twice);
         Ok(())
     }
+
+    #[test]
+    fn sums_are_those_of_what_is_known() -> Result<()> {
+        let nan = f64::NAN;
+        let mut builder = Builder::new(2, None, "", 0)?;
+        let cost = Costs::Rows(&[1.0, nan, 2.0, 4.0]);
+        builder.append(&Added {
+            cost,
+            weight: Some(&[3.0, 1.0]),
+            ..added(&[0.5, nan, 0.5, 0.5], &[nan, nan, 0.5, nan], &[])
+        })?;
+        let total = |x: f64| {
+            let mut total = Total::ZERO;
+            total.add(x, 1);
+            total
+        };
+        let totals = builder.totals();
+        assert_eq!((&totals.loss[0].known, &totals.loss[0].unknown), (&total(0.5), &total(3.0)));
+        assert_eq!((&totals.loss[1].known, &totals.loss[1].unknown), (&total(0.0), &total(4.0)));
+        assert_eq!((&totals.cost[0].known, &totals.cost[0].unknown), (&total(5.0), &total(0.0)));
+        assert_eq!((&totals.cost[1].known, &totals.cost[1].unknown), (&total(4.0), &total(3.0)));
+        assert_eq!(totals.is_probe, [Some(false), None]);
+        let infinite = Added { weight: Some(&[1.0]), ..added(&[0.5, 0.5], &[f64::INFINITY, 0.0], &[1.0, 1.0]) };
+        assert!(builder.append(&infinite).is_err());
+        assert_eq!(builder.requests(), 2);
+        Ok(())
+    }
 }
