@@ -1,7 +1,8 @@
 """The Rust core: exact models, fitting, policies and decisions."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from inspect import Signature
+from pathlib import Path
 from typing import Any, SupportsFloat, TypeAlias, final
 
 import numpy as np
@@ -20,6 +21,9 @@ __all__ = [
     "Outcome",
     "Policy",
     "PolicyFormatError",
+    "RecordReader",
+    "RecordTruth",
+    "RecordWriter",
     "Replay",
     "Run",
     "RunFinishedError",
@@ -29,6 +33,8 @@ __all__ = [
     "build_info",
     "by_name",
     "check_writable",
+    "drawn",
+    "drawn_of_batch",
     "estimate",
     "fit",
     "in_order",
@@ -337,6 +343,7 @@ class Policy:
     def __deepcopy__(self, memo: Any, /) -> Policy: ...
     def describe(self) -> dict[str, Any]: ...
     def _delay(self, last: int, stage: int, /) -> float | None: ...
+    def _prices(self) -> NDArray[np.float64]: ...
     def _observe_ns(self, signal: ArrayLike, prediction: _Predictions, repeats: int, /) -> float: ...
     @property
     def digest(self) -> str: ...
@@ -432,6 +439,86 @@ class Replay:
     def late(self) -> NDArray[np.bool_]: ...
     def __len__(self) -> int: ...
 
+@final
+class RecordWriter:
+    def __new__(
+        cls,
+        folder: StrOrBytesPath,
+        stem: str,
+        most_bytes: int,
+        most_seconds: float,
+        most_rows: int,
+        full_rows: int,
+        /,
+    ) -> RecordWriter: ...
+    def declare(self, digest: str, stages: Sequence[str], kind: str, cost: Sequence[float], /) -> int: ...
+    def append(
+        self,
+        policy: int,
+        id: str,
+        steps: Sequence[tuple[int, float, Hashable]],
+        answer: int | None,
+        late: bool,
+        cost: float,
+        expected_loss: float,
+        failures: Mapping[int, str],
+        barred: Mapping[int, str],
+        seconds: Mapping[int, float] | None,
+        propensity: float,
+        flags: int = 0,
+        exploration: tuple[Any, ...] | None = None,
+        /,
+    ) -> bool: ...
+    def append_batch(
+        self,
+        policy: int,
+        batch: str,
+        rows: NDArray[np.int64] | None,
+        answer: NDArray[np.int32],
+        late: NDArray[np.bool_] | None,
+        cost: NDArray[np.float64],
+        expected_loss: NDArray[np.float64],
+        reports: Iterable[tuple[Any, ...]],
+        propensity: float,
+        flags: NDArray[np.uint8],
+        exploration: tuple[Iterable[tuple[Any, ...]], NDArray[np.float64]] | None = None,
+        /,
+    ) -> bool: ...
+    def flush(self) -> str | None: ...
+    def close(self) -> str | None: ...
+    def lose(self, rows: int, /) -> None: ...
+    @property
+    def counts(self) -> tuple[int, int, int]: ...
+
+@final
+class RecordTruth:
+    def __new__(cls, labels: dict[str, Hashable], /) -> RecordTruth: ...
+    @property
+    def unmet(self) -> tuple[int, int, str | None]: ...
+
+@final
+class RecordReader:
+    def __new__(
+        cls,
+        files: Sequence[tuple[Path, int]],
+        digests: Sequence[str] | None,
+        stages: Sequence[str] | None,
+        since: float,
+        until: float,
+        explored: bool | None,
+        unique: bool,
+        /,
+    ) -> RecordReader: ...
+    def piece(self, least: int, truth: RecordTruth | None = None, /) -> dict[str, Any] | None: ...
+    def sample(self, capacity: int | None, seed: int, truth: RecordTruth | None = None, /) -> dict[str, Any]: ...
+    def counts(self) -> list[tuple[list[int], float, float, tuple[float, float] | None]]: ...
+    @property
+    def policies(self) -> list[tuple[str, list[str], str, list[float]]]: ...
+    @property
+    def damage(self) -> list[tuple[Path, int, int, str | None]]: ...
+
+def drawn(id: str, seed: int, share: float, /) -> bool: ...
+def drawn_of_batch(batch: str, n: int, seed: int, share: float, /) -> NDArray[np.uint8]: ...
 def write_file(path: StrOrBytesPath, data: bytes, /) -> None: ...
 def check_writable(path: StrOrBytesPath, /) -> None: ...
 
