@@ -1,6 +1,6 @@
 """The Rust core: exact models, fitting, policies and decisions."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from inspect import Signature
 from pathlib import Path
 from typing import Any, SupportsFloat, TypeAlias, final
@@ -442,48 +442,11 @@ class Replay:
 @final
 class RecordWriter:
     def __new__(
-        cls,
-        folder: StrOrBytesPath,
-        stem: str,
-        most_bytes: int,
-        most_seconds: float,
-        most_rows: int,
-        full_rows: int,
-        /,
+        cls, folder: StrOrBytesPath, stem: str, most_bytes: int, most_seconds: float, most_rows: int, full_rows: int, /
     ) -> RecordWriter: ...
     def declare(self, digest: str, stages: Sequence[str], kind: str, cost: Sequence[float], /) -> int: ...
-    def append(
-        self,
-        policy: int,
-        id: str,
-        steps: Sequence[tuple[int, float, Hashable]],
-        answer: int | None,
-        late: bool,
-        cost: float,
-        expected_loss: float,
-        failures: Mapping[int, str],
-        barred: Mapping[int, str],
-        seconds: Mapping[int, float] | None,
-        propensity: float,
-        flags: int = 0,
-        exploration: tuple[Any, ...] | None = None,
-        /,
-    ) -> bool: ...
-    def append_batch(
-        self,
-        policy: int,
-        batch: str,
-        rows: NDArray[np.int64] | None,
-        answer: NDArray[np.int32],
-        late: NDArray[np.bool_] | None,
-        cost: NDArray[np.float64],
-        expected_loss: NDArray[np.float64],
-        reports: Iterable[tuple[Any, ...]],
-        propensity: float,
-        flags: NDArray[np.uint8],
-        exploration: tuple[Iterable[tuple[Any, ...]], NDArray[np.float64]] | None = None,
-        /,
-    ) -> bool: ...
+    append: Callable[..., bool]
+    append_batch: Callable[..., bool]
     def flush(self) -> str | None: ...
     def close(self) -> str | None: ...
     def lose(self, rows: int, /) -> None: ...
@@ -498,17 +461,7 @@ class RecordTruth:
 
 @final
 class RecordReader:
-    def __new__(
-        cls,
-        files: Sequence[tuple[Path, int]],
-        digests: Sequence[str] | None,
-        stages: Sequence[str] | None,
-        since: float,
-        until: float,
-        explored: bool | None,
-        unique: bool,
-        /,
-    ) -> RecordReader: ...
+    def __new__(cls, files: Sequence[tuple[Path, int]], wanted: tuple[Any, ...], unique: bool, /) -> RecordReader: ...
     def piece(self, least: int, truth: RecordTruth | None = None, /) -> dict[str, Any] | None: ...
     def sample(self, capacity: int | None, seed: int, truth: RecordTruth | None = None, /) -> dict[str, Any]: ...
     def counts(self) -> list[tuple[list[int], float, float, tuple[float, float] | None]]: ...

@@ -317,7 +317,7 @@ class Records:
         return f"Records({str(self._folder)!r}, files={len(self._files)})"
 
     def _reader(self, unique: bool = False) -> RecordReader:
-        return RecordReader(self._files, *self._wanted, unique)
+        return RecordReader(self._files, self._wanted, unique)
 
     def _tell(self, reader: RecordReader) -> None:
         """Warn of damage, of each place once."""

@@ -92,11 +92,11 @@ class Cascade(Generic[X, Y]):
     what is left before each decision, divided by :attr:`slowdown`; any other decides as without a deadline. The clock
     is `time.monotonic`, and `loop.time` in coroutines.
 
-    *Exploration.* A request that is run through (:attr:`Served.explored`) has the answer, cost and stages of the policy.
-    Which ones depends on their names and `seed` alone. The other stages run after the answer has gone out: on an event
-    loop in tasks; after a call with a deadline, or with ``Exploration(background=True)``, in a thread; else before the
-    call returns. They keep their own time-outs and retries, and a stage whose circuit is not closed is left out. What
-    fails there fails for the record alone. :meth:`exploration_report` says what all that has cost.
+    *Exploration.* A request that is run through (:attr:`Served.explored`) has the answer, cost and stages of its
+    policy. Which ones depends on their names and `seed` alone. The other stages run after the answer has gone out: on
+    an event loop in tasks; after a call with a deadline, or with ``Exploration(background=True)``, in a thread; else
+    before the call returns. They keep their own time-outs and retries, and a stage whose circuit is not closed is left
+    out. What fails there fails for the record alone. :meth:`exploration_report` says what all that has cost.
 
     Examples
     --------

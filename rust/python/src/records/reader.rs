@@ -61,16 +61,14 @@ pub struct RecordReader {
 #[pymethods]
 impl RecordReader {
     #[new]
-    #[pyo3(signature = (files, digests, stages, since, until, explored, unique, /))]
+    #[pyo3(signature = (files, wanted, unique, /))]
+    #[expect(clippy::type_complexity, reason = "a private entry point; callers see read_records")]
     fn new(
         files: Vec<(PathBuf, u64)>,
-        digests: Option<Vec<String>>,
-        stages: Option<Vec<String>>,
-        since: f64,
-        until: f64,
-        explored: Option<bool>,
+        wanted: (Option<Vec<String>>, Option<Vec<String>>, f64, f64, Option<bool>),
         unique: bool,
     ) -> Self {
+        let (digests, stages, since, until, explored) = wanted;
         let wanted = Wanted { digests, stages, since, until, explored };
         Self { inner: Reader::new(files, wanted, unique) }
     }
