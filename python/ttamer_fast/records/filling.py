@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 from .._core import RecordWriter
 from .._utils.forks import renew_after_fork
 from .._utils.warnings import RecordsWarning
-from ..traces.record import Record, Step
+from ..traces.record import Step
 
 __all__ = ["Explored", "Filling", "Options"]
 
@@ -93,28 +93,6 @@ class Filling:
                 self.core.declare(digest, list(stages), kind, list(cost))
                 self._declared.append(about)
             return self._declared.index(about)
-
-    def append(self, policy: int, record: Record, share: float, flags: int, explored: Explored | None) -> None:
-        """Take in a request; whatever goes wrong, it is counted."""
-        try:
-            if self.core.append(
-                policy,
-                record._request_id,
-                record._steps,
-                record._answer,
-                record._late,
-                record._cost,
-                record._expected_loss,
-                record._failures,
-                record._barred,
-                record._seconds,
-                share,
-                flags,
-                explored,
-            ):
-                self.wake()
-        except Exception:  # of comparing objects of somebody else's class
-            self.core.lose(1)
 
     def wake(self) -> None:
         """There are records to be written before long, or at once."""

@@ -186,8 +186,12 @@ class RecordLog:
         if not 0.0 <= share <= 1.0:
             raise ValidationError(f"`propensity` must be between 0 and 1, got {propensity}")
         flags = int(check_flag("explored", explored))
-        number = self._filling.declare(*prices_of(policy))
-        self._filling.append(number, record, share, flags, None)
+        filling = self._filling
+        ended = record.answer, record.late, record._cost, record._expected_loss
+        lost = record._failures, record._barred, record._seconds
+        number = filling.declare(*prices_of(policy))
+        if filling.core.append(number, record.request_id, list(record.steps), *ended, *lost, share, flags, None):
+            filling.wake()
 
     def flush(self) -> None:
         """Write what waits, now."""

@@ -252,7 +252,8 @@ class Cascade(Generic[X, Y]):
                 continue
             asked = driver.answered(sure, said, output)
         else:
-            return driver.served() if self._recorder is None else self._taken(driver, Input(x), False)
+            recorder = self._recorder
+            return driver.served() if recorder is None else recorder.served(driver, x, None, False)
         raise synchronous.awaitable_error(call, "run", "acall(x)", output)
 
     async def acall(self, x: X, deadline: float | None = None) -> Served[Y]:
@@ -274,7 +275,8 @@ class Cascade(Generic[X, Y]):
             limited: Driver[Y] = self._opening.one(asyncio.get_running_loop().time, seconds)
             given = Input(x)
             await asynchronous.serve(limited, self._calls, given, seconds, is_timed)
-            return self._taken_async(limited, given)
+            recorder = self._recorder
+            return limited.served() if recorder is None else recorder.served_async(limited, x, given)
         driver: Driver[Y] = Driver(self._policy, self._identity)
         asked = driver.ask
         while asked is not None:
@@ -289,7 +291,8 @@ class Cascade(Generic[X, Y]):
                 asked = driver.failed(reason_of(error))
                 continue
             asked = driver.answered(sure, said, output)
-        return self._taken_async(driver, Input(x))
+        recorder = self._recorder
+        return driver.served() if recorder is None else recorder.served_async(driver, x, None)
 
     def batch(self, xs: Any, deadline: float | None = None) -> ServedBatch[Y]:
         """Serve n requests in step: stages run on all the requests that wait for them.
@@ -371,27 +374,8 @@ class Cascade(Generic[X, Y]):
         driver: Driver[Y] = self._opening.one(synchronous.now, seconds)
         given, has_deadline = Input(x), seconds < math.inf
         synchronous.serve(driver, self._calls, given, seconds, self._is_timed or has_deadline)
-        return self._taken(driver, given, has_deadline)
-
-    def _taken(self, driver: Driver[Y], given: Input, has_deadline: bool) -> Served[Y]:
-        """A decided request, once its record is where it belongs."""
         recorder = self._recorder
-        if recorder is None:
-            return driver.served()
-        record, through = recorder.take(driver)
-        if through is not None:
-            recorder.run(through, given, has_deadline)
-        return driver.handed(record)
-
-    def _taken_async(self, driver: Driver[Y], given: Input) -> Served[Y]:
-        """The same on an event loop, where the other stages run later."""
-        recorder = self._recorder
-        if recorder is None:
-            return driver.served()
-        record, through = recorder.take(driver)
-        if through is not None:
-            recorder.start(through, given)
-        return driver.handed(record)
+        return driver.served() if recorder is None else recorder.served(driver, x, given, has_deadline)
 
     def __reduce__(self) -> tuple[Callable[..., Cascade[X, Y]], tuple[Policy, tuple[Stage[X, Y], ...]]]:
         # What it counts stays behind: circuits and workers are those of one process.

@@ -221,17 +221,17 @@ class Driver(Generic[Y]):
         return self.handed(self.record(new_request_id()))
 
     def handed(self, record: Record) -> Served[Y]:
-        """The output, with the record of the decided request.
+        """The output, with the record of the decided request, which this driver has made.
 
         Raises
         ------
         NoAnswerError
             As :meth:`served`.
         """
-        answer = self._run.answer
+        answer = record._answer
         if answer is not None:
             return Served(self._outputs[answer], record)
-        if self._run.expected_loss == math.inf:
+        if record._expected_loss == math.inf:
             raise NoAnswerError.of(self._identity, {**self._failures, **self._barred})
         return Served(None, record)
 

@@ -6,12 +6,13 @@ import asyncio
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Policy, ValidationError, drawn, drawn_of_batch
+from ..records.filling import Explored
 from ..records.log import RecordLog, prices_of
 from ..traces.record import Record, Step
 from . import asynchronous, synchronous
@@ -24,12 +25,15 @@ from .exploration import Exploration, Explorations, check_exploration
 from .exploring import Exploring, ExploringMany
 from .inputs import Input, Inputs
 from .request_ids import new_request_id
+from .served import Served
 from .served_batch import ServedBatch
 from .telling import StepDriver
 from .time_left import wait_until
 from .workers import Workers
 
 __all__ = ["Recorder", "recorder_of"]
+
+Y = TypeVar("Y")
 
 EXPLORED, CAPPED = 1, 2
 """What is said of a request to the log."""
@@ -111,20 +115,34 @@ class Recorder:
         self._tasks: set[asyncio.Task[None]] = set()
         self._workers = Workers("exploration", 1)
 
+    def served(self, driver: Driver[Y], x: Any, given: Input | None, has_deadline: bool) -> Served[Y]:
+        """What a decided request comes to, once it is recorded; `given` is what its stages were given of `x`, None for
+        that alone."""
+        name, share = new_request_id(), self._share
+        if share and drawn(name, self.seed, share):
+            record, through = self._drawn(driver, name)
+            if through is not None:
+                self.run(through, Input(x) if given is None else given, has_deadline)
+        else:
+            record = driver.record(name)
+            self._append(record, 0, None)
+        return driver.handed(record)
+
+    def served_async(self, driver: Driver[Y], x: Any, given: Input | None) -> Served[Y]:
+        """The same on an event loop, where the other stages run later."""
+        record, through = self.take(driver)
+        if through is not None:
+            self.start(through, Input(x) if given is None else given)
+        return driver.handed(record)
+
     def take(self, driver: Driver[Any]) -> tuple[Record, Exploring | None]:
         """The record of a decided request, and the stages that it is to be run through."""
-        name = new_request_id()
-        share = self._share
-        if not share or not drawn(name, self.seed, share):
-            record = driver.record(name)
-            self._filling.append(self._number, record, share, 0, None)
-            return record, None
-        is_explored = self.explorations.admit(1) == 1
-        record = driver.record(name, is_explored)
-        if not is_explored:
-            self._filling.append(self._number, record, share, CAPPED, None)
-            return record, None
-        return record, self._exploring(record)
+        name, share = new_request_id(), self._share
+        if share and drawn(name, self.seed, share):
+            return self._drawn(driver, name)
+        record = driver.record(name)
+        self._append(record, 0, None)
+        return record, None
 
     def take_many(self, driver: StepDriver[Any]) -> tuple[ServedBatch[Any], Through | None]:
         """The same of a batch."""
@@ -136,13 +154,13 @@ class Recorder:
         flags = drawn_of_batch(decided.batch_id, n, self.seed, self._share)
         rows: NDArray[np.int64] = np.flatnonzero(flags)
         if not len(rows):
-            self._append(decided, None, flags, None)
+            self._append_rows(decided, None, flags, None)
             return table, None
         admitted = self.explorations.admit(len(rows))
         flags[rows[admitted:]] = CAPPED
         decided.explored = flags == EXPLORED
         if admitted < n:
-            self._append(decided, np.flatnonzero(flags != EXPLORED), flags, None)
+            self._append_rows(decided, np.flatnonzero(flags != EXPLORED), flags, None)
         if not admitted:
             return table, None
         return table, self._exploring_many(decided, rows[:admitted], flags)
@@ -196,6 +214,38 @@ class Recorder:
             task.exception()  # of a stage that returns what nobody expects: it has been heard of
         through.end()
 
+    def _append(self, record: Record, flags: int, explored: Explored | None) -> None:
+        """A request to the log; whatever goes wrong, it is counted."""
+        filling = self._filling
+        try:
+            if filling.core.append(
+                self._number,
+                record._request_id,
+                record._steps,
+                record._answer,
+                record._late,
+                record._cost,
+                record._expected_loss,
+                record._failures,
+                record._barred,
+                record._seconds,
+                self._share,
+                flags,
+                explored,
+            ):
+                filling.wake()
+        except Exception:  # of comparing objects of somebody else's class
+            filling.core.lose(1)
+
+    def _drawn(self, driver: Driver[Any], name: str) -> tuple[Record, Exploring | None]:
+        """A request that is to be run through, if there are not too many."""
+        is_explored = self.explorations.admit(1) == 1
+        record = driver.record(name, is_explored)
+        if not is_explored:
+            self._append(record, CAPPED, None)
+            return record, None
+        return record, self._exploring(record)
+
     def _open(self) -> list[bool]:
         """Which stages are not left alone at present."""
         return [call.circuit is None or call.circuit.state == "closed" for call in self._calls]
@@ -209,7 +259,7 @@ class Recorder:
     def _through(self, record: Record, exploring: Exploring) -> None:
         lost = exploring.failures, exploring.barred_reasons
         explored = exploring.steps, *lost, exploring.seconds, exploring.cost
-        self._filling.append(self._number, record, self._share, EXPLORED, explored)
+        self._append(record, EXPLORED, explored)
         runs = [stage for stage, _, _ in exploring.steps]
         self.explorations.ended(1, runs, exploring.failures, exploring.cost)
 
@@ -220,7 +270,7 @@ class Recorder:
         if share and drawn(record.request_id, self.seed, share):
             flags = EXPLORED if self.explorations.admit(1) else CAPPED
         if flags != EXPLORED:
-            self._filling.append(self._number, record, share, flags, None)
+            self._append(record, flags, None)
             return None
         decided._record = record = record.as_explored()
         left = ~decided.consulted() & np.array(self._open())
@@ -242,7 +292,7 @@ class Recorder:
                 seconds[report.stage] = report.seconds
         cost = float(many.cost[0])
         explored = steps, lost[True], lost[False], seconds or None, cost
-        self._filling.append(self._number, record, self._share, EXPLORED, explored)
+        self._append(record, EXPLORED, explored)
         self.explorations.ended(1, [stage for stage, _, _ in steps], lost[True], cost)
 
     def _exploring_many(self, decided: Decided, rows: NDArray[np.int64], flags: NDArray[np.uint8]) -> ExploringMany:
@@ -256,13 +306,13 @@ class Recorder:
     def _through_many(
         self, decided: Decided, rows: NDArray[np.int64], flags: NDArray[np.uint8], many: ExploringMany
     ) -> None:
-        self._append(decided, rows, flags, (many.reports, many.cost))
+        self._append_rows(decided, rows, flags, (many.reports, many.cost))
         begun = [report for report in many.reports if report.is_begun]
         runs = [report.stage for report in begun for _ in report.rows]
         failures = [report.stage for report in begun if report.reasons is not None for _ in report.rows]
         self.explorations.ended(len(rows), runs, failures, float(many.cost.sum()))
 
-    def _append(
+    def _append_rows(
         self,
         decided: Decided,
         rows: NDArray[np.int64] | None,

@@ -29,6 +29,8 @@ pub enum Pushed {
     Full,
     /// There was no room for it.
     Dropped,
+    /// There is no such policy, or it has no such stage.
+    Unfit,
 }
 
 /// Records that wait to be written: at most so many.
@@ -66,15 +68,19 @@ impl Pending {
         self.policies.get(policy).map(|about| about.stages.len())
     }
 
-    /// Takes in a record, unless there is no room besides `elsewhere` others.
+    /// Takes in a record, unless there is no room besides `elsewhere` others. O(stages).
     pub fn push<'a>(
         &mut self,
         policy: usize,
         id: &str,
         ending: Ending,
-        steps: impl Iterator<Item = Step<'a>>,
+        steps: impl Iterator<Item = Step<'a>> + Clone,
         elsewhere: usize,
     ) -> Pushed {
+        let stages = self.stages(policy).unwrap_or(0);
+        if stages == 0 || steps.clone().any(|step| usize::from(step.stage) >= stages) {
+            return Pushed::Unfit;
+        }
         let has_room = self.rows.saturating_add(elsewhere) < self.most_rows && self.bytes < MOST_BYTES;
         let columns = self.columns.get_mut(policy).filter(|_| has_room && !self.is_closed);
         let Some(columns) = columns else {
@@ -182,10 +188,11 @@ mod tests {
         assert_eq!((pending.rows(), pending.dropped()), (3, 1));
         assert_eq!(pending.take().len(), 1);
         assert_eq!(push(&mut pending, policy, 3), Pushed::Dropped);
-        assert_eq!(push(&mut pending, 1, 0), Pushed::Dropped);
+        assert_eq!(push(&mut pending, 1, 0), Pushed::Unfit);
+        assert_eq!(pending.push(policy, "x", ENDING, [step(2, 0, None)].into_iter(), 0), Pushed::Unfit);
         assert_eq!(push(&mut pending, policy, 2), Pushed::First);
         pending.close();
-        assert_eq!((push(&mut pending, policy, 0), pending.dropped()), (Pushed::Dropped, 4));
+        assert_eq!((push(&mut pending, policy, 0), pending.dropped()), (Pushed::Dropped, 3));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use ttamer::records::{About, Appender, EXPLORED, Ending, LATE, Pending, Pushed, Segments, is_explored, now};
 
-use super::steps::{Stages, StagesOfMany};
+use super::steps::{Stages, StagesOfMany, Told};
 use crate::convert::column;
 use crate::errors::{invalid, raise};
 use crate::files::path_of;
@@ -33,9 +33,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether somebody should be told that there is something to write.
-fn is_news(pushed: Pushed) -> bool {
-    matches!(pushed, Pushed::First | Pushed::Full)
+/// Whether somebody should be told that there is something to write; a ValidationError where a record does not fit.
+fn is_news(py: Python<'_>, pushed: Pushed) -> PyResult<bool> {
+    match pushed {
+        Pushed::Unfit => Err(invalid(py, "`steps` must be of stages of a policy that is declared")),
+        _ => Ok(matches!(pushed, Pushed::First | Pushed::Full)),
+    }
 }
 
 #[pymethods]
@@ -117,9 +120,9 @@ impl RecordWriter {
             exploration_cost,
         };
         let elsewhere = self.stuck.load(Ordering::Relaxed);
-        self.check(py, policy, stages.told.iter().map(|told| told.step().stage))?;
-        let steps = stages.told.iter().map(super::steps::Told::step);
-        Ok(is_news(lock(&self.pending).push(policy, id, ending, steps, elsewhere)))
+        let steps = stages.told.iter().map(Told::step);
+        let pushed = lock(&self.pending).push(policy, id, ending, steps, elsewhere);
+        is_news(py, pushed)
     }
 
     /// Takes in some requests of a batch of n, all where `rows` is None. True where somebody should write.
@@ -157,9 +160,8 @@ impl RecordWriter {
         let late = late.as_ref().map(PyReadonlyArray1::as_array);
         let explored = exploration.as_ref().map(|(_, cost)| cost.as_array());
         let (time, elsewhere) = (now(), self.stuck.load(Ordering::Relaxed));
-        let mut is_new = false;
+        let mut pushed = Vec::with_capacity(rows.len());
         let mut id = String::with_capacity(batch.len() + 8);
-        self.check(py, policy, stages.told.iter().flatten().map(|told| told.step().stage))?;
         let mut pending = lock(&self.pending);
         for (row, told) in rows.into_iter().zip(&stages.told) {
             let is_late = late.as_ref().and_then(|late| late.get(row)).copied().unwrap_or(false);
@@ -176,10 +178,10 @@ impl RecordWriter {
             id.push_str(batch);
             id.push('.');
             id.push_str(&row.to_string());
-            let steps = told.iter().map(super::steps::Told::step);
-            is_new |= is_news(pending.push(policy, &id, ending, steps, elsewhere));
+            pushed.push(pending.push(policy, &id, ending, told.iter().map(Told::step), elsewhere));
         }
-        Ok(is_new)
+        drop(pending);
+        pushed.into_iter().try_fold(false, |is_new, pushed| Ok(is_new | is_news(py, pushed)?))
     }
 
     /// Writes what waits. Returns what the system said where it could not, and None else.
@@ -221,20 +223,6 @@ impl RecordWriter {
         let pending = lock(&self.pending);
         let waiting = pending.rows() + self.stuck.load(Ordering::Relaxed);
         (waiting, self.written.load(Ordering::Relaxed), pending.dropped())
-    }
-}
-
-impl RecordWriter {
-    /// A ValidationError unless the policy is declared and has these stages.
-    fn check(&self, py: Python<'_>, policy: usize, mut numbers: impl Iterator<Item = u16>) -> PyResult<()> {
-        let stages = lock(&self.pending).stages(policy);
-        let Some(stages) = stages else {
-            return Err(invalid(py, format!("`policy` must be declared, got {policy}")));
-        };
-        match numbers.find(|stage| usize::from(*stage) >= stages) {
-            None => Ok(()),
-            Some(stage) => Err(invalid(py, format!("`steps` stage must be from 0 to {}, got {stage}", stages - 1))),
-        }
     }
 }
 
