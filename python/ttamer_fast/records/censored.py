@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._core import RecordTruth, ValidationError
-from .._utils.arrays import Floats, Ints
+from .._utils.arrays import Bools, Floats, Ints
 from .._utils.checks import listed
 from ..traces.builder import TraceBuilder
 from ..traces.trace import Trace
@@ -48,6 +48,8 @@ class Censored(NamedTuple):
     policy: RecordedPolicy
     loss: Floats
     cost: Floats
+    propensity: Floats | None
+    teacher: str | None
 
     @classmethod
     def of(cls, chunk: RecordChunk, labels: Labels, has_chosen: bool, met: set[int]) -> Censored:
@@ -74,7 +76,12 @@ class Censored(NamedTuple):
             # Of the policies that are met here: all have the same stages.
             costs = {chunk.policies.index(policy): policy.cost for policy in policies}
             cost = np.array([costs[number] for number in chunk.policy.tolist()], np.float64)
-        return cls(chunk, first, _losses(chunk, first, labels), cost)
+        true = _truth(chunk, first, labels)
+        said = chunk.prediction
+        is_known = chunk.ran & (said != NO_PREDICTION) & (true != NO_PREDICTION)[:, np.newaxis]
+        loss = np.where(is_known, said != true[:, np.newaxis], np.nan)
+        teacher = None if labels.teacher is None else first.stages.index(labels.teacher)
+        return cls(chunk, first, loss, cost, _propensity(chunk, is_known, teacher), labels.teacher)
 
     def trace(self) -> Trace:
         """As a trace."""
@@ -87,6 +94,8 @@ class Censored(NamedTuple):
             kind=self.policy.kind,
             stages=self.policy.stages,
             latency=None if np.isnan(seconds).all() else seconds,
+            propensity=self.propensity,
+            teacher=self.teacher,
         )
 
     def append(self, builder: TraceBuilder, is_timed: bool) -> None:
@@ -98,15 +107,30 @@ class Censored(NamedTuple):
         builder.append(self.chunk.signal, self.loss, self.cost, prediction=self.chunk.prediction, latency=latency)
 
 
-def _losses(chunk: RecordChunk, policy: RecordedPolicy, labels: Labels) -> Floats:
-    """(n, k) whether a stage said something else than what is true, NaN where that is not known."""
-    said = chunk.prediction
-    true: Ints
+def _truth(chunk: RecordChunk, policy: RecordedPolicy, labels: Labels) -> Ints:
+    """(n,) codes of what the answers are held against."""
     if labels.teacher is None:
-        true = chunk.truth
-    elif labels.teacher in policy.stages:
-        true = said[:, policy.stages.index(labels.teacher)]
-    else:
+        return chunk.truth
+    if labels.teacher not in policy.stages:
         raise ValidationError(f"`teacher` must be one of {listed(policy.stages)}, got {labels.teacher!r}")
-    is_known = chunk.ran & (said != NO_PREDICTION) & (true != NO_PREDICTION)[:, np.newaxis]
-    return np.where(is_known, said != true[:, np.newaxis], np.nan)
+    found: Ints = chunk.prediction[:, policy.stages.index(labels.teacher)]
+    return found
+
+
+def _propensity(chunk: RecordChunk, is_known: Bools, teacher: int | None) -> Floats | None:
+    """(n, k) chance that each known loss came to be known: 1 where the policy asked for the stage (and the teacher).
+
+    None where some requests had no chance of being run through. Where there were too many at times, the chance is that
+    of all requests with this share.
+    """
+    share = chunk.propensity
+    if not (share > 0.0).all():
+        return None
+    drawn = chunk.explored | chunk.capped
+    for one in np.unique(share[drawn]).tolist():
+        alike = share == one
+        share = np.where(alike, one * chunk.explored[alike].sum() / drawn[alike].sum(), share)
+    is_asked = chunk.ran & ~chunk.ran_for_record
+    if teacher is not None:
+        is_asked &= is_asked[:, teacher][:, np.newaxis]
+    return np.where(is_known, np.where(is_asked, 1.0, share[:, np.newaxis]), np.nan)

@@ -210,6 +210,11 @@ class RecordChunk:
         return self._spread(np.True_, np.False_)
 
     @cached_property
+    def ran_for_record(self) -> Bools:
+        """(n, k) whether a stage ran and gave an answer, for the record alone."""
+        return self._spread((self._of("what") & FOR_RECORD) != 0, np.False_)
+
+    @cached_property
     def signal(self) -> Floats:
         """(n, k) signals; NaN where a stage gave none."""
         return self._spread(self._of("signal"), math.nan)

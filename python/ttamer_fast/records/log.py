@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Policy, ValidationError
-from .._utils.checks import check_between, check_flag, check_integer, check_number
+from .._utils.checks import check_between, check_integer, check_number
 from .._utils.files import path_of
 from ..traces.record import Record
 from .filling import Filling, Options
@@ -153,7 +153,7 @@ class RecordLog:
         """Whether :meth:`close` has been called."""
         return self._filling.is_closed
 
-    def append(self, record: Record, policy: Policy, *, explored: bool = False, propensity: float = 0.0) -> None:
+    def append(self, record: Record, policy: Policy) -> None:
         """Add the record of a request that no cascade has served, such as of a :class:`Run` that you drive.
 
         Parameters
@@ -162,10 +162,6 @@ class RecordLog:
             With the stages of `policy`.
         policy : Policy
             That decided.
-        explored : bool
-            Whether stages were run beyond what the policy asked for, so that every stage ran.
-        propensity : float
-            Probability with which the request was to be run so, in [0, 1].
 
         Raises
         ------
@@ -182,15 +178,11 @@ class RecordLog:
             raise ValidationError(f"`policy` must be a Policy, got {type(policy).__name__}")
         if record.stages != policy.stages:
             raise ValidationError(f"`record` must have the stages {list(policy.stages)}, got {list(record.stages)}")
-        share = check_number("propensity", propensity)
-        if not 0.0 <= share <= 1.0:
-            raise ValidationError(f"`propensity` must be between 0 and 1, got {propensity}")
-        flags = int(check_flag("explored", explored))
         filling = self._filling
         ended = record.answer, record.late, record._cost, record._expected_loss
         lost = record._failures, record._barred, record._seconds
         number = filling.declare(*prices_of(policy))
-        if filling.core.append(number, record.request_id, list(record.steps), *ended, *lost, share, flags, None):
+        if filling.core.append(number, record.request_id, list(record.steps), *ended, *lost, 0.0):
             filling.wake()
 
     def flush(self) -> None:

@@ -231,7 +231,8 @@ class Records:
         Trace
             One row a record, in the order of time. Signal and loss are NaN where a stage did not run, or gave nothing;
             the loss is NaN where it is not known what was true, or the stage said nothing. With `latency` where any
-            was measured.
+            was measured. With `propensity` where every request might have been run through: the chance that each
+            loss came to be known, supposing that truth is known of any request alike.
 
         Raises
         ------
