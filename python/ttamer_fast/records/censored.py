@@ -129,7 +129,7 @@ def _propensity(chunk: RecordChunk, is_known: Bools, teacher: int | None) -> Flo
     drawn = chunk.explored | chunk.capped
     for one in np.unique(share[drawn]).tolist():
         alike = share == one
-        share = np.where(alike, one * chunk.explored[alike].sum() / drawn[alike].sum(), share)
+        share = np.where(alike, one * (chunk.explored[alike].sum() / drawn[alike].sum()), share)
     is_asked = chunk.ran & ~chunk.ran_for_record
     if teacher is not None:
         is_asked &= is_asked[:, teacher][:, np.newaxis]

@@ -141,7 +141,7 @@ class Filling:
         if error is not None:
             kept = f"up to {most} records wait until they can be" if not self.is_closed else "they are lost"
             self._warn("error", f"records cannot be written to {self._folder}: {error}; {kept}")
-        if dropped:
+        elif dropped:
             self._warn(
                 "dropped", f"records for {self._folder} are dropped: `max_pending` is {most}, `dropped` counts them"
             )

@@ -108,6 +108,10 @@ class Exploring:
     def has_left(self, seconds: float) -> None:
         """As :meth:`Driver.has_left`: nothing depends on it."""
 
+    def lost(self, reason: str) -> None:
+        """The stage `ask` gave what nobody can read."""
+        self.failed(reason)
+
     def end(self) -> None:
         """Nobody goes on; again, it does nothing."""
         end, self._end = self._end, None
@@ -200,6 +204,10 @@ class ExploringMany:
 
     def has_left(self, seconds: float) -> None:
         """As :meth:`BatchDriver.has_left`: nothing depends on it."""
+
+    def lost(self, reason: str) -> None:
+        """The stage asked gave what nobody can read."""
+        self.failed(dict.fromkeys(range(len(self._asked()[1])), reason))
 
     def end(self) -> None:
         """Nobody goes on; again, it does nothing."""

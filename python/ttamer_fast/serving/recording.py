@@ -23,6 +23,7 @@ from .decided_one import DecidedOne
 from .driver import Driver
 from .exploration import Exploration, Explorations, check_exploration
 from .exploring import Exploring, ExploringMany
+from .failures import reason_of
 from .inputs import Input, Inputs
 from .request_ids import new_request_id
 from .served import Served
@@ -184,14 +185,16 @@ class Recorder:
 
     def _run(self, through: Through, given: Input | Inputs) -> None:
         try:
-            if isinstance(through, Exploring):
-                assert isinstance(given, Input)
-                synchronous.serve(through, self._calls, given, math.inf, self._is_timed)
-            else:
-                assert isinstance(given, Inputs)
-                synchronous.serve_batch(through, self._calls, given, math.inf, self._is_timed)
-        except Exception:  # of a stage that returns what nobody expects: those that are left do not run
-            return
+            while through.ask is not None:
+                try:
+                    if isinstance(through, Exploring):
+                        assert isinstance(given, Input)
+                        synchronous.serve(through, self._calls, given, math.inf, self._is_timed)
+                    else:
+                        assert isinstance(given, Inputs)
+                        synchronous.serve_batch(through, self._calls, given, math.inf, self._is_timed)
+                except Exception as error:  # of a stage that returns what nobody expects
+                    through.lost(reason_of(error))
         finally:
             through.end()
 
@@ -201,17 +204,19 @@ class Recorder:
 
     async def _run_async(self, through: Through, given: Input | Inputs) -> None:
         wait_until(math.inf, asyncio.get_running_loop().time)
-        if isinstance(through, Exploring):
-            assert isinstance(given, Input)
-            await asynchronous.serve(through, self._calls, given, math.inf, self._is_timed)
-        else:
-            assert isinstance(given, Inputs)
-            await asynchronous.serve_batch(through, self._calls, given, math.inf, self._is_timed)
+        while through.ask is not None:
+            try:
+                if isinstance(through, Exploring):
+                    assert isinstance(given, Input)
+                    await asynchronous.serve(through, self._calls, given, math.inf, self._is_timed)
+                else:
+                    assert isinstance(given, Inputs)
+                    await asynchronous.serve_batch(through, self._calls, given, math.inf, self._is_timed)
+            except Exception as error:  # of a stage that returns what nobody expects
+                through.lost(reason_of(error))
 
     def _ended(self, through: Through, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # of a stage that returns what nobody expects: it has been heard of
         through.end()
 
     def _append(self, record: Record, flags: int, explored: Explored | None) -> None:
