@@ -13,39 +13,39 @@ from typing import Any
 import numpy as np
 import pytest
 
-import recorded
+import logged
 import ttamer_fast as tt
-from recorded import K
+from logged import K
 from ttamer_fast.serving import exploration as exploration_module
 from virtual_loop import run
 
 ROWS = 300
 
 Door = Callable[[tt.RecordLog, Any], list[tt.Served[Any]]]
-"""Serves requests 0, 1, …, and waits until all are recorded."""
+"""Serves requests 0, 1, …, and waits until all are logged."""
 
 
 def by_call(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any]]:
-    cascade = recorded.cascade(log, explore=explore)
+    cascade = logged.cascade(log, explore=explore)
     return [cascade(x) for x in range(ROWS)]
 
 
 def by_batch(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any]]:
-    cascade = recorded.cascade(log, explore=explore)
+    cascade = logged.cascade(log, explore=explore)
     return [one for start in range(0, ROWS, 100) for one in cascade.batch(list(range(start, start + 100)))]
 
 
 def by_batches_of_one(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any]]:
-    cascade = recorded.batched(log, [], explore=explore)
+    cascade = logged.batched(log, [], explore=explore)
     return [cascade.batch(np.array([x]))[0] for x in range(ROWS)]
 
 
 def by_array(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any]]:
-    return list(recorded.batched(log, [], explore=explore).batch(np.arange(ROWS)))
+    return list(logged.batched(log, [], explore=explore).batch(np.arange(ROWS)))
 
 
 def by_acall(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any]]:
-    cascade = recorded.cascade(log, recorded.coroutines(), explore=explore)
+    cascade = logged.cascade(log, logged.coroutines(), explore=explore)
 
     async def serve() -> list[tt.Served[Any]]:
         served = await asyncio.gather(*[cascade.acall(x) for x in range(ROWS)])
@@ -56,7 +56,7 @@ def by_acall(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any]]:
 
 
 def by_acall_of_functions(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any]]:
-    cascade = recorded.cascade(log, explore=explore)
+    cascade = logged.cascade(log, explore=explore)
 
     async def serve() -> list[tt.Served[Any]]:
         served = [await cascade.acall(x) for x in range(ROWS)]
@@ -67,7 +67,7 @@ def by_acall_of_functions(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any
 
 
 def by_abatch(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any]]:
-    cascade = recorded.cascade(log, recorded.coroutines(), explore=explore)
+    cascade = logged.cascade(log, logged.coroutines(), explore=explore)
 
     async def serve() -> list[tt.Served[Any]]:
         table = await cascade.abatch(list(range(ROWS)))
@@ -78,7 +78,7 @@ def by_abatch(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any]]:
 
 
 def by_batcher(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any]]:
-    cascade = recorded.batched(log, [], explore=explore)
+    cascade = logged.batched(log, [], explore=explore)
 
     async def serve() -> list[tt.Served[Any]]:
         async with tt.Batcher(cascade, max_batch=16) as batcher:
@@ -88,14 +88,14 @@ def by_batcher(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any]]:
 
 
 def by_deadline(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any]]:
-    cascade = recorded.cascade(log, explore=explore)
+    cascade = logged.cascade(log, explore=explore)
     served = [cascade(x, deadline=60.0) for x in range(ROWS)]
     wait_for(lambda: not cascade.exploration_report().under_way)
     return served
 
 
 def in_background(log: tt.RecordLog, explore: Any) -> list[tt.Served[Any]]:
-    cascade = recorded.cascade(log, explore=tt.Exploration(explore, background=True))
+    cascade = logged.cascade(log, explore=tt.Exploration(explore, background=True))
     served = [cascade(x) for x in range(ROWS // 2)]
     served += list(cascade.batch(list(range(ROWS // 2, ROWS))))
     wait_for(lambda: not cascade.exploration_report().under_way)
@@ -132,11 +132,11 @@ def wait_for(holds: Callable[[], bool]) -> None:
 def test_answers_are_the_policy_s_own_and_records_are_complete(tmp_path: Path, door: Door) -> None:
     with tt.RecordLog(tmp_path) as log:
         served = door(log, 0.25)
-    plain = recorded.cascade(None)
-    asked, said = recorded.consulted(), recorded.table().prediction
+    plain = logged.cascade(None)
+    asked, said = logged.consulted(), logged.table().prediction
     assert said is not None
-    prices = recorded.table().cost
-    records = recorded.by_id(tmp_path, [one.request_id for one in served])
+    prices = logged.table().cost
+    records = logged.by_id(tmp_path, [one.request_id for one in served])
     assert len(tt.read_records(tmp_path)) == ROWS
     for x, (one, record) in enumerate(zip(served, records, strict=True)):
         alone = plain(x)
@@ -149,7 +149,7 @@ def test_answers_are_the_policy_s_own_and_records_are_complete(tmp_path: Path, d
         assert (record.explored, record.propensity, record.capped) == (one.explored, 0.25, False)
         assert record.consulted == one.consulted
         ran = np.ones(K, np.bool_) if one.explored else asked[x]
-        np.testing.assert_array_equal(record.signal, np.where(ran, recorded.table().signal[x], np.nan))
+        np.testing.assert_array_equal(record.signal, np.where(ran, logged.table().signal[x], np.nan))
         np.testing.assert_array_equal(record.prediction[ran], said[x, ran])
         assert sorted(record.explored_stages) == np.flatnonzero(ran & ~asked[x]).tolist()
         assert record.exploration_cost == pytest.approx(prices[ran & ~asked[x]].sum())
@@ -160,15 +160,15 @@ def test_answers_are_the_policy_s_own_and_records_are_complete(tmp_path: Path, d
 def test_what_it_has_cost(tmp_path: Path) -> None:
     with tt.RecordLog(tmp_path) as log:
         calls: list[tuple[int, int]] = []
-        cascade = recorded.batched(log, calls, explore=0.25)
+        cascade = logged.batched(log, calls, explore=0.25)
         cascade.batch(np.arange(ROWS))
         report = cascade.exploration_report()
-        asked = recorded.consulted()[:ROWS].sum(axis=0)
+        asked = logged.consulted()[:ROWS].sum(axis=0)
         rows = np.zeros(K, int)
         for stage, count in calls:
             rows[stage] += count
         assert list(report.runs.values()) == (rows - asked).tolist()
-        assert report.cost == pytest.approx((recorded.table().cost * (rows - asked)).sum())
+        assert report.cost == pytest.approx((logged.table().cost * (rows - asked)).sum())
         assert (report.capped, report.under_way, set(report.failures.values())) == (0, 0, {0})
     counts = tt.read_records(tmp_path).counts()
     assert counts.explored == report.explored
@@ -177,13 +177,13 @@ def test_what_it_has_cost(tmp_path: Path) -> None:
 
 def test_everything_and_nothing(tmp_path: Path) -> None:
     with tt.RecordLog(tmp_path / "all") as log:
-        cascade = recorded.cascade(log, explore=1.0)
+        cascade = logged.cascade(log, explore=1.0)
         assert all(cascade(x).explored for x in range(50))
         assert cascade.batch(list(range(50))).explored.all()
-    trace = tt.read_records(tmp_path / "all").trace(teacher=recorded.policy().stages[0])
+    trace = tt.read_records(tmp_path / "all").trace(teacher=logged.policy().stages[0])
     assert not trace.is_censored
     with tt.RecordLog(tmp_path / "none") as log:
-        cascade = recorded.cascade(log)
+        cascade = logged.cascade(log)
         assert not any(cascade(x).explored for x in range(50))
         assert not cascade.batch(list(range(50))).explored.any()
         assert cascade.exploration_report().explored == 0
@@ -198,7 +198,7 @@ def test_which_requests_depends_on_names_and_seed(tmp_path: Path) -> None:
     assert abs(np.mean(one) - 0.1) < 0.03
     assert drawn_of_batch("9f3a", 50, 7, 0.3).tolist() == [drawn(f"9f3a.{row}", 7, 0.3) for row in range(50)]
     with tt.RecordLog(tmp_path) as log:
-        cascade = recorded.cascade(log, explore=0.3, seed=9)
+        cascade = logged.cascade(log, explore=0.3, seed=9)
         served = [cascade(x) for x in range(200)] + list(cascade.batch(list(range(100))))
     assert all(one.explored == drawn(one.request_id, 9, 0.3) for one in served)
 
@@ -207,7 +207,7 @@ def test_no_name_comes_twice(tmp_path: Path) -> None:
     names: list[str] = []
     with tt.RecordLog(tmp_path) as log:
         for _ in range(3):
-            cascade = recorded.cascade(log, explore=0.1, seed=0)
+            cascade = logged.cascade(log, explore=0.1, seed=0)
             names += [cascade(x).request_id for x in range(50)]
             names += [one.request_id for one in cascade.batch(list(range(50)))]
     assert len(set(names)) == len(names) == 300
@@ -219,9 +219,9 @@ def broken(x: int) -> Any:
 
 @pytest.mark.parametrize("door", ["call", "batch", "acall", "batcher"])
 def test_what_fails_fails_for_the_record_alone(tmp_path: Path, door: str) -> None:
-    rows = [x for x in range(200) if not recorded.consulted()[x, 3]]
+    rows = [x for x in range(200) if not logged.consulted()[x, 3]]
     with tt.RecordLog(tmp_path) as log:
-        cascade = recorded.cascade(log, {3: broken}, explore=1.0)
+        cascade = logged.cascade(log, {3: broken}, explore=1.0)
 
         async def serve() -> list[tt.Served[Any]]:
             if door == "acall":
@@ -237,28 +237,28 @@ def test_what_fails_fails_for_the_record_alone(tmp_path: Path, door: str) -> Non
             served = asyncio.run(serve())
         report = cascade.exploration_report()
     assert all(one.failures == {} and one.explored for one in served)
-    assert report.failures == dict(zip(recorded.policy().stages, [0, 0, 0, len(rows)], strict=True))
-    for record in recorded.by_id(tmp_path, [one.request_id for one in served]):
+    assert report.failures == dict(zip(logged.policy().stages, [0, 0, 0, len(rows)], strict=True))
+    for record in logged.by_id(tmp_path, [one.request_id for one in served]):
         assert record.failures == {3: "OSError: no route"}
         assert np.isnan(record.signal).tolist() == [False, False, False, True]
 
 
 @pytest.mark.parametrize("bad", ["signal", "prediction", "awaitable"])
 def test_stages_that_answer_nonsense_fail_for_the_record_alone(tmp_path: Path, bad: str) -> None:
-    rows = [x for x in range(50) if not recorded.consulted()[x, 3]]
+    rows = [x for x in range(50) if not logged.consulted()[x, 3]]
 
     async def later() -> None:
         """Never awaited by anybody."""
 
-    made = [recorded.stage(v) for v in range(3)]
+    made = [logged.stage(v) for v in range(3)]
     if bad == "signal":
-        made.append(recorded.stage(3, signal=lambda y: "very"))
+        made.append(logged.stage(3, signal=lambda y: "very"))
     elif bad == "prediction":
-        made.append(recorded.stage(3, prediction=lambda y: [y]))
+        made.append(logged.stage(3, prediction=lambda y: [y]))
     else:
-        made.append(recorded.stage(3, lambda x: later()))
+        made.append(logged.stage(3, lambda x: later()))
     with tt.RecordLog(tmp_path) as log:
-        cascade = tt.Cascade(recorded.policy(), made, record=log, explore=1.0)
+        cascade = tt.Cascade(logged.policy(), made, record=log, explore=1.0)
         served = [cascade(x) for x in rows] + list(cascade.batch(rows))
 
         async def serve() -> list[tt.Served[Any]]:
@@ -269,7 +269,7 @@ def test_stages_that_answer_nonsense_fail_for_the_record_alone(tmp_path: Path, b
         if bad != "awaitable":  # on an event loop that is an answer
             served += run(serve())
     assert all(one.explored and not one.failures for one in served)
-    for record in recorded.by_id(tmp_path, [one.request_id for one in served]):
+    for record in logged.by_id(tmp_path, [one.request_id for one in served]):
         assert record.explored
         assert np.isnan(record.signal).tolist() == [False, False, False, True]
         assert list(record.failures) == [3]
@@ -283,16 +283,16 @@ def test_an_open_circuit_is_left_alone(tmp_path: Path) -> None:
         calls += 1
         raise OSError
 
-    rows = [x for x in range(200) if not recorded.consulted()[x, 3]]
-    made = [recorded.stage(v) for v in range(3)]
-    made.append(recorded.stage(3, fails, breaker=tt.Breaker(failures=3, cooldown=1000.0)))
+    rows = [x for x in range(200) if not logged.consulted()[x, 3]]
+    made = [logged.stage(v) for v in range(3)]
+    made.append(logged.stage(3, fails, breaker=tt.Breaker(failures=3, cooldown=1000.0)))
     with tt.RecordLog(tmp_path) as log:
-        cascade = tt.Cascade(recorded.policy(), made, record=log, explore=1.0)
+        cascade = tt.Cascade(logged.policy(), made, record=log, explore=1.0)
         served = [cascade(x) for x in rows]
         served += list(cascade.batch(rows))
     assert calls == 3
-    assert cascade.circuits[recorded.policy().stages[3]].state == "open"
-    records = recorded.by_id(tmp_path, [one.request_id for one in served])
+    assert cascade.circuits[logged.policy().stages[3]].state == "open"
+    records = logged.by_id(tmp_path, [one.request_id for one in served])
     assert [3 in record.failures for record in records] == [True] * 3 + [False] * (len(records) - 3)
     assert all(record.explored for record in records)
 
@@ -301,7 +301,7 @@ def test_a_cap_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     now = 100.0
     monkeypatch.setattr(exploration_module, "monotonic", lambda: now)
     with tt.RecordLog(tmp_path) as log:
-        cascade = recorded.cascade(log, explore=tt.Exploration(1.0, per_second=2.0))
+        cascade = logged.cascade(log, explore=tt.Exploration(1.0, per_second=2.0))
 
         def explored(count: int) -> int:
             return sum(cascade(x).explored for x in range(count))
@@ -321,21 +321,21 @@ def test_a_cap_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_answers_go_out_before_the_other_stages_run(tmp_path: Path) -> None:
-    first = recorded.policy().start().next
-    rows = [x for x in range(200) if recorded.consulted()[x].sum() == 1]
+    first = logged.policy().start().next
+    rows = [x for x in range(200) if logged.consulted()[x].sum() == 1]
     begun, may_go_on = threading.Event(), threading.Event()
 
     def slow(number: int) -> Callable[[int], Any]:
         def look(x: int) -> Any:
             begun.set()
             assert may_go_on.wait(20.0)
-            return recorded.Spoken(x, number)
+            return logged.Spoken(x, number)
 
         return look
 
     runs = {number: slow(number) for number in range(K) if number != first}
     with tt.RecordLog(tmp_path) as log:
-        cascade = recorded.cascade(log, runs, explore=tt.Exploration(1.0, background=True))
+        cascade = logged.cascade(log, runs, explore=tt.Exploration(1.0, background=True))
         served = cascade(rows[0])
         assert begun.wait(20.0)
         assert served.explored
@@ -343,24 +343,24 @@ def test_answers_go_out_before_the_other_stages_run(tmp_path: Path) -> None:
         assert (log.pending, log.written) == (0, 0)
         may_go_on.set()
         wait_for(lambda: not cascade.exploration_report().under_way)
-    (record,) = recorded.by_id(tmp_path, [served.request_id])
+    (record,) = logged.by_id(tmp_path, [served.request_id])
     assert not np.isnan(record.signal).any()
 
 
 def test_on_an_event_loop_answers_do_not_wait(tmp_path: Path) -> None:
-    first = recorded.policy().start().next
-    rows = [x for x in range(200) if recorded.consulted()[x].sum() == 1]
+    first = logged.policy().start().next
+    rows = [x for x in range(200) if logged.consulted()[x].sum() == 1]
 
     def slow(number: int) -> Callable[[int], Awaitable[Any]]:
         async def look(x: int) -> Any:
             if number != first:
                 await asyncio.sleep(10.0)
-            return recorded.Spoken(x, number)
+            return logged.Spoken(x, number)
 
         return look
 
     with tt.RecordLog(tmp_path) as log:
-        cascade = recorded.cascade(log, {v: slow(v) for v in range(K)}, explore=1.0)
+        cascade = logged.cascade(log, {v: slow(v) for v in range(K)}, explore=1.0)
 
         async def serve() -> list[float]:
             loop = asyncio.get_running_loop()
@@ -385,17 +385,17 @@ def test_on_an_event_loop_answers_do_not_wait(tmp_path: Path) -> None:
 
 
 def test_a_loop_that_ends_leaves_records_of_what_ran(tmp_path: Path) -> None:
-    first = recorded.policy().start().next
-    rows = [x for x in range(200) if recorded.consulted()[x].sum() == 1][:5]
+    first = logged.policy().start().next
+    rows = [x for x in range(200) if logged.consulted()[x].sum() == 1][:5]
 
     async def never(x: int) -> Any:
         await asyncio.sleep(1e9)
 
     runs: dict[int, Any] = dict.fromkeys(range(K), never)
     assert first is not None
-    runs[first] = recorded.coroutines()[first]
+    runs[first] = logged.coroutines()[first]
     with tt.RecordLog(tmp_path) as log:
-        cascade = recorded.cascade(log, runs, explore=1.0)
+        cascade = logged.cascade(log, runs, explore=1.0)
 
         async def serve() -> None:
             for x in rows:
@@ -424,11 +424,11 @@ def test_the_deadline_of_a_request_is_not_one_of_its_exploration(tmp_path: Path)
 
     def look(x: int) -> Any:
         left.append(tt.time_left())
-        return recorded.Spoken(x, 3)
+        return logged.Spoken(x, 3)
 
-    rows = [x for x in range(200) if not recorded.consulted()[x, 3]]
+    rows = [x for x in range(200) if not logged.consulted()[x, 3]]
     with tt.RecordLog(tmp_path) as log:
-        cascade = recorded.cascade(log, {3: look}, explore=1.0)
+        cascade = logged.cascade(log, {3: look}, explore=1.0)
         served = [cascade(rows[0], deadline=30.0), *cascade.batch(rows[:2], deadline=30.0)]
         wait_for(lambda: not cascade.exploration_report().under_way)
 
@@ -449,13 +449,13 @@ def test_stages_that_carry_get_the_same_request(tmp_path: Path) -> None:
         def look(request: Any) -> Any:
             request.kept.setdefault("stages", []).append(number)
             seen[request.x] = request.kept["stages"]
-            return recorded.Spoken(request.x, number)
+            return logged.Spoken(request.x, number)
 
         return look
 
-    made = [recorded.stage(v, carrying(v), carries=True) for v in range(K)]
+    made = [logged.stage(v, carrying(v), carries=True) for v in range(K)]
     with tt.RecordLog(tmp_path) as log:
-        cascade = tt.Cascade(recorded.policy(), made, record=log, explore=1.0)
+        cascade = tt.Cascade(logged.policy(), made, record=log, explore=1.0)
         for x in range(50):
             served = cascade(x)
             assert seen[x][: len(served.consulted)] == list(served.consulted)
@@ -476,28 +476,29 @@ def test_bad_arguments(tmp_path: Path) -> None:
         ({"record": log, "seed": -1}, "`seed` must be an integer"),
         ({"record": tmp_path}, "`record` must be a RecordLog or None, got PosixPath|WindowsPath"),
     ]
-    stages = [recorded.stage(v) for v in range(K)]
+    stages = [logged.stage(v) for v in range(K)]
     for given, message in cases:
         with pytest.raises(tt.ValidationError, match=message):
-            tt.Cascade(recorded.policy(), stages, **given)
-    for given, message in [
+            tt.Cascade(logged.policy(), stages, **given)
+    shares: list[tuple[dict[str, Any], str]] = [
         ({"share": 2.0}, "`share` must be a share between 0 and 1, got 2.0"),
         ({"share": 0.5, "per_second": 0.0}, "`per_second` must be above 0 and finite"),
         ({"share": 0.5, "background": 1}, "`background` must be True or False"),
-    ]:
+    ]
+    for given, message in shares:
         with pytest.raises(tt.ValidationError, match=message):
             tt.Exploration(**given)
     with pytest.raises(tt.ValidationError, match="`record` must be given for an exploration report, got None"):
-        tt.Cascade(recorded.policy(), stages).exploration_report()
+        tt.Cascade(logged.policy(), stages).exploration_report()
 
 
 def test_an_interrupt_passes_and_leaves_a_record(tmp_path: Path) -> None:
     def interrupted(x: int) -> Any:
         raise KeyboardInterrupt
 
-    rows = [x for x in range(200) if not recorded.consulted()[x, 3]]
+    rows = [x for x in range(200) if not logged.consulted()[x, 3]]
     with tt.RecordLog(tmp_path) as log:
-        cascade = recorded.cascade(log, {3: interrupted}, explore=1.0)
+        cascade = logged.cascade(log, {3: interrupted}, explore=1.0)
         for serve in (lambda: cascade(rows[0]), lambda: cascade.batch(rows[:2])):
             with pytest.raises(KeyboardInterrupt):
                 serve()

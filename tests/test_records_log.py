@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import recorded
+import logged
 import ttamer_fast as tt
 from children import told_by_child
 
@@ -41,11 +41,11 @@ def wait_for(holds: Any) -> None:
 def test_records_say_what_was_served(tmp_path: Path) -> None:
     begun = time.time()
     with tt.RecordLog(tmp_path) as log:
-        cascade = recorded.cascade(log, timing=True)
+        cascade = logged.cascade(log, timing=True)
         served = [cascade(x) for x in range(100)]
     assert (log.written, log.pending, log.dropped, log.closed) == (100, 0, 0, True)
-    records = recorded.by_id(tmp_path, [one.request_id for one in served])
-    said = recorded.table().prediction
+    records = logged.by_id(tmp_path, [one.request_id for one in served])
+    said = logged.table().prediction
     assert said is not None
     for x, (one, record) in enumerate(zip(served, records, strict=True)):
         assert record.consulted == one.consulted
@@ -55,7 +55,7 @@ def test_records_say_what_was_served(tmp_path: Path) -> None:
         np.testing.assert_array_equal(record.seconds, one.seconds)
         ran = list(one.consulted)
         np.testing.assert_array_equal(record.prediction[ran], said[x, ran])
-        assert (record.policy.digest, record.policy.stages) == (one.digest, recorded.policy().stages)
+        assert (record.policy.digest, record.policy.stages) == (one.digest, logged.policy().stages)
         assert begun <= record.time.timestamp() <= time.time()
         assert (record.explored, record.capped, record.propensity) == (False, False, 0.0)
         assert (record.failures, record.barred, record.explored_stages) == ({}, {}, ())
@@ -66,11 +66,11 @@ def test_failures_and_requests_without_an_answer(tmp_path: Path) -> None:
         raise OSError("no route")
 
     with tt.RecordLog(tmp_path) as log:
-        first = recorded.policy().start().next
+        first = logged.policy().start().next
         assert first is not None
-        cascade = recorded.cascade(log, {first: broken})
+        cascade = logged.cascade(log, {first: broken})
         served = cascade(0)
-        everything = recorded.cascade(log, dict.fromkeys(range(recorded.K), broken))
+        everything = logged.cascade(log, dict.fromkeys(range(logged.K), broken))
         with pytest.raises(tt.NoAnswerError):
             everything(1)
         table = everything.batch([1, 2])
@@ -82,7 +82,7 @@ def test_failures_and_requests_without_an_answer(tmp_path: Path) -> None:
     assert np.isnan(records[0].signal[first])
     for one in records[1:]:
         assert (one.answer, one.outcome, one.expected_loss) == (None, "none", math.inf)
-        assert one.failures == dict.fromkeys(range(recorded.K), "OSError: no route")
+        assert one.failures == dict.fromkeys(range(logged.K), "OSError: no route")
     assert tt.read_records(tmp_path).counts().unanswered == 3
 
 
@@ -91,8 +91,8 @@ def test_truth_is_compared_as_predictions_are(tmp_path: Path, said: Any) -> None
     with tt.RecordLog(tmp_path) as log:
         ids = []
         for prediction in (said, "something else"):
-            stages = [recorded.stage(v, prediction=lambda y, p=prediction: p) for v in range(recorded.K)]
-            cascade = tt.Cascade(recorded.policy(), stages, record=log)
+            stages = [logged.stage(v, prediction=lambda y, p=prediction: p) for v in range(logged.K)]
+            cascade = tt.Cascade(logged.policy(), stages, record=log)
             ids += [one.request_id for one in (cascade(0), *cascade.batch([0, 1]))]
     truth = {one: Fraction(5, 2) if said == 2.5 else said for one in ids}
     trace = tt.read_records(tmp_path).trace(truth)
@@ -116,9 +116,9 @@ class Thing:
 
 
 def test_objects_are_compared_within_their_request(tmp_path: Path) -> None:
-    stages = [recorded.stage(v, prediction=lambda y: Thing(y.stage % 2)) for v in range(recorded.K)]
+    stages = [logged.stage(v, prediction=lambda y: Thing(y.stage % 2)) for v in range(logged.K)]
     with tt.RecordLog(tmp_path) as log:
-        cascade = tt.Cascade(recorded.policy(), stages, record=log, explore=1.0)
+        cascade = tt.Cascade(logged.policy(), stages, record=log, explore=1.0)
         ids = [cascade(x).request_id for x in range(20)]
         cascade.batch(list(range(20)))
     for one in tt.read_records(tmp_path):
@@ -130,7 +130,7 @@ def test_objects_are_compared_within_their_request(tmp_path: Path) -> None:
 
 def test_files_are_begun_anew_by_size_and_by_time(tmp_path: Path) -> None:
     with tt.RecordLog(tmp_path / "size", max_bytes=2000) as log:
-        cascade = recorded.cascade(log)
+        cascade = logged.cascade(log)
         for x in range(60):
             cascade(x)
             if x % 10 == 9:
@@ -139,7 +139,7 @@ def test_files_are_begun_anew_by_size_and_by_time(tmp_path: Path) -> None:
     assert len(sizes) > 2
     assert max(sizes) <= 2000
     with tt.RecordLog(tmp_path / "time", max_seconds=0.05) as log:
-        cascade = recorded.cascade(log)
+        cascade = logged.cascade(log)
         for x in range(3):
             cascade(x)
             log.flush()
@@ -150,13 +150,13 @@ def test_files_are_begun_anew_by_size_and_by_time(tmp_path: Path) -> None:
 
 def test_a_thread_writes_after_a_while_or_at_once_where_many_wait(tmp_path: Path) -> None:
     log = tt.RecordLog(tmp_path, flush_seconds=0.05)
-    cascade = recorded.cascade(log)
+    cascade = logged.cascade(log)
     cascade(0)
     wait_for(lambda: log.written == 1)
     cascade(1)
     wait_for(lambda: log.written == 2)
     patient = tt.RecordLog(tmp_path, flush_seconds=1000.0, flush_records=10)
-    cascade = recorded.cascade(patient)
+    cascade = logged.cascade(patient)
     for x in range(9):
         cascade(x)
     time.sleep(0.1)
@@ -167,7 +167,7 @@ def test_a_thread_writes_after_a_while_or_at_once_where_many_wait(tmp_path: Path
 
 def test_memory_is_bounded_and_drops_are_counted(tmp_path: Path) -> None:
     log = tt.RecordLog(tmp_path, flush_seconds=1000.0, max_pending=50)
-    cascade = recorded.cascade(log)
+    cascade = logged.cascade(log)
     for x in range(30):
         cascade(x)
     cascade.batch(list(range(30)))
@@ -182,7 +182,7 @@ def test_memory_is_bounded_and_drops_are_counted(tmp_path: Path) -> None:
 
 def test_after_the_end_records_are_dropped_and_requests_go_on(tmp_path: Path) -> None:
     log = tt.RecordLog(tmp_path)
-    cascade = recorded.cascade(log)
+    cascade = logged.cascade(log)
     cascade(0)
     log.close()
     log.close()
@@ -195,7 +195,7 @@ def test_after_the_end_records_are_dropped_and_requests_go_on(tmp_path: Path) ->
 def test_a_folder_that_is_gone_fails_no_request(tmp_path: Path) -> None:
     folder = tmp_path / "records"
     log = tt.RecordLog(folder, flush_seconds=1000.0)
-    cascade = recorded.cascade(log)
+    cascade = logged.cascade(log)
     cascade(0)
     log.flush()
     for file in files(folder):
@@ -219,7 +219,7 @@ def test_a_folder_that_is_gone_fails_no_request(tmp_path: Path) -> None:
 def test_what_cannot_be_written_at_the_end_is_dropped(tmp_path: Path) -> None:
     folder = tmp_path / "records"
     log = tt.RecordLog(folder, flush_seconds=1000.0)
-    recorded.cascade(log)(0)
+    logged.cascade(log)(0)
     folder.rmdir()
     with pytest.warns(tt.RecordsWarning, match="they are lost"):
         log.close()
@@ -228,11 +228,11 @@ def test_what_cannot_be_written_at_the_end_is_dropped(tmp_path: Path) -> None:
 
 FULL = """
 import resource, signal, sys, warnings
-import recorded, ttamer_fast as tt
+import logged, ttamer_fast as tt
 warnings.simplefilter("ignore")
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 log = tt.RecordLog(sys.argv[1], flush_seconds=1000.0, max_pending=200)
-cascade = recorded.cascade(log)
+cascade = logged.cascade(log)
 for x in range(300):
     assert cascade(x % 100).stage is not None
     if x % 20 == 19:
@@ -268,7 +268,7 @@ def test_a_disk_that_is_full_fails_no_request(tmp_path: Path, limit: int, writte
 def test_many_threads_write_into_one_log(tmp_path: Path) -> None:
     ids: list[list[str]] = [[] for _ in range(8)]
     with tt.RecordLog(tmp_path, flush_seconds=0.01, flush_records=50) as log:
-        cascade = recorded.cascade(log, explore=0.2)
+        cascade = logged.cascade(log, explore=0.2)
 
         def work(own: list[str]) -> None:
             own += [cascade(x).request_id for x in range(200)]
@@ -286,7 +286,7 @@ def test_many_threads_write_into_one_log(tmp_path: Path) -> None:
 @fork
 def test_a_forked_child_writes_files_of_its_own(tmp_path: Path) -> None:
     log = tt.RecordLog(tmp_path, flush_seconds=0.02)
-    cascade = recorded.cascade(log, explore=0.5)
+    cascade = logged.cascade(log, explore=0.5)
     first = cascade(0).request_id
     wait_for(lambda: log.written == 1)
     waits = cascade(1).request_id
@@ -307,7 +307,7 @@ def test_a_forked_child_writes_files_of_its_own(tmp_path: Path) -> None:
 @fork
 def test_forks_while_others_write(tmp_path: Path) -> None:
     log = tt.RecordLog(tmp_path, flush_seconds=0.001, flush_records=10)
-    cascade = recorded.cascade(log)
+    cascade = logged.cascade(log)
     is_over = threading.Event()
 
     def work() -> None:
@@ -343,7 +343,7 @@ def serve_some(cascade: tt.Cascade[int, Any], count: int) -> None:
 @fork
 def test_children_of_multiprocessing_write_at_their_end(tmp_path: Path) -> None:
     log = tt.RecordLog(tmp_path, flush_seconds=1000.0)
-    cascade = recorded.cascade(log)
+    cascade = logged.cascade(log)
     process = multiprocessing.get_context("fork").Process(target=serve_some, args=(cascade, 25))
     process.start()
     process.join(60.0)
@@ -353,9 +353,9 @@ def test_children_of_multiprocessing_write_at_their_end(tmp_path: Path) -> None:
 
 END = """
 import sys
-import recorded, ttamer_fast as tt
+import logged, ttamer_fast as tt
 log = tt.RecordLog(sys.argv[1], flush_seconds=1000.0)
-cascade = recorded.cascade(log)
+cascade = logged.cascade(log)
 for x in range(25):
     cascade(x)
 if sys.argv[2] == "error":
@@ -375,7 +375,7 @@ def test_what_waits_is_written_at_the_end_of_the_interpreter(tmp_path: Path, how
 @fork
 def test_what_was_written_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
     log = tt.RecordLog(tmp_path, flush_seconds=0.02)
-    cascade = recorded.cascade(log)
+    cascade = logged.cascade(log)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -396,7 +396,7 @@ def test_what_was_written_outlives_a_process_that_is_killed(tmp_path: Path) -> N
     records = tt.read_records(tmp_path)
     assert len(records) >= written
     assert records.counts().damaged == 0
-    table, asked = recorded.table().signal, recorded.consulted()
+    table, asked = logged.table().signal, logged.consulted()
     served = {np.where(ran, row, np.nan).tobytes() for row, ran in zip(table, asked, strict=True)}
     for chunk in records.chunks():
         assert {row.tobytes() for row in chunk.signal} <= served
@@ -404,7 +404,7 @@ def test_what_was_written_outlives_a_process_that_is_killed(tmp_path: Path) -> N
 
 def test_a_log_that_nobody_has_any_more_is_written(tmp_path: Path) -> None:
     before = threading.active_count()
-    cascade = recorded.cascade(tt.RecordLog(tmp_path, flush_seconds=1000.0))
+    cascade = logged.cascade(tt.RecordLog(tmp_path, flush_seconds=1000.0))
     cascade(0)
     del cascade
     gc.collect()
@@ -416,8 +416,10 @@ def test_logs_and_their_cascades_are_pickled(tmp_path: Path) -> None:
     log = tt.RecordLog(tmp_path, max_pending=7)
     copy = pickle.loads(pickle.dumps(log))
     assert (copy.folder, copy._options) == (log.folder, log._options)
-    stages = [tt.Stage(abs, signal=float, prediction=int, name=name) for name in recorded.policy().stages]
-    cascade = tt.Cascade(recorded.policy(), stages, record=log, explore=tt.Exploration(1.0), seed=5)
+    stages: list[tt.Stage[Any, Any]] = [
+        tt.Stage(abs, signal=float, prediction=int, name=name) for name in logged.policy().stages
+    ]
+    cascade = tt.Cascade(logged.policy(), stages, record=log, explore=tt.Exploration(1.0), seed=5)
     other = pickle.loads(pickle.dumps(cascade))
     assert other(3).explored
     other._recorder.log.close()
@@ -429,7 +431,7 @@ def test_logs_and_their_cascades_are_pickled(tmp_path: Path) -> None:
 
 
 def test_records_of_runs_are_appended(tmp_path: Path) -> None:
-    policy = recorded.policy()
+    policy = logged.policy()
     record = tt.Record(
         request_id="7",
         digest=policy.digest,
@@ -454,7 +456,7 @@ def test_records_of_runs_are_appended(tmp_path: Path) -> None:
             log.append(record, other)
     one, again = tt.read_records(tmp_path)
     assert (one.request_id, one.consulted, one.answer, one.failures) == ("7", (1, 0), 1, {0: "down"})
-    assert (one.cost, again.consulted, one.policy.cost) == (5.0, one.consulted, tuple(recorded.table().cost))
+    assert (one.cost, again.consulted, one.policy.cost) == (5.0, one.consulted, tuple(logged.table().cost))
 
 
 @pytest.mark.parametrize(

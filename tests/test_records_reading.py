@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import recorded
+import logged
 import ttamer_fast as tt
 from ttamer_fast.records.log import RecordLog
 
@@ -26,7 +26,7 @@ def only(folder: Path) -> Path:
 def served(folder: Path, rows: int = 120, blocks: int = 1, **given: Any) -> list[str]:
     """Names of requests 0, 1, …, written in so many blocks of one file."""
     with tt.RecordLog(folder, flush_seconds=1000.0) as log:
-        cascade = recorded.cascade(log, **given)
+        cascade = logged.cascade(log, **given)
         ids = []
         for x in range(rows):
             ids.append(cascade(x).request_id)
@@ -38,18 +38,18 @@ def served(folder: Path, rows: int = 120, blocks: int = 1, **given: Any) -> list
 def expected(ids: list[str], explored: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Which stages ran of requests 0, 1, …, and what each said."""
     n = len(ids)
-    ran = recorded.consulted()[:n] | explored[:, np.newaxis]
-    said = recorded.table().prediction
+    ran = logged.consulted()[:n] | explored[:, np.newaxis]
+    said = logged.table().prediction
     assert said is not None
-    return ran, np.where(ran, recorded.table().signal[:n], np.nan)
+    return ran, np.where(ran, logged.table().signal[:n], np.nan)
 
 
 def test_a_trace_of_truth(tmp_path: Path) -> None:
     ids = served(tmp_path, explore=0.2, seed=3)
     records = tt.read_records(tmp_path)
-    explored = np.array([one.explored for one in recorded.by_id(tmp_path, ids)])
+    explored = np.array([one.explored for one in logged.by_id(tmp_path, ids)])
     ran, signal = expected(ids, explored)
-    said = recorded.table().prediction
+    said = logged.table().prediction
     assert said is not None
     truth = {one: int(said[x, 1]) for x, one in enumerate(ids) if x % 3}
     trace = records.trace(truth)
@@ -57,20 +57,20 @@ def test_a_trace_of_truth(tmp_path: Path) -> None:
     known = ran & (np.arange(len(ids)) % 3 > 0)[:, np.newaxis]
     loss = np.where(known, said[: len(ids)] != said[: len(ids), [1]], np.nan)
     np.testing.assert_array_equal(trace.loss, loss)
-    assert (trace.stages, trace.kind, trace.teacher) == (recorded.policy().stages, recorded.table().kind, None)
-    np.testing.assert_allclose(trace.cost, recorded.table().cost)
+    assert (trace.stages, trace.kind, trace.teacher) == (logged.policy().stages, logged.table().kind, None)
+    np.testing.assert_allclose(trace.cost, logged.table().cost)
     assert trace.latency is None
-    asked = recorded.consulted()[: len(ids)]
+    asked = logged.consulted()[: len(ids)]
     np.testing.assert_array_equal(trace.propensity, np.where(known, np.where(asked, 1.0, 0.2), np.nan))
 
 
 def test_a_trace_of_a_teacher(tmp_path: Path) -> None:
     ids = served(tmp_path, explore=0.2, timing=True)
-    teacher = recorded.policy().stages[3]
+    teacher = logged.policy().stages[3]
     trace = tt.read_records(tmp_path).trace(teacher=teacher)
-    explored = np.array([one.explored for one in recorded.by_id(tmp_path, ids)])
+    explored = np.array([one.explored for one in logged.by_id(tmp_path, ids)])
     ran, signal = expected(ids, explored)
-    said = recorded.table().prediction
+    said = logged.table().prediction
     assert said is not None
     known = ran & ran[:, [3]]
     np.testing.assert_array_equal(trace.signal, signal)
@@ -78,7 +78,7 @@ def test_a_trace_of_a_teacher(tmp_path: Path) -> None:
     assert trace.teacher == teacher
     assert trace.latency is not None
     np.testing.assert_array_equal(np.isnan(trace.latency), ~ran)
-    asked = recorded.consulted()[: len(ids)]
+    asked = logged.consulted()[: len(ids)]
     by_chance = known & ~(asked & asked[:, [3]])
     assert trace.propensity is not None
     assert set(trace.propensity[by_chance].tolist()) == {0.2}
@@ -88,18 +88,18 @@ def test_a_trace_of_a_teacher(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 def test_a_policy_is_fitted_to_a_log(tmp_path: Path) -> None:
     with tt.RecordLog(tmp_path) as log:
-        cascade = recorded.cascade(log, explore=0.3)
+        cascade = logged.cascade(log, explore=0.3)
         ids = [cascade(x).request_id for x in range(600)]
-    said = recorded.table().prediction
+    said = logged.table().prediction
     assert said is not None
     trace = tt.read_records(tmp_path).trace({one: int(said[x, 3]) for x, one in enumerate(ids)})
     assert trace.is_censored
     one, other = (tt.fit(trace, tradeoff=0.9) for _ in range(2))
     assert one.to_bytes() == other.to_bytes()
-    assert one.stages == recorded.policy().stages
+    assert one.stages == logged.policy().stages
     # Of the policy that served all is known that it asks for: the interval is around what it lost.
-    evaluation = tt.evaluate(recorded.policy(), trace)
-    answers = recorded.policy().replay(recorded.table().signal, said).answer
+    evaluation = tt.evaluate(logged.policy(), trace)
+    answers = logged.policy().replay(logged.table().signal, said).answer
     lost = (said[np.arange(600), answers] != said[:, 3]).mean()
     assert evaluation.loss_ci[0] <= lost <= evaluation.loss_ci[1]
 
@@ -111,7 +111,7 @@ def test_capped_requests_lower_the_chance_of_the_others(tmp_path: Path) -> None:
     counts = records.counts()
     assert counts.explored >= 1
     assert counts.capped > 30
-    trace = records.trace(teacher=recorded.policy().stages[0])
+    trace = records.trace(teacher=logged.policy().stages[0])
     assert trace.propensity is not None
     chances = np.unique(trace.propensity[~np.isnan(trace.propensity)])
     np.testing.assert_allclose(chances, [0.5 * counts.explored / (counts.explored + counts.capped), 1.0])
@@ -122,16 +122,16 @@ def test_capped_requests_lower_the_chance_of_the_others(tmp_path: Path) -> None:
 
 def test_without_exploration_there_is_no_propensity(tmp_path: Path) -> None:
     served(tmp_path / "none")
-    trace = tt.read_records(tmp_path / "none").trace(teacher=recorded.policy().stages[0])
+    trace = tt.read_records(tmp_path / "none").trace(teacher=logged.policy().stages[0])
     assert trace.propensity is None
     served(tmp_path / "some", explore=0.5)
     served(tmp_path / "some")
-    assert tt.read_records(tmp_path / "some").trace(teacher=recorded.policy().stages[0]).propensity is None
+    assert tt.read_records(tmp_path / "some").trace(teacher=logged.policy().stages[0]).propensity is None
 
 
 def test_samples_depend_on_names_and_seed_alone(tmp_path: Path) -> None:
     served(tmp_path / "a", explore=0.2, blocks=4)
-    teacher = recorded.policy().stages[0]
+    teacher = logged.policy().stages[0]
     records = tt.read_records(tmp_path / "a")
     one = records.trace(teacher=teacher, sample=30, seed=1)
     again = records.trace(teacher=teacher, sample=30, seed=1)
@@ -151,7 +151,7 @@ def test_chunks_hold_all_records_once(tmp_path: Path) -> None:
     assert [one for chunk in chunks for one in chunk.request_id] == ids
     for chunk in chunks:
         tables = chunk.signal, chunk.prediction, chunk.seconds, chunk.ran, chunk.ran_for_record
-        assert {table.shape for table in tables} == {(40, recorded.K)}
+        assert {table.shape for table in tables} == {(40, logged.K)}
         np.testing.assert_array_equal(chunk.explored, [one.explored for one in chunk])
         np.testing.assert_array_equal(chunk.exploration_cost, [one.exploration_cost for one in chunk])
         assert (np.diff(chunk.time) >= 0.0).all()
@@ -175,43 +175,43 @@ def test_counts(tmp_path: Path) -> None:
     assert counts.last is not None
     assert begun <= counts.first <= counts.last <= datetime.now(UTC)
     ((policy, requests),) = counts.policies.items()
-    assert (policy.digest, requests) == (recorded.policy().digest, 120)
+    assert (policy.digest, requests) == (logged.policy().digest, 120)
     assert records.folder == tmp_path
     assert records.files == (only(tmp_path),)
 
 
 def test_only_some_times_and_requests(tmp_path: Path) -> None:
     ids = served(tmp_path, explore=0.2)
-    all_ = recorded.by_id(tmp_path, ids)
+    all_ = logged.by_id(tmp_path, ids)
     middle = all_[60].time
     before, after = tt.read_records(tmp_path, until=middle), tt.read_records(tmp_path, since=middle.timestamp())
     assert len(before) + len(after) == 120
     assert len(before) >= 30
     explored, others = (tt.read_records(tmp_path, explored=which) for which in (True, False))
     assert (len(explored), len(others)) == (sum(one.explored for one in all_), sum(not one.explored for one in all_))
-    assert not explored.trace(teacher=recorded.policy().stages[0]).is_censored
+    assert not explored.trace(teacher=logged.policy().stages[0]).is_censored
     assert len(tt.read_records(tmp_path, since=middle, until=middle)) == 0
     with pytest.raises(tt.ValidationError, match="`folder` must have records that are wanted, got none"):
-        tt.read_records(tmp_path, since=1e12).trace(teacher=recorded.policy().stages[0])
+        tt.read_records(tmp_path, since=1e12).trace(teacher=logged.policy().stages[0])
 
 
 def two_policies(folder: Path) -> tuple[tt.Policy, tt.Policy, tt.Policy]:
     """Records of two policies with the same stages, and of one with others."""
-    table = recorded.table()
+    table = logged.table()
     same = tt.baselines.threshold(table, tradeoff=0.9)
     names = [f"other {stage}" for stage in table.stages]
     renamed = tt.Trace(table.signal, table.loss, table.cost, kind=table.kind, stages=names)
     other = tt.baselines.threshold(renamed, tradeoff=0.9)
     with RecordLog(folder) as log:
-        for policy in (recorded.policy(), same, other):
+        for policy in (logged.policy(), same, other):
             stages = [
-                tt.Stage(recorded.stage(v).run, signal=recorded.signal_of, prediction=recorded.said_by, name=name)
+                tt.Stage(logged.stage(v).run, signal=logged.signal_of, prediction=logged.said_by, name=name)
                 for v, name in enumerate(policy.stages)
             ]
             cascade = tt.Cascade(policy, stages, record=log)
             for x in range(20):
                 cascade(x)
-    return recorded.policy(), same, other
+    return logged.policy(), same, other
 
 
 def test_records_of_other_policies_have_to_be_chosen(tmp_path: Path) -> None:
@@ -231,22 +231,22 @@ def test_records_of_other_policies_have_to_be_chosen(tmp_path: Path) -> None:
     assert len(tt.read_records(tmp_path, policy=other.digest).trace(teacher=other.stages[0])) == 20
     both = tt.read_records(tmp_path, policy=[one, same.digest]).trace(teacher=teacher)
     assert len(both) == 40
-    np.testing.assert_allclose(both.cost, one_cost := recorded.table().cost)
-    assert one_cost.shape == (recorded.K,)
+    np.testing.assert_allclose(both.cost, one_cost := logged.table().cost)
+    assert one_cost.shape == (logged.K,)
     assert len(tt.read_records(tmp_path, policy="no such policy")) == 0
 
 
 def test_policies_of_other_prices_have_costs_by_row(tmp_path: Path) -> None:
-    table = recorded.table()
+    table = logged.table()
     costs = table.cost * 2.0
     dear = tt.baselines.threshold(tt.Trace(table.signal, table.loss, costs, kind=table.kind), tradeoff=0.9)
     with tt.RecordLog(tmp_path) as log:
-        for policy in (recorded.policy(), dear):
-            stages = [recorded.stage(v) for v in range(recorded.K)]
+        for policy in (logged.policy(), dear):
+            stages = [logged.stage(v) for v in range(logged.K)]
             cascade = tt.Cascade(policy, stages, record=log)
             for x in range(5):
                 cascade(x)
-    records = tt.read_records(tmp_path, policy=[recorded.policy(), dear])
+    records = tt.read_records(tmp_path, policy=[logged.policy(), dear])
     trace = records.trace(teacher=table.stages[0])
     np.testing.assert_allclose(trace.cost, np.repeat([table.cost, table.cost * 2.0], 5, axis=0))
 
@@ -301,7 +301,7 @@ def test_torn_blocks_are_left_out_wherever_they_end(tmp_path: Path) -> None:
 
 def test_what_is_written_later_is_not_read(tmp_path: Path) -> None:
     log = tt.RecordLog(tmp_path, flush_seconds=1000.0)
-    cascade = recorded.cascade(log)
+    cascade = logged.cascade(log)
     cascade(0)
     log.flush()
     records = tt.read_records(tmp_path)
@@ -325,12 +325,10 @@ def test_a_request_that_is_there_twice_is_named(tmp_path: Path) -> None:
     ids = served(tmp_path, rows=10)
     shutil.copy(only(tmp_path), tmp_path / "copy.ttrec")
     records = tt.read_records(tmp_path)
-    teacher = recorded.policy().stages[0]
-    builder = tt.TraceBuilder(recorded.policy())
+    teacher = logged.policy().stages[0]
+    builder = tt.TraceBuilder(logged.policy())
     for read in (lambda: records.trace(teacher=teacher), lambda: records.into(builder, teacher=teacher)):
-        with pytest.raises(
-            tt.ValidationError, match=r"`folder` must have each request once, got '(.*)' twice"
-        ) as error:
+        with pytest.raises(tt.ValidationError, match=r"must have each request once, got '(.*)' twice") as error:
             read()
         assert any(one in str(error.value) for one in ids)
 
@@ -369,11 +367,11 @@ def test_labels_have_to_be_given_once(tmp_path: Path) -> None:
 
 
 def test_stages_without_predictions_cannot_be_compared(tmp_path: Path) -> None:
-    stages = [recorded.stage(v, prediction=None) for v in range(recorded.K)]
+    stages = [logged.stage(v, prediction=None) for v in range(logged.K)]
     with tt.RecordLog(tmp_path) as log:
-        tt.Cascade(recorded.policy(), stages, record=log)(0)
+        tt.Cascade(logged.policy(), stages, record=log)(0)
     with pytest.raises(tt.ValidationError, match="must have records with predictions, got none: a Stage needs"):
-        tt.read_records(tmp_path).trace(teacher=recorded.policy().stages[0])
+        tt.read_records(tmp_path).trace(teacher=logged.policy().stages[0])
 
 
 def test_bad_folders_and_filters(tmp_path: Path) -> None:
@@ -400,4 +398,4 @@ def test_bad_folders_and_filters(tmp_path: Path) -> None:
             tt.read_records(tmp_path, **given)
     assert len(tt.read_records(tmp_path)) == 0
     with pytest.raises(tt.ValidationError, match="`folder` must have records that are wanted, got none"):
-        tt.read_records(tmp_path).into(tt.TraceBuilder(recorded.policy()), teacher="stage 0")
+        tt.read_records(tmp_path).into(tt.TraceBuilder(logged.policy()), teacher="stage 0")
