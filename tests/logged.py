@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -102,3 +104,17 @@ def by_id(folder: Path, ids: Iterable[str]) -> list[tt.RecordedRequest]:
     """The records of these requests, in this order."""
     found = {one.request_id: one for one in tt.read_records(folder)}
     return [found[one] for one in ids]
+
+
+async def over(cascade: tt.Cascade[Any, Any]) -> None:
+    """Until nothing is run through any more."""
+    while cascade.exploration_report().under_way:
+        await asyncio.sleep(0.001)
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    """Until something holds."""
+    end = time.monotonic() + 20.0
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)

@@ -31,13 +31,6 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.ttrec"))
 
 
-def wait_for(holds: Any) -> None:
-    end = time.monotonic() + 20.0
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_records_say_what_was_served(tmp_path: Path) -> None:
     begun = time.time()
     with tt.RecordLog(tmp_path) as log:
@@ -152,9 +145,9 @@ def test_a_thread_writes_after_a_while_or_at_once_where_many_wait(tmp_path: Path
     log = tt.RecordLog(tmp_path, flush_seconds=0.05)
     cascade = logged.cascade(log)
     cascade(0)
-    wait_for(lambda: log.written == 1)
+    logged.wait_for(lambda: log.written == 1)
     cascade(1)
-    wait_for(lambda: log.written == 2)
+    logged.wait_for(lambda: log.written == 2)
     patient = tt.RecordLog(tmp_path, flush_seconds=1000.0, flush_records=10)
     cascade = logged.cascade(patient)
     for x in range(9):
@@ -162,7 +155,7 @@ def test_a_thread_writes_after_a_while_or_at_once_where_many_wait(tmp_path: Path
     time.sleep(0.1)
     assert (patient.written, patient.pending) == (0, 9)
     cascade(9)
-    wait_for(lambda: patient.written == 10)
+    logged.wait_for(lambda: patient.written == 10)
 
 
 def test_memory_is_bounded_and_drops_are_counted(tmp_path: Path) -> None:
@@ -288,12 +281,12 @@ def test_a_forked_child_writes_files_of_its_own(tmp_path: Path) -> None:
     log = tt.RecordLog(tmp_path, flush_seconds=0.02)
     cascade = logged.cascade(log, explore=0.5)
     first = cascade(0).request_id
-    wait_for(lambda: log.written == 1)
+    logged.wait_for(lambda: log.written == 1)
     waits = cascade(1).request_id
 
     def child() -> tuple[list[str], int, int]:
         ids = [cascade(x).request_id for x in range(50)]
-        wait_for(lambda: log.written == 50)
+        logged.wait_for(lambda: log.written == 50)
         return ids, log.written, log.dropped
 
     ids, written, dropped = told_by_child(child)
@@ -409,7 +402,7 @@ def test_a_log_that_nobody_has_any_more_is_written(tmp_path: Path) -> None:
     del cascade
     gc.collect()
     assert len(tt.read_records(tmp_path)) == 1
-    wait_for(lambda: threading.active_count() <= before)
+    logged.wait_for(lambda: threading.active_count() <= before)
 
 
 def test_logs_and_their_cascades_are_pickled(tmp_path: Path) -> None:
