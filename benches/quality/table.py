@@ -47,7 +47,7 @@ def judge(name: str, trace: tt.Trace, folds: int) -> Judged:
     outcomes = cv.cross_validate(trace, cv.rules(trace), TRADEOFFS, folds, seed=0)
     by_reference = [
         tuple(
-            compared(trace, tradeoff, part, found, reference)
+            compared(trace, part, tradeoff, found, reference)
             for tradeoff, found in zip(TRADEOFFS, outcomes, strict=True)
         )
         for reference in (REFERENCE, None)

@@ -19,7 +19,7 @@ from ..traces.outcome import NO_TERMS, Terms
 from ..traces.trace import Trace
 from . import cross_validation as cv
 from .intervals import cross_validated_error
-from .judged import Judge
+from .judged import Judge, against_teacher
 
 __all__ = ["Compared", "Comparison", "compare"]
 
@@ -82,6 +82,8 @@ class Comparison:
         Whether a cascade and recall are worth it, in words; under a deadline, whether it is to know the time.
     deadline : float or None
         Seconds that each request had; None: as many as it took.
+    teacher : str or None
+        Whose answers losses are held against, where it is not the truth.
     """
 
     n: int
@@ -93,6 +95,7 @@ class Comparison:
     rows: tuple[Compared, ...]
     verdict: tuple[str, ...]
     deadline: float | None
+    teacher: str | None
 
     def __getitem__(self, name: str) -> Compared:
         """The row of one rule."""
@@ -131,7 +134,8 @@ class Comparison:
                 f"{row.name:<{width}}  {1e3 * row.loss:8.1f}  {row.cost:10.5g}  {answered}{1e3 * row.objective:9.1f}  "
                 + ("" if row.name == self.reference else paired)
             )
-        return "\n".join([line.rstrip() for line in lines] + list(self.verdict))
+        against = [] if self.teacher is None else [against_teacher(self.teacher)]
+        return "\n".join([line.rstrip() for line in lines] + list(self.verdict) + against)
 
 
 def compare(
@@ -270,7 +274,16 @@ def compared(
         verdict.append(sentence("knowing the time", cv.WITHOUT_TIME, "the best without it ({})"))
     heavy_tailed = judge.warn_of_heavy_tails(outcomes[FIT], level=4)
     return Comparison(
-        trace.n, folds, tradeoff, reference, hindsight, heavy_tailed, tuple(rows), tuple(verdict), terms.deadline
+        n=trace.n,
+        folds=folds,
+        tradeoff=tradeoff,
+        reference=reference,
+        hindsight=hindsight,
+        heavy_tailed=heavy_tailed,
+        rows=tuple(rows),
+        verdict=tuple(verdict),
+        deadline=terms.deadline,
+        teacher=trace.teacher,
     )
 
 

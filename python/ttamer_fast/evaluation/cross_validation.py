@@ -77,15 +77,15 @@ def parts(trace: Trace, folds: int, seed: int) -> Ints:
 
 
 def judged(trace: Trace, folds: int, seed: int) -> tuple[Trace, Ints]:
-    """The requests of a trace that rules are judged on, and the fold (m,) of each: those of which every loss is known."""
+    """The requests of a trace that rules are judged on, of which every loss is known, and the fold (m,) of each."""
     through, part = trace.run_through(), parts(trace, folds, seed)
     if len(through) < len(trace):
         part = part[~np.isnan(trace.core.loss).any(axis=1)]
     empty = np.setdiff1d(np.arange(folds), part)
     if len(empty):
         raise ValidationError(
-            f"`trace` must have requests that were run through every stage in each of {folds} folds, got {len(through)} "
-            f"and none in fold {empty[0]}"
+            f"`trace` must have requests that were run through every stage in each of {folds} folds, got "
+            f"{len(through)} and none in fold {empty[0]}"
         )
     return through, part
 

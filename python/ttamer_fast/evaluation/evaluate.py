@@ -13,7 +13,7 @@ from .._utils.arrays import Floats
 from .._utils.checks import check_default_loss, check_tradeoff
 from ..traces import outcome
 from ..traces.trace import Trace
-from .judged import Judge
+from .judged import Judge, against_teacher
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -108,7 +108,7 @@ class Evaluation:
         known = "" if self.observed == self.n else f", {self.observed} with all known that the policy asks for"
         lines = [f"{self.n} requests{known}{worth}, tradeoff {self.tradeoff:g}"]
         if self.teacher is not None:
-            lines.append(f"losses are against the answers of {self.teacher}, not the truth")
+            lines.append(against_teacher(self.teacher))
         for name in ("loss", "cost", "objective"):
             low, high = getattr(self, f"{name}_ci")
             lines.append(f"{name:<{width}}  {getattr(self, name):.6g}  (95 % interval {low:.6g} to {high:.6g})")

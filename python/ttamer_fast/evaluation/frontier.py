@@ -17,7 +17,7 @@ from ..plotting.frontier import plot_frontier
 from ..traces import outcome
 from ..traces.trace import Trace
 from . import cross_validation as cv
-from .judged import Judge
+from .judged import Judge, against_teacher
 
 __all__ = ["Frontier", "FrontierPoint", "frontier"]
 
@@ -66,6 +66,8 @@ class Frontier:
         Of always answering with one of them.
     deadline : float or None
         Seconds that each request had; None: as many as it took.
+    teacher : str or None
+        Whose answers losses are held against, where it is not the truth.
     """
 
     n: int
@@ -74,6 +76,7 @@ class Frontier:
     stages: tuple[str, ...]
     stage_points: tuple[FrontierPoint, ...]
     deadline: float | None
+    teacher: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain Python values."""
@@ -113,7 +116,8 @@ class Frontier:
         plot_frontier(
             self.points,
             dict(zip(self.stages, self.stage_points, strict=True)),
-            f"Loss against cost{self._within}, {self.folds}-fold cross-validation on {self.n:,} requests",
+            f"Loss against cost{self._within}{self._against}, "
+            f"{self.folds}-fold cross-validation on {self.n:,} requests",
             path,
             chosen=chosen,
             loss_unit=loss_unit,
@@ -129,7 +133,13 @@ class Frontier:
         ]
         for name, points in self.points.items():
             lines.append(f"{name:<{width}}" + "".join(f"  {p.loss:7.4f} @ {p.cost:7.4g}" for p in points))
+        if self.teacher is not None:
+            lines.append(against_teacher(self.teacher))
         return "\n".join(lines)
+
+    @property
+    def _against(self) -> str:
+        return "" if self.teacher is None else f", loss against {self.teacher}"
 
     @property
     def _within(self) -> str:
@@ -222,6 +232,7 @@ def frontier(
         stages=tuple(trace.stages[i] for i in answering),
         stage_points=tuple(_point(None, outcome.always(through, i, terms), judge) for i in answering),
         deadline=terms.deadline,
+        teacher=trace.teacher,
     )
 
 

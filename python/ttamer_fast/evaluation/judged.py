@@ -24,6 +24,11 @@ PART = 1.0 / 3.0
 """One more such value would make up more than this part of the summed squares."""
 
 
+def against_teacher(teacher: str) -> str:
+    """What a report says of losses that are not against the truth."""
+    return f"losses are against the answers of {teacher}, not the truth"
+
+
 class Judge:
     """Means over the requests of a trace, as these are weighted and belong together.
 

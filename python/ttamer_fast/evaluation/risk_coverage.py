@@ -13,6 +13,7 @@ from .._core import Policy
 from .._utils.arrays import Floats
 from ..plotting.risk_coverage import plot_risk_coverage
 from ..traces.trace import Trace
+from .judged import against_teacher
 
 __all__ = ["RiskCoverage", "risk_coverage"]
 
@@ -34,6 +35,8 @@ class RiskCoverage:
         The limits: largest expected loss of an answer that is kept, in the trace's unit.
     area : float
         Under the curve, up to the last share: what beliefs are worth for choosing whom to answer. 0 is best.
+    teacher : str or None
+        Whose answers losses are held against, where it is not the truth.
     """
 
     n: int
@@ -41,6 +44,7 @@ class RiskCoverage:
     risk: Floats
     limit: Floats
     area: float
+    teacher: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """The same numbers as plain Python values."""
@@ -77,6 +81,8 @@ class RiskCoverage:
                 lines.append(
                     f"{self.coverage[at]:8.1%}  {self.risk[at]:.6g}  (expected loss up to {self.limit[at]:.6g})"
                 )
+        if self.teacher is not None:
+            lines.append(against_teacher(self.teacher))
         return "\n".join(lines)
 
 
@@ -128,7 +134,7 @@ def risk_coverage(policy: Policy, trace: Trace) -> RiskCoverage:
     risk = np.cumsum(weight[order] * trace.core.loss[order, answer[order]])[ends] / mass
     # Of requests that are expected to lose the same none comes first.
     area = float(np.sum(np.diff(coverage, prepend=0.0) * risk))
-    return RiskCoverage(trace.n, coverage, risk, expected[order][ends], area)
+    return RiskCoverage(trace.n, coverage, risk, expected[order][ends], area, trace.teacher)
 
 
 def _ends(policy: Policy, trace: Trace) -> tuple[NDArray[np.int32], Floats]:

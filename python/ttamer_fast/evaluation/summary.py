@@ -20,7 +20,7 @@ from ..traces.trace import Trace
 from . import cross_validation as cv
 from .comparison import hindsight_of
 from .intervals import cross_validated_error, student_95
-from .judged import Interval, Judge
+from .judged import Interval, Judge, against_teacher
 
 __all__ = ["Saving", "Summary", "summarize"]
 
@@ -86,6 +86,8 @@ class Summary:
         As above.
     last, best : Saving
         Against always answering with the last stage, and against the best of `tt.baselines` on the same rows.
+    teacher : str or None
+        Whose answers losses are held against, where it is not the truth.
     """
 
     n: int
@@ -101,6 +103,7 @@ class Summary:
     objective_ci: tuple[float, float]
     last: Saving
     best: Saving
+    teacher: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain Python values."""
@@ -118,6 +121,8 @@ class Summary:
             f"  that is against the last stage, {self.last.stage!r}: {self.last},",
             f"  and against the best simple rule, {self.best.rule}: {self.best}",
         ]
+        if self.teacher is not None:
+            lines.append("  " + against_teacher(self.teacher))
         return "\n".join(lines)
 
     @property
@@ -311,4 +316,5 @@ def _summary(
         objective_ci=judge.interval(objective, *judge.objective_range(tradeoff)),
         last=saving(LAST),
         best=saving(best, hindsight),
+        teacher=trace.teacher,
     )

@@ -118,8 +118,8 @@ def fit_certified(
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
     if trace.is_censored or trace.propensity is not None:
         raise ValidationError(
-            "`trace` must have known losses and no propensity, to be certified on: give requests that were drawn at random "
-            "and run through every stage"
+            "`trace` must have known losses and no propensity, to be certified on: give requests that were drawn at "
+            "random and run through every stage"
         )
     if trace.weight is not None:
         raise ValidationError("`trace` must have no weights: the promise is about its own distribution")

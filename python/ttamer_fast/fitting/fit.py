@@ -21,8 +21,8 @@ from .._utils.checks import (
     check_tradeoff,
 )
 from .._utils.warnings import HeavyTailWarning
+from ..traces.completion import completed
 from ..traces.trace import Trace
-from .completion import completed
 from .doubts import warn_of_choice, warn_of_nothing, warn_of_trace
 
 __all__ = ["fit"]

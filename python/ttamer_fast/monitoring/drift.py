@@ -106,7 +106,8 @@ class DriftMonitor:
         Raises
         ------
         ValidationError
-            If the stages or kinds do not match, an argument is out of range, or the trace has fewer than 16 rows.
+            If the stages or kinds do not match, an argument is out of range, the trace has fewer than 16 rows, or the
+            policy asks for a stage that was not run, as the log of another policy may lack it.
 
         Warns
         -----
@@ -120,6 +121,8 @@ class DriftMonitor:
         if not isinstance(trace, Trace):
             raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
         trace = trace.matching(policy)
+        if trace.is_censored:
+            _check_known(policy, trace)
         level, number = check_between("alpha", alpha, 1.0), check_seed(seed, bits=63)
         self = cls._of(Monitor.fit(policy, trace.core, level, number))
         warn_of_order("trace", trace.signal, trace.prediction, trace.group, trace.stages)
@@ -415,3 +418,15 @@ class DriftMonitor:
     def __repr__(self) -> str:
         state = f"alarm at {self.alarmed_at}" if self.alarm else "no alarm"
         return f"DriftMonitor(stages={self.stages}, alpha={self.alpha}, requests={self.requests}, {state})"
+
+
+def _check_known(policy: Policy, trace: Trace) -> None:
+    """A ValidationError where the policy asks for a stage that was not run."""
+    asked = policy.replay(trace.signal, trace.prediction).consulted
+    lacking = np.argwhere(asked & np.isnan(trace.signal) & np.isnan(trace.loss))
+    if len(lacking):
+        row, stage = lacking[0]
+        raise ValidationError(
+            f"`trace` row {row} must know what the policy asks for, got a stage {trace.stages[stage]!r} that was not "
+            "run: give the log of this policy, or requests that were run through every stage"
+        )

@@ -9,6 +9,7 @@ from os import PathLike
 from typing import Any
 
 from .._core import Policy, ValidationError
+from ..traces.completion import completed
 from ..traces.trace import Trace
 from .belief import belief_height, draw_belief
 from .canvas import new_figure, write_figure
@@ -44,7 +45,7 @@ def plot_policy(policy: Policy, path: str | PathLike[str], trace: Trace | None =
     """
     facts = policy.describe()
     rule, stages = facts["rule"], facts["stages"]
-    found = None if trace is None else reached(policy, trace.matching(policy))
+    found = None if trace is None else reached(policy, completed(trace.matching(policy)))
     parts = rule["components"] if rule["type"] == "mixture" else [rule]
     drawings = [_drawing(part, stages, found) for part in parts]
     figure = new_figure(max(one.width for one in drawings), sum(one.height for one in drawings))

@@ -28,14 +28,13 @@ def read_trace(
     ----------
     path : path-like
         The ending decides the format. **.npz** holds the arrays ``signal``, ``cost`` and ``loss`` or ``correct``, and
-        may hold ``prediction``, ``latency``, ``propensity``, ``stages``, ``kind``, ``teacher``, ``weight`` and ``group``;
-        others are ignored.
-        **.parquet** and **.csv** hold one row per request with, for each stage NAME, the columns ``signal:NAME``,
-        ``cost:NAME``, ``loss:NAME`` or ``correct:NAME``, and may hold ``prediction:NAME``, ``latency:NAME``, ``propensity:NAME``, ``kind``,
-        ``teacher``, ``weight`` and ``group``; the stages are in the order of the signals, other columns are ignored. A folder
-        NAME.parquet is read as the .parquet files in it, in the order of their names. A .csv is UTF-8 with commas; an
-        empty cell is NaN, true is 1, false is 0. Groups of a .csv are read as text, so that 7 and 007 differ, and
-        taken as integers where all are; an empty cell is refused.
+        may hold ``prediction``, ``latency``, ``propensity``, ``stages``, ``kind``, ``teacher``, ``weight`` and
+        ``group``; others are ignored. **.parquet** and **.csv** hold one row per request with, for each stage NAME, the
+        columns ``signal:NAME``, ``cost:NAME``, ``loss:NAME`` or ``correct:NAME``, and may hold ``prediction:NAME``,
+        ``latency:NAME``, ``propensity:NAME``, ``kind``, ``teacher``, ``weight`` and ``group``; the stages are in the
+        order of the signals, other columns are ignored. A folder NAME.parquet is read as the .parquet files in it, in
+        the order of their names. A .csv is UTF-8 with commas; an empty cell is NaN, true is 1, false is 0. Groups of a
+        .csv are read as text, so that 7 and 007 differ, and taken as integers where all are; an empty cell is refused.
     loss : {"auto", "correct", "loss"}
         ``"auto"``: 1 - ``correct`` where the file has it, else ``loss``. The others ask for one of the two.
     kind : {"exits", "models"}, optional

@@ -139,7 +139,9 @@ class Trace:
             weight=None if weight is None else float_array("weight", weight),
             latency=None if latency is None else float_array("latency", by_name("latency", latency, names)),
             group=None if group is None else group_numbers(group),
-            propensity=None if propensity is None else float_array("propensity", by_name("propensity", propensity, names)),
+            propensity=None
+            if propensity is None
+            else float_array("propensity", by_name("propensity", propensity, names)),
             teacher=None if teacher is None else check_text("teacher", teacher),
         )
 

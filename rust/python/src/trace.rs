@@ -10,6 +10,10 @@ use crate::errors::{invalid, raise};
 use crate::policy::Policy;
 use crate::working::detached;
 
+/// A stage that was not run for many requests: its number, the first of them, the stage whose signal tells it from those
+/// that were run through, how many there are, and how many were run through.
+type Thin = (usize, usize, usize, usize, usize);
+
 /// Signals, losses and costs of n requests at all k stages; immutable, safe to share between threads.
 #[pyclass(frozen, weakref, module = "ttamer_fast._core")]
 pub struct Trace {
@@ -177,7 +181,7 @@ impl Trace {
     /// The same with numbers for what is not known, and where they are from requests that are not alike: the stage, the
     /// first of these requests, the stage that tells it from those that were run through, how many there are, and how many
     /// were run through. None where everything is known.
-    fn completed(&self, py: Python<'_>) -> PyResult<Option<(Self, Vec<(usize, usize, usize, usize, usize)>)>> {
+    fn completed(&self, py: Python<'_>) -> PyResult<Option<(Self, Vec<Thin>)>> {
         let found = detached(py, || self.inner.completed())?;
         Ok(found.map(|found| {
             let thin = found.thin.iter().map(|thin| (thin.stage, thin.row, thin.seen, thin.rows, thin.through));

@@ -63,7 +63,8 @@ impl Learner {
                 return Err(needs("`deadline`"));
             }
         }
-        let trace = trace.completed()?.map_or(trace.clone(), |completed| completed.trace.clone());
+        let completed = trace.completed()?.map(|completed| completed.trace.clone());
+        let trace = completed.unwrap_or(trace);
         if *deadline {
             check_latency(&trace)?;
         }

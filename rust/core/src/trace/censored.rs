@@ -185,6 +185,6 @@ mod tests {
         });
         assert_eq!(refused([1.0, nan, 1.0, 1.0, 1.0, 1.0]), None);
         assert_eq!(refused([1.0, nan, 1.0, nan, 1.0, 1.0]), Some(text("1, 1", "nan")));
-        assert_eq!(refused([1.0, nan, 0.0, 1.0, 1.0, 1.0]), Some(text("1, 0", "0")));
+        assert_eq!(refused([1.0, nan, 0.0, 1.0, 1.0, 1.0]), Some(text("1, 0", "0.0")));
     }
 }

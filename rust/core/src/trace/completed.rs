@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 
 use super::censored::NOTHING_SAID;
-use super::content::Trace;
+use super::content::{Completed, Trace};
 use super::cost::Cost;
 use super::labelled::labelled;
 use super::nearest::{Donors, Features};
 use super::pattern::Pattern;
 use super::table::Table;
-use super::thin::{Thin, Thinness};
+use super::thinness::Thinness;
 use crate::error::{Error, Result};
 use crate::parallel;
 use crate::random::mix64;
@@ -24,16 +24,7 @@ const CHUNK: usize = 1024;
 /// Requests run through every stage that lend to others, at most: a bound on time.
 const DONORS: usize = 10_000;
 /// Requests to run through every stage that is advised where there are too few.
-pub const ADVISED: usize = 200;
-
-/// A trace of which everything is known, and where that says little.
-#[derive(Clone, Debug)]
-pub struct Completed {
-    /// The same requests with numbers for what was not known, without those that others stand for.
-    pub trace: Trace,
-    /// Where these are from requests that are not alike.
-    pub thin: Vec<Thin>,
-}
+const ADVISED: usize = 200;
 
 impl Trace {
     /// The same with numbers for what is not known; none where everything is.
@@ -166,6 +157,7 @@ mod tests {
     use super::*;
     use crate::random::uniform;
     use crate::trace::Kind;
+    use crate::trace::Thin;
 
     /// A second stage that was run where the first is not sure, and for each eighth request; it is right more often.
     fn log(rows: usize, through: impl Fn(usize) -> bool) -> Option<Trace> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use once_cell::race::OnceBox;
 
 use super::checks;
-use super::completed::Completed;
 use super::cost::{Charge, Cost};
 use super::table::Table;
+use super::thin::Thin;
 use super::weights::normalised_weights;
 use crate::error::{Error, Result};
 use crate::mean::{known_mean, mean, sum};
@@ -84,6 +84,15 @@ pub struct Trace {
     pub(super) digest: OnceBox<String>,
     /// Equal for rows that repeat each other (n,), if any do.
     pub(super) repeats: OnceBox<Option<Arc<Vec<i64>>>>,
+}
+
+/// A trace of which everything is known, and where that says little.
+#[derive(Clone, Debug)]
+pub struct Completed {
+    /// The same requests with numbers for what was not known, without those that others stand for.
+    pub trace: Trace,
+    /// Where these are from requests that are not alike.
+    pub thin: Vec<Thin>,
 }
 
 impl Trace {

@@ -17,13 +17,13 @@ mod sample;
 mod table;
 mod tail;
 mod thin;
+mod thinness;
 mod total;
 mod units;
 mod weights;
 
 pub use builder::{Added, Builder, Columns, Source, group_of_text};
-pub use completed::{ADVISED, Completed};
-pub use content::{Kind, Trace};
+pub use content::{Completed, Kind, Trace};
 pub use cost::{Charge, Cost};
 pub use matching::in_order;
 pub use sample::{Place, Rows};

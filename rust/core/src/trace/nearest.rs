@@ -107,9 +107,9 @@ impl<'a> Donors<'a> {
                 break;
             }
             if down == Some(next) {
-                below = next.1
+                below = next.1;
             } else {
-                above = next.1 + 1
+                above = next.1 + 1;
             }
             let distance = at(next.1).iter().zip(&point).map(|(a, b)| (a - b) * (a - b)).sum();
             let place = best.partition_point(|known| known.0 <= distance);
@@ -153,8 +153,8 @@ mod tests {
     #[test]
     fn the_nearest_are_those_of_a_search_of_all() {
         let signal: Vec<f64> = (0..900).map(|at| (mix64(at) % 50) as f64).collect();
-        let loss: Vec<f64> = (0..900).map(|at| (mix64(at ^ 77) % 2) as f64).collect();
-        let said: Vec<i64> = (0..900).map(|at| (mix64(at ^ 99) % 3) as i64).collect();
+        let loss: Vec<f64> = (0..900).map(|at| (mix64(at + 5000) % 2) as f64).collect();
+        let said: Vec<i64> = (0..900).map(|at| (mix64(at + 9000) % 3) as i64).collect();
         let Ok(trace) = Trace::from_rows(&signal, &loss, Some(&said), &[1.0; 3], Kind::Models) else {
             panic!("no trace")
         };

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from .._utils.warnings import CensoredTraceWarning
-from ..traces.trace import Trace
+from .trace import Trace
 
 __all__ = ["completed"]
 
@@ -49,8 +49,8 @@ def completed(trace: Trace, stacklevel: int = 2) -> Trace:
     for stage, row, seen, rows, through in thin:
         more = max(ADVISED, round(SHARE * trace.n))
         warnings.warn(
-            f"stage {trace.stages[stage]!r} was not run for {rows} of {trace.n} requests that are like hardly any of the "
-            f"{through} run through every stage, the first of them row {row}, by its signal of stage "
+            f"stage {trace.stages[stage]!r} was not run for {rows} of {trace.n} requests that are like hardly any of "
+            f"the {through} run through every stage, the first of them row {row}, by its signal of stage "
             f"{trace.stages[seen]!r}: what it would have said is not known; run about {more} more requests, drawn at "
             "random, through every stage",
             CensoredTraceWarning,
