@@ -326,11 +326,50 @@ def test_a_request_that_is_there_twice_is_named(tmp_path: Path) -> None:
     shutil.copy(only(tmp_path), tmp_path / "copy.ttrec")
     records = tt.read_records(tmp_path)
     teacher = logged.policy().stages[0]
-    builder = tt.TraceBuilder(logged.policy())
+    builder = tt.TraceBuilder(logged.policy(), teacher=teacher)
     for read in (lambda: records.trace(teacher=teacher), lambda: records.into(builder, teacher=teacher)):
         with pytest.raises(tt.ValidationError, match=r"must have each request once, got '(.*)' twice") as error:
             read()
         assert any(one in str(error.value) for one in ids)
+
+
+def test_a_builder_is_fed(tmp_path: Path) -> None:
+    ids = served(tmp_path, blocks=4, explore=0.2, timing=True)
+    records, teacher = tt.read_records(tmp_path), logged.policy().stages[0]
+    whole = records.trace(teacher=teacher)
+    builder = tt.TraceBuilder(logged.policy(), teacher=teacher)
+    assert records.into(builder, teacher=teacher, latency=True) == builder.n == 120
+    built = builder.build()
+    for name in ("signal", "loss", "prediction", "latency", "propensity"):
+        np.testing.assert_array_equal(getattr(built, name), getattr(whole, name), err_msg=name)
+    assert (built.teacher, built.kind, built.stages) == (whole.teacher, whole.kind, whole.stages)
+    np.testing.assert_allclose(builder.mean_loss, np.nanmean(whole.loss, axis=0))
+    np.testing.assert_allclose(builder.mean_cost, logged.table().cost)
+    builder.save(tmp_path / "builder.npz")
+    loaded = tt.TraceBuilder.load(tmp_path / "builder.npz")
+    assert loaded.build().loss.tobytes() == built.loss.tobytes()
+    assert loaded.teacher == teacher
+    np.testing.assert_array_equal(loaded.mean_loss, builder.mean_loss)
+    sampled = [tt.TraceBuilder(logged.policy(), capacity=30, seed=seed) for seed in (1, 1, 2)]
+    truth = dict.fromkeys(ids, 1)
+    for one in sampled:
+        records.into(one, truth)
+    same, again, other = (one.build().signal.tobytes() for one in sampled)
+    assert same == again != other
+    assert len(sampled[0].build()) == 30
+
+
+def test_builders_have_to_fit(tmp_path: Path) -> None:
+    served(tmp_path)
+    records, teacher = tt.read_records(tmp_path), logged.policy().stages[0]
+    with pytest.raises(
+        tt.ValidationError, match=r"`builder` must have the stages .* as the records have, got \['a', 'b'\]"
+    ):
+        records.into(tt.TraceBuilder(["a", "b"], "models", teacher=teacher), teacher=teacher)
+    with pytest.raises(tt.ValidationError, match="`builder` must have the teacher 'stage 0', got None"):
+        records.into(tt.TraceBuilder(logged.policy()), teacher=teacher)
+    with pytest.raises(tt.ValidationError, match="`builder` must be a TraceBuilder, got Trace"):
+        records.into(logged.table(), teacher=teacher)  # type: ignore[arg-type]
 
 
 def test_truth_of_requests_that_are_not_there(tmp_path: Path) -> None:

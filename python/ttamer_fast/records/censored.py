@@ -103,8 +103,16 @@ class Censored(NamedTuple):
         if builder.stages != self.policy.stages or builder.kind != self.policy.kind:
             given, own = (f"{list(one.stages)} ({one.kind})" for one in (builder, self.policy))
             raise ValidationError(f"`builder` must have the stages {own}, as the records have, got {given}")
-        latency = self.chunk.seconds if is_timed else None
-        builder.append(self.chunk.signal, self.loss, self.cost, prediction=self.chunk.prediction, latency=latency)
+        if builder.teacher != self.teacher:
+            raise ValidationError(f"`builder` must have the teacher {self.teacher!r}, got {builder.teacher!r}")
+        builder.append(
+            self.chunk.signal,
+            self.loss,
+            self.cost,
+            prediction=self.chunk.prediction,
+            latency=self.chunk.seconds if is_timed else None,
+            propensity=self.propensity,
+        )
 
 
 def _truth(chunk: RecordChunk, policy: RecordedPolicy, labels: Labels) -> Ints:

@@ -270,7 +270,7 @@ class Records:
         Parameters
         ----------
         builder : TraceBuilder
-            Of these stages and this kind.
+            Of these stages, this kind and this teacher.
         truth, teacher
             One of them.
         latency : bool
@@ -284,8 +284,8 @@ class Records:
         Raises
         ------
         ValidationError
-            As :meth:`trace`, and if the builder has other stages or another kind. What came before an error has been
-            appended.
+            As :meth:`trace`, and if the builder has other stages, another kind or another teacher, or if some records
+            might have been run through and others not. What came before an error has been appended.
         """
         labels = Labels.of(truth, teacher)
         if not isinstance(builder, TraceBuilder):
