@@ -287,6 +287,33 @@ def test_damaged_blocks_are_passed_over_and_named(tmp_path: Path) -> None:
     assert left == [one for x, one in enumerate(ids) if x // 20 not in (1, 3)]
 
 
+@pytest.mark.filterwarnings("ignore::ttamer_fast.RecordsWarning")
+def test_whatever_happens_to_a_file_no_record_changes(tmp_path: Path) -> None:
+    ids = served(tmp_path, blocks=6)
+    file, rng = only(tmp_path), np.random.default_rng(0)
+    content = file.read_bytes()
+    for _ in range(150):
+        changed = bytearray(content)
+        for _ in range(rng.integers(1, 4)):
+            start, end = np.sort(rng.integers(0, len(changed), 2))
+            how = rng.integers(4)
+            if how == 0:
+                changed[start] ^= 1 << int(rng.integers(8))
+            elif how == 1:
+                del changed[start:end]
+            elif how == 2:
+                changed[start:start] = changed[start:end]
+            else:
+                changed[start:end] = bytes(int(end - start))
+        file.write_bytes(changed)
+        records = tt.read_records(tmp_path)
+        left = [one.request_id for one in records]
+        assert len(left) == len(records)
+        assert set(left) <= set(ids)
+        counts = records.counts()
+        assert counts.damaged or counts.torn or len(left) % 20 == 0
+
+
 def test_torn_blocks_are_left_out_wherever_they_end(tmp_path: Path) -> None:
     served(tmp_path, blocks=2)
     file = only(tmp_path)

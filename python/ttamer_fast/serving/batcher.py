@@ -91,8 +91,11 @@ class Batcher(Generic[X, Y]):
     nobody waits for another stage of the device. Remote models, which do not get in each other's way, are best given
     devices of their own.
 
-    *Closing.* Leaving the ``async with`` block waits until all requests are answered. Leaving it by an exception
-    cancels what is under way, and every caller gets a :class:`TTamerError`.
+    *Exploration.* A request that is run through for the log of the cascade is answered first; then it queues for the
+    stages that it has not run, like any other, beside the `max_pending`.
+
+    *Closing.* Leaving the ``async with`` block waits until all requests are answered, and run through. Leaving it by an
+    exception cancels what is under way, and every caller gets a :class:`TTamerError`.
 
     A batcher belongs to the event loop in which it is entered, and is entered once. O(k) a call and O(1) a request and
     stage, beside the stages.
