@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from .. import _core
 from .._core import Policy, ValidationError, prediction_codes
 from .._utils.arrays import Floats, Predictions, float_array, int_array
-from .._utils.checks import check_integer, check_seed, shown
+from .._utils.checks import check_integer, check_seed, check_text, shown
 from .._utils.columns import by_name
 from .._utils.errors import TraceFormatError
 from .._utils.files import decoding, path_of
@@ -23,7 +23,7 @@ from .trace import Trace
 
 __all__ = ["TraceBuilder"]
 
-FORMAT = "ttamer_fast trace builder 2"
+FORMAT = "ttamer_fast trace builder 3"
 UNIT = 1074
 """Sums are whole numbers of 2**-UNIT, as every float64 is."""
 TOTAL_BYTES = 272
@@ -45,6 +45,8 @@ class TraceBuilder:
         Where these requests come from: a process, a machine, a day. Builders are merged only if their sources differ.
     seed : int
         Of the sample. Builders are merged only if their seeds are equal.
+    teacher : str, optional
+        As in :class:`Trace`: whose answers the losses are held against. Builders are merged only if it is the same.
 
     Raises
     ------
@@ -87,7 +89,7 @@ class TraceBuilder:
     500
     """
 
-    __slots__ = ("_capacity", "_core", "_kind", "_seed", "_source", "_stages")
+    __slots__ = ("_capacity", "_core", "_kind", "_seed", "_source", "_stages", "_teacher")
 
     def __init__(
         self,
@@ -97,6 +99,7 @@ class TraceBuilder:
         capacity: int | None = None,
         source: str = "",
         seed: int = 0,
+        teacher: str | None = None,
     ) -> None:
         if isinstance(stages, Policy):
             of_policy = stages.provenance.get("kind", kind)
@@ -114,6 +117,7 @@ class TraceBuilder:
             raise ValidationError(f"`source` must be a string, got {type(source).__name__}")
         self._source = source
         self._seed = check_seed(seed)
+        self._teacher = None if teacher is None else check_text("teacher", teacher)
         self._core = _core.Builder(k, self._capacity, source, self._seed)
 
     def append(
@@ -125,15 +129,16 @@ class TraceBuilder:
         weight: ArrayLike | None = None,
         latency: ArrayLike | None = None,
         group: ArrayLike | Iterable[int | str] | None = None,
+        propensity: ArrayLike | None = None,
     ) -> None:
         """Add m requests.
 
         Parameters
         ----------
         signal, loss : (m, k) array_like of float
-            As in :class:`Trace`, all batches in the same scale and unit. There may be none (m = 0). Stages in the order
-            of the builder; tables with named columns, such as data frames, are put into that order by name, here and in
-            `cost`, `prediction` and `latency`.
+            As in :class:`Trace`, all batches in the same scale and unit; NaN where a stage was not run, or a loss is
+            not known. There may be none (m = 0). Stages in the order of the builder; tables with named columns, such as
+            data frames, are put into that order by name, here and in `cost`, `prediction` and `latency`.
         cost : (k,) or (m, k) array_like of float
             As in :class:`Trace`, all batches in the same unit.
         prediction : (m, k) array_like, table, or sequence of m rows of k hashables, optional
@@ -145,6 +150,8 @@ class TraceBuilder:
         group : (m,) array_like of int, or sequence of m int or str, optional
             Equal where requests belong together, here and in other batches and builders; in all batches or in none. A
             text is kept as a number that is the same in every process.
+        propensity : (m, k) array_like of float, optional
+            As in :class:`Trace`; in all batches or in none.
 
         Raises
         ------
@@ -164,7 +171,7 @@ class TraceBuilder:
         >>> builder
         TraceBuilder(n=1, kept=1, stages=('small', 'large'), kind='exits', sources=1)
         """
-        if self._core.append(signal, loss, cost, prediction, weight, latency, group):
+        if self._core.append(signal, loss, cost, prediction, weight, latency, group, propensity):
             return
         names = self._stages
         self._core.append(
@@ -175,6 +182,7 @@ class TraceBuilder:
             None if weight is None else float_array("weight", weight),
             None if latency is None else float_array("latency", by_name("latency", latency, names)),
             None if group is None else _groups(group),
+            None if propensity is None else float_array("propensity", by_name("propensity", propensity, names)),
         )
 
     def merge(self, *others: TraceBuilder) -> TraceBuilder:
@@ -183,8 +191,8 @@ class TraceBuilder:
         Parameters
         ----------
         others : TraceBuilder
-            Of the same stages, kind, capacity and seed, with predictions, weights, latencies and groups exactly if
-            this one has them, and of other sources.
+            Of the same stages, kind, capacity, seed and teacher, with predictions, weights, latencies, propensities
+            and groups exactly if this one has them, and of other sources.
 
         Returns
         -------
@@ -203,7 +211,7 @@ class TraceBuilder:
         for i, other in enumerate(others):
             if not isinstance(other, TraceBuilder):
                 raise ValidationError(f"`others` entry {i} must be a TraceBuilder, got {type(other).__name__}")
-            for name in ("stages", "kind", "capacity", "seed"):
+            for name in ("stages", "kind", "capacity", "seed", "teacher"):
                 ours, theirs = getattr(self, f"_{name}"), getattr(other, f"_{name}")
                 if ours != theirs:
                     raise ValidationError(f"`others` entry {i} must have the {name} {ours!r}, got {theirs!r}")
@@ -217,7 +225,9 @@ class TraceBuilder:
         ValidationError
             If nothing has been appended.
         """
-        return Trace.of_core(self._core.build(self.kind, list(self._stages)), is_kind_said=self._kind is not None)
+        return Trace.of_core(
+            self._core.build(self.kind, list(self._stages), self._teacher), is_kind_said=self._kind is not None
+        )
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -228,6 +238,11 @@ class TraceBuilder:
     def kind(self) -> str:
         """``"exits"`` or ``"models"``."""
         return "exits" if self._kind is None else self._kind
+
+    @property
+    def teacher(self) -> str | None:
+        """Whose answers the losses are held against, where it is not the truth."""
+        return self._teacher
 
     @property
     def n(self) -> int:
@@ -248,7 +263,8 @@ class TraceBuilder:
     def mean_loss(self) -> Floats:
         """(k,) float64: mean loss of each stage over all n requests, weighted, in its unit; NaN if none.
 
-        Correctly rounded where requests count alike; infinite of stages that never answer.
+        Correctly rounded where requests count alike; infinite of stages that never answer. Losses that are not known
+        are left out: where these are many, it is the mean of those requests that the stage ran for.
         """
         return np.where(self._core.is_probe, np.inf, self._means(0))
 
@@ -310,7 +326,14 @@ class TraceBuilder:
 
     def _with(self, core: _core.Builder) -> TraceBuilder:
         """A builder like this one with other requests."""
-        other = TraceBuilder(self._stages, self._kind, capacity=self._capacity, source=self._source, seed=self._seed)
+        other = TraceBuilder(
+            self._stages,
+            self._kind,
+            capacity=self._capacity,
+            source=self._source,
+            seed=self._seed,
+            teacher=self._teacher,
+        )
         other._core = core
         return other
 
@@ -324,6 +347,7 @@ class TraceBuilder:
             "capacity": self._capacity,
             "source": self._source,
             "seed": self._seed,
+            "teacher": self._teacher,
             "sources": sources,
             "total": [hex(int.from_bytes(total, "little")) for total in totals],
         }
@@ -334,15 +358,14 @@ class TraceBuilder:
         """The builder that :meth:`_state` told of; ValueError, TypeError or KeyError where parts do not fit."""
         if about["format"] != FORMAT:
             raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}")
-        empty = TraceBuilder(
-            about["stages"], about["kind"], capacity=about["capacity"], source=about["source"], seed=about["seed"]
-        )
+        options = {name: about[name] for name in ("capacity", "source", "seed", "teacher")}
+        empty = TraceBuilder(about["stages"], about["kind"], **options)
         rows, k = len(columns["number"]), len(empty._stages)
         for name, (shape, dtype) in _layout(rows, k).items():
             if name in columns and (columns[name].shape != shape or columns[name].dtype != dtype):
                 given = f"{columns[name].dtype} of shape {columns[name].shape}"
                 raise ValueError(f"array {name} does not fit, got {given}")
-        optional = [columns.get(name) for name in ("prediction", "weight", "latency", "group")]
+        optional = [columns.get(name) for name in ("prediction", "weight", "latency", "group", "propensity")]
         required = [columns[name] for name in ("source", "number", "signal", "loss", "cost")]
         sources = [(str(name), int(count)) for name, count in about["sources"]]
         try:
@@ -353,15 +376,19 @@ class TraceBuilder:
 
     def _means(self, which: int) -> Floats:
         k = len(self._stages)
-        *sums, mass = [int.from_bytes(total, "little") for total in self._core.totals]
-        if mass == 0:
-            return np.full(k, np.nan)
-        return np.array([float(Fraction(total, mass)) for total in sums[which * k : (which + 1) * k]])
+        totals = [int.from_bytes(total, "little") for total in self._core.totals]
+        masses = [totals[2 * k]] * k
+        if which == 0:
+            masses = [mass - unknown for mass, unknown in zip(masses, totals[2 * k + 1 :], strict=True)]
+        sums = totals[which * k : (which + 1) * k]
+        return np.array(
+            [float(Fraction(one, mass)) if mass else np.nan for one, mass in zip(sums, masses, strict=True)]
+        )
 
 
 def _layout(n: int, k: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
     """Shape and dtype of every array of a file."""
-    matrices = dict.fromkeys(("signal", "loss", "cost", "latency"), ((n, k), np.float64))
+    matrices = dict.fromkeys(("signal", "loss", "cost", "latency", "propensity"), ((n, k), np.float64))
     lists = dict.fromkeys(("source", "number", "group"), ((n,), np.int64))
     return {**matrices, **lists, "prediction": ((n, k), np.int64), "weight": ((n,), np.float64)}
 

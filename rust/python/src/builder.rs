@@ -115,7 +115,7 @@ impl Builder {
 
     /// Adds requests given as C-contiguous arrays of float64 and int64, or as lists of numbers; False, and nothing is
     /// added, where an argument is anything else.
-    #[pyo3(signature = (signal, loss, cost, prediction, weight, latency, group_, /))]
+    #[pyo3(signature = (signal, loss, cost, prediction, weight, latency, group_, chance, /))]
     #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see TraceBuilder.append")]
     fn append<'py>(
         &self,
@@ -127,6 +127,7 @@ impl Builder {
         weight: Option<&Bound<'py, PyAny>>,
         latency: Option<&Bound<'py, PyAny>>,
         group_: Option<&Bound<'py, PyAny>>,
+        chance: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<bool> {
         let k = self.stages;
         let floats = |value| Numbers::<f64>::of(value, k, float);
@@ -134,16 +135,16 @@ impl Builder {
             return Ok(false);
         };
         let said = prediction.map(|said| Numbers::<i64>::of(said, k, integer));
-        let (weight, latency) = (weight.map(floats), latency.map(floats));
+        let (weight, latency, propensity) = (weight.map(floats), latency.map(floats), chance.map(floats));
         let belongs = group_.map(|belongs| Numbers::<i64>::of(belongs, 1, group));
         if matches!(said, Some(None)) || matches!(belongs, Some(None)) {
             return Ok(false);
         }
-        if matches!(weight, Some(None)) || matches!(latency, Some(None)) {
+        if [&weight, &latency, &propensity].iter().any(|given| matches!(given, Some(None))) {
             return Ok(false);
         }
         let (said, belongs) = (said.flatten(), belongs.flatten());
-        let (weight, latency) = (weight.flatten(), latency.flatten());
+        let (weight, latency, propensity) = (weight.flatten(), latency.flatten(), propensity.flatten());
         // An empty list is a batch of no requests.
         let m = signal.shape().first().copied().unwrap_or(0);
         let is_table = |given: &[usize]| *given == [m, k] || *given == [0] && m == 0;
@@ -155,8 +156,10 @@ impl Builder {
         if let Some(said) = &said {
             check(py, is_table(said.shape()), "prediction", said.shape(), table)?;
         }
-        if let Some(latency) = &latency {
-            check(py, is_table(latency.shape()), "latency", latency.shape(), table)?;
+        for (name, given) in [("latency", &latency), ("propensity", &propensity)] {
+            if let Some(given) = given {
+                check(py, is_table(given.shape()), name, given.shape(), table)?;
+            }
         }
         for (name, given) in
             [("weight", weight.as_ref().map(Numbers::shape)), ("group", belongs.as_ref().map(Numbers::shape))]
@@ -172,6 +175,7 @@ impl Builder {
             prediction: said.as_ref().map(Numbers::cells).transpose()?,
             weight: weight.as_ref().map(Numbers::cells).transpose()?,
             latency: latency.as_ref().map(Numbers::cells).transpose()?,
+            propensity: propensity.as_ref().map(Numbers::cells).transpose()?,
             group: belongs.as_ref().map(Numbers::cells).transpose()?,
         };
         self.lock().append(&added).map_err(|error| raise(py, error))?;
@@ -188,13 +192,13 @@ impl Builder {
     }
 
     /// The trace of the kept requests.
-    #[pyo3(signature = (kind, names, /))]
-    fn build(&self, py: Python<'_>, kind: &str, names: Vec<String>) -> PyResult<Trace> {
+    #[pyo3(signature = (kind, names, teacher, /))]
+    fn build(&self, py: Python<'_>, kind: &str, names: Vec<String>, teacher: Option<&str>) -> PyResult<Trace> {
         let mut engine = self.lock();
         engine.trim();
         let kept = engine.clone();
         drop(engine);
-        Trace::of(py, || kept.build(Kind::named(kind)?, names))
+        Trace::of(py, || Ok(kept.build(Kind::named(kind)?, names)?.taught(teacher)))
     }
 
     /// How many requests have been appended.
@@ -216,8 +220,8 @@ impl Builder {
         (0..self.stages).map(|stage| engine.is_probe(stage)).collect()
     }
 
-    /// Sums of losses (k) and costs (k), each as often as its request counts, and of how much requests count: each the
-    /// bytes, lowest first, of a whole number of 2**-1074.
+    /// Sums of losses (k) and costs (k), each as often as its request counts, of how much requests count, and how much
+    /// those whose loss is not known (k): each the bytes, lowest first, of a whole number of 2**-1074.
     #[getter]
     fn totals<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
         let totals = self.lock().totals().clone();
@@ -241,9 +245,11 @@ impl Builder {
         arrays.set_item("source", PyArray1::from_iter(py, source))?;
         arrays.set_item("number", PyArray1::from_iter(py, rows.places().iter().map(|place| place.number as i64)))?;
         let n = rows.len();
-        let has_latency = kept.columns().is_some_and(|columns| columns.latency);
-        let tables = ["signal", "loss", "cost", "latency"].into_iter().take(3 + usize::from(has_latency));
-        for (at, name) in tables.enumerate() {
+        let has = |name: &str| {
+            kept.columns().is_some_and(|columns| if name == "latency" { columns.latency } else { columns.propensity })
+        };
+        let more = ["latency", "propensity"].into_iter().filter(|name| has(name));
+        for (at, name) in ["signal", "loss", "cost"].into_iter().chain(more).enumerate() {
             let cells: Vec<f64> = (0..n).flat_map(|row| rows.float(row)[at * k..][..k].to_vec()).collect();
             arrays.set_item(name, PyArray1::from_vec(py, cells).reshape([n, k])?)?;
         }
@@ -265,7 +271,7 @@ impl Builder {
     }
 
     /// The builder that `state` was taken from: this one, still empty, with its parts.
-    #[pyo3(signature = (sources, totals, source, number, signal, loss, cost, prediction, weight, latency, group_, /))]
+    #[pyo3(signature = (sources, totals, source, number, signal, loss, cost, prediction, weight, latency, group_, propensity, /))]
     #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see TraceBuilder.load")]
     fn restored(
         &self,
@@ -281,12 +287,15 @@ impl Builder {
         weight: Option<PyReadonlyArray1<'_, f64>>,
         latency: Option<PyReadonlyArray2<'_, f64>>,
         group_: Option<PyReadonlyArray1<'_, i64>>,
+        propensity: Option<PyReadonlyArray2<'_, f64>>,
     ) -> PyResult<Self> {
         let sources = sources.into_iter().map(|(name, count)| Source { name, count }).collect();
         let mut totals: Vec<Total> = totals.iter().map(total_of).collect();
+        let k = self.stages;
+        let unknown = totals.split_off(totals.len().min(2 * k + 1));
         let weight_total = totals.pop().unwrap_or(Total::ZERO);
-        let costs = totals.split_off(totals.len().min(self.stages));
-        let totals = Totals { loss: totals, cost: costs, weight: weight_total };
+        let costs = totals.split_off(totals.len().min(k));
+        let totals = Totals { loss: totals, cost: costs, weight: weight_total, unknown };
         let place = |(source, number): (&i64, &i64)| (u32::try_from(*source).unwrap_or(u32::MAX), *number as u64);
         let places: Vec<_> = source.as_slice()?.iter().zip(number.as_slice()?).map(place).collect();
         let added = Added {
@@ -296,6 +305,7 @@ impl Builder {
             prediction: prediction.as_ref().map(|array| array.as_slice()).transpose()?,
             weight: weight.as_ref().map(|array| array.as_slice()).transpose()?,
             latency: latency.as_ref().map(|array| array.as_slice()).transpose()?,
+            propensity: propensity.as_ref().map(|array| array.as_slice()).transpose()?,
             group: group_.as_ref().map(|array| array.as_slice()).transpose()?,
         };
         let empty = self.lock().clone();
@@ -314,7 +324,7 @@ fn sources_of(engine: &Engine) -> Vec<(String, u64)> {
 
 fn bytes_of<'py>(py: Python<'py>, totals: &Totals) -> Vec<Bound<'py, PyBytes>> {
     let bytes = |total: &Total| -> Vec<u8> { total.words().iter().flat_map(|word| word.to_le_bytes()).collect() };
-    let all = totals.loss.iter().chain(&totals.cost).chain([&totals.weight]);
+    let all = totals.loss.iter().chain(&totals.cost).chain([&totals.weight]).chain(&totals.unknown);
     all.map(|total| PyBytes::new(py, &bytes(total))).collect()
 }
 

@@ -2,54 +2,14 @@
 
 use sha2::{Digest, Sha256};
 
-use super::checks;
+use super::added::{self, Added, Columns};
 use super::content::{Kind, Trace};
 use super::cost::Cost;
 use super::sample::{Place, Rows};
 use super::table::Table;
 use super::total::Totals;
-use crate::error::{Error, Result, number};
+use crate::error::{Error, Result};
 use crate::random::{STEP, mix};
-
-/// Requests to be added, row by row.
-#[derive(Clone, Copy, Debug)]
-pub struct Added<'a> {
-    /// Signals (m, k).
-    pub signal: &'a [f64],
-    /// Losses (m, k).
-    pub loss: &'a [f64],
-    /// Costs (k,) or (m, k).
-    pub cost: &'a [f64],
-    /// Predictions (m, k).
-    pub prediction: Option<&'a [i64]>,
-    /// How much each counts (m,).
-    pub weight: Option<&'a [f64]>,
-    /// Seconds that each stage took (m, k); NaN: not known.
-    pub latency: Option<&'a [f64]>,
-    /// Groups (m,).
-    pub group: Option<&'a [i64]>,
-}
-
-/// What rows have besides signals, losses and costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "columns that are there or not, each by itself")]
-pub struct Columns {
-    /// What the stages said.
-    pub prediction: bool,
-    /// How much they count.
-    pub weight: bool,
-    /// How long the stages took.
-    pub latency: bool,
-    /// What they belong to.
-    pub group: bool,
-}
-
-impl Columns {
-    fn named(self) -> [(&'static str, bool); 4] {
-        let (latency, group) = (("latency", self.latency), ("group", self.group));
-        [("prediction", self.prediction), ("weight", self.weight), latency, group]
-    }
-}
 
 /// Where requests come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,26 +65,15 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Invalid`] for numbers of entries that do not fit, losses, costs or weights that are negative or not
-    /// finite, latencies that are negative or infinite, and columns that other batches have and this one has not, or the other way round.
+    /// finite (losses may be NaN, and infinite of stages that never answer), latencies that are negative or infinite,
+    /// chances out of range, and columns that other batches have and this one has not, or the other way round.
     pub fn append(&mut self, added: &Added) -> Result<()> {
         let k = self.stages;
-        let m = added.signal.len() / k;
-        check_lengths(added, m, k)?;
-        check_losses(added.loss, k)?;
-        check_rows("cost", added.cost, if added.cost.len() == k { 0 } else { k })?;
-        if let Some(weight) = added.weight {
-            check_rows("weight", weight, 0)?;
-        }
-        check_seconds(added.latency.unwrap_or_default(), k)?;
+        let m = added::check(added, k)?;
         if m == 0 {
             return Ok(());
         }
-        let columns = Columns {
-            prediction: added.prediction.is_some(),
-            weight: added.weight.is_some(),
-            latency: added.latency.is_some(),
-            group: added.group.is_some(),
-        };
+        let columns = Columns::of(added);
         self.fit_columns(columns, "all batches or in none: the batches before")?;
         let (own, (start, mask)) = (self.own, self.words);
         let Some(source) = self.sources.get_mut(own as usize) else { return Ok(()) };
@@ -142,8 +91,9 @@ impl Builder {
             let place = Place { priority, source: own, number };
             if self.highest.is_none_or(|highest| place < highest) {
                 let said = added.prediction.map_or(&[][..], |said| &said[cells.clone()]);
-                let took = added.latency.map_or(&[][..], |latency| &latency[cells]);
-                let floats = signal.iter().chain(loss).chain(cost).chain(took).copied().chain(weight);
+                let took = added.latency.map_or(&[][..], |latency| &latency[cells.clone()]);
+                let chance = added.propensity.map_or(&[][..], |propensity| &propensity[cells]);
+                let floats = signal.iter().chain(loss).chain(cost).chain(took).chain(chance).copied().chain(weight);
                 self.rows.push(place, floats, said.iter().copied().chain(added.group.map(|group| group[row])));
             }
         }
@@ -161,7 +111,7 @@ impl Builder {
         let Some(known) = self.columns else {
             self.columns = Some(columns);
             let (k, one) = (self.stages, usize::from);
-            let floats = 3 * k + k * one(columns.latency) + one(columns.weight);
+            let floats = k * (3 + one(columns.latency) + one(columns.propensity)) + one(columns.weight);
             self.rows = Rows::new(floats, k * one(columns.prediction) + one(columns.group));
             return Ok(());
         };
@@ -254,6 +204,9 @@ impl Builder {
         if columns.latency {
             trace = trace.timed(table(3 * k))?;
         }
+        if columns.propensity {
+            trace = trace.with_propensity(table((3 + usize::from(columns.latency)) * k))?;
+        }
         let weight = |row: usize| kept.float(row).last().copied().unwrap_or(0.0);
         let group = |row: usize| kept.integer(row).last().copied().unwrap_or(0);
         let trace = trace.weighted(columns.weight.then(|| (0..n).map(weight).collect()))?;
@@ -282,8 +235,8 @@ impl Builder {
 
     /// Whether a stage never answers, as its losses are infinite: they are no part of [`Builder::totals`].
     pub fn is_probe(&self, stage: usize) -> bool {
-        let kept = self.rows.places().first().map(|_| self.rows.float(0));
-        kept.and_then(|row| row.get(self.stages + stage)).is_some_and(|loss| loss.is_infinite())
+        let losses = (0..self.rows.len()).filter_map(|row| self.rows.float(row).get(self.stages + stage));
+        losses.into_iter().find(|loss| !loss.is_nan()).is_some_and(|loss| loss.is_infinite())
     }
 
     /// Sums over all requests.
@@ -310,7 +263,7 @@ impl Builder {
         let own = self.own_name().to_owned();
         let named = |name: &str| sources.iter().position(|source| source.name == name);
         let distinct = sources.iter().enumerate().all(|(at, source)| named(&source.name) == Some(at));
-        let fits = totals.loss.len() == self.stages && totals.cost.len() == self.stages;
+        let fits = [&totals.loss, &totals.cost, &totals.unknown].iter().all(|totals| totals.len() == self.stages);
         let Some(own) = named(&own).filter(|_| distinct && fits) else {
             return Err(Error::invalid("sources or totals do not fit"));
         };
@@ -366,68 +319,13 @@ fn differs(entry: usize, merged: &Builder, columns: Columns) -> Error {
     ))
 }
 
-fn check_lengths(added: &Added, m: usize, k: usize) -> Result<()> {
-    checks::entries("signal", added.signal.len(), m * k)?;
-    checks::entries("loss", added.loss.len(), m * k)?;
-    if added.cost.len() != k {
-        checks::entries("cost", added.cost.len(), m * k)?;
-    }
-    if let Some(said) = added.prediction {
-        checks::entries("prediction", said.len(), m * k)?;
-    }
-    if let Some(weight) = added.weight {
-        checks::entries("weight", weight.len(), m)?;
-    }
-    if let Some(latency) = added.latency {
-        checks::entries("latency", latency.len(), m * k)?;
-    }
-    if let Some(group) = added.group {
-        checks::entries("group", group.len(), m)?;
-    }
-    Ok(())
-}
-
-/// Finite numbers that are not negative, in rows of `columns`, or in a list (0).
-#[inline]
-fn check_rows(argument: &str, cells: &[f64], columns: usize) -> Result<()> {
-    match cells.iter().position(|x| !(*x >= 0.0 && *x < f64::INFINITY)) {
-        None => Ok(()),
-        Some(at) => Err(bad_entry(argument, at, columns, cells[at])),
-    }
-}
-
-/// Losses in rows of `columns`: numbers that are not negative, infinite of stages that never answer.
-fn check_losses(cells: &[f64], columns: usize) -> Result<()> {
-    match cells.iter().position(|x| x.is_nan() || *x < 0.0) {
-        None => Ok(()),
-        Some(at) => Err(bad_entry("loss", at, columns, cells[at])),
-    }
-}
-
-/// Seconds in rows of `columns`: finite numbers that are not negative, or NaN.
-fn check_seconds(cells: &[f64], columns: usize) -> Result<()> {
-    match cells.iter().position(|x| *x < 0.0 || *x == f64::INFINITY) {
-        None => Ok(()),
-        Some(at) => Err(checks::seconds_refused(at / columns, at % columns, cells[at])),
-    }
-}
-
-#[cold]
-fn bad_entry(argument: &str, at: usize, columns: usize, given: f64) -> Error {
-    let place = match columns {
-        0 => format!("entry {at}"),
-        columns => format!("row {} column {}", at / columns, at % columns),
-    };
-    Error::invalid(format!("`{argument}` {place} must be finite and at least 0, got {}", number(given)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::total::Total;
     use super::*;
 
     fn added<'a>(signal: &'a [f64], loss: &'a [f64], cost: &'a [f64]) -> Added<'a> {
-        Added { signal, loss, cost, prediction: None, weight: None, latency: None, group: None }
+        Added { signal, loss, cost, prediction: None, weight: None, latency: None, propensity: None, group: None }
     }
 
     fn filled(source: &str, rows: u64, batch: usize) -> Result<Builder> {
@@ -463,6 +361,8 @@ mod tests {
             Added { group: Some(&[1]), ..added(&[1.0], &[1.0], &[1.0]) },
             Added { latency: Some(&[-0.5]), ..added(&[1.0], &[1.0], &[1.0]) },
             Added { latency: Some(&[0.5]), ..added(&[1.0], &[1.0], &[1.0]) },
+            Added { propensity: Some(&[0.5]), ..added(&[1.0], &[1.0], &[1.0]) },
+            Added { propensity: Some(&[0.0]), latency: Some(&[0.5]), ..added(&[1.0], &[1.0], &[1.0]) },
         ] {
             assert!(builder.append(&wrong).is_err(), "{wrong:?}");
         }

@@ -1,5 +1,6 @@
 //! Calibration traces: what every stage said about every request, what its answer would have lost, what it costs.
 
+mod added;
 mod answering;
 mod builder;
 mod censored;
@@ -22,7 +23,8 @@ mod total;
 mod units;
 mod weights;
 
-pub use builder::{Added, Builder, Columns, Source, group_of_text};
+pub use added::{Added, Columns};
+pub use builder::{Builder, Source, group_of_text};
 pub use content::{Completed, Kind, Trace};
 pub use cost::{Charge, Cost};
 pub use matching::in_order;

@@ -71,18 +71,21 @@ impl Total {
 /// Sums over all requests, kept or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Totals {
-    /// Losses by stage (k,), each as often as its request counts; infinite ones are left out.
+    /// Losses by stage (k,), each as often as its request counts; those that are infinite or not known are left out.
     pub loss: Vec<Total>,
     /// Costs by stage (k,), likewise.
     pub cost: Vec<Total>,
     /// How much the requests count together.
     pub weight: Total,
+    /// How much those count of which a loss is not known, by stage (k,).
+    pub unknown: Vec<Total>,
 }
 
 impl Totals {
     /// Nothing yet.
     pub(super) fn zero(stages: usize) -> Self {
-        Self { loss: vec![Total::ZERO; stages], cost: vec![Total::ZERO; stages], weight: Total::ZERO }
+        let none = vec![Total::ZERO; stages];
+        Self { loss: none.clone(), cost: none.clone(), weight: Total::ZERO, unknown: none }
     }
 
     /// Adds a request that counts `weight` times, or once.
@@ -90,8 +93,12 @@ impl Totals {
     pub(super) fn add(&mut self, loss: &[f64], cost: &[f64], weight: Option<f64>) {
         let w = weight.unwrap_or(1.0);
         self.weight.add(w, 1);
-        for (total, loss) in self.loss.iter_mut().zip(loss).filter(|(_, loss)| loss.is_finite()) {
-            total.add((loss * w).min(f64::MAX), 1);
+        for ((total, unknown), loss) in self.loss.iter_mut().zip(&mut self.unknown).zip(loss) {
+            if loss.is_finite() {
+                total.add((loss * w).min(f64::MAX), 1);
+            } else if loss.is_nan() {
+                unknown.add(w, 1);
+            }
         }
         for (total, cost) in self.cost.iter_mut().zip(cost) {
             total.add((cost * w).min(f64::MAX), 1);
@@ -101,6 +108,7 @@ impl Totals {
     /// Adds those of other requests.
     pub(super) fn add_all(&mut self, other: &Self) {
         let columns = self.loss.iter_mut().zip(&other.loss).chain(self.cost.iter_mut().zip(&other.cost));
+        let columns = columns.chain(self.unknown.iter_mut().zip(&other.unknown));
         for (own, other) in columns {
             own.add_total(other);
         }
