@@ -43,23 +43,30 @@ async def serve(driver: OneAsked, calls: Sequence[Call], given: Input, deadline:
     """
     loop = asyncio.get_running_loop()
     clock = loop.time if is_timed else _no_clock
-    due = Deadline(deadline, clock())
-    limit = None if deadline == math.inf else Limit(loop, due.end)
-    begun = 0.0
+    begun = now = clock()
+    due = Deadline(deadline, now)
+    end = due.end
+    limit = None if end == math.inf else Limit(loop, end)
     try:
         while (asked := driver.ask) is not None:
-            call, begun = calls[asked], clock()
+            call, begun = calls[asked], now
             outcome: Reading | str | Lost
-            if begun >= due.end:
+            if begun >= end:
                 outcome = due.not_begun()
             else:
                 taken = given.take(call.stage.carries)
-                attempt = partial(try_one, call, taken)
-                outcome = await (_ask(call, attempt, begun, due) if call.is_limited else attempt())
-                if limit is not None and (limit.expired or clock() >= due.end):
+                if call.is_limited:
+                    outcome = await _ask(call, partial(try_one, call, taken), begun, due)
+                else:
+                    outcome = await try_one(call, taken)
+                now = clock()
+                if limit is not None and (limit.expired or now >= end):
                     outcome = due.cut_off()
-            now = clock()
-            tell(driver, outcome, now - begun if is_timed else None, due.end - now)
+            if is_timed and isinstance(outcome, tuple):
+                output, signal, prediction = outcome
+                driver.answered_after(signal, prediction, output, now - begun, end - now)
+            else:
+                tell(driver, outcome, now - begun if is_timed else None, end - now)
     except CancelledError as error:
         if limit is None or not limit.end():
             raise

@@ -204,7 +204,7 @@ class Batcher(Generic[X, Y]):
             raise self._refusal(loop)
         seconds = check_deadline(deadline)
         cascade = self._cascade
-        driver: Driver[Y] = cascade._opening.one(loop.time, seconds)
+        driver: Driver[Y] = cascade._opening.one(loop.time, seconds, rows=0)
         given = Input(x)
         if driver.ask is None:
             return self._taken(driver, given)
@@ -233,7 +233,14 @@ class Batcher(Generic[X, Y]):
             raise ValidationError(f"`batcher` must be entered once, and is {self._state}")
         self._loop = loop = asyncio.get_running_loop()
         self._dispatcher = Dispatcher(
-            self._cascade._calls, loop, self._devices, self._max_batch, self._max_wait, self._collate, self._ended
+            self._cascade._calls,
+            loop,
+            self._devices,
+            self._max_batch,
+            self._max_wait,
+            self._collate,
+            self._ended,
+            self._cascade._opening.slowdown,
         )
         self._state = "open"
         return self

@@ -188,8 +188,9 @@ class Cascade(Generic[X, Y]):
 
     @property
     def slowdown(self) -> float | None:
-        """How many times longer stages take at present than the policy expects, smoothed; from 1/4 to 16, 1 before any
-        was timed. Seconds that are left count as fewer by it. None where the policy knows no time."""
+        """How many times longer stages take at present than the policy expects, and calls of several requests than
+        such calls did before, smoothed; from 1/4 to 16, 1 before any was timed. Seconds that are left count as fewer by
+        it. None where the policy knows no time."""
         slowdown = self._opening.slowdown
         return None if slowdown is None else slowdown.factor
 

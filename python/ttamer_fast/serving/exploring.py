@@ -42,7 +42,19 @@ class Exploring:
         ``end(exploring)`` is called once, when all have run or nobody goes on.
     """
 
-    __slots__ = ("_end", "_last", "_left", "_prices", "ask", "barred_reasons", "cost", "failures", "seconds", "steps")
+    __slots__ = (
+        "_end",
+        "_last",
+        "_left",
+        "_prices",
+        "ask",
+        "barred_reasons",
+        "cost",
+        "failures",
+        "rows",
+        "seconds",
+        "steps",
+    )
 
     ask: int | None
 
@@ -55,6 +67,8 @@ class Exploring:
     ) -> None:
         self._left = iter(stages)
         self._last = last
+        self.rows = 1
+        """How many requests the last call was for."""
         self._prices = prices
         self._end: Callable[[Exploring], None] | None = end
         self.steps: list[Step] = []
@@ -64,6 +78,11 @@ class Exploring:
         self.cost = 0.0
         self.ask = next(self._left, None)
 
+    @property
+    def last(self) -> int:
+        """After which stage the one asked runs, -1 for the start: where it lies behind, it begins anew."""
+        return -1 if self.ask is not None and self.ask < self._last else self._last
+
     def answered(self, signal: Any, prediction: Hashable, output: object) -> int | None:
         """As :meth:`Driver.answered`; what is no signal or no prediction fails the stage."""
         try:
@@ -72,6 +91,13 @@ class Exploring:
         except Exception as error:
             return self.failed(reason_of(error))
         return self._went(number, prediction)
+
+    def answered_after(
+        self, signal: Any, prediction: Hashable, output: object, seconds: float, left: float
+    ) -> int | None:
+        """As :meth:`Driver.answered_after`."""
+        self.took(seconds)
+        return self.answered(signal, prediction, output)
 
     def failed(self, reason: str) -> int | None:
         """As :meth:`Driver.failed`."""
@@ -104,6 +130,11 @@ class Exploring:
             if self.seconds is None:
                 self.seconds = {}
             self.seconds[self.ask] = seconds
+
+    def took_in_call(self, seconds: float, rows: int) -> None:
+        """As :meth:`Driver.took_in_call`."""
+        self.took(seconds)
+        self.rows = rows
 
     def has_left(self, seconds: float) -> None:
         """As :meth:`Driver.has_left`: nothing depends on it."""

@@ -38,6 +38,7 @@ class Offered:
         "queued",
         "reason",
         "row",
+        "rows",
         "timer",
         "wake",
     )
@@ -69,6 +70,8 @@ class Offered:
         self.part: Part | None = None
         self.row = 0
         """Which row of `part`."""
+        self.rows = 1
+        """How many rows the last call had that it was in."""
         self.wake: asyncio.TimerHandle | None = None
         """Ends the wait for the next attempt, or the time of the stage while the request waits in the queue again."""
         self.permit: int | None = None

@@ -16,7 +16,7 @@ from .failures import reason_of
 from .inputs import Input, Inputs, each_row
 from .limits import Attempts, Deadline, Lost
 from .telling import OneAsked, StepAsked, tell, tell_batch, tell_rows
-from .time_left import Waiting
+from .time_left import Waiting, begin_wait, end_wait
 
 __all__ = ["awaitable_error", "now", "serve", "serve_batch"]
 
@@ -29,17 +29,32 @@ def serve(driver: OneAsked, calls: Sequence[Call], given: Input, deadline: float
     Without `is_timed` no clock is read.
     """
     clock = monotonic if is_timed else _no_clock
-    due = Deadline(deadline, clock())
-    with Waiting(due.end, clock):
+    now = clock()
+    due = Deadline(deadline, now)
+    end = due.end
+    told = None if end == math.inf else begin_wait(end, clock)
+    try:
         while (asked := driver.ask) is not None:
-            call = calls[asked]
-            begun = clock()
-            if begun >= due.end:
-                outcome: Reading | str | Lost = due.not_begun()
+            call, begun = calls[asked], now
+            outcome: Reading | str | Lost
+            if begun >= end:
+                outcome = due.not_begun()
+            elif _is_simple(call, end):
+                outcome = _try_one(call, given.take(call.stage.carries), "acall(x)")
+                now = clock()
+                if now >= end:
+                    outcome = due.cut_off()
             else:
                 outcome = _ask(call, _one(call, given.take(call.stage.carries), "acall(x)"), begun, due, clock)
-            now = clock()
-            tell(driver, outcome, now - begun if is_timed else None, due.end - now)
+                now = clock()
+            if is_timed and isinstance(outcome, tuple):
+                output, signal, prediction = outcome
+                driver.answered_after(signal, prediction, output, now - begun, end - now)
+            else:
+                tell(driver, outcome, now - begun if is_timed else None, end - now)
+    finally:
+        if told is not None:
+            end_wait(told)
 
 
 def serve_batch(driver: StepAsked, calls: Sequence[Call], inputs: Inputs, deadline: float, is_timed: bool) -> None:
@@ -98,8 +113,7 @@ def _ask_row(call: Call, x: Any, due: Deadline, clock: Callable[[], float]) -> R
 
 def _ask(call: Call, work: Callable[[], R], now: float, due: Deadline, clock: Callable[[], float]) -> R | Lost:
     """What a stage comes to, by as many attempts as it may have."""
-    if not call.is_limited and (due.end == math.inf or call.workers is None):
-        # One attempt in this thread: if it is late, that is found out when it returns.
+    if _is_simple(call, due.end):
         only = work()
         return only if due.end == math.inf or clock() < due.end else due.cut_off()
     attempts = Attempts(call, now, due.end)
@@ -119,6 +133,11 @@ def _ask(call: Call, work: Callable[[], R], now: float, due: Deadline, clock: Ca
                 now = clock()
     finally:
         attempts.give_back()
+
+
+def _is_simple(call: Call, end: float) -> bool:
+    """Whether a stage is tried once, in this thread: if it is late, that is found out when it returns."""
+    return not call.is_limited and (call.workers is None or end == math.inf)
 
 
 def _attempt(

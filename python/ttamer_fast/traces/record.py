@@ -315,7 +315,7 @@ class Record:
         "stopped": with the answer of the stage run last; "recalled": with that of an earlier one; "deadline": the
         deadline ended it, and the best in hand was returned, if there was one; "failed": the stage run last gave no
         answer, and the best in hand was returned, if there was one; "abstained": with none, as the policy prefers its
-        default.
+        default, or there was no time for any stage.
         """
         if self._late:
             return "deadline"
