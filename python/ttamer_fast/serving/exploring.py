@@ -44,23 +44,19 @@ class Exploring:
 
     __slots__ = (
         "_end",
+        "_last",
         "_left",
         "_prices",
         "ask",
         "barred_reasons",
         "cost",
         "failures",
-        "last",
         "rows",
         "seconds",
         "steps",
     )
 
     ask: int | None
-    last: int
-    """The stage that ran last, -1 for none."""
-    rows: int
-    """Requests that shared the last call."""
 
     def __init__(
         self,
@@ -70,7 +66,9 @@ class Exploring:
         end: Callable[[Exploring], None],
     ) -> None:
         self._left = iter(stages)
-        self.last, self.rows = last, 1
+        self._last = last
+        self.rows = 1
+        """How many requests the last call was for."""
         self._prices = prices
         self._end: Callable[[Exploring], None] | None = end
         self.steps: list[Step] = []
@@ -79,6 +77,11 @@ class Exploring:
         self.seconds: dict[int, float] | None = None
         self.cost = 0.0
         self.ask = next(self._left, None)
+
+    @property
+    def last(self) -> int:
+        """After which stage the one asked runs, -1 for the start: where it lies behind, it begins anew."""
+        return -1 if self.ask is not None and self.ask < self._last else self._last
 
     def answered(self, signal: Any, prediction: Hashable, output: object) -> int | None:
         """As :meth:`Driver.answered`; what is no signal or no prediction fails the stage."""
@@ -92,7 +95,7 @@ class Exploring:
     def answered_after(
         self, signal: Any, prediction: Hashable, output: object, seconds: float, left: float
     ) -> int | None:
-        """As :meth:`Driver.answered_after`: nothing depends on what is left."""
+        """As :meth:`Driver.answered_after`."""
         self.took(seconds)
         return self.answered(signal, prediction, output)
 
@@ -150,8 +153,8 @@ class Exploring:
         stage = self.ask
         if stage is not None:
             self.steps.append((stage, signal, prediction))
-            self.cost += price_of(self._prices, self.last, stage)
-            self.last = stage
+            self.cost += price_of(self._prices, self._last, stage)
+            self._last = stage
         self.ask = next(self._left, None)
         return self.ask
 
