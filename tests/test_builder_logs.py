@@ -296,6 +296,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     about = json.loads(str(whole["about"]))
     for changed, reason in [
         ({"format": "ttamer_fast trace builder 2"}, "its format is 'ttamer_fast trace builder 2', not"),
+        ({"format": "ttamer_fast trace builder 3"}, "its format is 'ttamer_fast trace builder 3', not"),
         ({"teacher": ""}, "`teacher` must be text that is not empty"),
         ({"is_probe": [None, None]}, "totals do not fit the losses of the rows"),
         ({"is_probe": [False, True]}, "totals do not fit the losses of the rows"),

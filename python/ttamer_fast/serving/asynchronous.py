@@ -17,14 +17,11 @@ from typing import Any, TypeVar
 from .asking import Asked, Reading, none_of, read, read_batch
 from .calls import Call
 from .coroutines import is_awaitable
-from .driver import Driver
 from .failures import reason_of
 from .inputs import Input, Inputs, each_row
 from .limits import Attempts, Deadline, Lost
-from .served import Served
-from .served_batch import ServedBatch
 from .tasks import run_all
-from .telling import StepDriver, tell, tell_batch, tell_rows
+from .telling import OneAsked, StepAsked, tell, tell_batch, tell_rows
 from .time_left import Waiting
 from .timers import Limit
 from .workers import Job, Workers
@@ -39,13 +36,16 @@ class NotBegunError(CancelledError):
     """Cancelled while the call of a plain function was waiting for a free worker."""
 
 
-async def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: float, is_timed: bool) -> Served[Any]:
-    """One request; `deadline` in seconds from now, inf for none. Without `is_timed` no clock is read."""
+async def serve(driver: OneAsked, calls: Sequence[Call], given: Input, deadline: float, is_timed: bool) -> None:
+    """Until one request is decided; `deadline` in seconds from now, inf for none.
+
+    Without `is_timed` no clock is read.
+    """
     loop = asyncio.get_running_loop()
     clock = loop.time if is_timed else _no_clock
     begun = now = clock()
     due = Deadline(deadline, now)
-    end, given = due.end, Input(x)
+    end = due.end
     limit = None if end == math.inf else Limit(loop, end)
     try:
         while (asked := driver.ask) is not None:
@@ -74,19 +74,17 @@ async def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: fl
     finally:
         if limit is not None:
             limit.end()
-    return driver.served()
 
 
 async def serve_batch(
-    driver: StepDriver[Any], calls: Sequence[Call], xs: Any, n: int, deadline: float, is_timed: bool
-) -> ServedBatch[Any]:
-    """The n requests of a batch in step; the arguments as in :func:`serve`.
+    driver: StepAsked, calls: Sequence[Call], inputs: Inputs, deadline: float, is_timed: bool
+) -> None:
+    """Until the requests of a batch are decided, in step; the arguments as in :func:`serve`.
 
     A stage without `batch` is run on all rows that wait for it at the same time.
     """
     clock = asyncio.get_running_loop().time if is_timed else _no_clock
     due = Deadline(deadline, clock())
-    inputs = Inputs(xs, n)
     with Waiting(due.end, clock):
         while (question := driver.ask) is not None:
             asked, rows = question
@@ -103,7 +101,6 @@ async def serve_batch(
                 outcomes = await _ask_all(call, [partial(try_one, call, x) for x in each_row(taken)], begun, due)
                 now = clock()
                 tell_rows(driver, call, outcomes, now - begun if is_timed else None, due.end - now)
-    return driver.served()
 
 
 async def try_one(call: Call, x: Any) -> Reading | str:

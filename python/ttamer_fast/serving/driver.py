@@ -271,15 +271,24 @@ class Driver(Generic[Y]):
         TTamerError
             If a stage is still asked.
         """
-        record = self.record(new_request_id())
-        answer = self._run.answer
+        return self.handed(self.record(new_request_id()))
+
+    def handed(self, record: Record) -> Served[Y]:
+        """The output, with the record of the decided request, which this driver has made.
+
+        Raises
+        ------
+        NoAnswerError
+            As :meth:`served`.
+        """
+        answer = record._answer
         if answer is not None:
             return Served(self._outputs[answer], record)
-        if self._run.expected_loss == math.inf:
+        if record._expected_loss == math.inf:
             raise NoAnswerError.of(self._identity, {**self._failures, **self._barred})
         return Served(None, record)
 
-    def record(self, request_id: str) -> Record:
+    def record(self, request_id: str, explored: bool = False) -> Record:
         """The record of the decided request, also of one that has no answer.
 
         Raises
@@ -301,6 +310,7 @@ class Driver(Generic[Y]):
             self._barred,
             self._late,
             self._seconds,
+            explored,
         )
 
     def output(self) -> Y | None:

@@ -7,9 +7,9 @@ import math
 from contextvars import Context
 from typing import Any
 
-from .driver import Driver
 from .inputs import Input
 from .queues import StageQueue
+from .telling import OneAsked
 
 __all__ = ["Offered", "Part"]
 
@@ -45,14 +45,14 @@ class Offered:
 
     def __init__(
         self,
-        x: Any,
-        driver: Driver[Any],
+        given: Input,
+        driver: OneAsked,
         future: asyncio.Future[None],
         context: Context | None,
         is_timed: bool,
         deadline: float,
     ) -> None:
-        self.input = Input(x)
+        self.input = given
         self.driver = driver
         self.future = future
         """What the caller waits for; done once the request has ended."""

@@ -12,13 +12,10 @@ from .._core import ValidationError
 from .asking import Asked, Reading, none_of, read, read_batch
 from .calls import Call
 from .coroutines import discard
-from .driver import Driver
 from .failures import reason_of
 from .inputs import Input, Inputs, each_row
 from .limits import Attempts, Deadline, Lost
-from .served import Served
-from .served_batch import ServedBatch
-from .telling import StepDriver, tell, tell_batch, tell_rows
+from .telling import OneAsked, StepAsked, tell, tell_batch, tell_rows
 from .time_left import Waiting, begin_wait, end_wait
 
 __all__ = ["awaitable_error", "now", "serve", "serve_batch"]
@@ -26,12 +23,15 @@ __all__ = ["awaitable_error", "now", "serve", "serve_batch"]
 R = TypeVar("R", Reading | str, Asked)
 
 
-def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: float, is_timed: bool) -> Served[Any]:
-    """One request; `deadline` in seconds from now, inf for none. Without `is_timed` no clock is read."""
+def serve(driver: OneAsked, calls: Sequence[Call], given: Input, deadline: float, is_timed: bool) -> None:
+    """Until one request is decided; `deadline` in seconds from now, inf for none.
+
+    Without `is_timed` no clock is read.
+    """
     clock = monotonic if is_timed else _no_clock
     now = clock()
     due = Deadline(deadline, now)
-    end, given = due.end, Input(x)
+    end = due.end
     told = None if end == math.inf else begin_wait(end, clock)
     try:
         while (asked := driver.ask) is not None:
@@ -55,16 +55,12 @@ def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: float, i
     finally:
         if told is not None:
             end_wait(told)
-    return driver.served()
 
 
-def serve_batch(
-    driver: StepDriver[Any], calls: Sequence[Call], xs: Any, n: int, deadline: float, is_timed: bool
-) -> ServedBatch[Any]:
-    """The n requests of a batch in step; the arguments as in :func:`serve`."""
+def serve_batch(driver: StepAsked, calls: Sequence[Call], inputs: Inputs, deadline: float, is_timed: bool) -> None:
+    """Until the requests of a batch are decided, in step; the arguments as in :func:`serve`."""
     clock = monotonic if is_timed else _no_clock
     due = Deadline(deadline, clock())
-    inputs = Inputs(xs, n)
     with Waiting(due.end, clock):
         while (question := driver.ask) is not None:
             asked, rows = question
@@ -90,7 +86,6 @@ def serve_batch(
                     outcome = _ask(call, partial(_try_batch, call, taken, count), begun, due, clock)
                 now = clock()
                 tell_batch(driver, outcome, count, now - begun if is_timed else None, due.end - now)
-    return driver.served()
 
 
 def awaitable_error(call: Call, function: str, instead: str, output: Any) -> ValidationError:

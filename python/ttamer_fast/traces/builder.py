@@ -23,7 +23,7 @@ from .trace import Trace
 
 __all__ = ["TraceBuilder"]
 
-FORMAT = "ttamer_fast trace builder 3"
+FORMAT = "ttamer_fast trace builder 4"
 UNIT = 1074
 """Sums are whole numbers of 2**-UNIT, as every float64 is."""
 TOTAL_BYTES = 272

@@ -349,6 +349,12 @@ impl Estimate {
         self.inner.size
     }
 
+    /// Σ w / max w of values or units: how many that count as the heaviest does weigh as much.
+    #[getter]
+    fn heavy(&self) -> f64 {
+        self.inner.heavy
+    }
+
     fn __repr__(&self) -> String {
         format!("Estimate(mean={}, standard_error={})", self.inner.mean, self.inner.standard_error())
     }
