@@ -1,4 +1,4 @@
-//! Requests that a builder is given, and whether they can be taken in.
+//! Requests that are added to a builder, and what they must be; errors say what those of a trace say.
 
 use super::checks;
 use crate::error::{Error, Result, number};
@@ -6,22 +6,41 @@ use crate::error::{Error, Result, number};
 /// Requests to be added, row by row.
 #[derive(Clone, Copy, Debug)]
 pub struct Added<'a> {
-    /// Signals (m, k).
+    /// Signals (m, k); NaN: unknown.
     pub signal: &'a [f64],
-    /// Losses (m, k).
+    /// Losses (m, k); NaN: not known.
     pub loss: &'a [f64],
-    /// Costs (k,) or (m, k).
-    pub cost: &'a [f64],
+    /// Costs.
+    pub cost: Costs<'a>,
     /// Predictions (m, k).
     pub prediction: Option<&'a [i64]>,
     /// How much each counts (m,).
     pub weight: Option<&'a [f64]>,
     /// Seconds that each stage took (m, k); NaN: not known.
     pub latency: Option<&'a [f64]>,
-    /// Chance that each known loss came to be known (m, k); NaN where it is not.
-    pub propensity: Option<&'a [f64]>,
     /// Groups (m,).
     pub group: Option<&'a [i64]>,
+    /// Chance that each known loss came to be known (m, k); NaN where it did not.
+    pub propensity: Option<&'a [f64]>,
+}
+
+/// Costs of requests to be added.
+#[derive(Clone, Copy, Debug)]
+pub enum Costs<'a> {
+    /// Those of every request (k,).
+    Alike(&'a [f64]),
+    /// Those of each (m, k); NaN where a stage was not run.
+    Rows(&'a [f64]),
+}
+
+impl<'a> Costs<'a> {
+    /// Those of one request (k,).
+    pub(super) fn of_row(self, row: usize, k: usize) -> &'a [f64] {
+        match self {
+            Self::Alike(cost) => cost,
+            Self::Rows(cost) => &cost[row * k..(row + 1) * k],
+        }
+    }
 }
 
 /// What rows have besides signals, losses and costs.
@@ -34,115 +53,159 @@ pub struct Columns {
     pub weight: bool,
     /// How long the stages took.
     pub latency: bool,
-    /// With which chance losses came to be known.
-    pub propensity: bool,
     /// What they belong to.
     pub group: bool,
+    /// With which chance losses came to be known.
+    pub propensity: bool,
 }
 
 impl Columns {
-    /// Of these requests.
+    /// Those of requests to be added.
     pub(super) fn of(added: &Added) -> Self {
         Self {
             prediction: added.prediction.is_some(),
             weight: added.weight.is_some(),
             latency: added.latency.is_some(),
-            propensity: added.propensity.is_some(),
             group: added.group.is_some(),
+            propensity: added.propensity.is_some(),
         }
     }
 
-    pub(super) fn named(self) -> [(&'static str, bool); 5] {
-        let (latency, group) = (("latency", self.latency), ("group", self.group));
-        [("prediction", self.prediction), ("weight", self.weight), latency, ("propensity", self.propensity), group]
+    /// The first column that only one of both has: its name, and whether the other one has it.
+    pub(super) fn first_difference(self, other: Self) -> Option<(&'static str, bool)> {
+        let pair = self.named().into_iter().zip(other.named()).find(|(had, has)| had != has);
+        pair.map(|(_, has)| has)
+    }
+
+    fn named(self) -> [(&'static str, bool); 5] {
+        [
+            ("prediction", self.prediction),
+            ("weight", self.weight),
+            ("latency", self.latency),
+            ("group", self.group),
+            ("propensity", self.propensity),
+        ]
+    }
+
+    /// Floats of a row of k stages.
+    pub(super) fn floats(self, k: usize) -> usize {
+        self.propensity_from(k) + k * usize::from(self.propensity) + usize::from(self.weight)
+    }
+
+    /// Integers of a row of k stages.
+    pub(super) fn integers(self, k: usize) -> usize {
+        k * usize::from(self.prediction) + usize::from(self.group)
+    }
+
+    /// Where the propensities of a row begin.
+    pub(super) fn propensity_from(self, k: usize) -> usize {
+        3 * k + k * usize::from(self.latency)
     }
 }
 
-/// How many requests these are of `k` stages, or why they cannot be taken in.
-///
-/// # Errors
-/// As of [`Builder::append`](super::Builder::append).
-pub(super) fn check(added: &Added, k: usize) -> Result<usize> {
-    let m = added.signal.len() / k;
-    check_lengths(added, m, k)?;
-    check_losses(added.loss, k)?;
-    check_rows("cost", added.cost, if added.cost.len() == k { 0 } else { k })?;
-    if let Some(weight) = added.weight {
-        check_rows("weight", weight, 0)?;
-    }
-    check_seconds(added.latency.unwrap_or_default(), k)?;
-    check_chances(added.propensity.unwrap_or_default(), added.loss, k)?;
-    Ok(m)
+/// The plural of the name of a column.
+pub(super) fn plural(name: &str) -> String {
+    name.strip_suffix('y').map_or_else(|| format!("{name}s"), |stem| format!("{stem}ies"))
 }
 
-fn check_lengths(added: &Added, m: usize, k: usize) -> Result<()> {
-    checks::entries("signal", added.signal.len(), m * k)?;
-    checks::entries("loss", added.loss.len(), m * k)?;
-    if added.cost.len() != k {
-        checks::entries("cost", added.cost.len(), m * k)?;
+impl Added<'_> {
+    /// Whether m requests at k stages are as those of a trace; `is_probe` has the stages (k,) of which a loss was known
+    /// before, and whether it was infinite.
+    pub(super) fn check(&self, m: usize, k: usize, is_probe: &[Option<bool>]) -> Result<()> {
+        self.check_lengths(m, k)?;
+        check_losses(self.loss, k, is_probe)?;
+        match self.cost {
+            Costs::Alike(cost) => checks::none_negative("cost", cost)?,
+            Costs::Rows(cost) => self.check_costs(cost, k)?,
+        }
+        checks::none_negative("weight", self.weight.unwrap_or_default())?;
+        check_seconds(self.latency.unwrap_or_default(), k)?;
+        self.check_propensities(k)
     }
-    if let Some(said) = added.prediction {
-        checks::entries("prediction", said.len(), m * k)?;
+
+    fn check_lengths(&self, m: usize, k: usize) -> Result<()> {
+        let all = m * k;
+        let cost = match self.cost {
+            Costs::Alike(cost) => (cost.len(), k),
+            Costs::Rows(cost) => (cost.len(), all),
+        };
+        let found = [
+            ("signal", Some((self.signal.len(), all))),
+            ("loss", Some((self.loss.len(), all))),
+            ("cost", Some(cost)),
+            ("prediction", self.prediction.map(|said| (said.len(), all))),
+            ("weight", self.weight.map(|weight| (weight.len(), m))),
+            ("latency", self.latency.map(|took| (took.len(), all))),
+            ("group", self.group.map(|group| (group.len(), m))),
+            ("propensity", self.propensity.map(|chance| (chance.len(), all))),
+        ];
+        found
+            .into_iter()
+            .filter_map(|(name, lengths)| lengths.map(|(given, allowed)| (name, given, allowed)))
+            .try_for_each(|(name, given, allowed)| checks::entries(name, given, allowed))
     }
-    if let Some(weight) = added.weight {
-        checks::entries("weight", weight.len(), m)?;
+
+    /// Costs in rows: finite numbers that are not negative, or NaN of stages that were not run.
+    fn check_costs(&self, cells: &[f64], k: usize) -> Result<()> {
+        let is_bad = |at: usize| {
+            let cost = cells[at];
+            let is_missing = cost.is_nan() && self.signal[at].is_nan() && self.loss[at].is_nan();
+            !(checks::is_allowed(cost) || is_missing)
+        };
+        match (0..cells.len()).find(|at| is_bad(*at)) {
+            None => Ok(()),
+            Some(at) => Err(bad_entry("cost", at, k, cells[at])),
+        }
     }
-    if let Some(latency) = added.latency {
-        checks::entries("latency", latency.len(), m * k)?;
+
+    /// Chances: above 0 and at most 1, or NaN where the loss is not known.
+    fn check_propensities(&self, k: usize) -> Result<()> {
+        let Some(cells) = self.propensity else { return Ok(()) };
+        if let Some(at) = cells.iter().position(|p| !checks::is_chance(*p)) {
+            return Err(checks::chance_refused(at / k, at % k, cells[at]));
+        }
+        for column in 0..k {
+            let pairs = self.loss.chunks_exact(k).zip(cells.chunks_exact(k));
+            if let Some(row) =
+                pairs.map(|(loss, p)| (loss[column], p[column])).position(|(loss, p)| !loss.is_nan() && p.is_nan())
+            {
+                return Err(checks::chance_refused(row, column, f64::NAN));
+            }
+        }
+        Ok(())
     }
-    if let Some(propensity) = added.propensity {
-        checks::entries("propensity", propensity.len(), m * k)?;
+}
+
+/// Losses in rows of `k`: numbers that are not negative, or NaN; infinite wherever they are known, of stages that never
+/// answer, or nowhere.
+fn check_losses(cells: &[f64], k: usize, is_probe: &[Option<bool>]) -> Result<()> {
+    if let Some(at) = cells.iter().position(|x| *x < 0.0) {
+        return Err(bad_entry("loss", at, k, cells[at]));
     }
-    if let Some(group) = added.group {
-        checks::entries("group", group.len(), m)?;
+    for (column, before) in is_probe.iter().enumerate() {
+        let known = || cells.chunks_exact(k).map(|row| row[column]).enumerate().filter(|(_, loss)| !loss.is_nan());
+        let Some((first, loss)) = known().next() else { continue };
+        let expected = before.unwrap_or(loss.is_infinite());
+        let Some((row, given)) = known().find(|(_, loss)| loss.is_infinite() != expected) else { continue };
+        let (place, seen) = match before {
+            None => (format!("row {first}"), number(loss)),
+            Some(true) => ("the batches before".into(), "infinite ones".into()),
+            Some(false) => ("the batches before".into(), "finite ones".into()),
+        };
+        return Err(checks::loss_refused(row, column, given, &place, &seen));
     }
     Ok(())
 }
 
-/// Finite numbers that are not negative, in rows of `columns`, or in a list (0).
-#[inline]
-fn check_rows(argument: &str, cells: &[f64], columns: usize) -> Result<()> {
-    match cells.iter().position(|x| !(*x >= 0.0 && *x < f64::INFINITY)) {
-        None => Ok(()),
-        Some(at) => Err(bad_entry(argument, at, columns, cells[at])),
-    }
-}
-
-/// Losses in rows of `columns`: numbers that are not negative, infinite of stages that never answer; NaN: not known.
-fn check_losses(cells: &[f64], columns: usize) -> Result<()> {
-    match cells.iter().position(|x| *x < 0.0) {
-        None => Ok(()),
-        Some(at) => Err(bad_entry("loss", at, columns, cells[at])),
-    }
-}
-
-/// Seconds in rows of `columns`: finite numbers that are not negative, or NaN.
-fn check_seconds(cells: &[f64], columns: usize) -> Result<()> {
+/// Seconds in rows of `k`: finite numbers that are not negative, or NaN.
+fn check_seconds(cells: &[f64], k: usize) -> Result<()> {
     match cells.iter().position(|x| *x < 0.0 || *x == f64::INFINITY) {
         None => Ok(()),
-        Some(at) => Err(checks::seconds_refused(at / columns, at % columns, cells[at])),
+        Some(at) => Err(checks::seconds_refused(at / k, at % k, cells[at])),
     }
 }
 
 #[cold]
-fn bad_entry(argument: &str, at: usize, columns: usize, given: f64) -> Error {
-    let place = match columns {
-        0 => format!("entry {at}"),
-        columns => format!("row {} column {}", at / columns, at % columns),
-    };
-    Error::invalid(format!("`{argument}` {place} must be finite and at least 0, got {}", number(given)))
-}
-
-/// Chances in rows of `columns`: above 0 and at most 1 where the loss is known, or NaN.
-fn check_chances(cells: &[f64], loss: &[f64], columns: usize) -> Result<()> {
-    let is_chance = |p: f64| p > 0.0 && p <= 1.0;
-    let fits = |p: f64, loss: f64| is_chance(p) || p.is_nan() && loss.is_nan();
-    match cells.iter().zip(loss).position(|(p, loss)| !fits(*p, *loss)) {
-        None => Ok(()),
-        Some(at) => {
-            let (row, column, given) = (at / columns, at % columns, number(cells[at]));
-            let allowed = "above 0 and at most 1 where the loss is known";
-            Err(Error::invalid(format!("`propensity` row {row} column {column} must be {allowed}, got {given}")))
-        }
-    }
+fn bad_entry(argument: &str, at: usize, k: usize, given: f64) -> Error {
+    checks::refused(argument, &format!("row {} column {}", at / k, at % k), given)
 }

@@ -23,7 +23,7 @@ mod total;
 mod units;
 mod weights;
 
-pub use added::{Added, Columns};
+pub use added::{Added, Columns, Costs};
 pub use builder::{Builder, Source, group_of_text};
 pub use content::{Completed, Kind, Trace};
 pub use cost::{Charge, Cost};
@@ -32,6 +32,6 @@ pub use sample::{Place, Rows};
 pub use table::Table;
 pub use tail::Tail;
 pub use thin::Thin;
-pub use total::{Total, Totals, WORDS};
+pub use total::{Sum, Total, Totals, WORDS};
 pub(crate) use units::by_unit;
 pub(crate) use weights::normalised_weights;
