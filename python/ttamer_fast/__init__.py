@@ -55,6 +55,7 @@ from .evaluation.frontier import Frontier, FrontierPoint, frontier
 from .evaluation.risk_coverage import RiskCoverage, risk_coverage
 from .evaluation.summary import Saving, Summary, summarize
 from .fitting.aggregation import Aggregated, aggregate
+from .fitting.calibration import Calibration, calibrate
 from .fitting.certification import fit_certified
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
@@ -83,6 +84,7 @@ __all__ = [
     "Batch",
     "Batcher",
     "Breaker",
+    "Calibration",
     "CalibrationWarning",
     "Cascade",
     "CensoredTraceWarning",
@@ -130,6 +132,7 @@ __all__ = [
     "aggregate",
     "baselines",
     "build_info",
+    "calibrate",
     "compare",
     "evaluate",
     "fit",

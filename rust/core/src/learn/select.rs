@@ -1,8 +1,9 @@
 //! Which of several rules to trust: judged on rows held back, one part after the other.
 
-use super::calibrated::{Calibrated, Fold};
+use super::calibrated::Calibrated;
 use super::heuristics;
 use super::options::{Heuristic, Method};
+use super::parts::Fold;
 use super::subset::chosen_stages;
 use crate::error::Result;
 use crate::evaluate::{Estimate, Objective, Outcome};

@@ -13,6 +13,7 @@ mod latency;
 mod matching;
 mod nearest;
 mod pattern;
+mod priced;
 mod sample;
 mod table;
 mod tail;
