@@ -79,7 +79,9 @@ def ratios(name: str, trace: tt.Trace, count: int) -> Iterator[Ratio]:
     policies += [calibration.policy(tradeoff=goal, cost=cost) for goal, cost in goals[WARM + 1 :]]
     made = len(policies) - WARM - 1
     each, grown = (time.perf_counter() - started) / made, (resident() - before) / made
-    yield Ratio(f"each further policy, {what}", f"{1e3 * each:.2f} ms", "a fit", f"{1e3 * fitted:.2f} ms", each / fitted)
+    yield Ratio(
+        f"each further policy, {what}", f"{1e3 * each:.2f} ms", "a fit", f"{1e3 * fitted:.2f} ms", each / fitted
+    )
     stored = float(np.mean([len(policy.to_bytes()) for policy in policies[:WARM]]))
     yield Ratio(f"memory of a policy, {what}", f"{grown:,.0f} B", "its file", f"{stored:,.0f} B", grown / stored)
     repriced = seconds(lambda: policies[0].repriced(goals[1][1]), 3)

@@ -16,7 +16,7 @@ import pytest
 import ttamer_fast as tt
 from censored_logs import log_of
 from conftest import make_trace
-from test_calibration import decides, timed, varied, with_costs
+from test_calibration import BAD_PRICES, decides, timed, varied, with_costs
 
 pytestmark = pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 
@@ -149,14 +149,14 @@ def test_a_policy_does_not_keep_a_large_trace() -> None:
         gc.collect()
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
-    before = resident()
-    trace = make_trace(n=400_000, k=8)
-    tables = 3 * trace.n * trace.k * 8 / 2**20
-    policy = tt.baselines.static(trace, 0.9)
-    assert resident() - before > 0.8 * tables
-    del trace
-    assert resident() - before < 0.4 * tables
-    assert policy.repriced(np.ones(8)).provenance["repriced_rows"] == "20000"
+    # What was freed is used again, so that what grows with each trace is what its policy keeps.
+    policies, grown = [], []
+    for seed in range(8):
+        policies.append(tt.baselines.static(make_trace(n=200_000, k=8, seed=seed), 0.9))
+        grown.append(resident())
+    tables = 3 * 200_000 * 8 * 8 / 2**20
+    assert (grown[-1] - grown[3]) / 4 < 0.5 * tables
+    assert policies[0].repriced(np.ones(8)).provenance["repriced_rows"] == "20000"
 
 
 def test_handles_do_not_travel(tmp_path: Path) -> None:
@@ -201,14 +201,7 @@ def test_threads_share_what_is_kept() -> None:
 def test_bad_input() -> None:
     trace = make_trace(n=400, k=3)
     policy, bounded = tt.fit(trace, tradeoff=0.9), tt.fit(trace, max_loss=0.4)
-    for cost, message in (
-        ([1.0, 2.0], r"`cost` must have shape \(3,\), got \(2,\)"),
-        (np.ones((400, 3)), "`cost` must have 1 dimension, got 2"),
-        (1.0, "`cost` must have 1 dimension, got 0"),
-        ([1.0, -2.0, 3.0], "`cost` entry 1 must be finite and at least 0, got -2"),
-        ([1.0, 2.0, np.nan], "`cost` entry 2 must be finite and at least 0, got nan"),
-        (["a", "b", "c"], "`cost` must be real numbers"),
-    ):
+    for cost, message in BAD_PRICES:
         for one in (policy, bounded):
             with pytest.raises(tt.ValidationError, match=message):
                 one.repriced(cost)
