@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "Batch",
     "Builder",
+    "Calibration",
     "Certificate",
     "Estimate",
     "FormatError",

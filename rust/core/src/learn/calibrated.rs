@@ -13,7 +13,7 @@ use super::known::Known;
 use super::logistic::sigmoid;
 use super::options::{Approach, Shape};
 use super::order::check_order;
-use super::parts::{self, Fold};
+use super::parts;
 use super::scale::{self, Scale};
 use super::situations::Situations;
 use super::tuning::Tuning;
@@ -71,6 +71,21 @@ pub struct Calibrated {
     folds: OnceLock<Vec<Fold>>,
     /// The same under the prices of the trace, where these are others.
     original: Option<Arc<Self>>,
+}
+
+/// Some rows to learn from, and the others to judge on.
+pub struct Fold {
+    /// Learned from most of the rows.
+    pub calibrated: Calibrated,
+    /// The rest.
+    pub held: Trace,
+}
+
+impl Fold {
+    /// The same under other prices (k,).
+    pub fn priced(&self, cost: &[f64]) -> Self {
+        Self { calibrated: self.calibrated.priced(cost), held: self.held.priced(cost) }
+    }
 }
 
 impl Calibrated {

@@ -2,25 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::calibrated::Calibrated;
 use super::sample;
 use crate::random::mix64;
 use crate::trace::Trace;
-
-/// Some rows to learn from, and the others to judge on.
-pub struct Fold {
-    /// Learned from most of the rows.
-    pub calibrated: Calibrated,
-    /// The rest.
-    pub held: Trace,
-}
-
-impl Fold {
-    /// The same under other prices (k,).
-    pub fn priced(&self, cost: &[f64]) -> Self {
-        Self { calibrated: self.calibrated.priced(cost), held: self.held.priced(cost) }
-    }
-}
 
 /// About `most` rows; `None` where that is all of them.
 pub fn spread(trace: &Trace, most: usize) -> Option<Vec<u32>> {
@@ -54,7 +38,6 @@ fn folds_of(trace: &Trace, folds: u64) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::{Approach, Tuning};
     use crate::trace::Kind;
 
     fn grouped(group: Option<Vec<i64>>) -> Option<Trace> {
@@ -74,10 +57,7 @@ mod tests {
 
     #[test]
     fn too_few_groups_hold_nothing_back() {
-        let folds = |group: Option<Vec<i64>>| {
-            let trace = grouped(group)?;
-            Calibrated::new(trace, &Approach::default(), Tuning::default()).ok().map(|made| made.folds().len())
-        };
+        let folds = |group| grouped(group).map(|trace| parts(&trace, 4).len());
         assert_eq!(folds(None), Some(4));
         assert_eq!(folds(Some((0..400).map(|row| row % 4).collect())), Some(4));
         assert_eq!(folds(Some((0..400).map(|row| row % 3).collect())), Some(0));

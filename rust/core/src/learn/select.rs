@@ -1,9 +1,8 @@
 //! Which of several rules to trust: judged on rows held back, one part after the other.
 
-use super::calibrated::Calibrated;
+use super::calibrated::{Calibrated, Fold};
 use super::heuristics;
 use super::options::{Heuristic, Method};
-use super::parts::Fold;
 use super::subset::chosen_stages;
 use crate::error::Result;
 use crate::evaluate::{Estimate, Objective, Outcome};
