@@ -150,6 +150,7 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/quality/selection.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/variants.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/deadlines.py $(TTAMER_TRACES)
+	$(PYTHON) benches/quality/logs.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/production.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/intervals.py $(TTAMER_TRACES)
 
@@ -168,6 +169,7 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/quality/selection.py --seeds 1
 	$(PYTHON) benches/quality/variants.py --sizes 300 --draws 1
 	$(PYTHON) benches/quality/deadlines.py --rows 1000
+	$(PYTHON) benches/quality/logs.py --explore 0.1 --draws 1 --rounds 5
 	$(PYTHON) benches/quality/production.py
 	$(PYTHON) benches/quality/intervals.py --draws 20 --repeats 1
 	@echo "not run here, they take minutes: cargo bench, benches/solve.py, speed.py solve and fit; make bench does"

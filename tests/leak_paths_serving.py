@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -89,6 +92,14 @@ def cascade(*runs: Any, **given: Any) -> tt.Cascade[Any, Any]:
     return tt.Cascade(line(), stages(runs * K if len(runs) == 1 else runs, **given))
 
 
+def recorded(*runs: Any, **given: Any) -> tt.Cascade[Any, Any]:
+    """Every request is run through, into a log that is written every few milliseconds."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    log = tt.RecordLog(folder, flush_seconds=0.005, flush_records=64)
+    return tt.Cascade(line(), stages(runs * K, **given), record=log, explore=1.0)
+
+
 GUARDED: dict[str, Any] = {
     "timeout": every(60.0),
     "retries": every(1),
@@ -100,6 +111,11 @@ CALLS: dict[str, Callable[[], None]] = {
     "cascade, in a worker": in_this_thread(partial(cascade(plain), "x", 60.0)),
     "cascade, retries in a worker": in_this_thread(partial(cascade(fails, **GUARDED), "x", 60.0)),
     "batch, in a worker": in_this_thread(partial(cascade(plain).batch, ["x", "y"], 60.0)),
+    "cascade, run through": in_this_thread(partial(recorded(plain), "x")),
+    "batch, run through": in_this_thread(partial(recorded(plain).batch, ["x", "y"])),
+    "acall, run through": on_the_loop(partial(recorded(coroutine).acall, "x")),
+    "abatch, run through": on_the_loop(partial(recorded(coroutine).abatch, ["x", "y"])),
+    "Batcher, run through": batched(recorded(coroutine, batch=every(many))),
     "acall": on_the_loop(partial(cascade(coroutine).acall, "x")),
     "acall, deadline": on_the_loop(partial(cascade(coroutine, **GUARDED).acall, "x", 60.0)),
     "acall, in a worker": on_the_loop(partial(cascade(plain, retries=every(1)).acall, "x")),

@@ -28,6 +28,7 @@ BELOW = {
     "policy": {"digits", "error", "files", "model", "parallel", "plan", "price", "rules", "solve"},
     "decide": {"error", "parallel", "plan", "policy", "price", "rules"},
     "trace": {"digits", "error", "mean", "parallel", "price", "random"},
+    "records": {"error", "parallel", "policy", "random", "rules", "trace"},
     "evaluate": {"decide", "error", "mean", "parallel", "plan", "policy", "trace"},
     "monitor": {"decide", "error", "plan", "policy", "random", "rules", "trace"},
     "learn": {"error", "evaluate", "model", "parallel", "plan", "policy", "price", "random", "rules", "solve", "trace"},

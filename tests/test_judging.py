@@ -124,9 +124,10 @@ def test_weighted_intervals_against_a_loop() -> None:
     assert result.loss == pytest.approx(mean)
     assert result.independent == pytest.approx(size)
     for end, edge in zip(result.loss_ci, (0.0, trace.loss.max()), strict=True):
-        share = (end - mean) / (edge - mean)
-        second = (1.0 - share) * (error**2 * size + mean**2) + share * edge**2
-        assert abs(end - mean) == pytest.approx(stats.t.ppf(0.975, size - 1.0) * np.sqrt((second - end**2) / size))
+        # A share of the weight has moved to the edge, in rows as heavy as the heaviest.
+        share, heavy = (end - mean) / (edge - mean), weight.sum() / weight.max()
+        variance = (1.0 - share) * error**2 + share * (1.0 - share) * (edge - mean) ** 2 / heavy
+        assert abs(end - mean) == pytest.approx(stats.t.ppf(0.975, heavy - 1.0) * np.sqrt(variance))
 
 
 @pytest.mark.parametrize("scale", [1.0, 250.0])

@@ -159,6 +159,15 @@ def test_a_policy_does_not_keep_a_large_trace() -> None:
     assert policies[0].repriced(np.ones(8)).provenance["repriced_rows"] == "20000"
 
 
+def test_summaries_are_at_the_prices_of_the_policy() -> None:
+    trace = make_trace(n=600, k=3)
+    cost = [2.0, 1.0, 20.0]
+    repriced = tt.fit(trace, tradeoff=0.9).repriced(cost)
+    priced = with_costs(trace, cost)
+    fitted = tt.fit(priced, tradeoff=float(repriced.provenance["tradeoff"]))
+    assert tt.summarize(repriced, trace) == tt.summarize(fitted, priced)
+
+
 def test_handles_do_not_travel(tmp_path: Path) -> None:
     trace = make_trace(n=400, k=3)
     policy = tt.fit(trace, tradeoff=0.9)

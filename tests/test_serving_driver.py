@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ttamer_fast as tt
+from conftest import make_trace
 from serving_policies import KINDS, policy_of, signals_of, walk, walked
 from ttamer_fast.serving.batch_driver import BatchDriver
 from ttamer_fast.serving.driver import Driver
+from ttamer_fast.serving.slowdown import Slowdown
 from ttamer_fast.traces.record import PolicyIdentity
 
 Request = tuple[list[float | None], list[Hashable]]
@@ -185,3 +187,59 @@ def test_out_of_turn() -> None:
         batch.answered(np.ones(len(rows)), None, ["output"] * len(rows))
     with pytest.raises(tt.RunFinishedError, match="all requests are decided"):
         batch.answered(np.ones(0), None, [])
+
+
+def timed_policy() -> tt.Policy:
+    plain = make_trace(600, 4)
+    latency = np.random.default_rng(5).gamma(4.0, [0.001, 0.002, 0.004, 0.008], size=(600, 4))
+    trace = tt.Trace(plain.signal, plain.loss, plain.cost, prediction=plain.prediction, latency=latency)
+    return tt.fit(trace, tradeoff=0.9, deadline=True)
+
+
+def test_what_an_answer_took_is_told_with_it_or_before_it() -> None:
+    rng = np.random.default_rng(3)
+    for policy in (timed_policy(), policy_of("models")):
+        identity = PolicyIdentity.of(policy)
+        consulted: set[tuple[int, ...]] = set()
+        paces = [Slowdown(policy), Slowdown(policy)] if policy.knows_time else [None, None]
+        for deadline in [math.inf, *rng.uniform(0.0, 0.1, 200).tolist()]:
+            one, many = (Driver[str](policy, identity, slowdown=pace, seconds=deadline) for pace in paces)
+            assert one.ask == many.ask
+            if one.ask is None:  # there is no time for anything
+                continue
+            left = deadline
+            while (stage := one.ask) is not None:
+                signal: Any = [0.1, None, np.float32(0.7), rng.random()][rng.integers(4)]
+                said = int(rng.integers(3))
+                seconds = float(rng.gamma(4.0, 0.004))
+                left -= seconds
+                if left < math.inf:
+                    many.has_left(left)
+                many.took(seconds)
+                many.answered(signal, said, f"output {stage}")
+                assert one.answered_after(signal, said, f"output {stage}", seconds, left) == one.ask == many.ask
+            ours, theirs = one.served(), many.served()
+            assert walked(ours.record) == walked(theirs.record)
+            assert np.array_equal(ours.seconds, theirs.seconds, equal_nan=True)
+            assert ours.output == theirs.output
+            consulted.add(ours.consulted)
+        assert len(consulted) > 3
+        if paces[0] is not None and paces[1] is not None:
+            assert paces[0].factor == paces[1].factor != 1.0
+
+
+def test_an_answer_and_its_time_out_of_turn() -> None:
+    policy = timed_policy()
+    driver: Driver[str] = Driver(policy, PolicyIdentity.of(policy), slowdown=Slowdown(policy), seconds=9.0)
+    asked = driver.ask
+    with pytest.raises(tt.ValidationError, match=r"`signal` of stage . .* must return a number, got 'high'"):
+        driver.answered_after("high", None, "output", 0.1, 8.0)  # type: ignore[arg-type]
+    with pytest.raises(tt.ValidationError, match=r"`prediction` of stage . .* must return a hashable, got"):
+        driver.answered_after(0.5, [1], "output", 0.1, 8.0)  # type: ignore[arg-type]
+    assert driver.ask == asked
+    while driver.ask is not None:
+        driver.answered_after(1.0, 0, "output", 0.1, 8.0)
+    before = walked(driver.served().record)
+    with pytest.raises(tt.RunFinishedError, match="`answered_after` must follow a question"):
+        driver.answered_after(1.0, 0, "output", 0.1, 8.0)
+    assert walked(driver.served().record) == before

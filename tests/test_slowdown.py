@@ -142,8 +142,8 @@ class Steady(Slowdown):
 
     __slots__ = ()
 
-    def _follow(self, found: float) -> None:
-        del found
+    def _follow(self, found: float, weight: float = 1.0) -> None:
+        del found, weight
 
 
 class Served:

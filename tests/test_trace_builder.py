@@ -419,3 +419,39 @@ def test_stored_builders_with_parts_that_do_not_fit_are_refused(tmp_path: Path) 
         np.savez(tmp_path / "wrong.npz", **whole | changed)
         with pytest.raises(tt.ValidationError, match=r"cannot read .* as a trace builder"):
             tt.TraceBuilder.load(tmp_path / "wrong.npz")
+
+
+def test_losses_that_are_not_known() -> None:
+    nan = math.nan
+    builder = tt.TraceBuilder(["a", "b"], "models", teacher="b")
+    builder.append(
+        [[0.5, nan], [0.25, 0.75]], [[1.0, nan], [0.0, 0.0]], [1.0, 2.0], propensity=[[1.0, nan], [1.0, 0.5]]
+    )
+    builder.append([[0.5, nan]], [[nan, nan]], [1.0, 2.0], propensity=[[nan, nan]])
+    np.testing.assert_array_equal(builder.mean_loss, [0.5, 0.0])
+    np.testing.assert_array_equal(builder.mean_cost, [1.0, 2.0])
+    other = tt.TraceBuilder(["a", "b"], "models", source="other", teacher="b")
+    other.append([[nan, 0.5]], [[nan, 1.0]], [1.0, 2.0], propensity=[[nan, 1.0]])
+    merged = builder.merge(other)
+    np.testing.assert_array_equal(merged.mean_loss, [0.5, 0.5])
+    trace = merged.build()
+    np.testing.assert_array_equal(trace.loss, [[1.0, nan], [0.0, 0.0], [nan, nan], [nan, 1.0]])
+    np.testing.assert_array_equal(trace.propensity, [[1.0, nan], [1.0, 0.5], [nan, nan], [nan, 1.0]])
+    assert (trace.is_censored, trace.teacher) == (True, "b")
+    for chances, shown in (
+        ([[0.0, nan]], "row 0 column 0 .* got 0.0"),
+        ([[1.0, 1.5]], "column 1 .* got 1.5"),
+        ([[nan, nan]], "got nan"),
+    ):
+        with pytest.raises(tt.ValidationError, match=f"`propensity` .*{shown}"):
+            builder.append([[0.5, nan]], [[1.0, nan]], [1.0, 2.0], propensity=chances)
+    with pytest.raises(tt.ValidationError, match="`propensity` must be in all batches or in none"):
+        builder.append([[0.5, nan]], [[1.0, nan]], [1.0, 2.0])
+    with pytest.raises(tt.ValidationError, match="`others` entry 0 must have the teacher 'b', got None"):
+        builder.merge(tt.TraceBuilder(["a", "b"], "models", source="other"))
+
+
+def test_a_probe_of_which_little_is_known() -> None:
+    builder = tt.TraceBuilder(["probe", "model"], "models")
+    builder.append([[math.nan, 0.5], [0.25, 0.75]], [[math.nan, 0.0], [math.inf, 1.0]], [1.0, 2.0])
+    np.testing.assert_array_equal(builder.mean_loss, [math.inf, 0.5])

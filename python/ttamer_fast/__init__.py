@@ -46,6 +46,7 @@ from ._utils.warnings import (
     CensoredTraceWarning,
     EvaluationWarning,
     HeavyTailWarning,
+    RecordsWarning,
     ServingWarning,
     TTamerWarning,
 )
@@ -61,9 +62,13 @@ from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
 from .monitoring.order import OrderFinding, OrderWarning, order_findings
 from .monitoring.report import Drift, DriftReport
+from .records.chunk import RecordChunk, RecordedPolicy, RecordedRequest
+from .records.log import RecordLog
+from .records.reading import RecordCounts, Records, read_records
 from .serving.batcher import Batcher, OverloadedError
 from .serving.breaker import Breaker
 from .serving.cascade import Cascade
+from .serving.exploration import Exploration, ExplorationReport
 from .serving.failures import NoAnswerError, PermanentError
 from .serving.queues import StageStats
 from .serving.request import Request
@@ -96,6 +101,8 @@ __all__ = [
     "DriftReport",
     "Evaluation",
     "EvaluationWarning",
+    "Exploration",
+    "ExplorationReport",
     "FormatError",
     "Frontier",
     "FrontierPoint",
@@ -110,6 +117,13 @@ __all__ = [
     "Policy",
     "PolicyFormatError",
     "Record",
+    "RecordChunk",
+    "RecordCounts",
+    "RecordLog",
+    "RecordedPolicy",
+    "RecordedRequest",
+    "Records",
+    "RecordsWarning",
     "Replay",
     "Request",
     "RiskCoverage",
@@ -140,6 +154,7 @@ __all__ = [
     "frontier",
     "load",
     "order_findings",
+    "read_records",
     "read_trace",
     "risk_coverage",
     "signals",

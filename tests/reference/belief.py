@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from reference.rule import NO_PREDICTION, Choice, Decisions, Fields, Report, Rule, answered
+from reference.rule import NO_PREDICTION, NO_STAGE, Choice, Decisions, Fields, Report, Rule, answered
 
 LIMIT = 9.0
 """Beliefs stay within so many logits."""
@@ -72,6 +72,9 @@ class Belief(Rule):
         self.sets: list[Fields] = beliefs["sets"]
         self.situations: list[Fields] = stored["situations"]
         self.decisions = Decisions(stored["decisions"])
+        self.time: Fields | None = stored.get("time")
+        if self.time is not None:
+            self.within = Decisions(self.time["decisions"])
         nothing: Fields = stored.get("nothing", {"loss": math.inf, "at_once": False})
         self.nothing: float = nothing["loss"]
         self.at_once: bool = nothing["at_once"]
@@ -79,9 +82,9 @@ class Belief(Rule):
         self.limit = math.inf if share >= 1.0 else -math.inf if share == 0.0 else math.log(share / (1.0 - share))
         """The belief above which nothing is better."""
 
-    def begin(self) -> int | None:
-        stage: int = self.situations[0]["stage"]
-        return None if self.at_once else stage
+    def begin(self, remaining: float) -> int | None:
+        entry = self._entry(remaining)
+        return None if entry is None else self.situations[entry]["stage"]
 
     def observe(self, reports: Sequence[Report]) -> Choice:
         best, target, is_close = self._walked(reports)
@@ -100,6 +103,26 @@ class Belief(Rule):
 
     def alone(self, report: Report) -> float | None:
         return None if self.calibrations[report.stage].is_probe else self._loss(self._read(report))
+
+    def _block(self, remaining: float) -> int | None:
+        """Which decisions hold for so many seconds: the first whose end is later; None: those without time."""
+        until: list[float] = [] if self.time is None else self.time["until"]
+        return next((block for block, end in enumerate(until) if remaining < end), None)
+
+    def _entry(self, remaining: float) -> int | None:
+        """The situation that a request begins with, None where it ends before anything runs."""
+        block = self._block(remaining)
+        if self.time is None or block is None:
+            return None if self.at_once else 0
+        entry: int = self.time["entries"][block]
+        return None if entry == NO_STAGE else entry
+
+    def _action(self, situation: int, remaining: float, logit: float) -> int | None:
+        """The situation that follows."""
+        block = self._block(remaining)
+        if block is None:
+            return self.decisions.action(situation, logit)
+        return self.within.action(block * len(self.situations) + situation, logit)
 
     def _declines(self, best: Best | None) -> bool:
         """Whether nothing is answered: no answer is in hand, or nothing is better."""
@@ -121,16 +144,15 @@ class Belief(Rule):
         an answer, what the stage that failed says on average, if that is no better than nothing.
         """
         best: Best | None = None
-        target: int | None = 0
+        target = self._entry(reports[0].before) if reports else None
         is_close = False
         for count in range(1, len(reports) + 1):
             assert target is not None
             situation = target
             if not reports[count - 1].is_failed:
                 best = self._best(situation, reports[:count])
-            target = self.decisions.action(
-                situation, self._empty_handed(reports[count - 1]) if best is None else best.logit
-            )
+            last = reports[count - 1]
+            target = self._action(situation, last.remaining, self._empty_handed(last) if best is None else best.logit)
             if best is not None:
                 declines = abs(best.logit - self.limit) < CLOSE and best.logit != self.limit
                 is_close = is_close or best.is_close or declines or self._is_close(situation, best, reports[:count])
@@ -149,7 +171,8 @@ class Belief(Rule):
             width = CLOSE * max(1.0, abs(only.signal))
             moved = [only._replace(signal=only.signal + step) for step in (-width, width)]
             near += [self._read(one) for one in moved]
-        return len({self.decisions.action(situation, logit) for logit in [best.logit, *near]}) > 1
+        remaining = reports[-1].remaining
+        return len({self._action(situation, remaining, logit) for logit in [best.logit, *near]}) > 1
 
     def _best(self, situation: int, reports: Sequence[Report]) -> Best:
         """The answer of least expected loss, the favoured one by a margin; of equals the stage of lowest number.

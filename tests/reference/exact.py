@@ -22,6 +22,17 @@ def state_of(signal: float, states: int) -> int | None:
     return int(signal) if math.isfinite(signal) and signal == int(signal) and 0 <= signal < states else None
 
 
+class Clock:
+    """Remaining times within a deadline, in buckets: each from its least number of seconds on."""
+
+    def __init__(self, stored: Fields) -> None:
+        self.least: list[float] = stored["from"]
+
+    def bucket(self, remaining: float) -> int | None:
+        """None where less is left than the first one asks: nothing is begun any more."""
+        return max((at for at, least in enumerate(self.least) if least <= remaining), default=None)
+
+
 class Exact(Rule):
     """What the three graphs share."""
 
@@ -64,6 +75,9 @@ class Chain(Exact):
         self.losses: list[float] = stored["loss"]
         self.offset: list[int] = stored["offset"]
         self.decisions = Decisions(stored["decisions"])
+        self.time: Fields | None = stored.get("time")
+        if self.time is not None:
+            self.clock, self.within = Clock(self.time), Decisions(self.time["decisions"])
 
     def row(self, report: Report) -> int:
         """Rows of a stage: one a state, and one more for a state that cannot be read."""
@@ -84,12 +98,20 @@ class Chain(Exact):
             return super().hand(reports)
         return Hand(known[-1].stage, self.loss(known[-1]))
 
-    def begin(self) -> int | None:
-        return self.start
+    def begin(self, remaining: float) -> int | None:
+        if self.time is None or remaining == math.inf:
+            return self.start
+        bucket = self.clock.bucket(remaining)
+        return None if bucket is None else stage_or_none(self.time["start"][bucket])
 
     def observe(self, reports: Sequence[Report]) -> Choice:
         answer, loss = self.hand(reports)
-        return Choice(self.decisions.action(self.row(reports[-1]), loss), answer)
+        row, remaining = self.row(reports[-1]), reports[-1].remaining
+        if self.time is None or remaining == math.inf:
+            return Choice(self.decisions.action(row, loss), answer)
+        # As many rows as without a deadline for each bucket.
+        bucket, rows = self.clock.bucket(remaining), self.offset[-1]
+        return Choice(None if bucket is None else self.within.action(bucket * rows + row, loss), answer)
 
     def expected_loss(self, reports: Sequence[Report]) -> float:
         loss = super().expected_loss(reports)
@@ -134,7 +156,8 @@ class Tree(Exact):
         has_nothing = hand == Hand(None, math.inf)
         return first if has_nothing or hand.loss > self.index(first, reports) else None
 
-    def begin(self) -> int | None:
+    def begin(self, remaining: float) -> int | None:
+        del remaining
         return self.next([])
 
     def observe(self, reports: Sequence[Report]) -> Choice:
@@ -149,21 +172,26 @@ class Dag(Exact):
         self.losses: list[list[float]] = stored["loss"]
         self.stride: list[int] = stored["stride"]
         self.action: list[int] = stored["action"]
+        self.time: Fields | None = stored.get("time")
 
     def loss(self, report: Report) -> float:
         state = state_of(report.signal, len(self.losses[report.stage]))
         return math.inf if state is None else self.losses[report.stage][state]
 
-    def next(self, reports: Sequence[Report]) -> int | None:
+    def next(self, reports: Sequence[Report], remaining: float) -> int | None:
         situation = 0
         for report in reports:
             states = len(self.losses[report.stage])
             state = state_of(report.signal, states)
             situation += ((states if state is None else state) + 1) * self.stride[report.stage]
-        return stage_or_none(self.action[situation])
+        if self.time is None or remaining == math.inf:
+            return stage_or_none(self.action[situation])
+        # As many actions as without a deadline for each bucket.
+        bucket = Clock(self.time).bucket(remaining)
+        return None if bucket is None else stage_or_none(self.time["action"][bucket * len(self.action) + situation])
 
-    def begin(self) -> int | None:
-        return self.next([])
+    def begin(self, remaining: float) -> int | None:
+        return self.next([], remaining)
 
     def observe(self, reports: Sequence[Report]) -> Choice:
-        return Choice(self.next(reports), self.hand(reports).answer)
+        return Choice(self.next(reports, reports[-1].remaining), self.hand(reports).answer)

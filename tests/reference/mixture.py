@@ -41,8 +41,8 @@ class Mixture(Rule):
         (bits,) = struct.unpack("<Q", struct.pack("<d", signal))
         return float(mixed(mixed(mixed(seed) ^ bits) ^ report.prediction % WORD) >> 11) / 2**53
 
-    def begin(self) -> int | None:
-        return self.components[0].begin()
+    def begin(self, remaining: float) -> int | None:
+        return self.components[0].begin(remaining)
 
     def observe(self, reports: Sequence[Report]) -> Choice:
         return self.component(reports).observe(reports)

@@ -57,20 +57,23 @@ class Policy:
             return self.price(last, stage) < math.inf
         return stage > last and self.price(last, stage) < math.inf
 
-    def start(self) -> Request:
-        return Request(self)
+    def start(self, remaining: float = math.inf) -> Request:
+        """A request with so many seconds left, inf without a deadline."""
+        return Request(self, remaining)
 
 
 class Request:
     """One request: what has been reported, what it cost, what is next, whose answer is best."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, remaining: float) -> None:
         self.policy = policy
         self.reports: list[Report] = []
         self.cost = 0.0
         self.last: int | None = None
         """The stage that ran last; one that was barred did not run."""
-        self._choice = Choice(policy.rule.begin(), None)
+        self.remaining = remaining
+        """Seconds left, as was said last."""
+        self._choice = Choice(policy.rule.begin(remaining), None)
         self._without: set[int] = set()
         """Stages that failed or were barred."""
         self._resort: float | None = None
@@ -93,9 +96,10 @@ class Request:
     def expected_loss(self) -> float:
         return self.policy.rule.expected_loss(self.reports) if self._resort is None else self._resort
 
-    def observe(self, signal: float, prediction: int = NO_PREDICTION) -> None:
-        """What the stage `next` reports."""
-        report = Report(self._pay(), signal, prediction)
+    def observe(self, signal: float, prediction: int = NO_PREDICTION, remaining: float | None = None) -> None:
+        """What the stage `next` reports, and the seconds that are left then; None: nobody says."""
+        before = self._look_at_clock(remaining)
+        report = Report(self._pay(), signal, prediction, False, before, self.remaining)
         if self._resort is None:
             self.reports.append(report)
             self._choice = self.policy.rule.observe(self.reports)
@@ -103,14 +107,15 @@ class Request:
             self._resort = self.policy.rule.alone(report)
             self._choice = self._choice._replace(next=None, answer=report.stage)
 
-    def fail(self) -> None:
-        """The stage `next` has run and gave nothing."""
-        self._go_on_without(self._pay())
+    def fail(self, remaining: float | None = None) -> None:
+        """The stage `next` has run and gave nothing; seconds as for :meth:`observe`."""
+        before = self._look_at_clock(remaining)
+        self._go_on_without(self._pay(), before)
 
     def bar(self) -> None:
         """The stage `next` cannot be tried."""
         assert self.next is not None, "the request has ended"
-        self._go_on_without(self.next)
+        self._go_on_without(self.next, self.remaining)
 
     def stop(self) -> None:
         """The request ends while the stage `next` runs."""
@@ -125,12 +130,18 @@ class Request:
         self.last = self.next
         return self.next
 
-    def _go_on_without(self, stage: int) -> None:
+    def _look_at_clock(self, remaining: float | None) -> float:
+        """What was said last holds where nothing is said; returns what held before."""
+        before = self.remaining
+        self.remaining = before if remaining is None else remaining
+        return before
+
+    def _go_on_without(self, stage: int, before: float) -> None:
         """As the rule says; where that ends with empty hands, the best stage that has not been tried and may run."""
         rule = self.policy.rule
         self._without.add(stage)
         if self._resort is None:
-            self.reports.append(failed(stage))
+            self.reports.append(failed(stage, before, self.remaining))
             self._choice = rule.observe(self.reports)
         else:
             self._choice = self._choice._replace(next=None)
@@ -147,12 +158,14 @@ OBSERVE, FAIL, BAR, STOP = TURNS = range(4)
 """What may become of the stage that is next."""
 
 
-def take_turn(request: Any, turn: int, signal: float, prediction: int | None) -> None:
-    """One of :data:`TURNS`, for a request or a run."""
+def take_turn(request: Any, turn: int, signal: float, prediction: int | None, remaining: float | None = None) -> None:
+    """One of :data:`TURNS`, for a request or a run; reports and failures say how many seconds are left."""
     if turn == OBSERVE:
-        request.observe(signal, prediction)
+        request.observe(signal, prediction, remaining)
+    elif turn == FAIL:
+        request.fail(remaining)
     else:
-        {FAIL: request.fail, BAR: request.bar, STOP: request.stop}[turn]()
+        {BAR: request.bar, STOP: request.stop}[turn]()
 
 
 def policy_of(data: bytes) -> Policy:

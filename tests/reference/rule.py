@@ -24,6 +24,10 @@ class Report(NamedTuple):
     """:data:`NO_PREDICTION`: none."""
     is_failed: bool = False
     """Whether the stage gave nothing at all: it was asked and is no answer."""
+    before: float = math.inf
+    """Seconds that the request had left when the stage was chosen, as was said last."""
+    remaining: float = math.inf
+    """Seconds that it has left now, likewise."""
 
     @property
     def is_known(self) -> bool:
@@ -33,9 +37,9 @@ class Report(NamedTuple):
         return self.prediction == other.prediction != NO_PREDICTION
 
 
-def failed(stage: int) -> Report:
+def failed(stage: int, before: float = math.inf, remaining: float = math.inf) -> Report:
     """That the stage gave nothing."""
-    return Report(stage, math.nan, NO_PREDICTION, is_failed=True)
+    return Report(stage, math.nan, NO_PREDICTION, True, before, remaining)
 
 
 def answered(reports: Sequence[Report]) -> list[Report]:
@@ -58,8 +62,8 @@ class Rule(ABC):
     """Decides from all reports of a request, in the order in which stages ran."""
 
     @abstractmethod
-    def begin(self) -> int | None:
-        """The stage to run first."""
+    def begin(self, remaining: float) -> int | None:
+        """The stage to run first with so many seconds left, inf without a deadline."""
 
     @abstractmethod
     def observe(self, reports: Sequence[Report]) -> Choice:
@@ -77,6 +81,10 @@ class Rule(ABC):
 def stage_or_none(number: int) -> int | None:
     """Stored stage numbers say "stop" by -1."""
     return None if number == -1 else number
+
+
+NO_STAGE = 2**16 - 1
+"""Stored numbers of situations say "none" by this."""
 
 
 class Decisions:

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from reference.crafted import Fields, Rng, picked
 
 
@@ -45,6 +47,10 @@ def moved(rng: Rng, value: float, width: float) -> float:
     return value + width * float(rng.normal()) if chance < 0.7 and math.isfinite(value) else value
 
 
+def moved_time(rng: Rng, seconds: float) -> float:
+    return seconds * float(np.exp(0.3 * rng.normal()))
+
+
 def move_limits(stored: Fields, rng: Rng, width: float) -> None:
     stored["stop"] = [moved(rng, value, width) for value in stored["stop"]]
     before = 0
@@ -72,6 +78,9 @@ def change_chain(rule: Fields, rng: Rng) -> None:
 
 def change_belief(rule: Fields, rng: Rng) -> None:
     move_limits(rule["decisions"], rng, 1.0)
+    if "time" in rule:
+        move_limits(rule["time"]["decisions"], rng, 1.0)
+        rule["time"]["until"] = sorted(max(0.0, moved_time(rng, end)) for end in rule["time"]["until"])
     rule["recall"] = bool(rng.random() < 0.7)
     beliefs = rule["beliefs"]
     beliefs["margin"] = float(rng.random())

@@ -27,7 +27,8 @@ class Walk(Rule):
     def is_refused(self, reports: Sequence[Report]) -> bool:
         raise NotImplementedError
 
-    def begin(self) -> int | None:
+    def begin(self, remaining: float) -> int | None:
+        del remaining
         return stage_or_none(self.entry)
 
     def answer(self, reports: Sequence[Report]) -> int | None:

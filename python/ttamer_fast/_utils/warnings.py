@@ -7,6 +7,7 @@ __all__ = [
     "CensoredTraceWarning",
     "EvaluationWarning",
     "HeavyTailWarning",
+    "RecordsWarning",
     "ServingWarning",
     "TTamerWarning",
 ]
@@ -30,6 +31,10 @@ class EvaluationWarning(TTamerWarning):
 
 class HeavyTailWarning(CalibrationWarning):
     """Losses of which a few requests make up most: means and their intervals are less sure than they look."""
+
+
+class RecordsWarning(TTamerWarning):
+    """Records of served requests that are lost, damaged, or not there."""
 
 
 class ServingWarning(TTamerWarning):

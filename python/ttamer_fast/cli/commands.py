@@ -172,11 +172,16 @@ def fit_command(
     ] = False,
     seed: Annotated[int, typer.Option(help="Same trace, options and seed: same bytes.")] = 0,
     summary: Annotated[bool, typer.Option(help="Say what the policy is worth on rows held back.")] = True,
+    summary_deadline: Annotated[
+        float, typer.Option(help="In what is said of rows held back: seconds that each request has.")
+    ] = math.inf,
     kind: KindOption = None,
     loss: LossOption = Loss.AUTO,
     as_json: JsonOption = False,
 ) -> None:
     """Fit a policy to a trace, write it to a file, and say what it is worth on rows held back."""
+    if not summary and summary_deadline != math.inf:
+        raise ValidationError("`--summary-deadline` must come without `--no-summary`")
     check_output("--output", output, trace)
     read = read_trace(trace, loss=loss, kind=kind)
     recalls = "auto" if recall is Recall.AUTO else recall is Recall.YES
@@ -216,7 +221,7 @@ def fit_command(
     policy.save(output)
     content, text = policy_summary(policy) | {"file": str(output)}, f"{policy_text(policy)}\nwritten to {output}"
     if summary:
-        held_out, sentence = _held_out(policy, read)
+        held_out, sentence = _held_out(policy, read, summary_deadline)
         content, text = content | {"held_out": held_out}, f"{text}\n{sentence}"
     _show(content, text, as_json)
 
@@ -391,10 +396,10 @@ def _show(content: dict[str, Any], text: str, as_json: bool, checks: Sequence[Ch
         raise typer.Exit(PIPE_CLOSED)
 
 
-def _held_out(policy: Policy, trace: Trace) -> tuple[dict[str, Any] | None, str]:
+def _held_out(policy: Policy, trace: Trace, deadline: float) -> tuple[dict[str, Any] | None, str]:
     """What a policy is worth on rows held back, if there are rows enough to hold any back."""
     try:
-        found = summarize(policy, trace)
+        found = summarize(policy, trace, deadline=deadline)
     except ValidationError as error:
         return None, f"what it is worth on new requests is not known: {error}"
     return found.to_dict(), str(found)

@@ -78,10 +78,14 @@ class Summary:
         certificate held out.
     tradeoff : float
         λ of the objective λ · loss + (1 − λ) · cost / cost of running every stage.
+    deadline : float or None
+        Seconds that each request had; None: as many as it took.
     loss, loss_ci, cost, cost_ci : float, (float, float)
         In the trace's units of loss and cost.
     coverage, coverage_ci : float, (float, float)
         Share of the requests, 0 to 1, that got an answer.
+    late_share, late_share_ci : float, (float, float)
+        Share of the requests, 0 to 1, that the deadline cut off, with or without an answer in hand.
     objective, objective_ci : float, (float, float)
         As above.
     last, best : Saving
@@ -93,12 +97,15 @@ class Summary:
     n: int
     folds: int
     tradeoff: float
+    deadline: float | None
     loss: float
     loss_ci: tuple[float, float]
     cost: float
     cost_ci: tuple[float, float]
     coverage: float
     coverage_ci: tuple[float, float]
+    late_share: float
+    late_share_ci: tuple[float, float]
     objective: float
     objective_ci: tuple[float, float]
     last: Saving
@@ -115,6 +122,9 @@ class Summary:
         if self.coverage < 1.0:
             low, high = self.coverage_ci
             cost += f" and is answered in {self.coverage:.1%} ({low:.1%} to {high:.1%}) of cases"
+        if self.deadline is not None:
+            low, high = self.late_share_ci
+            cost += f"; {self.late_share:.1%} ({low:.1%} to {high:.1%}) are cut off after {self.deadline:g} s"
         where = f"held out ({how}, {self.n:,} requests; in brackets 95 % intervals)"
         lines = [
             f"{where}: a request loses {loss} and costs {cost},",
@@ -137,7 +147,15 @@ def _compared(saved: float, ci: tuple[float, float], what: str, text: Callable[[
     return f"{text(abs(saved))} ({text(low)} to {text(high)}) {word} {what}"
 
 
-def summarize(policy: Policy, trace: Trace, *, folds: int = 5, seed: int = 0) -> Summary:
+def summarize(
+    policy: Policy,
+    trace: Trace,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    default_loss: float = math.inf,
+    deadline: float = math.inf,
+) -> Summary:
     """What a fitted policy is worth on rows held back from the trace that it was fitted to.
 
     Parameters
@@ -145,12 +163,17 @@ def summarize(policy: Policy, trace: Trace, *, folds: int = 5, seed: int = 0) ->
     policy : Policy
         From `fit`, `fit_certified` or `baselines`.
     trace : Trace
-        The one that it was fitted to; of `fit_certified`, all of it.
+        The one that it was fitted to; of `fit_certified`, all of it. A policy of other prices is judged at these.
     folds : int
         From 2 to the number of rows or groups: the fit is repeated without each part in turn, with the same trade-off
         and restrictions, and judged on that part. Of a certificate, whose policy has held-out rows already, not used.
     seed : int
         Of the assignment of rows to folds, groups undivided.
+    default_loss : float
+        Loss of answering with nothing, at least 0, in the trace's unit, for the simple rules too. Infinite: that which
+        the policy was fitted with; without, under a deadline the largest loss of the trace.
+    deadline : float
+        As in :func:`evaluate`: a policy fitted with ``deadline=True`` is told what is left, all others are cut off.
 
     Returns
     -------
@@ -160,7 +183,8 @@ def summarize(policy: Policy, trace: Trace, *, folds: int = 5, seed: int = 0) ->
     Raises
     ------
     ValidationError
-        If the policy is not fitted or was fitted to another trace, or `folds` is out of range.
+        If the policy is not fitted or was fitted to another trace, `folds` is out of range, `default_loss` or
+        `deadline` is negative or NaN, or `deadline` is finite and the trace has no latencies.
 
     Notes
     -----
@@ -185,30 +209,35 @@ def summarize(policy: Policy, trace: Trace, *, folds: int = 5, seed: int = 0) ->
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
     tradeoff = float(known["tradeoff"])
-    nothing = check_default_loss(float(known.get("default_loss", math.inf)))
+    terms = outcome.terms_of(trace, default_loss, deadline)
+    if terms.default_loss is None:
+        terms = terms._replace(default_loss=_own_default_loss(known))
     rules = {name: rule for name, rule in cv.rules(trace).items() if name not in (*cv.FITS, CLAIRVOYANT)}
     if "held_out_trace" in known:
-        fold = cv.Fold(*_certified_parts(known, trace), Terms(nothing))
+        no_answer = None if terms.deadline is None else outcome.largest_loss(trace)
+        fold = cv.Fold(*_certified_parts(known, trace), terms, no_answer)
         found = {name: rule(fold, tradeoff) for name, rule in rules.items()}
-        return _summary(
-            fold.test,
-            tradeoff,
-            np.zeros(fold.test.n, np.int64),
-            [(1.0, outcome.of_policy(policy, fold.test))],
-            found,
-            nothing,
-        )
+        own = [(1.0, outcome.of_policy(policy, fold.test, fold.judged_by))]
+        return _summary(fold.test, tradeoff, np.zeros(fold.test.n, np.int64), own, found, terms)
     if trace.digest != known["trace"]:
         raise ValidationError("`trace` must be the one that the policy was fitted to, got another")
+    if "cost" in known:
+        prices = [float(price) for price in known["cost"].split(",")]
+        trace = trace.of_core(trace.core.repriced(prices), is_kind_said=True)
     if trace.n > MOST_ROWS:
         _, trace = trace.split(MOST_ROWS / trace.n, seed)
-    refits = _refits(policy)
+    refits = _refits(policy, terms)
     chosen = {**rules, **{str(i): rule for i, (_, rule) in enumerate(refits)}}
-    (outcomes,) = cv.cross_validate(trace, chosen, [tradeoff], folds, seed, terms=Terms(nothing))
+    (outcomes,) = cv.cross_validate(trace, chosen, [tradeoff], folds, seed, terms=terms)
     own = [(share, outcomes[str(i)]) for i, (share, _) in enumerate(refits)]
     found = {name: outcomes[name] for name in rules}
     through, part = cv.judged(trace, folds, seed)
-    return _summary(through, tradeoff, part, own, found, nothing)
+    return _summary(through, tradeoff, part, own, found, terms)
+
+
+def _own_default_loss(known: Mapping[str, str]) -> float | None:
+    """What a policy was fitted with."""
+    return check_default_loss(float(known.get("default_loss", math.inf)))
 
 
 def _certified_parts(known: Mapping[str, str], trace: Trace) -> tuple[Trace, Trace]:
@@ -219,24 +248,26 @@ def _certified_parts(known: Mapping[str, str], trace: Trace) -> tuple[Trace, Tra
     return parts
 
 
-def _refits(policy: Policy) -> list[tuple[float, cv.Rule]]:
-    """How to fit a policy like this one anew: rules, and on which share of the requests each decides."""
+def _refits(policy: Policy, terms: Terms) -> list[tuple[float, cv.Rule]]:
+    """How to fit a policy like this one anew: rules, and on which share of the requests each decides.
+
+    One that knows time decides without a deadline as one that does not, which takes less to fit.
+    """
     known = policy.provenance
     order = known.get("order")
     restricted: dict[str, Any] = {
         "graph": known.get("graph", "auto"),
         "order": None if order is None else [int(stage) for stage in order.split(",")],
+        "deadline": "deadline" in known and terms.deadline is not None,
     }
+    nothing = _own_default_loss(known)
     learned: dict[str, tuple[cv.Fold, Learner]] = {}
 
     def refit(method: str, own_tradeoff: float, fold: cv.Fold, _tradeoff: float) -> Outcome:
         if method not in learned or learned[method][0] is not fold:
             options = restricted if method == "pathwise" else {}
-            learned[method] = (
-                fold,
-                Learner(fold.train.core, method=method, default_loss=fold.made_for.default_loss, **options),
-            )
-        return outcome.of_policy(learned[method][1].policy(own_tradeoff, policy.recall), fold.test)
+            learned[method] = fold, Learner(fold.train.core, method=method, default_loss=nothing, **options)
+        return outcome.of_policy(learned[method][1].policy(own_tradeoff, policy.recall), fold.test, fold.judged_by)
 
     methods = policy.method.split(" + ")
     first = partial(refit, methods[0], float(known["tradeoff"]))
@@ -252,10 +283,10 @@ def _summary(
     part: Ints,
     own: Sequence[tuple[float, Outcome]],
     rules: Mapping[str, Outcome],
-    nothing: float | None,
+    terms: Terms,
 ) -> Summary:
     """`own`: outcomes of the policy's parts, and on which share of the requests each decides; `part` (n,): folds."""
-    judge, folds = Judge(trace, nothing), int(part.max()) + 1
+    judge, folds = Judge(trace, terms.default_loss), int(part.max()) + 1
 
     def expected(values: Mapping[int, Floats]) -> Floats:
         return sum((share * values[i] for i, (share, _) in enumerate(own)), start=np.zeros(trace.n))
@@ -281,7 +312,7 @@ def _summary(
             cost_saved_ci = cost_saved + low, cost_saved + high
         loss_saved, loss_saved_ci = saved(found.loss - loss)
         objective_saved, objective_saved_ci = saved(objective_of(found) - objective, hindsight)
-        answers = set(found.answer.tolist())
+        answers = {trace.core.answering[-1]} if rule == LAST else set(found.answer.tolist())
         return Saving(
             rule=rule,
             stage=trace.stages[answers.pop()] if len(answers) == 1 and -1 not in answers else None,
@@ -298,6 +329,7 @@ def _summary(
     loss = expected({i: found.loss for i, (_, found) in enumerate(own)})
     cost = expected({i: found.cost for i, (_, found) in enumerate(own)})
     answered = expected({i: (found.answer >= 0).astype(np.float64) for i, (_, found) in enumerate(own)})
+    late = expected({i: found.late.astype(np.float64) for i, (_, found) in enumerate(own)})
     objective = expected({i: objective_of(found) for i, (_, found) in enumerate(own)})
     simple = {name: objective_of(found) for name, found in rules.items() if name != LAST}
     best = min(simple, key=lambda name: judge.mean(simple[name]).mean)
@@ -306,12 +338,15 @@ def _summary(
         n=trace.n,
         folds=folds,
         tradeoff=tradeoff,
+        deadline=terms.deadline,
         loss=judge.mean(loss).mean,
         loss_ci=judge.interval(loss, *judge.loss_range),
         cost=judge.mean(cost).mean,
         cost_ci=judge.interval(cost, *judge.cost_range),
         coverage=judge.mean(answered).mean,
         coverage_ci=judge.interval(answered, 0.0, 1.0),
+        late_share=judge.mean(late).mean,
+        late_share_ci=judge.interval(late, 0.0, 1.0),
         objective=judge.mean(objective).mean,
         objective_ci=judge.interval(objective, *judge.objective_range(tradeoff)),
         last=saving(LAST),

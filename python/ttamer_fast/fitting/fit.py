@@ -92,7 +92,8 @@ def fit(
     Policy
         What it is worth on new requests, `tt.summarize` says, and its report, where rows were held back to choose
         between rules; its `value` is the objective on the trace itself, which flatters. Its provenance names the goal,
-        the trade-off, the trace's digest, and `graph`, `order`, `default_loss` and `recall` where they were given.
+        the trade-off, the trace's digest, and `graph`, `order`, `default_loss`, `deadline` and `recall` where they were
+        given.
 
     Warns
     -----

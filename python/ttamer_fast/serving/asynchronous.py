@@ -17,14 +17,11 @@ from typing import Any, TypeVar
 from .asking import Asked, Reading, none_of, read, read_batch
 from .calls import Call
 from .coroutines import is_awaitable
-from .driver import Driver
 from .failures import reason_of
 from .inputs import Input, Inputs, each_row
 from .limits import Attempts, Deadline, Lost
-from .served import Served
-from .served_batch import ServedBatch
 from .tasks import run_all
-from .telling import StepDriver, tell, tell_batch, tell_rows
+from .telling import OneAsked, StepAsked, tell, tell_batch, tell_rows
 from .time_left import Waiting
 from .timers import Limit
 from .workers import Job, Workers
@@ -39,27 +36,37 @@ class NotBegunError(CancelledError):
     """Cancelled while the call of a plain function was waiting for a free worker."""
 
 
-async def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: float, is_timed: bool) -> Served[Any]:
-    """One request; `deadline` in seconds from now, inf for none. Without `is_timed` no clock is read."""
+async def serve(driver: OneAsked, calls: Sequence[Call], given: Input, deadline: float, is_timed: bool) -> None:
+    """Until one request is decided; `deadline` in seconds from now, inf for none.
+
+    Without `is_timed` no clock is read.
+    """
     loop = asyncio.get_running_loop()
     clock = loop.time if is_timed else _no_clock
-    due = Deadline(deadline, clock())
-    limit = None if deadline == math.inf else Limit(loop, due.end)
-    begun, given = 0.0, Input(x)
+    begun = now = clock()
+    due = Deadline(deadline, now)
+    end = due.end
+    limit = None if end == math.inf else Limit(loop, end)
     try:
         while (asked := driver.ask) is not None:
-            call, begun = calls[asked], clock()
+            call, begun = calls[asked], now
             outcome: Reading | str | Lost
-            if begun >= due.end:
+            if begun >= end:
                 outcome = due.not_begun()
             else:
                 taken = given.take(call.stage.carries)
-                attempt = partial(try_one, call, taken)
-                outcome = await (_ask(call, attempt, begun, due) if call.is_limited else attempt())
-                if limit is not None and (limit.expired or clock() >= due.end):
+                if call.is_limited:
+                    outcome = await _ask(call, partial(try_one, call, taken), begun, due)
+                else:
+                    outcome = await try_one(call, taken)
+                now = clock()
+                if limit is not None and (limit.expired or now >= end):
                     outcome = due.cut_off()
-            now = clock()
-            tell(driver, outcome, now - begun if is_timed else None, due.end - now)
+            if is_timed and isinstance(outcome, tuple):
+                output, signal, prediction = outcome
+                driver.answered_after(signal, prediction, output, now - begun, end - now)
+            else:
+                tell(driver, outcome, now - begun if is_timed else None, end - now)
     except CancelledError as error:
         if limit is None or not limit.end():
             raise
@@ -67,19 +74,17 @@ async def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: fl
     finally:
         if limit is not None:
             limit.end()
-    return driver.served()
 
 
 async def serve_batch(
-    driver: StepDriver[Any], calls: Sequence[Call], xs: Any, n: int, deadline: float, is_timed: bool
-) -> ServedBatch[Any]:
-    """The n requests of a batch in step; the arguments as in :func:`serve`.
+    driver: StepAsked, calls: Sequence[Call], inputs: Inputs, deadline: float, is_timed: bool
+) -> None:
+    """Until the requests of a batch are decided, in step; the arguments as in :func:`serve`.
 
     A stage without `batch` is run on all rows that wait for it at the same time.
     """
     clock = asyncio.get_running_loop().time if is_timed else _no_clock
     due = Deadline(deadline, clock())
-    inputs = Inputs(xs, n)
     with Waiting(due.end, clock):
         while (question := driver.ask) is not None:
             asked, rows = question
@@ -96,7 +101,6 @@ async def serve_batch(
                 outcomes = await _ask_all(call, [partial(try_one, call, x) for x in each_row(taken)], begun, due)
                 now = clock()
                 tell_rows(driver, call, outcomes, now - begun if is_timed else None, due.end - now)
-    return driver.served()
 
 
 async def try_one(call: Call, x: Any) -> Reading | str:

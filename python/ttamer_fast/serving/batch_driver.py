@@ -52,12 +52,14 @@ class BatchDriver(Generic[Y]):
 
     __slots__ = (
         "_batch",
+        "_called",
         "_identity",
         "_last",
         "_late",
         "_left",
         "_outputs",
         "_reports",
+        "_rows",
         "_seconds",
         "_slowdown",
         "_unpaid",
@@ -80,17 +82,21 @@ class BatchDriver(Generic[Y]):
         if slowdown is None and not barred:
             self._batch = policy.start_batch(n)
         else:
-            self._batch = policy.start_batch(n, planned(slowdown, seconds), barred)
+            self._batch = policy.start_batch(n, planned(slowdown, seconds, n), barred)
         self._reports = [
             Report(stage, np.arange(n), reasons=(reason,) * n, is_begun=False) for stage, reason in barred.items()
         ]
         self._last = None if slowdown is None else np.full(n, -1)
+        self._called = None if slowdown is None else np.full(n, n)
+        self._rows = n
         self._left: float | None = None
         self._outputs: list[tuple[int, Rows, Sequence[Y] | NDArray[Any]]] = []
         self._late: list[Rows] = []
         self._unpaid: list[tuple[Rows, NDArray[np.float64]]] = []
         self._seconds: float | None = None
         self.ask = self._batch.first()
+        if n and self.ask is None and slowdown is not None and seconds < math.inf:
+            slowdown.not_begun(n)
 
     def answered(
         self, signal: NDArray[np.float64], prediction: Predictions | None, outputs: Sequence[Y] | NDArray[Any]
@@ -210,7 +216,7 @@ class BatchDriver(Generic[Y]):
         RunFinishedError
             If nothing was asked.
         """
-        self._asked("took")
+        self._rows = len(self._asked("took")[1])
         self._seconds = seconds
 
     def has_left(self, seconds: float) -> None:
@@ -278,16 +284,17 @@ class BatchDriver(Generic[Y]):
         return stage, rows[wanted]
 
     def _pace(self, stage: int, rows: Rows, *, has_answered: bool) -> float | None:
-        """Tells how long a call took, if that is known, which ran as far as the row needed that had come least far;
-        returns the seconds to plan with."""
-        slowdown, last = self._slowdown, self._last
-        if slowdown is None or last is None or not len(rows):
+        """Tells how long a call took, if that is known, with what became of the last of its rows; returns the seconds
+        to plan with. It ran as far as the row needed that had come least far."""
+        slowdown, last, called = self._slowdown, self._last, self._called
+        if slowdown is None or last is None or called is None or not len(rows):
             return None
-        if self._seconds is not None:
-            took = slowdown.took if has_answered else slowdown.took_at_least
-            took(int(last[rows].min()), stage, self._seconds)
+        if self._seconds is not None and len(rows) == len(self._asked("took")[1]):
+            tell = slowdown.call_took if has_answered else slowdown.call_took_at_least
+            tell(int(last[rows].min()), stage, self._seconds, self._rows, int(called[rows].max()))
         last[rows] = stage
-        return None if self._left is None else planned(slowdown, self._left)
+        called[rows] = self._rows
+        return None if self._left is None else planned(slowdown, self._left, self._rows)
 
     def _lose(self, stage: int, rows: Rows, reasons: Sequence[str], *, is_begun: bool = True) -> None:
         """A stage gave nothing for these rows, which the batch has been told."""

@@ -7,6 +7,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
@@ -15,6 +16,8 @@ from .._utils.checks import check_integer, check_number, check_one_of, shown
 from .cascade import Cascade
 from .dispatcher import Dispatcher
 from .driver import Driver
+from .exploring import Exploring
+from .inputs import Input
 from .limits import check_deadline
 from .offered import Offered
 from .queues import StageStats
@@ -88,8 +91,11 @@ class Batcher(Generic[X, Y]):
     nobody waits for another stage of the device. Remote models, which do not get in each other's way, are best given
     devices of their own.
 
-    *Closing.* Leaving the ``async with`` block waits until all requests are answered. Leaving it by an exception
-    cancels what is under way, and every caller gets a :class:`TTamerError`.
+    *Exploration.* A request that is run through for the log of the cascade is answered first; then it queues for the
+    stages that it has not run, like any other, beside the `max_pending`.
+
+    *Closing.* Leaving the ``async with`` block waits until all requests are answered, and run through. Leaving it by an
+    exception cancels what is under way, and every caller gets a :class:`TTamerError`.
 
     A batcher belongs to the event loop in which it is entered, and is entered once. O(k) a call and O(1) a request and
     stage, beside the stages.
@@ -148,6 +154,7 @@ class Batcher(Generic[X, Y]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._dispatcher: Dispatcher | None = None
         self._inside: set[Offered] = set()
+        self._through: set[Offered] = set()
         self._outside: OrderedDict[Offered, None] = OrderedDict()
         self._is_letting_in = False
         self._empty: asyncio.Future[None] | None = None
@@ -197,14 +204,15 @@ class Batcher(Generic[X, Y]):
             raise self._refusal(loop)
         seconds = check_deadline(deadline)
         cascade = self._cascade
-        driver: Driver[Y] = cascade._opening.one(loop.time, seconds)
+        driver: Driver[Y] = cascade._opening.one(loop.time, seconds, rows=0)
+        given = Input(x)
         if driver.ask is None:
-            return driver.served()
+            return self._taken(driver, given)
         is_full = len(self._inside) >= self._max_pending
         if is_full and not self._waits_when_full:
             raise OverloadedError(f"`max_pending` is {self._max_pending}, and so many requests are inside")
         context = copy_context() if self._has_single else None
-        request = Offered(x, driver, loop.create_future(), context, self._is_timed or seconds < math.inf, seconds)
+        request = Offered(given, driver, loop.create_future(), context, self._is_timed or seconds < math.inf, seconds)
         if seconds < math.inf:
             request.ends = loop.time() + seconds
             request.timer = loop.call_at(request.ends, dispatcher.overdue, request)
@@ -218,14 +226,21 @@ class Batcher(Generic[X, Y]):
         except asyncio.CancelledError:
             self._leave(request)
             raise
-        return driver.served()
+        return self._taken(driver, given)
 
     async def __aenter__(self) -> Self:
         if self._state != "new":
             raise ValidationError(f"`batcher` must be entered once, and is {self._state}")
         self._loop = loop = asyncio.get_running_loop()
         self._dispatcher = Dispatcher(
-            self._cascade._calls, loop, self._devices, self._max_batch, self._max_wait, self._collate, self._ended
+            self._cascade._calls,
+            loop,
+            self._devices,
+            self._max_batch,
+            self._max_wait,
+            self._collate,
+            self._ended,
+            self._cascade._opening.slowdown,
         )
         self._state = "open"
         return self
@@ -251,6 +266,23 @@ class Batcher(Generic[X, Y]):
     def __repr__(self) -> str:
         return f"Batcher({self._cascade!r}, max_batch={self._max_batch}, {self._state}, pending={self.pending})"
 
+    def _taken(self, driver: Driver[Y], given: Input) -> Served[Y]:
+        """A decided request; where it is run through, it comes in again for the stages that it has not run."""
+        recorder = self._cascade._recorder
+        if recorder is None:
+            return driver.served()
+        record, through = recorder.take(driver)
+        if through is not None:
+            assert self._loop is not None
+            assert self._dispatcher is not None
+            context = copy_context() if self._has_single else None
+            future = self._loop.create_future()
+            future.add_done_callback(partial(_end, through))
+            request = Offered(given, through, future, context, self._is_timed, math.inf)
+            self._through.add(request)
+            self._dispatcher.begin(request)
+        return driver.handed(record)
+
     async def _drain(self) -> None:
         """Wait until everybody has been answered."""
         assert self._dispatcher is not None
@@ -258,18 +290,18 @@ class Batcher(Generic[X, Y]):
         await asyncio.sleep(0)  # tasks that were made in the block have made their calls after this
         self._state = "closing"
         self._dispatcher.hurry()
-        if self._inside:
+        if self._inside or self._through:
             self._empty = self._loop.create_future()
             await self._empty
 
     def _abandon(self, error: BaseException) -> None:
         """Nobody is answered any more."""
-        for request in [*self._outside, *self._inside]:
+        for request in [*self._outside, *self._inside, *self._through]:
             self._leave(request, TTamerError(f"the batcher was left by {type(error).__name__} before the answer"))
 
     def _leave(self, request: Offered, error: BaseException | None = None) -> None:
         """A request leaves before it is decided."""
-        if request in self._inside or request in self._outside:
+        if request in self._inside or request in self._outside or request in self._through:
             assert self._dispatcher is not None
             self._dispatcher.drop(request)
             self._ended(request, error)
@@ -280,6 +312,7 @@ class Batcher(Generic[X, Y]):
             request.timer.cancel()
         self._outside.pop(request, None)
         self._inside.discard(request)
+        self._through.discard(request)
         future = request.future
         if future.done():
             pass
@@ -291,7 +324,7 @@ class Batcher(Generic[X, Y]):
             future.set_exception(error)
         if self._outside:
             self._let_in()
-        elif not self._inside and self._empty is not None and not self._empty.done():
+        elif not (self._inside or self._through) and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
 
     def _let_in(self) -> None:
@@ -304,6 +337,7 @@ class Batcher(Generic[X, Y]):
             request, _ = self._outside.popitem(last=False)
             # It may be late in the meantime, or a stage may be down.
             assert self._loop is not None
+            assert isinstance(request.driver, Driver)
             self._cascade._opening.again(request.driver, self._loop.time, request.ends - self._loop.time())
             self._inside.add(request)
             self._dispatcher.begin(request)
@@ -315,6 +349,13 @@ class Batcher(Generic[X, Y]):
         if loop is not self._loop:
             return ValidationError("`batcher` must be called in the event loop in which it was entered, got another")
         return ValidationError(f"`batcher` must be open, and is {self._state}")
+
+
+def _end(through: Exploring, future: asyncio.Future[None]) -> None:
+    """A request that was run through is at its end, or nobody goes on."""
+    if not future.cancelled():
+        future.exception()  # of a stage that returns what nobody expects: it has been heard of
+    through.end()
 
 
 def _check_wait(max_wait: float) -> float:

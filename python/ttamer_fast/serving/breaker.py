@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from .._utils.checks import check_between, check_integer
-from .forks import renew_after_fork
+from .._utils.forks import renew_after_fork
 
 __all__ = ["Breaker", "Circuit"]
 

@@ -11,16 +11,19 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from .._core import Policy, ValidationError, in_order
-from .._utils.checks import check_flag
+from .._utils.checks import check_flag, check_seed
+from ..records.log import RecordLog
 from ..traces.record import PolicyIdentity
 from . import asynchronous, synchronous
 from .breaker import Circuit
 from .calls import Call, calls_of
 from .driver import Driver
+from .exploration import Exploration, ExplorationReport
 from .failures import RETURNED_NONE, reason_of
-from .inputs import count_rows
+from .inputs import Input, Inputs, count_rows
 from .limits import check_deadline
 from .opening import Opening
+from .recording import recorder_of
 from .served import Served
 from .served_batch import ServedBatch
 from .stage import Stage
@@ -57,11 +60,19 @@ class Cascade(Generic[X, Y]):
     timing : bool
         Whether to measure how long every stage takes: :attr:`Served.seconds`. Else it is measured where a deadline, a
         time-out or a breaker needs the time.
+    record : RecordLog, optional
+        What every request is written to, also one that nobody answered.
+    explore : float or Exploration
+        Share of requests, in [0, 1], of which `record` gets every stage: those that the policy did not ask for run
+        after the answer is decided, for the record alone. 0 for none.
+    seed : int
+        Of which requests these are, from 0 to 2**64 - 1.
 
     Raises
     ------
     ValidationError
-        If the stages are not those of the policy, or `signal` is missing or has no callable to belong to.
+        If the stages are not those of the policy, or `signal` is missing or has no callable to belong to; if `explore`
+        is no share, or above 0 without `record`.
 
     Notes
     -----
@@ -80,6 +91,12 @@ class Cascade(Generic[X, Y]):
     coroutine that goes on after it was cancelled, whose end is awaited. A policy that knows time (`knows_time`) is told
     what is left before each decision, divided by :attr:`slowdown`; any other decides as without a deadline. The clock
     is `time.monotonic`, and `loop.time` in coroutines.
+
+    *Exploration.* A request that is run through (:attr:`Served.explored`) has the answer, cost and stages of its
+    policy. Which ones depends on their names and `seed` alone. The other stages run after the answer has gone out: on
+    an event loop in tasks; after a call with a deadline, or with ``Exploration(background=True)``, in a thread; else
+    before the call returns. They keep their own time-outs and retries, and a stage whose circuit is not closed is left
+    out. What fails there fails for the record alone. :meth:`exploration_report` says what all that has cost.
 
     Examples
     --------
@@ -113,6 +130,7 @@ class Cascade(Generic[X, Y]):
         "_is_timed",
         "_opening",
         "_policy",
+        "_recorder",
         "_refusals",
         "_stages",
         "_timing",
@@ -126,6 +144,9 @@ class Cascade(Generic[X, Y]):
         signal: Callable[[Y], Any] | None = None,
         prediction: Callable[[Y], Any] | None = None,
         timing: bool = False,
+        record: RecordLog | None = None,
+        explore: float | Exploration = 0.0,
+        seed: int = 0,
     ) -> None:
         if not isinstance(policy, Policy):
             raise ValidationError(f"`policy` must be a Policy, got {type(policy).__name__}")
@@ -147,6 +168,7 @@ class Cascade(Generic[X, Y]):
         is_bare = not is_limited and not any(stage.carries for stage in self._stages)
         self._is_plain = is_bare and self._refusals[0] is None
         self._is_plain_async = is_bare and all(call.runs_async for call in self._calls)
+        self._recorder = recorder_of(record, policy, self._calls, explore, check_seed(seed), self._is_timed)
 
     @property
     def policy(self) -> Policy:
@@ -166,8 +188,9 @@ class Cascade(Generic[X, Y]):
 
     @property
     def slowdown(self) -> float | None:
-        """How many times longer stages take at present than the policy expects, smoothed; from 1/4 to 16, 1 before any
-        was timed. Seconds that are left count as fewer by it. None where the policy knows no time."""
+        """How many times longer stages take at present than the policy expects, and calls of several requests than
+        such calls did before, smoothed; from 1/4 to 16, 1 before any was timed. Seconds that are left count as fewer by
+        it. None where the policy knows no time."""
         slowdown = self._opening.slowdown
         return None if slowdown is None else slowdown.factor
 
@@ -180,6 +203,18 @@ class Cascade(Generic[X, Y]):
         """
         named = zip(self._identity.stages, self._calls, strict=True)
         return {name: 0 if call.workers is None else call.workers.late for name, call in named}
+
+    def exploration_report(self) -> ExplorationReport:
+        """What has been run through for the record, and what that has cost, in this process.
+
+        Raises
+        ------
+        ValidationError
+            If the cascade has no `record`.
+        """
+        if self._recorder is None:
+            raise ValidationError("`record` must be given for an exploration report, got None")
+        return self._recorder.explorations.report()
 
     def __call__(self, x: X, deadline: float | None = None) -> Served[Y]:
         """Serve one request.
@@ -218,7 +253,8 @@ class Cascade(Generic[X, Y]):
                 continue
             asked = driver.answered(sure, said, output)
         else:
-            return driver.served()
+            recorder = self._recorder
+            return driver.served() if recorder is None else recorder.served(driver, x, None, False)
         raise synchronous.awaitable_error(call, "run", "acall(x)", output)
 
     async def acall(self, x: X, deadline: float | None = None) -> Served[Y]:
@@ -237,8 +273,11 @@ class Cascade(Generic[X, Y]):
         seconds = check_deadline(deadline)
         if seconds < math.inf or not self._is_plain_async:
             is_timed = self._is_timed or seconds < math.inf
-            limited = self._opening.one(asyncio.get_running_loop().time, seconds)
-            return await asynchronous.serve(limited, self._calls, x, seconds, is_timed)
+            limited: Driver[Y] = self._opening.one(asyncio.get_running_loop().time, seconds)
+            given = Input(x)
+            await asynchronous.serve(limited, self._calls, given, seconds, is_timed)
+            recorder = self._recorder
+            return limited.served() if recorder is None else recorder.served_async(limited, x, given)
         driver: Driver[Y] = Driver(self._policy, self._identity)
         asked = driver.ask
         while asked is not None:
@@ -253,7 +292,8 @@ class Cascade(Generic[X, Y]):
                 asked = driver.failed(reason_of(error))
                 continue
             asked = driver.answered(sure, said, output)
-        return driver.served()
+        recorder = self._recorder
+        return driver.served() if recorder is None else recorder.served_async(driver, x, None)
 
     def batch(self, xs: Any, deadline: float | None = None) -> ServedBatch[Y]:
         """Serve n requests in step: stages run on all the requests that wait for them.
@@ -290,7 +330,15 @@ class Cascade(Generic[X, Y]):
         seconds = check_deadline(deadline)
         n = count_rows(xs)
         driver: StepDriver[Y] = self._opening.many(synchronous.now, seconds, n)
-        return synchronous.serve_batch(driver, self._calls, xs, n, seconds, self._is_timed or seconds < math.inf)
+        inputs, has_deadline = Inputs(xs, n), seconds < math.inf
+        synchronous.serve_batch(driver, self._calls, inputs, seconds, self._is_timed or has_deadline)
+        recorder = self._recorder
+        if recorder is None:
+            return driver.served()
+        table, through = recorder.take_many(driver)
+        if through is not None:
+            recorder.run(through, inputs, has_deadline)
+        return table
 
     async def abatch(self, xs: Any, deadline: float | None = None) -> ServedBatch[Y]:
         """Serve n requests in step on the event loop; the parameters as in :meth:`batch`.
@@ -311,18 +359,32 @@ class Cascade(Generic[X, Y]):
         seconds = check_deadline(deadline)
         n = count_rows(xs)
         driver: StepDriver[Y] = self._opening.many(asyncio.get_running_loop().time, seconds, n)
-        is_timed = self._is_timed or seconds < math.inf
-        return await asynchronous.serve_batch(driver, self._calls, xs, n, seconds, is_timed)
+        inputs = Inputs(xs, n)
+        await asynchronous.serve_batch(driver, self._calls, inputs, seconds, self._is_timed or seconds < math.inf)
+        recorder = self._recorder
+        if recorder is None:
+            return driver.served()
+        table, through = recorder.take_many(driver)
+        if through is not None:
+            recorder.start(through, inputs)
+        return table
 
     def _serve_within(self, x: X, seconds: float) -> Served[Y]:
         if self._refusals[0] is not None:
             raise ValidationError(self._refusals[0])
         driver: Driver[Y] = self._opening.one(synchronous.now, seconds)
-        return synchronous.serve(driver, self._calls, x, seconds, self._is_timed or seconds < math.inf)
+        given, has_deadline = Input(x), seconds < math.inf
+        synchronous.serve(driver, self._calls, given, seconds, self._is_timed or has_deadline)
+        recorder = self._recorder
+        return driver.served() if recorder is None else recorder.served(driver, x, given, has_deadline)
 
     def __reduce__(self) -> tuple[Callable[..., Cascade[X, Y]], tuple[Policy, tuple[Stage[X, Y], ...]]]:
         # What it counts stays behind: circuits and workers are those of one process.
-        return partial(Cascade, timing=self._timing), (self._policy, self._stages)
+        recorder = self._recorder
+        more: dict[str, Any] = {}
+        if recorder is not None:
+            more = {"record": recorder.log, "explore": recorder.exploration, "seed": recorder.seed}
+        return partial(Cascade, timing=self._timing, **more), (self._policy, self._stages)
 
     def __repr__(self) -> str:
         return f"Cascade(stages={self._identity.stages}, policy={self._identity.digest[:12]})"

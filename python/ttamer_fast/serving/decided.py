@@ -57,9 +57,11 @@ class Decided:
         The engine's batch, which is asked for its columns when they are needed; or these.
     is_late : (n,) array of bool, or None
         Which requests the deadline ended; None for none.
+    explored : (n,) array of bool, or None
+        Which requests are run through; None for none.
     """
 
-    __slots__ = ("_ended", "batch_id", "identity", "is_late", "reports", "stage")
+    __slots__ = ("_ended", "batch_id", "explored", "identity", "is_late", "reports", "stage")
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class Decided:
         stage: NDArray[np.int32],
         ended: Batch | Columns,
         is_late: NDArray[np.bool_] | None,
+        explored: NDArray[np.bool_] | None = None,
     ) -> None:
         stage.setflags(write=False)
         self.batch_id = batch_id
@@ -76,6 +79,7 @@ class Decided:
         self.reports = reports
         self.stage = stage
         self.is_late = is_late
+        self.explored = explored
         self._ended = _frozen(ended) if isinstance(ended, Columns) else ended
 
     @property
@@ -95,7 +99,8 @@ class Decided:
         return ended
 
     def __reduce__(self) -> tuple[type[Decided], tuple[Any, ...]]:
-        return Decided, (self.batch_id, self.identity, self.reports, self.stage, self._columns(), self.is_late)
+        parts = self.batch_id, self.identity, self.reports, self.stage, self._columns(), self.is_late, self.explored
+        return Decided, parts
 
     def consulted(self) -> NDArray[np.bool_]:
         """(n, k) whether a stage was run."""
@@ -126,6 +131,10 @@ class Decided:
         answered = np.where(self.stage == last, "stopped", "recalled")
         outcome = np.where(has_failed, "failed", np.where(self.stage < 0, "abstained", answered))
         return outcome if self.is_late is None else np.where(self.is_late, "deadline", outcome)
+
+    def is_explored(self) -> NDArray[np.bool_]:
+        """(n,) whether a request is run through."""
+        return np.zeros(len(self.stage), np.bool_) if self.explored is None else self.explored
 
     def lost(self, is_begun: bool) -> dict[int, dict[int, str]]:
         """Why stages gave nothing, {row: {stage: reason}}: those that were begun, or those that were not tried."""
@@ -195,6 +204,7 @@ class Decided:
             barred,
             self.is_late is not None and self.is_late.item(row),
             seconds,
+            self.explored is not None and self.explored.item(row),
         )
 
 

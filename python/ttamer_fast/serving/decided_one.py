@@ -56,6 +56,10 @@ class DecidedOne:
         """(1,) how the request ended, as in :attr:`Record.outcome`."""
         return np.array([self._record.outcome], "<U9")
 
+    def is_explored(self) -> NDArray[np.bool_]:
+        """(1,) whether the request is run through."""
+        return np.array([self._record.explored])
+
     def lost(self, is_begun: bool) -> dict[int, dict[int, str]]:
         """Why stages gave nothing, {0: {stage: reason}}: those that were begun, or those that were not tried."""
         lost = self._record.failures if is_begun else self._record.barred

@@ -19,6 +19,7 @@ from .failures import Final, reason_of
 from .limits import has_failed, pause
 from .offered import Offered, Part
 from .queues import Device, StageQueue, StageStats
+from .slowdown import Slowdown
 from .time_left import wait_until
 
 __all__ = ["Dispatcher"]
@@ -65,12 +66,14 @@ class Dispatcher:
         patience: float,
         collate: Callable[[list[Any]], Any],
         ended: Callable[[Offered, BaseException | None], None],
+        slowdown: Slowdown | None,
     ) -> None:
         self._calls = calls
         self._loop = loop
         self._patience = patience
         self._collate = collate
         self._ended = ended
+        self._slowdown = slowdown
         self._context = copy_context()
         self._is_limited = any(call.timeout < math.inf for call in calls)
         self._queues: list[StageQueue[Offered]] = [
@@ -111,10 +114,14 @@ class Dispatcher:
 
     def overdue(self, request: Offered) -> None:
         """The deadline of a request has come: it ends with the best answer in hand."""
+        part = request.part
         self.drop(request)
         driver = request.driver
         if request.attempts:
-            driver.took(self._loop.time() - request.asked)
+            now = self._loop.time()
+            if part is not None and not part.left:
+                self._pace(part.stage, [request], now, has_answered=False)
+            driver.took_in_call(now - request.asked, request.rows)
             driver.cut_off(f"cut off by the deadline after {request.deadline:g} s")
         else:
             driver.stopped(f"was not begun before the deadline of {request.deadline:g} s")
@@ -224,6 +231,7 @@ class Dispatcher:
         for rows in rows_of_parts:
             part = Part(queue.stage, rows, self._permit(call, rows, now))
             for row, request in enumerate(rows):
+                request.rows = len(rows)
                 request.queue, request.part, request.row, request.permit = None, part, row, None
                 request.attempts += 1
                 if request.attempts == 1:
@@ -301,6 +309,11 @@ class Dispatcher:
             self._raise(part, found)
             return
         self._tell_circuit(part, has_failed(found) if part.left else None, now)
+        if self._slowdown is not None:
+            failed = found.failures if isinstance(found, Asked) else {0: found} if isinstance(found, str) else {}
+            left = [request for request in part.rows if request is not None]
+            answered = [request for request in left if request.row not in failed and request.ends > now]
+            self._pace(part.stage, answered or left, now, has_answered=bool(answered))
         if isinstance(found, Asked):
             self._deliver(part, found, now)
         elif part.left:
@@ -331,7 +344,7 @@ class Dispatcher:
             output, signal, prediction = found
             driver = request.driver
             if request.is_timed:
-                driver.took(now - request.asked)
+                driver.took_in_call(now - request.asked, request.rows)
                 driver.has_left(request.ends - now)
             try:
                 driver.answered(signal, prediction, output)
@@ -339,6 +352,18 @@ class Dispatcher:
                 self._ended(request, error)
             else:
                 self._go_on(request, now)
+
+    def _pace(self, stage: int, requests: Sequence[Offered], now: float, *, has_answered: bool) -> None:
+        """Tells how long one call kept these requests, from when they came to the stage: the mean of them. It ran as
+        far as the one needed that had come least far."""
+        timed = [request for request in requests if request.is_timed]
+        if self._slowdown is None or not timed:
+            return
+        tell = self._slowdown.call_took if has_answered else self._slowdown.call_took_at_least
+        last = min([request.driver.last for request in timed])
+        before = max([request.driver.rows for request in timed])
+        kept = sum([now - request.asked for request in timed]) / len(timed)
+        tell(last, stage, kept, timed[0].rows, before)
 
     def _raise(self, part: Part, error: BaseException) -> None:
         """Everybody who is left in a call gets what it raised."""
@@ -397,7 +422,7 @@ class Dispatcher:
 
     def _give_up(self, request: Offered, reason: str, now: float) -> None:
         if request.is_timed:
-            request.driver.took(now - request.asked)
+            request.driver.took_in_call(now - request.asked, request.rows)
             request.driver.has_left(request.ends - now)
         request.driver.failed(reason)
         self._go_on(request, now)
@@ -413,6 +438,7 @@ class Dispatcher:
         late = [request for request in part.rows if request is not None and request.expires <= at]
         if late and part.left == len(late):
             self._tell_circuit(part, True, at)
+        self._pace(part.stage, late, at, has_answered=False)
         for request in late:
             part.release(request)
         if part.left and not part.task.done():

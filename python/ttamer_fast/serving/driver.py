@@ -42,6 +42,8 @@ class Driver(Generic[Y]):
         they take longer than expected. Without it nobody is told.
     seconds : float
         Seconds that the request has, inf for no deadline.
+    rows : int
+        How many requests its first call is for: 1, or 0 where a batcher has yet to see.
 
     Notes
     -----
@@ -52,9 +54,11 @@ class Driver(Generic[Y]):
         "_barred",
         "_failures",
         "_identity",
+        "_is_shared",
         "_late",
         "_left",
         "_outputs",
+        "_rows",
         "_run",
         "_seconds",
         "_slowdown",
@@ -71,15 +75,18 @@ class Driver(Generic[Y]):
         barred: Mapping[int, str] = NONE_LOST,
         slowdown: Slowdown | None = None,
         seconds: float = math.inf,
+        rows: int = 1,
     ) -> None:
         self._identity = identity
         self._slowdown = slowdown
+        self._rows = rows
+        self._is_shared = False
         if barred:
-            self._run = run = policy.start(planned(slowdown, seconds), barred)
+            self._run = run = policy.start(planned(slowdown, seconds, rows), barred)
         elif slowdown is None or seconds == math.inf:
             self._run = run = policy.start()
         else:
-            self._run = run = policy.start(planned(slowdown, seconds))
+            self._run = run = policy.start(planned(slowdown, seconds, rows))
         self._steps: list[Step] = []
         self._outputs: dict[int, Y] = {}
         self._failures: Mapping[int, str] = NONE_LOST
@@ -87,7 +94,19 @@ class Driver(Generic[Y]):
         self._late = False
         self._left: float | None = None
         self._seconds: dict[int, float] | None = None
-        self.ask = run.next
+        self.ask = following = run.next
+        if following is None and slowdown is not None and seconds < math.inf:
+            slowdown.not_begun(rows)
+
+    @property
+    def last(self) -> int:
+        """The stage that was begun last, -1 before the first."""
+        return self._steps[-1][0] if self._steps else -1
+
+    @property
+    def rows(self) -> int:
+        """How many requests the last call was for; before the first as it was made."""
+        return self._rows
 
     def begin_again(self, barred: Mapping[int, str], seconds: float) -> None:
         """The request has waited before its first stage: it begins now, without these stages and with so many seconds.
@@ -99,8 +118,10 @@ class Driver(Generic[Y]):
         """
         if self._steps:
             raise TTamerError(f"`begin_again` must come before the first stage: {len(self._steps)} have run")
-        self.ask = self._run.restart(planned(self._slowdown, seconds), barred)
+        self.ask = self._run.restart(planned(self._slowdown, seconds, self._rows), barred)
         self._barred = barred
+        if self.ask is None and self._slowdown is not None and seconds < math.inf:
+            self._slowdown.not_begun(self._rows)
 
     def answered(self, signal: float | None, prediction: Hashable, output: Y) -> int | None:
         """The stage `ask` gave `output`; returns the new `ask`.
@@ -125,9 +146,35 @@ class Driver(Generic[Y]):
             else:
                 following = self._run.observe(number, prediction, self._pace(stage, slowdown.took))
         except ValidationError as error:
-            where = self._identity.where(stage)
-            raise ValidationError(f"`prediction` of {where} must return a hashable, got {shown(prediction)}") from error
+            raise self._not_hashable(stage, prediction) from error
         self._steps.append((stage, number, prediction))
+        self._outputs[stage] = output
+        self.ask = following
+        return following
+
+    def answered_after(
+        self, signal: float | None, prediction: Hashable, output: Y, seconds: float, left: float
+    ) -> int | None:
+        """As :meth:`took`, :meth:`has_left` and :meth:`answered`, in one; `left` is inf without a deadline."""
+        stage = self.ask
+        if stage is None:
+            stage = self._asked("answered_after")
+        if self._seconds is None:
+            self._seconds = {}
+        self._seconds[stage] = seconds
+        if left < math.inf:
+            self._left = left
+        slowdown = self._slowdown
+        if slowdown is None:
+            return self.answered(signal, prediction, output)
+        number = signal if type(signal) is float else self._number(stage, signal)
+        steps = self._steps
+        slowdown.took(steps[-1][0] if steps else -1, stage, seconds)
+        try:
+            following = self._run.observe(number, prediction, None if left == math.inf else slowdown.planned(left))
+        except ValidationError as error:
+            raise self._not_hashable(stage, prediction) from error
+        steps.append((stage, number, prediction))
         self._outputs[stage] = output
         self.ask = following
         return following
@@ -204,6 +251,12 @@ class Driver(Generic[Y]):
             self._seconds = {}
         self._seconds[stage] = seconds
 
+    def took_in_call(self, seconds: float, rows: int) -> None:
+        """As :meth:`took`, of a call for so many requests: whoever made it tells the slowdown, once for all of them."""
+        self.took(seconds)
+        self._rows = rows
+        self._is_shared = True
+
     def has_left(self, seconds: float) -> None:
         """How many seconds the request has left, told before what became of the stage `ask`."""
         self._left = seconds
@@ -218,15 +271,24 @@ class Driver(Generic[Y]):
         TTamerError
             If a stage is still asked.
         """
-        record = self.record(new_request_id())
-        answer = self._run.answer
+        return self.handed(self.record(new_request_id()))
+
+    def handed(self, record: Record) -> Served[Y]:
+        """The output, with the record of the decided request, which this driver has made.
+
+        Raises
+        ------
+        NoAnswerError
+            As :meth:`served`.
+        """
+        answer = record._answer
         if answer is not None:
             return Served(self._outputs[answer], record)
-        if self._run.expected_loss == math.inf:
+        if record._expected_loss == math.inf:
             raise NoAnswerError.of(self._identity, {**self._failures, **self._barred})
         return Served(None, record)
 
-    def record(self, request_id: str) -> Record:
+    def record(self, request_id: str, explored: bool = False) -> Record:
         """The record of the decided request, also of one that has no answer.
 
         Raises
@@ -248,6 +310,7 @@ class Driver(Generic[Y]):
             self._barred,
             self._late,
             self._seconds,
+            explored,
         )
 
     def output(self) -> Y | None:
@@ -262,9 +325,9 @@ class Driver(Generic[Y]):
 
     def _pace(self, stage: int, tell: Callable[[int, int, float], None]) -> float | None:
         """Tells how long a stage took, if that is known; returns the seconds to plan with."""
-        if self._seconds is not None and stage in self._seconds:
-            tell(self._steps[-1][0] if self._steps else -1, stage, self._seconds[stage])
-        return None if self._left is None else planned(self._slowdown, self._left)
+        if self._seconds is not None and stage in self._seconds and not self._is_shared:
+            tell(self.last, stage, self._seconds[stage])
+        return None if self._left is None else planned(self._slowdown, self._left, self._rows)
 
     def _lose(self, stage: int, reason: str) -> None:
         self._steps.append((stage, math.nan, None))
@@ -275,6 +338,10 @@ class Driver(Generic[Y]):
         if self._seconds is not None:
             self._seconds.pop(stage, None)
             self._seconds = self._seconds or None
+
+    def _not_hashable(self, stage: int, prediction: Hashable) -> ValidationError:
+        where = self._identity.where(stage)
+        return ValidationError(f"`prediction` of {where} must return a hashable, got {shown(prediction)}")
 
     def _number(self, stage: int, signal: float | None) -> float:
         try:

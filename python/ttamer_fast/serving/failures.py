@@ -62,7 +62,7 @@ class NoAnswerError(TTamerError):
     def of(cls, identity: PolicyIdentity, failures: Mapping[int, str]) -> NoAnswerError:
         """The error for a request in which these stages failed."""
         reasons = "; ".join(f"{identity.where(stage)}: {reason}" for stage, reason in failures.items())
-        return cls(f"no stage answered: {reasons}", failures)
+        return cls(f"no stage answered: {reasons or 'too little time was left to ask any'}", failures)
 
     def __reduce__(self) -> tuple[type[NoAnswerError], tuple[str, dict[int, str]]]:
         return NoAnswerError, (str(self), self.failures)

@@ -57,6 +57,8 @@ def check_deadline(deadline: float | None) -> float:
     """Seconds, inf for None, or a ValidationError."""
     if deadline is None:
         return math.inf
+    if type(deadline) is float and deadline > 0.0:
+        return deadline
     seconds = check_number("deadline", deadline)
     if not seconds > 0.0:
         raise ValidationError(f"`deadline` must be above 0 seconds, or None, got {deadline}")

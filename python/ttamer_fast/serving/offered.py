@@ -7,9 +7,9 @@ import math
 from contextvars import Context
 from typing import Any
 
-from .driver import Driver
 from .inputs import Input
 from .queues import StageQueue
+from .telling import OneAsked
 
 __all__ = ["Offered", "Part"]
 
@@ -38,20 +38,21 @@ class Offered:
         "queued",
         "reason",
         "row",
+        "rows",
         "timer",
         "wake",
     )
 
     def __init__(
         self,
-        x: Any,
-        driver: Driver[Any],
+        given: Input,
+        driver: OneAsked,
         future: asyncio.Future[None],
         context: Context | None,
         is_timed: bool,
         deadline: float,
     ) -> None:
-        self.input = Input(x)
+        self.input = given
         self.driver = driver
         self.future = future
         """What the caller waits for; done once the request has ended."""
@@ -69,6 +70,8 @@ class Offered:
         self.part: Part | None = None
         self.row = 0
         """Which row of `part`."""
+        self.rows = 1
+        """How many rows the last call had that it was in."""
         self.wake: asyncio.TimerHandle | None = None
         """Ends the wait for the next attempt, or the time of the stage while the request waits in the queue again."""
         self.permit: int | None = None

@@ -45,9 +45,10 @@ class Opening:
         self.slowdown = Slowdown(policy) if policy.knows_time else None
         """How much slower stages are than the policy expects; None where it knows no time."""
 
-    def one(self, clock: Clock, seconds: float) -> Driver[Any]:
-        """The driver of a request that begins now and has so many seconds, inf for no deadline."""
-        return Driver(self._policy, self._identity, self.barred(clock), self.slowdown, seconds)
+    def one(self, clock: Clock, seconds: float, rows: int = 1) -> Driver[Any]:
+        """The driver of a request that begins now and has so many seconds, inf for no deadline; `rows` as of a
+        :class:`Driver`."""
+        return Driver(self._policy, self._identity, self.barred(clock), self.slowdown, seconds, rows)
 
     def many(self, clock: Clock, seconds: float, n: int) -> BatchDriver[Any] | OneDriver[Any]:
         """The same of n requests in step."""
@@ -61,6 +62,8 @@ class Opening:
 
     def barred(self, clock: Clock) -> Mapping[int, str]:
         """Which stages are not to be tried now, and why."""
+        if not self._circuits:
+            return NONE_LOST
         shut = [(stage, circuit) for stage, circuit in self._circuits if circuit.state != "closed"]
         if not shut:
             return NONE_LOST

@@ -114,6 +114,12 @@ class Served(Generic[Y_co]):
         return self.record.seconds
 
     @property
+    def explored(self) -> bool:
+        """Whether the request is run through for the log of its cascade: the stages that the policy did not ask for run
+        too, none of which is one of `consulted`."""
+        return self.record.explored
+
+    @property
     def digest(self) -> str:
         """`Policy.digest` of the policy that decided."""
         return self.record.digest

@@ -86,6 +86,11 @@ class ServedBatch(Generic[Y]):
         return self._decided.seconds()
 
     @property
+    def explored(self) -> NDArray[np.bool_]:
+        """(n,) whether a request is run through for the log of the cascade; a new array each time."""
+        return self._decided.is_explored().copy()
+
+    @property
     def failures(self) -> dict[int, dict[int, str]]:
         """Why stages that were begun gave no answer: {row: {stage: reason}}, for rows in which one has; a new dict each
         time."""

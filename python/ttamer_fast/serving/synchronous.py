@@ -12,45 +12,55 @@ from .._core import ValidationError
 from .asking import Asked, Reading, none_of, read, read_batch
 from .calls import Call
 from .coroutines import discard
-from .driver import Driver
 from .failures import reason_of
 from .inputs import Input, Inputs, each_row
 from .limits import Attempts, Deadline, Lost
-from .served import Served
-from .served_batch import ServedBatch
-from .telling import StepDriver, tell, tell_batch, tell_rows
-from .time_left import Waiting
+from .telling import OneAsked, StepAsked, tell, tell_batch, tell_rows
+from .time_left import Waiting, begin_wait, end_wait
 
 __all__ = ["awaitable_error", "now", "serve", "serve_batch"]
 
 R = TypeVar("R", Reading | str, Asked)
 
 
-def serve(driver: Driver[Any], calls: Sequence[Call], x: Any, deadline: float, is_timed: bool) -> Served[Any]:
-    """One request; `deadline` in seconds from now, inf for none. Without `is_timed` no clock is read."""
+def serve(driver: OneAsked, calls: Sequence[Call], given: Input, deadline: float, is_timed: bool) -> None:
+    """Until one request is decided; `deadline` in seconds from now, inf for none.
+
+    Without `is_timed` no clock is read.
+    """
     clock = monotonic if is_timed else _no_clock
-    due = Deadline(deadline, clock())
-    given = Input(x)
-    with Waiting(due.end, clock):
+    now = clock()
+    due = Deadline(deadline, now)
+    end = due.end
+    told = None if end == math.inf else begin_wait(end, clock)
+    try:
         while (asked := driver.ask) is not None:
-            call = calls[asked]
-            begun = clock()
-            if begun >= due.end:
-                outcome: Reading | str | Lost = due.not_begun()
+            call, begun = calls[asked], now
+            outcome: Reading | str | Lost
+            if begun >= end:
+                outcome = due.not_begun()
+            elif _is_simple(call, end):
+                outcome = _try_one(call, given.take(call.stage.carries), "acall(x)")
+                now = clock()
+                if now >= end:
+                    outcome = due.cut_off()
             else:
                 outcome = _ask(call, _one(call, given.take(call.stage.carries), "acall(x)"), begun, due, clock)
-            now = clock()
-            tell(driver, outcome, now - begun if is_timed else None, due.end - now)
-    return driver.served()
+                now = clock()
+            if is_timed and isinstance(outcome, tuple):
+                output, signal, prediction = outcome
+                driver.answered_after(signal, prediction, output, now - begun, end - now)
+            else:
+                tell(driver, outcome, now - begun if is_timed else None, end - now)
+    finally:
+        if told is not None:
+            end_wait(told)
 
 
-def serve_batch(
-    driver: StepDriver[Any], calls: Sequence[Call], xs: Any, n: int, deadline: float, is_timed: bool
-) -> ServedBatch[Any]:
-    """The n requests of a batch in step; the arguments as in :func:`serve`."""
+def serve_batch(driver: StepAsked, calls: Sequence[Call], inputs: Inputs, deadline: float, is_timed: bool) -> None:
+    """Until the requests of a batch are decided, in step; the arguments as in :func:`serve`."""
     clock = monotonic if is_timed else _no_clock
     due = Deadline(deadline, clock())
-    inputs = Inputs(xs, n)
     with Waiting(due.end, clock):
         while (question := driver.ask) is not None:
             asked, rows = question
@@ -76,7 +86,6 @@ def serve_batch(
                     outcome = _ask(call, partial(_try_batch, call, taken, count), begun, due, clock)
                 now = clock()
                 tell_batch(driver, outcome, count, now - begun if is_timed else None, due.end - now)
-    return driver.served()
 
 
 def awaitable_error(call: Call, function: str, instead: str, output: Any) -> ValidationError:
@@ -104,8 +113,7 @@ def _ask_row(call: Call, x: Any, due: Deadline, clock: Callable[[], float]) -> R
 
 def _ask(call: Call, work: Callable[[], R], now: float, due: Deadline, clock: Callable[[], float]) -> R | Lost:
     """What a stage comes to, by as many attempts as it may have."""
-    if not call.is_limited and (due.end == math.inf or call.workers is None):
-        # One attempt in this thread: if it is late, that is found out when it returns.
+    if _is_simple(call, due.end):
         only = work()
         return only if due.end == math.inf or clock() < due.end else due.cut_off()
     attempts = Attempts(call, now, due.end)
@@ -125,6 +133,11 @@ def _ask(call: Call, work: Callable[[], R], now: float, due: Deadline, clock: Ca
                 now = clock()
     finally:
         attempts.give_back()
+
+
+def _is_simple(call: Call, end: float) -> bool:
+    """Whether a stage is tried once, in this thread: if it is late, that is found out when it returns."""
+    return not call.is_limited and (call.workers is None or end == math.inf)
 
 
 def _attempt(

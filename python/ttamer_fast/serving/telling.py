@@ -10,21 +10,28 @@ from .asking import Asked, Reading, read_rows
 from .batch_driver import BatchDriver
 from .calls import Call
 from .driver import Driver
+from .exploring import Exploring, ExploringMany
 from .limits import Lost
 from .one_driver import OneDriver
 
-__all__ = ["StepDriver", "tell", "tell_batch", "tell_rows"]
+__all__ = ["OneAsked", "StepAsked", "StepDriver", "tell", "tell_batch", "tell_rows"]
 
 Y = TypeVar("Y")
 
 StepDriver: TypeAlias = BatchDriver[Y] | OneDriver[Y]
 """Of the requests of a batch."""
 
+OneAsked: TypeAlias = Driver[Any] | Exploring
+"""What is told of one request: it is decided, or run through."""
+
+StepAsked: TypeAlias = BatchDriver[Any] | OneDriver[Any] | ExploringMany
+"""The same of the requests of a batch."""
+
 NOT_BEGUN = ("barred", "stopped")
 """How stages are lost that took no time."""
 
 
-def tell(driver: Driver[Any], outcome: Reading | str | Lost, seconds: float | None, left: float) -> None:
+def tell(driver: OneAsked, outcome: Reading | str | Lost, seconds: float | None, left: float) -> None:
     """What came of the stage asked, for one request, how long it took, None where that was not measured, and how many
     seconds are left, inf without a deadline."""
     if left < math.inf:
@@ -46,7 +53,7 @@ def tell(driver: Driver[Any], outcome: Reading | str | Lost, seconds: float | No
         driver.stopped(outcome.reason)
 
 
-def tell_batch(driver: StepDriver[Any], outcome: Asked | Lost, count: int, seconds: float | None, left: float) -> None:
+def tell_batch(driver: StepAsked, outcome: Asked | Lost, count: int, seconds: float | None, left: float) -> None:
     """What came of one call of the stage asked, for all `count` rows asked; the others as in :func:`tell`."""
     if left < math.inf:
         driver.has_left(left)
@@ -62,7 +69,7 @@ def tell_batch(driver: StepDriver[Any], outcome: Asked | Lost, count: int, secon
 
 
 def tell_rows(
-    driver: StepDriver[Any], call: Call, outcomes: Sequence[Reading | str | Lost], seconds: float | None, left: float
+    driver: StepAsked, call: Call, outcomes: Sequence[Reading | str | Lost], seconds: float | None, left: float
 ) -> None:
     """What came of the stage asked, row by row, how long all of them took together, and what is left.
 
@@ -90,7 +97,7 @@ def tell_rows(
         driver.answered(said.signal, said.prediction, said.outputs)
 
 
-def _lose(driver: StepDriver[Any], how: str, lost: dict[int, str]) -> None:
+def _lose(driver: StepAsked, how: str, lost: dict[int, str]) -> None:
     """Positions among the rows asked, and reasons; the rows that are left are asked on."""
     if how == "failed":
         driver.failed(lost)

@@ -56,8 +56,7 @@ def time_left() -> float:
 
 def begin_wait(end: float, clock: Callable[[], float]) -> Told:
     """Who asks waits until `end` of a clock from now on, finite; what was told before holds too. To be ended."""
-    until = _UNTIL.get()
-    if until is not None:
+    if _UNTIL.get() is not None:
         end = min(end, clock() + time_left())
     return _UNTIL.set((end, clock))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from .forks import renew_after_fork
+from .._utils.forks import renew_after_fork
 
 __all__ = ["Job", "Workers", "when_abandoned"]
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from .._core import ValidationError
 from .._utils.checks import check_integer, shown
 from .._utils.extras import require
+from .._utils.forks import renew_after_fork
 from ..serving.failures import PermanentError
-from ..serving.forks import renew_after_fork
 from ..serving.workers import when_abandoned
 from .tensors import Row, Tensor
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._utils.extras import require
-from ..serving.forks import renew_after_fork
+from .._utils.forks import renew_after_fork
 
 __all__ = ["WORK"]
 

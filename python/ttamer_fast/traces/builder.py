@@ -23,7 +23,7 @@ from .trace import Trace
 
 __all__ = ["TraceBuilder"]
 
-FORMAT = "ttamer_fast trace builder 2"
+FORMAT = "ttamer_fast trace builder 3"
 UNIT = 1074
 """Sums are whole numbers of 2**-UNIT, as every float64 is."""
 TOTAL_BYTES = 272
@@ -45,6 +45,8 @@ class TraceBuilder:
         Where these requests come from: a process, a machine, a day. Builders are merged only if their sources differ.
     seed : int
         Of the sample. Builders are merged only if their seeds are equal.
+    teacher : str, optional
+        Whose answers all losses are held against, as in :class:`Trace`. Builders are merged only if they have the same.
 
     Raises
     ------
@@ -55,11 +57,15 @@ class TraceBuilder:
     -----
     Request i of a source gets the priority hash(seed, source, i), and the `capacity` requests of lowest priority are
     kept: a simple random sample without replacement, whatever the data. As priorities do not depend on what else has
-    been seen, merging in any order and grouping gives the same sample. Means of losses and costs are exact: sums are
-    kept as whole numbers of 2**-1074.
+    been seen, merging in any order and grouping gives the same sample. Means of losses and costs are exact: sums, and
+    how much the requests count in which a number is not known, are kept as whole numbers of 2**-1074.
 
-    *The trade-off.* Memory is at most capacity + max(capacity, 1024) rows of 24 + 8 · (3 to 5) · k bytes (4 with
-    predictions or latencies, 5 with both; 8 more each for weights and groups). A mean over the sample has the standard
+    *Logs.* Requests may be those of a running cascade, with losses, signals and costs of NaN as in :class:`Trace`. The
+    sample is drawn without regard to what is known: a stage that few requests ran was run by few of the sample.
+
+    *The trade-off.* Memory is at most capacity + max(capacity, 1024) rows of 24 + 8 · (3 to 6) · k bytes (one
+    more for each of predictions, latencies and propensities; 8 bytes more each for weights and groups), and 1,088 · k
+    bytes of sums. A mean over the sample has the standard
     error sd · sqrt(1 / capacity - 1 / n), as in any trace of `capacity` rows; `docs/research/production.md` gives what
     that costs in held-out objective.
 
@@ -87,7 +93,7 @@ class TraceBuilder:
     500
     """
 
-    __slots__ = ("_capacity", "_core", "_kind", "_seed", "_source", "_stages")
+    __slots__ = ("_capacity", "_core", "_kind", "_seed", "_source", "_stages", "_teacher")
 
     def __init__(
         self,
@@ -97,6 +103,7 @@ class TraceBuilder:
         capacity: int | None = None,
         source: str = "",
         seed: int = 0,
+        teacher: str | None = None,
     ) -> None:
         if isinstance(stages, Policy):
             of_policy = stages.provenance.get("kind", kind)
@@ -106,14 +113,15 @@ class TraceBuilder:
         if isinstance(stages, str) or not len(stages):
             raise ValidationError(f"`stages` must be a sequence of at least one name, got {stages!r}")
         k = len(stages)
-        # A trace of one row says what is wrong with names and kind.
-        checked = Trace(np.zeros((1, k)), np.zeros((1, k)), np.zeros(k), kind=kind, stages=stages)
+        # A trace of one row says what is wrong with names, kind and teacher.
+        checked = Trace(np.zeros((1, k)), np.zeros((1, k)), np.zeros(k), kind=kind, stages=stages, teacher=teacher)
         self._stages, self._kind = checked.stages, None if kind is None else checked.kind
         self._capacity = None if capacity is None else check_integer("capacity", capacity, 1)
         if not isinstance(source, str):
             raise ValidationError(f"`source` must be a string, got {type(source).__name__}")
         self._source = source
         self._seed = check_seed(seed)
+        self._teacher = checked.teacher
         self._core = _core.Builder(k, self._capacity, source, self._seed)
 
     def append(
@@ -125,6 +133,7 @@ class TraceBuilder:
         weight: ArrayLike | None = None,
         latency: ArrayLike | None = None,
         group: ArrayLike | Iterable[int | str] | None = None,
+        propensity: ArrayLike | None = None,
     ) -> None:
         """Add m requests.
 
@@ -133,9 +142,11 @@ class TraceBuilder:
         signal, loss : (m, k) array_like of float
             As in :class:`Trace`, all batches in the same scale and unit. There may be none (m = 0). Stages in the order
             of the builder; tables with named columns, such as data frames, are put into that order by name, here and in
-            `cost`, `prediction` and `latency`.
+            `cost`, `prediction`, `latency` and `propensity`. A signal of NaN is unknown, a loss of NaN not known; both
+            of them: the stage was not run. Losses of a stage are infinite in all batches in which they are known, or in
+            none.
         cost : (k,) or (m, k) array_like of float
-            As in :class:`Trace`, all batches in the same unit.
+            As in :class:`Trace`, all batches in the same unit. In (m, k) it may be NaN where the stage was not run.
         prediction : (m, k) array_like, table, or sequence of m rows of k hashables, optional
             As in :class:`Trace`; in all batches or in none.
         weight : (m,) array_like of float, optional
@@ -145,6 +156,9 @@ class TraceBuilder:
         group : (m,) array_like of int, or sequence of m int or str, optional
             Equal where requests belong together, here and in other batches and builders; in all batches or in none. A
             text is kept as a number that is the same in every process.
+        propensity : (m, k) array_like of float, optional
+            As in :class:`Trace`: chance, above 0 and at most 1, that each known loss came to be known; NaN where it did
+            not. In all batches or in none.
 
         Raises
         ------
@@ -164,7 +178,7 @@ class TraceBuilder:
         >>> builder
         TraceBuilder(n=1, kept=1, stages=('small', 'large'), kind='exits', sources=1)
         """
-        if self._core.append(signal, loss, cost, prediction, weight, latency, group):
+        if self._core.append(signal, loss, cost, prediction, weight, latency, group, propensity):
             return
         names = self._stages
         self._core.append(
@@ -175,6 +189,7 @@ class TraceBuilder:
             None if weight is None else float_array("weight", weight),
             None if latency is None else float_array("latency", by_name("latency", latency, names)),
             None if group is None else _groups(group),
+            None if propensity is None else float_array("propensity", by_name("propensity", propensity, names)),
         )
 
     def merge(self, *others: TraceBuilder) -> TraceBuilder:
@@ -183,8 +198,8 @@ class TraceBuilder:
         Parameters
         ----------
         others : TraceBuilder
-            Of the same stages, kind, capacity and seed, with predictions, weights, latencies and groups exactly if
-            this one has them, and of other sources.
+            Of the same stages, kind, capacity, seed and teacher, with predictions, weights, latencies, groups and
+            propensities exactly if this one has them, and of other sources.
 
         Returns
         -------
@@ -194,7 +209,8 @@ class TraceBuilder:
         Raises
         ------
         ValidationError
-            If the builders do not fit each other or share a source.
+            If the builders do not fit each other or share a source, or the losses of a stage are infinite in one and
+            finite in another.
 
         Notes
         -----
@@ -203,7 +219,7 @@ class TraceBuilder:
         for i, other in enumerate(others):
             if not isinstance(other, TraceBuilder):
                 raise ValidationError(f"`others` entry {i} must be a TraceBuilder, got {type(other).__name__}")
-            for name in ("stages", "kind", "capacity", "seed"):
+            for name in ("stages", "kind", "capacity", "seed", "teacher"):
                 ours, theirs = getattr(self, f"_{name}"), getattr(other, f"_{name}")
                 if ours != theirs:
                     raise ValidationError(f"`others` entry {i} must have the {name} {ours!r}, got {theirs!r}")
@@ -215,9 +231,10 @@ class TraceBuilder:
         Raises
         ------
         ValidationError
-            If nothing has been appended.
+            If nothing has been appended, or what is kept tells no finite loss of any stage.
         """
-        return Trace.of_core(self._core.build(self.kind, list(self._stages)), is_kind_said=self._kind is not None)
+        core = self._core.build(self.kind, list(self._stages), self._teacher)
+        return Trace.of_core(core, is_kind_said=self._kind is not None)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -228,6 +245,11 @@ class TraceBuilder:
     def kind(self) -> str:
         """``"exits"`` or ``"models"``."""
         return "exits" if self._kind is None else self._kind
+
+    @property
+    def teacher(self) -> str | None:
+        """Whose answers the losses are held against, where it is not the truth."""
+        return self._teacher
 
     @property
     def n(self) -> int:
@@ -246,17 +268,18 @@ class TraceBuilder:
 
     @property
     def mean_loss(self) -> Floats:
-        """(k,) float64: mean loss of each stage over all n requests, weighted, in its unit; NaN if none.
+        """(k,) float64: weighted mean loss of each stage over all requests in which it is known, in its unit.
 
-        Correctly rounded where requests count alike; infinite of stages that never answer.
+        Correctly rounded where requests count alike. NaN where none is known, infinite of stages that never answer.
         """
-        return np.where(self._core.is_probe, np.inf, self._means(0))
+        means = self._means(0)
+        return np.where([is_probe is True for is_probe in self._core.is_probe], np.inf, means)
 
     @property
     def mean_cost(self) -> Floats:
-        """(k,) float64: mean cost of each stage over all n requests, weighted, in its unit; NaN if none.
+        """(k,) float64: weighted mean cost of each stage over all requests in which it is known, in its unit.
 
-        Correctly rounded where requests count alike.
+        Correctly rounded where requests count alike. NaN where none is known.
         """
         return self._means(1)
 
@@ -300,9 +323,10 @@ class TraceBuilder:
         return self.n
 
     def __repr__(self) -> str:
+        teacher = "" if self._teacher is None else f", teacher={self._teacher!r}"
         return (
             f"TraceBuilder(n={self.n}, kept={self.kept}, stages={self._stages}, kind={self.kind!r}, "
-            f"sources={len(self.sources)})"
+            f"sources={len(self.sources)}{teacher})"
         )
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
@@ -310,13 +334,20 @@ class TraceBuilder:
 
     def _with(self, core: _core.Builder) -> TraceBuilder:
         """A builder like this one with other requests."""
-        other = TraceBuilder(self._stages, self._kind, capacity=self._capacity, source=self._source, seed=self._seed)
+        other = TraceBuilder(
+            self._stages,
+            self._kind,
+            capacity=self._capacity,
+            source=self._source,
+            seed=self._seed,
+            teacher=self._teacher,
+        )
         other._core = core
         return other
 
     def _state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What a file says of the builder, and the rows that it keeps; of one moment."""
-        sources, totals, columns = self._core.state()
+        sources, totals, is_probe, columns = self._core.state()
         about = {
             "format": FORMAT,
             "stages": self._stages,
@@ -324,8 +355,10 @@ class TraceBuilder:
             "capacity": self._capacity,
             "source": self._source,
             "seed": self._seed,
+            "teacher": self._teacher,
             "sources": sources,
             "total": [hex(int.from_bytes(total, "little")) for total in totals],
+            "is_probe": is_probe,
         }
         return about, columns
 
@@ -334,34 +367,37 @@ class TraceBuilder:
         """The builder that :meth:`_state` told of; ValueError, TypeError or KeyError where parts do not fit."""
         if about["format"] != FORMAT:
             raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}")
-        empty = TraceBuilder(
-            about["stages"], about["kind"], capacity=about["capacity"], source=about["source"], seed=about["seed"]
-        )
-        rows, k = len(columns["number"]), len(empty._stages)
-        for name, (shape, dtype) in _layout(rows, k).items():
+        said = {name: about[name] for name in ("capacity", "source", "seed", "teacher")}
+        empty = TraceBuilder(about["stages"], about["kind"], **said)
+        n, k = len(columns["number"]), len(empty._stages)
+        for name, (shape, dtype) in _layout(n, k).items():
             if name in columns and (columns[name].shape != shape or columns[name].dtype != dtype):
                 given = f"{columns[name].dtype} of shape {columns[name].shape}"
                 raise ValueError(f"array {name} does not fit, got {given}")
-        optional = [columns.get(name) for name in ("prediction", "weight", "latency", "group")]
+        optional = [columns.get(name) for name in ("prediction", "weight", "latency", "group", "propensity")]
         required = [columns[name] for name in ("source", "number", "signal", "loss", "cost")]
         sources = [(str(name), int(count)) for name, count in about["sources"]]
+        if len(about["total"]) != 4 * k + 1:
+            raise ValueError(f"there are {len(about['total'])} totals, not {4 * k + 1}")
         try:
             totals = [int(total, 16).to_bytes(TOTAL_BYTES, "little") for total in about["total"]]
-            return empty._with(empty._core.restored(sources, totals, *map(np.ascontiguousarray, required), *optional))
+            rows: list[Any] = [*map(np.ascontiguousarray, required), *optional]
+            return empty._with(empty._core.restored(sources, totals, about["is_probe"], *rows))
         except OverflowError as error:
             raise ValueError(f"a number does not fit: {error}") from error
 
     def _means(self, which: int) -> Floats:
+        """Means of the known losses (0) or costs (1)."""
         k = len(self._stages)
-        *sums, mass = [int.from_bytes(total, "little") for total in self._core.totals]
-        if mass == 0:
-            return np.full(k, np.nan)
-        return np.array([float(Fraction(total, mass)) for total in sums[which * k : (which + 1) * k]])
+        *sums, weight = [int.from_bytes(total, "little") for total in self._core.totals]
+        known, unknown = (sums[start : start + k] for start in (which * k, (2 + which) * k))
+        pairs = zip(known, (weight - missing for missing in unknown), strict=True)
+        return np.array([float(Fraction(total, mass)) if mass > 0 else np.nan for total, mass in pairs])
 
 
 def _layout(n: int, k: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
     """Shape and dtype of every array of a file."""
-    matrices = dict.fromkeys(("signal", "loss", "cost", "latency"), ((n, k), np.float64))
+    matrices = dict.fromkeys(("signal", "loss", "cost", "latency", "propensity"), ((n, k), np.float64))
     lists = dict.fromkeys(("source", "number", "group"), ((n,), np.int64))
     return {**matrices, **lists, "prediction": ((n, k), np.int64), "weight": ((n,), np.float64)}
 

@@ -91,6 +91,9 @@ class Record:
     seconds : (k,) array_like of float, optional
         How long the stages took; NaN where nobody measured. Entries of stages that were not run are dropped. None where
         nothing asked for times.
+    explored : bool, optional
+        Whether the request was run through: the stages that the policy did not ask for were run too, for the record of
+        a log alone. They are none of `consulted`.
 
     Raises
     ------
@@ -117,6 +120,7 @@ class Record:
         "_barred",
         "_cost",
         "_expected_loss",
+        "_explored",
         "_failures",
         "_late",
         "_policy",
@@ -129,6 +133,7 @@ class Record:
     _barred: Mapping[int, str]
     _cost: float
     _expected_loss: float
+    _explored: bool
     _failures: Mapping[int, str]
     _late: bool
     _policy: PolicyIdentity
@@ -152,6 +157,7 @@ class Record:
         barred: Mapping[int, str] | None = None,
         late: bool = False,
         seconds: ArrayLike | Sequence[float] | None = None,
+        explored: bool = False,
     ) -> None:
         names = check_names(stages)
         k = len(names)
@@ -171,6 +177,7 @@ class Record:
         self._barred = check_barred(barred, run, k)
         self._late = check_flag("late", late)
         self._seconds = check_seconds(seconds, run, k)
+        self._explored = check_flag("explored", explored)
 
     @classmethod
     def of_steps(
@@ -185,6 +192,7 @@ class Record:
         barred: Mapping[int, str],
         late: bool,
         seconds: Mapping[int, float] | None,
+        explored: bool = False,
     ) -> Record:
         """The record of a request, unchecked: for the loops that served it, which change none of this afterwards."""
         self = object.__new__(cls)
@@ -198,7 +206,14 @@ class Record:
         self._barred = barred
         self._late = late
         self._seconds = seconds
+        self._explored = explored
         return self
+
+    def as_explored(self) -> Record:
+        """The record of the same request, which is run through."""
+        ended = self._answer, self._cost, self._expected_loss
+        lost = self._failures, self._barred, self._late
+        return Record.of_steps(self._request_id, self._policy, self._steps, *ended, *lost, self._seconds, True)
 
     @property
     def request_id(self) -> str:
@@ -283,6 +298,11 @@ class Record:
         return seconds
 
     @property
+    def explored(self) -> bool:
+        """Whether the request was run through for the record of a log."""
+        return self._explored
+
+    @property
     def recalled(self) -> bool:
         """Whether the answer is that of an earlier stage than the last one that gave any."""
         answered = [stage for stage, _, _ in self._steps if stage not in self._failures]
@@ -295,7 +315,7 @@ class Record:
         "stopped": with the answer of the stage run last; "recalled": with that of an earlier one; "deadline": the
         deadline ended it, and the best in hand was returned, if there was one; "failed": the stage run last gave no
         answer, and the best in hand was returned, if there was one; "abstained": with none, as the policy prefers its
-        default.
+        default, or there was no time for any stage.
         """
         if self._late:
             return "deadline"
@@ -326,13 +346,14 @@ class Record:
         )
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return Record.of_steps, self._fields()
+        request_id, policy, steps, *others = self._fields()
+        return Record.of_steps, (request_id, policy, list(steps), *others)
 
     def _fields(self) -> tuple[Any, ...]:
         ended = self._answer, self._cost, self._expected_loss
         lost = dict(self._failures), dict(self._barred), self._late
         seconds = None if self._seconds is None else dict(self._seconds)
-        return self._request_id, self._policy, self.steps, *ended, *lost, seconds
+        return self._request_id, self._policy, self.steps, *ended, *lost, seconds, self._explored
 
 
 def _alike(one: object, other: object) -> bool:

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod policy;
 mod price;
 mod random;
+pub mod records;
 pub mod rules;
 pub mod signals;
 pub mod solve;

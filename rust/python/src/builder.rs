@@ -8,7 +8,7 @@ use numpy::{
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 use ttamer::Kind;
-use ttamer::trace::{Added, Builder as Engine, Source, Total, Totals, WORDS, group_of_text};
+use ttamer::trace::{Added, Builder as Engine, Costs, Source, Sum, Total, Totals, WORDS, group_of_text};
 
 use crate::errors::{invalid, raise};
 use crate::trace::{Trace, shape};
@@ -115,7 +115,7 @@ impl Builder {
 
     /// Adds requests given as C-contiguous arrays of float64 and int64, or as lists of numbers; False, and nothing is
     /// added, where an argument is anything else.
-    #[pyo3(signature = (signal, loss, cost, prediction, weight, latency, group_, /))]
+    #[pyo3(signature = (signal, loss, cost, prediction, weight, latency, group_, propensity, /))]
     #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see TraceBuilder.append")]
     fn append<'py>(
         &self,
@@ -127,6 +127,7 @@ impl Builder {
         weight: Option<&Bound<'py, PyAny>>,
         latency: Option<&Bound<'py, PyAny>>,
         group_: Option<&Bound<'py, PyAny>>,
+        propensity: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<bool> {
         let k = self.stages;
         let floats = |value| Numbers::<f64>::of(value, k, float);
@@ -134,16 +135,16 @@ impl Builder {
             return Ok(false);
         };
         let said = prediction.map(|said| Numbers::<i64>::of(said, k, integer));
-        let (weight, latency) = (weight.map(floats), latency.map(floats));
+        let [weight, latency, propensity] = [weight, latency, propensity].map(|given| given.map(floats));
         let belongs = group_.map(|belongs| Numbers::<i64>::of(belongs, 1, group));
         if matches!(said, Some(None)) || matches!(belongs, Some(None)) {
             return Ok(false);
         }
-        if matches!(weight, Some(None)) || matches!(latency, Some(None)) {
+        if [&weight, &latency, &propensity].into_iter().any(|given| matches!(given, Some(None))) {
             return Ok(false);
         }
         let (said, belongs) = (said.flatten(), belongs.flatten());
-        let (weight, latency) = (weight.flatten(), latency.flatten());
+        let [weight, latency, propensity] = [weight, latency, propensity].map(Option::flatten);
         // An empty list is a batch of no requests.
         let m = signal.shape().first().copied().unwrap_or(0);
         let is_table = |given: &[usize]| *given == [m, k] || *given == [0] && m == 0;
@@ -155,8 +156,10 @@ impl Builder {
         if let Some(said) = &said {
             check(py, is_table(said.shape()), "prediction", said.shape(), table)?;
         }
-        if let Some(latency) = &latency {
-            check(py, is_table(latency.shape()), "latency", latency.shape(), table)?;
+        for (name, given) in [("latency", &latency), ("propensity", &propensity)] {
+            if let Some(given) = given {
+                check(py, is_table(given.shape()), name, given.shape(), table)?;
+            }
         }
         for (name, given) in
             [("weight", weight.as_ref().map(Numbers::shape)), ("group", belongs.as_ref().map(Numbers::shape))]
@@ -168,11 +171,12 @@ impl Builder {
         let added = Added {
             signal: signal.cells()?,
             loss: loss.cells()?,
-            cost: cost.cells()?,
+            cost: if cost.shape().len() == 1 { Costs::Alike(cost.cells()?) } else { Costs::Rows(cost.cells()?) },
             prediction: said.as_ref().map(Numbers::cells).transpose()?,
             weight: weight.as_ref().map(Numbers::cells).transpose()?,
             latency: latency.as_ref().map(Numbers::cells).transpose()?,
             group: belongs.as_ref().map(Numbers::cells).transpose()?,
+            propensity: propensity.as_ref().map(Numbers::cells).transpose()?,
         };
         self.lock().append(&added).map_err(|error| raise(py, error))?;
         Ok(true)
@@ -188,13 +192,13 @@ impl Builder {
     }
 
     /// The trace of the kept requests.
-    #[pyo3(signature = (kind, names, /))]
-    fn build(&self, py: Python<'_>, kind: &str, names: Vec<String>) -> PyResult<Trace> {
+    #[pyo3(signature = (kind, names, teacher, /))]
+    fn build(&self, py: Python<'_>, kind: &str, names: Vec<String>, teacher: Option<&str>) -> PyResult<Trace> {
         let mut engine = self.lock();
         engine.trim();
         let kept = engine.clone();
         drop(engine);
-        Trace::of(py, || kept.build(Kind::named(kind)?, names))
+        Trace::of(py, || kept.build(Kind::named(kind)?, names, teacher))
     }
 
     /// How many requests have been appended.
@@ -209,28 +213,28 @@ impl Builder {
         sources_of(&self.lock())
     }
 
-    /// Whether each stage never answers (k): its losses, which are infinite, are no part of the sums.
+    /// Whether the known losses of each stage (k) are infinite, so that they are no part of the sums; None: none is known.
     #[getter]
-    fn is_probe(&self) -> Vec<bool> {
-        let engine = self.lock();
-        (0..self.stages).map(|stage| engine.is_probe(stage)).collect()
+    fn is_probe(&self) -> Vec<Option<bool>> {
+        self.lock().totals().is_probe.clone()
     }
 
-    /// Sums of losses (k) and costs (k), each as often as its request counts, and of how much requests count: each the
-    /// bytes, lowest first, of a whole number of 2**-1074.
+    /// Sums of losses (k) and of costs (k), each as often as its request counts; how much the requests count together in
+    /// which a loss is not known (k) or a cost is not (k); and how much all count: each the bytes, lowest first, of a whole
+    /// number of 2**-1074.
     #[getter]
     fn totals<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
         let totals = self.lock().totals().clone();
         bytes_of(py, &totals)
     }
 
-    /// Sources, totals, and the kept rows as arrays by name, all of one moment; predictions, weights, latencies
-    /// and groups where there are any.
-    #[expect(clippy::type_complexity, reason = "three parts, each as its own getter has it")]
+    /// Sources, totals, which stages are probes, and the kept rows as arrays by name, all of one moment; predictions,
+    /// weights, latencies, groups and propensities where there are any.
+    #[expect(clippy::type_complexity, reason = "four parts, three of them as their own getters have them")]
     fn state<'py>(
         &self,
         py: Python<'py>,
-    ) -> PyResult<(Vec<(String, u64)>, Vec<Bound<'py, PyBytes>>, Bound<'py, PyDict>)> {
+    ) -> PyResult<(Vec<(String, u64)>, Vec<Bound<'py, PyBytes>>, Vec<Option<bool>>, Bound<'py, PyDict>)> {
         let mut engine = self.lock();
         engine.trim();
         let kept = engine.clone();
@@ -241,9 +245,11 @@ impl Builder {
         arrays.set_item("source", PyArray1::from_iter(py, source))?;
         arrays.set_item("number", PyArray1::from_iter(py, rows.places().iter().map(|place| place.number as i64)))?;
         let n = rows.len();
-        let has_latency = kept.columns().is_some_and(|columns| columns.latency);
-        let tables = ["signal", "loss", "cost", "latency"].into_iter().take(3 + usize::from(has_latency));
-        for (at, name) in tables.enumerate() {
+        let (has_latency, has_propensity) =
+            kept.columns().map_or((false, false), |columns| (columns.latency, columns.propensity));
+        let optional = [("latency", has_latency), ("propensity", has_propensity)];
+        let optional = optional.into_iter().filter_map(|(name, is_there)| is_there.then_some(name));
+        for (at, name) in ["signal", "loss", "cost"].into_iter().chain(optional).enumerate() {
             let cells: Vec<f64> = (0..n).flat_map(|row| rows.float(row)[at * k..][..k].to_vec()).collect();
             arrays.set_item(name, PyArray1::from_vec(py, cells).reshape([n, k])?)?;
         }
@@ -261,17 +267,18 @@ impl Builder {
                 arrays.set_item("group", PyArray1::from_iter(py, (0..n).map(|row| rows.integer(row)[last])))?;
             }
         }
-        Ok((sources_of(&kept), bytes_of(py, kept.totals()), arrays))
+        Ok((sources_of(&kept), bytes_of(py, kept.totals()), kept.totals().is_probe.clone(), arrays))
     }
 
     /// The builder that `state` was taken from: this one, still empty, with its parts.
-    #[pyo3(signature = (sources, totals, source, number, signal, loss, cost, prediction, weight, latency, group_, /))]
+    #[pyo3(signature = (sources, totals, is_probe, source, number, signal, loss, cost, prediction, weight, latency, group_, propensity, /))]
     #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see TraceBuilder.load")]
     fn restored(
         &self,
         py: Python<'_>,
         sources: Vec<(String, u64)>,
         totals: Vec<[u8; 8 * WORDS]>,
+        is_probe: Vec<Option<bool>>,
         source: PyReadonlyArray1<'_, i64>,
         number: PyReadonlyArray1<'_, i64>,
         signal: PyReadonlyArray2<'_, f64>,
@@ -281,22 +288,21 @@ impl Builder {
         weight: Option<PyReadonlyArray1<'_, f64>>,
         latency: Option<PyReadonlyArray2<'_, f64>>,
         group_: Option<PyReadonlyArray1<'_, i64>>,
+        propensity: Option<PyReadonlyArray2<'_, f64>>,
     ) -> PyResult<Self> {
         let sources = sources.into_iter().map(|(name, count)| Source { name, count }).collect();
-        let mut totals: Vec<Total> = totals.iter().map(total_of).collect();
-        let weight_total = totals.pop().unwrap_or(Total::ZERO);
-        let costs = totals.split_off(totals.len().min(self.stages));
-        let totals = Totals { loss: totals, cost: costs, weight: weight_total };
+        let totals = totals_of(&totals, is_probe);
         let place = |(source, number): (&i64, &i64)| (u32::try_from(*source).unwrap_or(u32::MAX), *number as u64);
         let places: Vec<_> = source.as_slice()?.iter().zip(number.as_slice()?).map(place).collect();
         let added = Added {
             signal: signal.as_slice()?,
             loss: loss.as_slice()?,
-            cost: cost.as_slice()?,
+            cost: Costs::Rows(cost.as_slice()?),
             prediction: prediction.as_ref().map(|array| array.as_slice()).transpose()?,
             weight: weight.as_ref().map(|array| array.as_slice()).transpose()?,
             latency: latency.as_ref().map(|array| array.as_slice()).transpose()?,
             group: group_.as_ref().map(|array| array.as_slice()).transpose()?,
+            propensity: propensity.as_ref().map(|array| array.as_slice()).transpose()?,
         };
         let empty = self.lock().clone();
         let restored = empty.restored(sources, totals, &places, &added).map_err(|error| raise(py, error))?;
@@ -314,8 +320,20 @@ fn sources_of(engine: &Engine) -> Vec<(String, u64)> {
 
 fn bytes_of<'py>(py: Python<'py>, totals: &Totals) -> Vec<Bound<'py, PyBytes>> {
     let bytes = |total: &Total| -> Vec<u8> { total.words().iter().flat_map(|word| word.to_le_bytes()).collect() };
-    let all = totals.loss.iter().chain(&totals.cost).chain([&totals.weight]);
+    let sums = || totals.loss.iter().chain(&totals.cost);
+    let all = sums().map(|sum| &sum.known).chain(sums().map(|sum| &sum.unknown)).chain([&totals.weight]);
     all.map(|total| PyBytes::new(py, &bytes(total))).collect()
+}
+
+/// What `bytes_of` gave; of no stages where that is not as many for each.
+fn totals_of(bytes: &[[u8; 8 * WORDS]], is_probe: Vec<Option<bool>>) -> Totals {
+    let (weight, sums) = bytes.split_last().map_or((Total::ZERO, bytes), |(last, sums)| (total_of(last), sums));
+    let (known, unknown) = sums.split_at(sums.len() / 2);
+    let pairs =
+        known.iter().zip(unknown).map(|(known, unknown)| Sum { known: total_of(known), unknown: total_of(unknown) });
+    let mut loss: Vec<Sum> = pairs.collect();
+    let cost = loss.split_off(loss.len() / 2);
+    Totals { loss, cost, weight, is_probe }
 }
 
 fn total_of(bytes: &[u8; 8 * WORDS]) -> Total {

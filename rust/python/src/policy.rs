@@ -385,6 +385,15 @@ impl Policy {
         self.inner.delay(unsigned(i32::from(last)), stage)
     }
 
+    /// What running each stage costs after each other: (k + 1, k), row 0 for the start; infinite where that is not allowed.
+    fn _prices<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let (price, k) = (self.inner.price(), self.inner.stages().len());
+        let of = |last: i32, next: usize| price.of(unsigned(last), next);
+        let prices = (-1..k as i32).flat_map(|last| (0..k).map(move |next| of(last, next)));
+        let prices: Vec<f64> = prices.collect();
+        column(py, prices).call_method1("reshape", (k + 1, k))
+    }
+
     /// Expected loss + cost. Exact for a solved model, in its unit. For a fitted policy the mean objective *in sample*, on
     /// the trace that it was fitted to: λ · loss + (1 − λ) · cost / cost of running every stage, the loss in its unit, the
     /// cost as a share. New requests do worse, often by 2 to 10 %: `report`, `summarize` and `evaluate` say how they do.

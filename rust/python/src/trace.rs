@@ -202,6 +202,12 @@ impl Trace {
         }))
     }
 
+    /// The same requests at other prices (k,).
+    #[pyo3(signature = (cost, /))]
+    fn repriced(&self, py: Python<'_>, cost: Vec<f64>) -> PyResult<Self> {
+        self.inner.repriced(&cost).map(Self::holding).map_err(|error| raise(py, error))
+    }
+
     /// The requests of which every loss is known, by the chance of that; None where it is all requests, and they count alike.
     fn run_through(&self, py: Python<'_>) -> PyResult<Option<Self>> {
         Ok(detached(py, || self.inner.run_through())?.map(Self::holding))
@@ -360,6 +366,12 @@ impl Estimate {
     #[getter]
     fn size(&self) -> f64 {
         self.inner.size
+    }
+
+    /// Σ w / max w of values or units: how many that count as the heaviest does weigh as much.
+    #[getter]
+    fn heavy(&self) -> f64 {
+        self.inner.heavy
     }
 
     fn __repr__(&self) -> String {

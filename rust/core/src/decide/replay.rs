@@ -189,7 +189,7 @@ fn replay_chunk_within<R: Rule>(rule: &R, price: &Price, k: usize, chunk: Chunk,
                 rule.observe(&mut progress, &mut memory, row.at(stage).within(left), price);
             }
         }
-        (*answer, *last) = (signed(progress.answer), signed(progress.last));
+        (*answer, *last) = (signed(rule.answer(&progress, &memory)), signed(progress.last));
         *cost = progress.cost;
     }
 }

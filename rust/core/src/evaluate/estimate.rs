@@ -14,6 +14,8 @@ pub struct Estimate {
     pub error: f64,
     /// `(Σ w)² / Σ w²`: how many values that count alike say as much (Kish 1965); 0 where nothing counts.
     pub size: f64,
+    /// `Σ w / max w`: how many values that count as the heaviest does weigh as much; at most `size`.
+    pub heavy: f64,
 }
 
 impl Estimate {
@@ -21,23 +23,29 @@ impl Estimate {
     pub fn new(value: &[f64], weight: &[f64]) -> Self {
         let mass = sum(weight.len(), |row| weight[row]);
         if mass <= 0.0 {
-            return Self { mean: 0.0, error: 0.0, size: 0.0 };
+            return Self { mean: 0.0, error: 0.0, size: 0.0, heavy: 0.0 };
         }
         let mean = mean(value, weight);
         let squares = sum(value.len(), |row| (weight[row] * (value[row] - mean)).powi(2));
         let size = mass * mass / sum(weight.len(), |row| weight[row] * weight[row]);
-        Self { mean, error: squares.sqrt() / mass, size }
+        let heaviest = weight.iter().copied().fold(0.0, f64::max);
+        Self { mean, error: squares.sqrt() / mass, size, heavy: mass / heaviest }
     }
 
     /// The same where only values of different units (n,) are independent: `√(Σ (Σ w (x − mean) of a unit)²) / Σ w`, and
-    /// `(Σ w)² / Σ (w of a unit)²`; none: every value by itself. O(n log n).
+    /// `(Σ w)² / Σ (w of a unit)²`, `Σ w / max (w of a unit)`; none: every value by itself. O(n log n).
     pub fn of_units(value: &[f64], weight: &[f64], unit: Option<&[i64]>) -> Self {
         let alone = Self::new(value, weight);
         let Some(unit) = unit.filter(|_| alone.size > 0.0) else { return alone };
         let mass = sum(weight.len(), |row| weight[row]);
         let away: Vec<f64> = value.iter().zip(weight).map(|(x, w)| w * (x - alone.mean)).collect();
         let squares = |value: &[f64]| by_unit(unit, value).map(|sum| sum * sum).sum::<f64>();
-        Self { mean: alone.mean, error: squares(&away).sqrt() / mass, size: mass * mass / squares(weight) }
+        Self {
+            mean: alone.mean,
+            error: squares(&away).sqrt() / mass,
+            size: mass * mass / squares(weight),
+            heavy: mass / by_unit(unit, weight).fold(0.0, f64::max),
+        }
     }
 
     /// Of `value` (n,), each counting `weight` (n,) times, on any scale as the weights of a trace are; none: all alike.
@@ -74,7 +82,9 @@ mod tests {
         let found = Estimate::new(&[1.0, 3.0, 100.0], &[1.0, 1.0, 0.0]);
         assert_eq!((found.mean, found.size), (2.0, 2.0));
         assert!((found.error - 0.5_f64.sqrt()).abs() < 1e-12 && (found.standard_error() - 1.0).abs() < 1e-12);
-        assert_eq!(Estimate::new(&[], &[]), Estimate { mean: 0.0, error: 0.0, size: 0.0 });
+        assert_eq!(Estimate::new(&[], &[]), Estimate { mean: 0.0, error: 0.0, size: 0.0, heavy: 0.0 });
+        let skewed = Estimate::new(&[1.0, 3.0, 0.0], &[4.0, 2.0, 2.0]);
+        assert_eq!((skewed.size, skewed.heavy), (64.0 / 24.0, 2.0));
         assert_eq!(Estimate::new(&[4.0], &[2.0]).standard_error(), f64::INFINITY);
     }
 

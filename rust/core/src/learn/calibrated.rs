@@ -351,7 +351,8 @@ impl Calibrated {
 
     fn recorded<'a>(&'a self, rows: &'a Trace, known: &'a [&'a Known], objective: Objective) -> Recorded<'a> {
         let (size, nothing) = (rows.effective_rows(), self.nothing());
-        Recorded { rows, size, known, objective, nothing, tuning: &self.tuning }
+        let may_end = self.default_loss < f64::INFINITY;
+        Recorded { rows, size, known, objective, nothing, may_end, tuning: &self.tuning }
     }
 
     /// What is known in every situation, in order; computed where it has not been yet.

@@ -9,8 +9,10 @@ use super::situations::{Choice, Situations};
 use crate::parallel;
 
 /// Finds the best decisions in every situation for every block of time. A stage that is late is paid for and gives
-/// nothing; a request with nothing in hand then loses `miss`. O(rows · choices · blocks · log blocks).
+/// nothing; a request with nothing in hand then loses `miss`. It may end so before: where it is likely to be late, the
+/// price of the stage is saved. O(rows · choices · blocks · log blocks).
 pub fn induce_within(situations: &Situations, recorded: &Recorded, clock: &Clock, miss: f64) -> Vec<Induced> {
+    let recorded = &Recorded { may_end: true, ..*recorded };
     let list = &situations.list;
     let blocks = clock.until.len();
     let walk = Walk::new(situations, recorded, clock);
@@ -44,7 +46,7 @@ pub fn induce_within(situations: &Situations, recorded: &Recorded, clock: &Clock
     let induced = |(block, decisions): (usize, Vec<Decision>)| {
         let later: Vec<Vec<f64>> =
             situations.entries.iter().map(|entry| walk.later(block, entry, &ahead[entry.to], |_| missed)).collect();
-        first(decisions, situations, recorded, |entry, row| later[entry][row])
+        first(decisions, situations, recorded, missed, |entry, row| later[entry][row])
     };
     parallel::map(decisions.into_iter().enumerate().collect::<Vec<_>>(), induced)
 }

@@ -22,7 +22,7 @@ pub struct Induced {
     pub decisions: Vec<Decision>,
     /// Number of the entry to take.
     pub entry: usize,
-    /// Whether answering with nothing at once is better than any entry.
+    /// Whether running nothing is better than any entry.
     pub at_once: bool,
     /// Mean objective on the rows.
     pub value: f64,
@@ -40,6 +40,8 @@ pub struct Recorded<'a> {
     pub objective: Objective,
     /// What it costs to answer with nothing.
     pub nothing: Nothing,
+    /// Whether a request may end without an answer: where nothing is one, or time may run out.
+    pub may_end: bool,
     /// The constants of learning.
     pub tuning: &'a Tuning,
 }
@@ -67,15 +69,17 @@ pub fn induce(situations: &Situations, recorded: &Recorded) -> Induced {
             ahead[at] = Vec::new();
         }
     }
-    first(decisions, situations, recorded, |entry, row| ahead[situations.entries[entry].to][row])
+    let nothing = recorded.objective.of_nothing(recorded.nothing.loss);
+    first(decisions, situations, recorded, nothing, |entry, row| ahead[situations.entries[entry].to][row])
 }
 
 /// The decisions with the entry to take, and the mean objective that follows, where entry number `entry` leads to
-/// `later(entry, row)`.
+/// `later(entry, row)`, and running nothing comes to `nothing`.
 pub(super) fn first(
     decisions: Vec<Decision>,
     situations: &Situations,
     recorded: &Recorded,
+    nothing: f64,
     later: impl Fn(usize, usize) -> f64,
 ) -> Induced {
     let weight = recorded.rows.weight();
@@ -86,7 +90,6 @@ pub(super) fn first(
     });
     let (entry, value) =
         values.enumerate().fold((0, f64::INFINITY), |best, (at, v)| if v < best.1 { (at, v) } else { best });
-    let nothing = recorded.objective.of_nothing(recorded.nothing.loss);
     Induced { decisions, entry, at_once: nothing < value, value: value.min(nothing) }
 }
 
@@ -109,7 +112,7 @@ pub(super) fn solve(known: &Known, options: &[Going], recorded: &Recorded) -> (D
     let Recorded { rows: trace, size, nothing, tuning, .. } = *recorded;
     let weight = trace.weight();
     // Without any answer in hand a request has to go on.
-    let must_go = known.is_silent && nothing.loss == f64::INFINITY;
+    let must_go = known.is_silent && !recorded.may_end;
     let stop = |row: usize| if must_go { 0.0 } else { stop(known, recorded, row) };
     let rows = known.loss.len();
     if options.is_empty() {

@@ -2,54 +2,14 @@
 
 use sha2::{Digest, Sha256};
 
-use super::checks;
+use super::added::{Added, Columns, Costs, plural};
 use super::content::{Kind, Trace};
 use super::cost::Cost;
 use super::sample::{Place, Rows};
 use super::table::Table;
 use super::total::Totals;
-use crate::error::{Error, Result, number};
+use crate::error::{Error, Result};
 use crate::random::{STEP, mix};
-
-/// Requests to be added, row by row.
-#[derive(Clone, Copy, Debug)]
-pub struct Added<'a> {
-    /// Signals (m, k).
-    pub signal: &'a [f64],
-    /// Losses (m, k).
-    pub loss: &'a [f64],
-    /// Costs (k,) or (m, k).
-    pub cost: &'a [f64],
-    /// Predictions (m, k).
-    pub prediction: Option<&'a [i64]>,
-    /// How much each counts (m,).
-    pub weight: Option<&'a [f64]>,
-    /// Seconds that each stage took (m, k); NaN: not known.
-    pub latency: Option<&'a [f64]>,
-    /// Groups (m,).
-    pub group: Option<&'a [i64]>,
-}
-
-/// What rows have besides signals, losses and costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "columns that are there or not, each by itself")]
-pub struct Columns {
-    /// What the stages said.
-    pub prediction: bool,
-    /// How much they count.
-    pub weight: bool,
-    /// How long the stages took.
-    pub latency: bool,
-    /// What they belong to.
-    pub group: bool,
-}
-
-impl Columns {
-    fn named(self) -> [(&'static str, bool); 4] {
-        let (latency, group) = (("latency", self.latency), ("group", self.group));
-        [("prediction", self.prediction), ("weight", self.weight), latency, group]
-    }
-}
 
 /// Where requests come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,53 +64,45 @@ impl Builder {
     /// Adds requests; nothing is added where an error is returned. O(m k), amortised.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for numbers of entries that do not fit, losses, costs or weights that are negative or not
-    /// finite, latencies that are negative or infinite, and columns that other batches have and this one has not, or the other way round.
+    /// [`Error::Invalid`] for numbers of entries that do not fit, numbers that are not those of a trace, losses that are
+    /// infinite where those of their stage before were finite, or the other way round, and columns that other batches
+    /// have and this one has not, or the other way round.
     pub fn append(&mut self, added: &Added) -> Result<()> {
         let k = self.stages;
         let m = added.signal.len() / k;
-        check_lengths(added, m, k)?;
-        check_losses(added.loss, k)?;
-        check_rows("cost", added.cost, if added.cost.len() == k { 0 } else { k })?;
-        if let Some(weight) = added.weight {
-            check_rows("weight", weight, 0)?;
-        }
-        check_seconds(added.latency.unwrap_or_default(), k)?;
+        added.check(m, k, &self.totals.is_probe)?;
         if m == 0 {
             return Ok(());
         }
-        let columns = Columns {
-            prediction: added.prediction.is_some(),
-            weight: added.weight.is_some(),
-            latency: added.latency.is_some(),
-            group: added.group.is_some(),
-        };
+        let columns = Columns::of(added);
         self.fit_columns(columns, "all batches or in none: the batches before")?;
         let (own, (start, mask)) = (self.own, self.words);
         let Some(source) = self.sources.get_mut(own as usize) else { return Ok(()) };
         let first = source.count;
         source.count += m as u64;
-        let alike = added.cost.len() == k && added.weight.is_none();
+        let alike = match added.cost {
+            Costs::Alike(cost) if added.weight.is_none() => cost,
+            _ => &[],
+        };
         for row in 0..m {
             let cells = row * k..(row + 1) * k;
             let (signal, loss) = (&added.signal[cells.clone()], &added.loss[cells.clone()]);
-            let cost = if added.cost.len() == k { added.cost } else { &added.cost[cells.clone()] };
+            let cost = added.cost.of_row(row, k);
             let weight = added.weight.map(|weight| weight[row]);
-            self.totals.add(loss, if alike { &[] } else { cost }, weight);
+            self.totals.add(loss, if alike.is_empty() { cost } else { &[] }, weight);
             let number = first + row as u64;
             let priority = mix(number.wrapping_add(start).wrapping_mul(STEP) ^ mask);
             let place = Place { priority, source: own, number };
             if self.highest.is_none_or(|highest| place < highest) {
                 let said = added.prediction.map_or(&[][..], |said| &said[cells.clone()]);
-                let took = added.latency.map_or(&[][..], |latency| &latency[cells]);
-                let floats = signal.iter().chain(loss).chain(cost).chain(took).copied().chain(weight);
+                let took = added.latency.map_or(&[][..], |latency| &latency[cells.clone()]);
+                let chance = added.propensity.map_or(&[][..], |propensity| &propensity[cells]);
+                let floats = signal.iter().chain(loss).chain(cost).chain(took).chain(chance).copied().chain(weight);
                 self.rows.push(place, floats, said.iter().copied().chain(added.group.map(|group| group[row])));
             }
         }
-        if alike {
-            for (total, cost) in self.totals.cost.iter_mut().zip(added.cost) {
-                total.add(*cost, m as u64);
-            }
+        for (sum, cost) in self.totals.cost.iter_mut().zip(alike) {
+            sum.known.add(*cost, m as u64);
         }
         self.trim_if_full();
         Ok(())
@@ -160,16 +112,12 @@ impl Builder {
     fn fit_columns(&mut self, columns: Columns, where_else: &str) -> Result<()> {
         let Some(known) = self.columns else {
             self.columns = Some(columns);
-            let (k, one) = (self.stages, usize::from);
-            let floats = 3 * k + k * one(columns.latency) + one(columns.weight);
-            self.rows = Rows::new(floats, k * one(columns.prediction) + one(columns.group));
+            self.rows = Rows::new(columns.floats(self.stages), columns.integers(self.stages));
             return Ok(());
         };
-        for ((name, has), (_, had)) in columns.named().into_iter().zip(known.named()) {
-            if has != had {
-                let have = if had { "have" } else { "have no" };
-                return Err(Error::invalid(format!("`{name}` must be in {where_else} {have} {}", plural(name))));
-            }
+        if let Some((name, has)) = known.first_difference(columns) {
+            let have = if has { "have no" } else { "have" };
+            return Err(Error::invalid(format!("`{name}` must be in {where_else} {have} {}", plural(name))));
         }
         Ok(())
     }
@@ -191,7 +139,8 @@ impl Builder {
     /// alphabetically, so that nothing depends on the order or grouping of merges. O(kept rows).
     ///
     /// # Errors
-    /// [`Error::Invalid`] where they share a source, or some have columns that others have not.
+    /// [`Error::Invalid`] where they share a source, some have columns that others have not, or losses of a stage are
+    /// infinite here and finite there.
     pub fn merged(builders: &[Self]) -> Result<Self> {
         let Some(first) = builders.first() else { return Err(Error::invalid("`others` must not be empty")) };
         let own = first.own_name().to_owned();
@@ -213,6 +162,10 @@ impl Builder {
             if let Some(columns) = one.columns {
                 merged.fit_columns(columns, "all builders or in none").map_err(|_| differs(entry, &merged, columns))?;
             }
+            if let Some(stage) = merged.totals.first_conflict(&one.totals) {
+                return Err(conflicts(entry, stage, merged.totals.is_probe[stage] == Some(true)));
+            }
+            merged.totals.add_all(&one.totals);
         }
         if merged.sources.iter().all(|source| source.name != own) {
             merged.sources.push(Source { name: own.clone(), count: 0 });
@@ -225,7 +178,6 @@ impl Builder {
         merged.own = own;
         for (one, source) in builders.iter().zip(numbers) {
             merged.rows.extend(&one.rows, &source);
-            merged.totals.add_all(&one.totals);
             merged.trim_if_full();
         }
         merged.trim();
@@ -235,8 +187,9 @@ impl Builder {
     /// The trace of the kept requests, by source in alphabetical order, each in the order they were appended.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if nothing has been appended, or names or weights are not those of a trace.
-    pub fn build(&self, kind: Kind, names: Vec<String>) -> Result<Trace> {
+    /// [`Error::Invalid`] if nothing has been appended, the losses of no stage that answers are known in what is kept, or
+    /// names or weights are not those of a trace.
+    pub fn build(&self, kind: Kind, names: Vec<String>, teacher: Option<&str>) -> Result<Trace> {
         let Some(columns) = self.columns else {
             return Err(Error::invalid("a trace needs at least one row: nothing has been appended"));
         };
@@ -254,10 +207,13 @@ impl Builder {
         if columns.latency {
             trace = trace.timed(table(3 * k))?;
         }
+        if columns.propensity {
+            trace = trace.with_propensity(table(columns.propensity_from(k)))?;
+        }
         let weight = |row: usize| kept.float(row).last().copied().unwrap_or(0.0);
         let group = |row: usize| kept.integer(row).last().copied().unwrap_or(0);
         let trace = trace.weighted(columns.weight.then(|| (0..n).map(weight).collect()))?;
-        trace.grouped(columns.group.then(|| (0..n).map(group).collect()))
+        Ok(trace.grouped(columns.group.then(|| (0..n).map(group).collect()))?.taught(teacher))
     }
 
     /// Names of the source that is appended to.
@@ -278,12 +234,6 @@ impl Builder {
     /// What rows have besides signals, losses and costs; none before there are rows.
     pub fn columns(&self) -> Option<Columns> {
         self.columns
-    }
-
-    /// Whether a stage never answers, as its losses are infinite: they are no part of [`Builder::totals`].
-    pub fn is_probe(&self, stage: usize) -> bool {
-        let kept = self.rows.places().first().map(|_| self.rows.float(0));
-        kept.and_then(|row| row.get(self.stages + stage)).is_some_and(|loss| loss.is_infinite())
     }
 
     /// Sums over all requests.
@@ -310,7 +260,7 @@ impl Builder {
         let own = self.own_name().to_owned();
         let named = |name: &str| sources.iter().position(|source| source.name == name);
         let distinct = sources.iter().enumerate().all(|(at, source)| named(&source.name) == Some(at));
-        let fits = totals.loss.len() == self.stages && totals.cost.len() == self.stages;
+        let fits = [totals.loss.len(), totals.cost.len(), totals.is_probe.len()] == [self.stages; 3];
         let Some(own) = named(&own).filter(|_| distinct && fits) else {
             return Err(Error::invalid("sources or totals do not fit"));
         };
@@ -320,10 +270,13 @@ impl Builder {
         }
         let all = sources.iter().fold(0_u64, |all, source| all.saturating_add(source.count));
         let most = self.capacity.map_or(all, |capacity| all.min(capacity as u64));
-        if place.len() as u64 != most || added.cost.len() != added.signal.len() {
+        if place.len() as u64 != most {
             return Err(Error::invalid("rows are missing or left over"));
         }
         self.append(added)?;
+        if self.totals.is_probe.iter().zip(&totals.is_probe).any(|(kept, all)| kept.is_some() && kept != all) {
+            return Err(Error::invalid("totals do not fit the losses of the rows"));
+        }
         let starts: Vec<_> = sources.iter().map(|source| words(self.seed, &source.name)).collect();
         self.rows.place_at(place.iter().map(|(source, number)| {
             let (start, mask) = starts[*source as usize];
@@ -351,14 +304,9 @@ pub fn group_of_text(text: &str) -> i64 {
     Sha256::digest(text).iter().take(8).fold(0_u64, |word, byte| word << 8 | u64::from(*byte)) as i64
 }
 
-fn plural(name: &str) -> String {
-    if name == "latency" { "latencies".into() } else { format!("{name}s") }
-}
-
 fn differs(entry: usize, merged: &Builder, columns: Columns) -> Error {
     let known = merged.columns.unwrap_or(columns);
-    let pair = known.named().into_iter().zip(columns.named()).find(|(had, has)| had != has);
-    let (name, has) = pair.map_or(("prediction", false), |(_, has)| has);
+    let (name, has) = known.first_difference(columns).unwrap_or(("prediction", false));
     let names = plural(name);
     let with = if has { "with" } else { "without" };
     Error::invalid(format!(
@@ -366,59 +314,11 @@ fn differs(entry: usize, merged: &Builder, columns: Columns) -> Error {
     ))
 }
 
-fn check_lengths(added: &Added, m: usize, k: usize) -> Result<()> {
-    checks::entries("signal", added.signal.len(), m * k)?;
-    checks::entries("loss", added.loss.len(), m * k)?;
-    if added.cost.len() != k {
-        checks::entries("cost", added.cost.len(), m * k)?;
-    }
-    if let Some(said) = added.prediction {
-        checks::entries("prediction", said.len(), m * k)?;
-    }
-    if let Some(weight) = added.weight {
-        checks::entries("weight", weight.len(), m)?;
-    }
-    if let Some(latency) = added.latency {
-        checks::entries("latency", latency.len(), m * k)?;
-    }
-    if let Some(group) = added.group {
-        checks::entries("group", group.len(), m)?;
-    }
-    Ok(())
-}
-
-/// Finite numbers that are not negative, in rows of `columns`, or in a list (0).
-#[inline]
-fn check_rows(argument: &str, cells: &[f64], columns: usize) -> Result<()> {
-    match cells.iter().position(|x| !(*x >= 0.0 && *x < f64::INFINITY)) {
-        None => Ok(()),
-        Some(at) => Err(bad_entry(argument, at, columns, cells[at])),
-    }
-}
-
-/// Losses in rows of `columns`: numbers that are not negative, infinite of stages that never answer.
-fn check_losses(cells: &[f64], columns: usize) -> Result<()> {
-    match cells.iter().position(|x| x.is_nan() || *x < 0.0) {
-        None => Ok(()),
-        Some(at) => Err(bad_entry("loss", at, columns, cells[at])),
-    }
-}
-
-/// Seconds in rows of `columns`: finite numbers that are not negative, or NaN.
-fn check_seconds(cells: &[f64], columns: usize) -> Result<()> {
-    match cells.iter().position(|x| *x < 0.0 || *x == f64::INFINITY) {
-        None => Ok(()),
-        Some(at) => Err(checks::seconds_refused(at / columns, at % columns, cells[at])),
-    }
-}
-
-#[cold]
-fn bad_entry(argument: &str, at: usize, columns: usize, given: f64) -> Error {
-    let place = match columns {
-        0 => format!("entry {at}"),
-        columns => format!("row {} column {}", at / columns, at % columns),
-    };
-    Error::invalid(format!("`{argument}` {place} must be finite and at least 0, got {}", number(given)))
+fn conflicts(entry: usize, stage: usize, is_probe: bool) -> Error {
+    let (had, has) = if is_probe { ("infinite", "finite") } else { ("finite", "infinite") };
+    Error::invalid(format!(
+        "`others` entry {entry} must have {had} losses in column {stage}, as the builders before it have, got {has} ones"
+    ))
 }
 
 #[cfg(test)]
@@ -427,21 +327,23 @@ mod tests {
     use super::*;
 
     fn added<'a>(signal: &'a [f64], loss: &'a [f64], cost: &'a [f64]) -> Added<'a> {
-        Added { signal, loss, cost, prediction: None, weight: None, latency: None, group: None }
+        let cost = Costs::Alike(cost);
+        Added { signal, loss, cost, prediction: None, weight: None, latency: None, group: None, propensity: None }
     }
 
     fn filled(source: &str, rows: u64, batch: usize) -> Result<Builder> {
         let mut builder = Builder::new(1, Some(50), source, 7)?;
         let numbers: Vec<f64> = (0..rows).map(|row| row as f64).collect();
         for part in numbers.chunks(batch) {
-            builder.append(&added(part, part, part))?;
+            builder.append(&Added { cost: Costs::Rows(part), ..added(part, part, &[]) })?;
         }
         Ok(builder)
     }
 
     #[test]
     fn batches_and_merges_do_not_matter() -> Result<()> {
-        let kept = |builder: &Builder| builder.build(Kind::Models, vec!["a".into()]).map(|t| t.signal(0).to_vec());
+        let kept =
+            |builder: &Builder| builder.build(Kind::Models, vec!["a".into()], None).map(|t| t.signal(0).to_vec());
         let (one, other) = (filled("x", 5000, 1)?, filled("y", 300, 7)?);
         assert_eq!(kept(&one)?, kept(&filled("x", 5000, 5000)?)?);
         let (there, back) = (Builder::merged(&[one.clone(), other.clone()])?, Builder::merged(&[other, one])?);
@@ -481,18 +383,48 @@ mod tests {
             weight: Some(&[1.0, 3.0]),
             latency: Some(&[0.5, 0.25, 1.0, f64::NAN]),
             group: Some(&[5, 6]),
+            propensity: Some(&[1.0, 0.5, 0.25, 1.0]),
             ..added(&signal, &loss, &[1.0, 2.0])
         };
         builder.append(&rows)?;
-        let trace = builder.build(Kind::Exits, vec!["a".into(), "b".into()])?;
+        let trace = builder.build(Kind::Exits, vec!["a".into(), "b".into()], Some("b"))?;
         assert_eq!(trace.given_weight(), Some(&[1.0, 3.0][..]));
         assert_eq!(trace.latency(0), Some(&[0.5, 1.0][..]));
         assert_eq!(trace.latency(1).map(|took| (took[0], took[1].is_nan())), Some((0.25, true)));
         assert_eq!(trace.group(), Some(&[5, 6][..]));
+        assert_eq!(trace.propensity().map(|chance| chance.column(1)), Some(&[0.5, 1.0][..]));
+        assert_eq!(trace.teacher(), Some("b"));
         assert_eq!(trace.prediction(1), Some(&[2, 4][..]));
         let mut twice = Total::ZERO;
         twice.add(3.0, 1);
-        assert_eq!(builder.totals().loss[0], twice);
+        assert_eq!(builder.totals().loss[0].known, twice);
+        Ok(())
+    }
+
+    #[test]
+    fn sums_are_those_of_what_is_known() -> Result<()> {
+        let nan = f64::NAN;
+        let mut builder = Builder::new(2, None, "", 0)?;
+        let cost = Costs::Rows(&[1.0, nan, 2.0, 4.0]);
+        builder.append(&Added {
+            cost,
+            weight: Some(&[3.0, 1.0]),
+            ..added(&[0.5, nan, 0.5, 0.5], &[nan, nan, 0.5, nan], &[])
+        })?;
+        let total = |x: f64| {
+            let mut total = Total::ZERO;
+            total.add(x, 1);
+            total
+        };
+        let totals = builder.totals();
+        assert_eq!((&totals.loss[0].known, &totals.loss[0].unknown), (&total(0.5), &total(3.0)));
+        assert_eq!((&totals.loss[1].known, &totals.loss[1].unknown), (&total(0.0), &total(4.0)));
+        assert_eq!((&totals.cost[0].known, &totals.cost[0].unknown), (&total(5.0), &total(0.0)));
+        assert_eq!((&totals.cost[1].known, &totals.cost[1].unknown), (&total(4.0), &total(3.0)));
+        assert_eq!(totals.is_probe, [Some(false), None]);
+        let infinite = Added { weight: Some(&[1.0]), ..added(&[0.5, 0.5], &[f64::INFINITY, 0.0], &[1.0, 1.0]) };
+        assert!(builder.append(&infinite).is_err());
+        assert_eq!(builder.requests(), 2);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use once_cell::race::OnceBox;
 use super::checks;
 use super::content::Trace;
 use super::table::Table;
-use crate::error::{Error, Result, number};
+use crate::error::{Error, Result};
 
 /// The code of no prediction.
 pub const NOTHING_SAID: i64 = i64::MIN;
@@ -37,19 +37,13 @@ impl Trace {
     /// [`Error::Invalid`] for another shape, a number out of range, and a chance that is not there for a known loss.
     pub fn with_propensity(self, propensity: Table<f64>) -> Result<Self> {
         checks::same_shape("propensity", &propensity, self.rows(), self.stages())?;
-        let refused = |row: usize, stage: usize, given: f64| {
-            Err(Error::invalid(format!(
-                "`propensity[{row}, {stage}]` must be above 0 and at most 1 where the loss is known, got {}",
-                number(given)
-            )))
-        };
-        if let Some((row, stage, given)) = propensity.first(|p| !(p.is_nan() || (p > 0.0 && p <= 1.0))) {
-            return refused(row, stage, given);
+        if let Some((row, stage, given)) = propensity.first(|p| !checks::is_chance(p)) {
+            return Err(checks::chance_refused(row, stage, given));
         }
         for stage in 0..self.stages() {
             let cells = self.loss(stage).iter().zip(propensity.column(stage));
             if let Some(row) = cells.clone().position(|(loss, p)| !loss.is_nan() && p.is_nan()) {
-                return refused(row, stage, f64::NAN);
+                return Err(checks::chance_refused(row, stage, f64::NAN));
             }
         }
         Ok(Self { propensity: Some(Arc::new(propensity)), digest: OnceBox::new(), completed: OnceBox::new(), ..self })

@@ -7,11 +7,15 @@ use super::cost::Cost;
 use super::table::Table;
 use crate::error::{Error, Result, number};
 
-fn is_allowed(x: f64) -> bool {
+/// A cost, a weight, a loss of a stage that answers.
+#[inline]
+pub fn is_allowed(x: f64) -> bool {
     x.is_finite() && x >= 0.0
 }
 
-fn refused(argument: &str, place: &str, given: f64) -> Error {
+/// What is said of a number that is not.
+#[cold]
+pub fn refused(argument: &str, place: &str, given: f64) -> Error {
     Error::invalid(format!("`{argument}` {place} must be finite and at least 0, got {}", number(given)))
 }
 
@@ -55,12 +59,7 @@ pub fn losses(table: &Table<f64>) -> Result<()> {
         let is_probe = losses[known].is_infinite();
         answers |= !is_probe;
         if let Some(row) = losses.iter().position(|loss| !loss.is_nan() && loss.is_infinite() != is_probe) {
-            let (first, given) = (number(losses[known]), number(losses[row]));
-            let message = format!(
-                "`loss` row {row} column {column} must be finite as in row {known}, or infinite in every row, of a stage \
-                 that never answers: got {given} after {first}"
-            );
-            return Err(Error::invalid(message));
+            return Err(loss_refused(row, column, losses[row], &format!("row {known}"), &number(losses[known])));
         }
     }
     if answers {
@@ -68,6 +67,31 @@ pub fn losses(table: &Table<f64>) -> Result<()> {
     }
     Err(Error::invalid(
         "`loss` must be known and finite for at least one stage: one of infinite loss informs and never answers",
+    ))
+}
+
+/// What is said of a loss that is infinite where others of its stage are not, or the other way round.
+#[cold]
+pub fn loss_refused(row: usize, column: usize, given: f64, place: &str, first: &str) -> Error {
+    let given = number(given);
+    Error::invalid(format!(
+        "`loss` row {row} column {column} must be finite as in {place}, or infinite in every row, of a stage that never \
+         answers: got {given} after {first}"
+    ))
+}
+
+/// A chance that a loss came to be known, or NaN.
+#[inline]
+pub fn is_chance(p: f64) -> bool {
+    p.is_nan() || (p > 0.0 && p <= 1.0)
+}
+
+/// What is said of one that is not, or that is NaN where the loss is known.
+#[cold]
+pub fn chance_refused(row: usize, column: usize, given: f64) -> Error {
+    Error::invalid(format!(
+        "`propensity[{row}, {column}]` must be above 0 and at most 1 where the loss is known, got {}",
+        number(given)
     ))
 }
 

@@ -1,5 +1,6 @@
 //! Calibration traces: what every stage said about every request, what its answer would have lost, what it costs.
 
+mod added;
 mod answering;
 mod builder;
 mod censored;
@@ -23,7 +24,8 @@ mod total;
 mod units;
 mod weights;
 
-pub use builder::{Added, Builder, Columns, Source, group_of_text};
+pub use added::{Added, Columns, Costs};
+pub use builder::{Builder, Source, group_of_text};
 pub use content::{Completed, Kind, Trace};
 pub use cost::{Charge, Cost};
 pub use matching::in_order;
@@ -31,6 +33,6 @@ pub use sample::{Place, Rows};
 pub use table::Table;
 pub use tail::Tail;
 pub use thin::Thin;
-pub use total::{Total, Totals, WORDS};
+pub use total::{Sum, Total, Totals, WORDS};
 pub(crate) use units::by_unit;
 pub(crate) use weights::normalised_weights;

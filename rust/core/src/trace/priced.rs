@@ -21,7 +21,16 @@ impl Trace {
         none_negative("cost", cost)
     }
 
-    /// The same requests where each stage costs every request so much more (k,). O(k): numbers are shared.
+    /// The same requests at other prices (k,), which are checked. O(k): numbers are shared.
+    ///
+    /// # Errors
+    /// As [`Trace::check_prices`].
+    pub fn repriced(&self, cost: &[f64]) -> Result<Self> {
+        self.check_prices(cost)?;
+        Ok(self.priced(cost))
+    }
+
+    /// The same without a check.
     #[must_use]
     pub(crate) fn priced(&self, cost: &[f64]) -> Self {
         // Rows that repeat each other do so under any prices, if they have had the same.

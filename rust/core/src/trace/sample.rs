@@ -14,7 +14,7 @@ pub struct Place {
 /// Rows with their places, in the order in which they came.
 #[derive(Clone, Debug)]
 pub struct Rows {
-    /// Floats of a row: signal, loss, cost of every stage, then latencies and the weight, if there are.
+    /// Floats of a row: signal, loss, cost of every stage, then latencies, propensities and the weight, if there are.
     pub floats: usize,
     /// Integers of a row: predictions, and the group, if there are.
     pub integers: usize,

@@ -68,21 +68,52 @@ impl Total {
     }
 }
 
+/// A sum over the requests in which a number is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// The numbers, each as often as its request counts; infinite ones are left out.
+    pub known: Total,
+    /// How much the requests count together in which it is not known.
+    pub unknown: Total,
+}
+
+impl Sum {
+    const ZERO: Self = Self { known: Total::ZERO, unknown: Total::ZERO };
+
+    /// Adds the number of a request that counts `weight` times.
+    #[inline]
+    fn add(&mut self, x: f64, weight: f64) {
+        if x.is_finite() {
+            self.known.add((x * weight).min(f64::MAX), 1);
+        } else if x.is_nan() {
+            self.unknown.add(weight, 1);
+        }
+    }
+
+    fn add_sum(&mut self, other: &Self) {
+        self.known.add_total(&other.known);
+        self.unknown.add_total(&other.unknown);
+    }
+}
+
 /// Sums over all requests, kept or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Totals {
-    /// Losses by stage (k,), each as often as its request counts; infinite ones are left out.
-    pub loss: Vec<Total>,
-    /// Costs by stage (k,), likewise.
-    pub cost: Vec<Total>,
+    /// Losses by stage (k,).
+    pub loss: Vec<Sum>,
+    /// Costs by stage (k,).
+    pub cost: Vec<Sum>,
     /// How much the requests count together.
     pub weight: Total,
+    /// Whether the known losses of each stage (k,) are infinite; none: none is known.
+    pub is_probe: Vec<Option<bool>>,
 }
 
 impl Totals {
     /// Nothing yet.
     pub(super) fn zero(stages: usize) -> Self {
-        Self { loss: vec![Total::ZERO; stages], cost: vec![Total::ZERO; stages], weight: Total::ZERO }
+        let sums = vec![Sum::ZERO; stages];
+        Self { loss: sums.clone(), cost: sums, weight: Total::ZERO, is_probe: vec![None; stages] }
     }
 
     /// Adds a request that counts `weight` times, or once.
@@ -90,11 +121,14 @@ impl Totals {
     pub(super) fn add(&mut self, loss: &[f64], cost: &[f64], weight: Option<f64>) {
         let w = weight.unwrap_or(1.0);
         self.weight.add(w, 1);
-        for (total, loss) in self.loss.iter_mut().zip(loss).filter(|(_, loss)| loss.is_finite()) {
-            total.add((loss * w).min(f64::MAX), 1);
+        for ((sum, is_probe), loss) in self.loss.iter_mut().zip(&mut self.is_probe).zip(loss) {
+            sum.add(*loss, w);
+            if !loss.is_nan() {
+                *is_probe = Some(loss.is_infinite());
+            }
         }
-        for (total, cost) in self.cost.iter_mut().zip(cost) {
-            total.add((cost * w).min(f64::MAX), 1);
+        for (sum, cost) in self.cost.iter_mut().zip(cost) {
+            sum.add(*cost, w);
         }
     }
 
@@ -102,9 +136,18 @@ impl Totals {
     pub(super) fn add_all(&mut self, other: &Self) {
         let columns = self.loss.iter_mut().zip(&other.loss).chain(self.cost.iter_mut().zip(&other.cost));
         for (own, other) in columns {
-            own.add_total(other);
+            own.add_sum(other);
         }
         self.weight.add_total(&other.weight);
+        for (own, other) in self.is_probe.iter_mut().zip(&other.is_probe) {
+            *own = own.or(*other);
+        }
+    }
+
+    /// The first stage whose known losses are infinite here and finite there, or the other way round.
+    pub(super) fn first_conflict(&self, other: &Self) -> Option<usize> {
+        let is_other = |(own, other): (&Option<bool>, &Option<bool>)| own.is_some() && other.is_some() && own != other;
+        self.is_probe.iter().zip(&other.is_probe).position(is_other)
     }
 }
 

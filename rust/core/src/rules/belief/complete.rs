@@ -67,7 +67,7 @@ impl BeliefRule {
     }
 
     /// Which members of situations never answer, and who answers last where the last one does; while nobody can answer
-    /// yet no decision ends a request, unless nothing is an answer.
+    /// yet no decision ends a request, unless nothing is an answer or time may run out.
     pub(super) fn find_probes(&mut self) -> Checked {
         let probes: Vec<bool> = self.beliefs.calibration.iter().map(Calibration::is_probe).collect();
         let is_probe = |stage: u16| probes.get(usize::from(stage)).is_some_and(|is_probe| *is_probe);
@@ -77,8 +77,8 @@ impl BeliefRule {
         }
         let own = |node: &Node| (!is_probe(node.stage)).then_some(node.stage);
         let mut last: Vec<Option<u16>> = self.nodes.iter().map(own).collect();
-        for (at, (node, row)) in self.rows().enumerate() {
-            let at = at % self.nodes.len();
+        for (row_at, (node, row)) in self.rows().enumerate() {
+            let at = row_at % self.nodes.len();
             let before = last.get(at).copied().flatten().unwrap_or(node.stage);
             for child in self.children(row) {
                 if let (Some(last), Some(child)) = (last.get_mut(child), self.nodes.get(child))
@@ -91,7 +91,8 @@ impl BeliefRule {
             }
             let ends = || self.decisions.actions(row).any(|next| next == STOP);
             let is_silent = node.members.iter().all(|member| is_probe(*member));
-            let may_end = self.nothing.loss < f64::INFINITY || !is_silent;
+            let is_timed = row_at < usize::from(self.timeless()) * self.nodes.len();
+            let may_end = self.nothing.loss < f64::INFINITY || !is_silent || is_timed;
             check(
                 may_end || !(row.stop > f64::NEG_INFINITY || ends()),
                 "a request may end before any stage can answer",

@@ -15,7 +15,7 @@ pub struct Time {
     pub until: Vec<f64>,
     /// Median seconds of each stage (k,); of exits, since the exit before.
     pub latency: Vec<f64>,
-    /// The situation that requests begin with, by block; [`NO_STAGE`] where nothing is answered at once.
+    /// The situation that requests begin with, by block; [`NO_STAGE`] where they end without running anything.
     pub entries: Vec<u16>,
 }
 

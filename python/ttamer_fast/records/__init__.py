@@ -1,0 +1,1 @@
+"""Records of served requests in files: logs that cascades write, and what reads them."""
