@@ -2,7 +2,6 @@
 
 use super::learner::Learner;
 use super::options::Recall;
-use super::provenance::provenance;
 use crate::error::{Error, Result, number, significant};
 use crate::evaluate::{Objective, Outcome};
 use crate::policy::{Policy, mixture};
@@ -158,7 +157,7 @@ impl Search<'_> {
 
     fn point(&self, tradeoff: f64) -> Result<Point> {
         let trace = self.learner.trace();
-        let known = provenance(trace, tradeoff, &self.goal());
+        let known = self.learner.provenance(tradeoff, &self.goal());
         let (policy, held) = self.learner.judged_policy(tradeoff, self.recall, known)?;
         let found = Outcome::of_policy(&policy, trace)?;
         let (mut loss, mut cost) = (trace.mean(found.loss()), trace.mean(found.cost()));
@@ -194,7 +193,7 @@ impl Search<'_> {
 
     fn coin(&self, mixed: &Mixed, share: f64, value: f64) -> Result<Policy> {
         let (within, beyond) = (mixed.within, mixed.beyond);
-        let mut known = provenance(self.learner.trace(), within.tradeoff, &self.goal());
+        let mut known = self.learner.provenance(within.tradeoff, &self.goal());
         let further = [
             ("mixed_tradeoff", format!("{:?}", beyond.tradeoff)),
             ("mixed_share", format!("{share:?}")),

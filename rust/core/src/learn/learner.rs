@@ -1,5 +1,7 @@
 //! The face of learning: from a trace to a policy for any trade-off.
 
+use std::sync::{Arc, OnceLock};
+
 use super::calibrated::Calibrated;
 use super::options::{Approach, Heuristic, Method, Recall, Shape};
 use super::select::{self, Means, Selection};
@@ -17,19 +19,27 @@ pub type Provenance = Vec<(String, String)>;
 
 /// Gives policies learned from one trace, for any trade-off.
 pub struct Learner {
-    trace: Trace,
+    /// As it was given.
+    pub(super) given: Arc<Trace>,
+    /// The same with numbers for what is not known.
+    pub(super) trace: Trace,
     /// What is learned from, if not the trace itself.
-    condensed: Option<Trace>,
-    way: Way,
+    pub(super) condensed: Option<Trace>,
+    pub(super) way: Way,
+    pub(super) approach: Approach,
     /// Loss of answering with nothing; infinite: some stage has to answer.
-    default_loss: f64,
-    tuning: Tuning,
+    pub(super) default_loss: f64,
+    pub(super) tuning: Tuning,
+    /// What stages usually report, once somebody has asked.
+    pub(super) usual: Arc<OnceLock<Vec<Usual>>>,
+    /// Prices in place of those of the trace (k,).
+    pub(super) prices: Option<Vec<f64>>,
 }
 
 /// How policies are made.
-enum Way {
+pub(super) enum Way {
     /// Trade-offs share calibration and beliefs.
-    Calibrated(Box<Calibrated>),
+    Calibrated(Arc<Calibrated>),
     /// The chain is solved for each.
     Markov,
     /// The rule is tuned for each.
@@ -64,6 +74,7 @@ impl Learner {
             }
         }
         let completed = trace.completed()?.map(|completed| completed.trace.clone());
+        let given = Arc::new(trace.clone());
         let trace = completed.unwrap_or(trace);
         if *deadline {
             check_latency(&trace)?;
@@ -73,16 +84,17 @@ impl Learner {
             Method::Pathwise => {
                 let learned = condensed.as_ref().unwrap_or(&trace).clone();
                 let calibrated = Calibrated::new(learned, approach, tuning.clone())?;
-                Way::Calibrated(Box::new(calibrated))
+                Way::Calibrated(Arc::new(calibrated))
             }
             Method::Markov => Way::Markov,
             Method::Heuristic(heuristic) => Way::Heuristic(heuristic),
         };
-        Ok(Self { trace, condensed, way, default_loss, tuning })
+        let (approach, usual) = (approach.clone(), Arc::default());
+        Ok(Self { given, trace, condensed, way, approach, default_loss, tuning, usual, prices: None })
     }
 
     /// The rows that it learns from: those that count, each once.
-    fn learned(&self) -> &Trace {
+    pub(super) fn learned(&self) -> &Trace {
         self.condensed.as_ref().unwrap_or(&self.trace)
     }
 
@@ -172,8 +184,9 @@ impl Learner {
     /// The policy of these rules, with its mean objective on the trace among its facts. O(n k).
     fn valued(&self, rule: AnyRule, facts: Facts, objective: Objective) -> Result<Policy> {
         let trace = &self.trace;
-        let usual = (0..trace.stages()).map(|v| Usual::of_reports(trace.signal(v), trace.prediction(v))).collect();
-        let facts = Facts { usual, ..facts };
+        let of_stage = |v| Usual::of_reports(trace.signal(v), trace.prediction(v));
+        let usual = self.usual.get_or_init(|| (0..trace.stages()).map(of_stage).collect());
+        let facts = Facts { usual: usual.clone(), ..facts };
         let policy = Policy::new(trace.names().to_vec(), trace.price(), rule, facts)?;
         let value = Outcome::of_policy(&policy, trace)?.mean_objective(objective, trace.weight());
         let facts = Facts { value, ..policy.facts().clone() };
