@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::calibrate::{self, Column};
 use super::clock::Clock;
 use super::deadlines::induce_within;
+use super::detours::{self, Block};
 use super::evidence::{self, Sample};
 use super::induction::{self, Induced, Recorded};
 use super::known::Known;
@@ -235,34 +236,49 @@ impl Calibrated {
         self.thinned.as_ref().unwrap_or(&self.trace)
     }
 
-    /// The rule for one objective where only the given stages may run; a line takes all of them regardless.
-    /// O(rows · situations).
-    pub fn rule_among(&self, stages: &[usize], objective: Objective, recall: bool) -> Learned {
+    /// The rule for one objective where only the given stages may run; a line takes all of them regardless. `is_whole`:
+    /// with decisions of their own for requests that go without some stages, of a few stages that are no line and where
+    /// time is no part of decisions. O(rows · situations), or O(rows · 3^stages).
+    pub fn rule_among(&self, stages: &[usize], objective: Objective, recall: bool, is_whole: bool) -> Learned {
         let situations =
             if self.is_line() { Situations::line(&self.trace, &self.order()) } else { self.lattice(stages, recall) };
         let known = self.known(&[&situations], recall);
         let induced = self.induce(&situations, &known, objective);
-        let mut index = vec![Vec::new(); self.trace.stages()];
-        if situations.line.is_some() {
-            for (situation, decision) in situations.list.iter().zip(&induced.decisions) {
-                for choice in &situation.choices {
-                    let stop = decision.first().filter(|first| first.1 == 0).map_or(f64::NEG_INFINITY, |first| first.0);
-                    index[usize::from(choice.stage)] = vec![self.beliefs.scale * sigmoid(stop)];
-                }
-            }
-        }
-        let graph = match (situations.line.is_some(), self.is_any_order(recall)) {
+        let index = nodes::index_of(&situations, &induced, self.trace.stages(), &self.beliefs);
+        let (is_line, any_order) = (situations.line.is_some(), self.is_any_order(recall));
+        let graph = match (is_line, any_order) {
             (true, _) => "line",
             (false, true) => "lattice",
             (false, false) => "skip",
         };
         let beliefs = Beliefs { recall, ..self.beliefs.clone() };
         let favoured = |members: &[u16]| self.favoured(members);
-        let within =
-            self.clock.as_ref().map(|clock| (clock, self.induce_within(&situations, &known, objective, clock)));
-        let within = within.as_ref().map(|(clock, blocks)| (*clock, blocks.as_slice()));
-        let rule = nodes::assemble(beliefs, &situations, &known, &induced, within, favoured);
-        Learned { rule: rule.or_nothing(self.default_loss, induced.at_once), index, graph }
+        let at_once = induced.at_once;
+        let few = 2..=self.tuning.detour_stages;
+        let is_whole = is_whole && !is_line && self.clock.is_none() && few.contains(&stages.len());
+        let rule = if is_whole {
+            let blocks = self.without_some(stages, objective, recall);
+            let blocks: Vec<Block> = std::iter::once(Block { situations, induced }).chain(blocks).collect();
+            detours::assemble(beliefs, &blocks, &known, any_order, favoured)
+        } else {
+            let within =
+                self.clock.as_ref().map(|clock| (clock, self.induce_within(&situations, &known, objective, clock)));
+            let within = within.as_ref().map(|(clock, blocks)| (*clock, blocks.as_slice()));
+            nodes::assemble(beliefs, &situations, &known, &induced, within, favoured)
+        };
+        Learned { rule: rule.or_nothing(self.default_loss, at_once), index, graph }
+    }
+
+    /// What is best without some of these stages, for each set of them without which a request can still end.
+    fn without_some(&self, stages: &[usize], objective: Objective, recall: bool) -> Vec<Block> {
+        let may_end = |others: &[usize]| self.default_loss.is_finite() || others.iter().any(|v| !self.trace.is_probe(*v));
+        let parts = detours::proper_parts(stages).filter(|others| may_end(others));
+        let block = |others: Vec<usize>| {
+            let situations = self.lattice(&others, recall);
+            let induced = self.induce(&situations, &self.known(&[&situations], recall), objective);
+            Block { situations, induced }
+        };
+        parts.map(block).collect()
     }
 
     /// What is best for every block of time, found on so many rows as there is room for.

@@ -154,7 +154,8 @@ impl Learner {
     ) -> Result<Policy> {
         match selection {
             Selection::Belief { recall } => {
-                let learned = calibrated.rule_among(&chosen_stages(calibrated, objective, recall), objective, recall);
+                let stages = chosen_stages(calibrated, objective, recall);
+                let learned = calibrated.rule_among(&stages, objective, recall, true);
                 let facts = facts(Method::Pathwise, learned.graph, learned.index, known);
                 self.valued(AnyRule::Component(learned.rule.into()), facts, objective)
             }

@@ -7,6 +7,7 @@ mod cells;
 mod clock;
 mod cut;
 mod deadlines;
+mod detours;
 mod evidence;
 mod heuristics;
 mod induction;

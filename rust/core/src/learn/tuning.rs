@@ -108,6 +108,8 @@ pub struct Tuning {
     pub time_waits: usize,
     /// Stages whose sets are all considered, at most; of more, the best are chosen first: sets double with each stage.
     pub lattice_stages: usize,
+    /// Stages for each set of which decisions are made that go without it, at most: work and files triple with each stage.
+    pub detour_stages: usize,
     /// Share of the objective by which a further stage must lower it.
     pub worthwhile: f64,
     /// Standard errors by which another rule must beat the default to replace it.
@@ -182,6 +184,7 @@ impl Default for Tuning {
             time_blocks: 32,
             time_waits: 1 << 16,
             lattice_stages: 5,
+            detour_stages: 5,
             worthwhile: 1e-3,
             select_errors: 2.0,
             shared_cuts: 80,
@@ -231,6 +234,7 @@ impl Tuning {
             ("time_blocks", self.time_blocks),
             ("time_waits", self.time_waits),
             ("lattice_stages", self.lattice_stages),
+            ("detour_stages", self.detour_stages),
             ("shared_cuts", self.shared_cuts),
             ("stage_cuts", self.stage_cuts),
             ("cut_rows", self.cut_rows),
@@ -242,7 +246,7 @@ impl Tuning {
         let most = |name: &str| match name {
             "belief_cells" => 256,
             "time_blocks" => MAX_BLOCKS,
-            "lattice_stages" => SLOTS,
+            "lattice_stages" | "detour_stages" => SLOTS,
             "class_numbers" => 1 << 20,
             _ => usize::MAX,
         };

@@ -60,6 +60,12 @@ impl BeliefRule {
                 *known = Some(paid);
             }
         }
+        // Where a detour only reads decisions, no stage runs.
+        for detour in self.without.iter().flat_map(|without| &without.detours) {
+            if let Some(unpaid) = prices.get_mut(usize::from(detour.node)).filter(|price| price.is_none()) {
+                *unpaid = Some(0.0);
+            }
+        }
         for (node, price) in self.nodes.iter_mut().zip(prices) {
             node.price = price.ok_or("no decision leads to a situation")?;
         }
@@ -110,7 +116,7 @@ impl BeliefRule {
     pub(super) fn cut(&self) -> Vec<EntryCuts> {
         let blocks = 0..=self.timeless();
         let firsts = blocks.flat_map(|block| {
-            self.nodes.iter().take(self.roots).enumerate().map(move |(root, node)| (self.row(block, root), node))
+            self.nodes.iter().take(self.cut_roots).enumerate().map(move |(root, node)| (self.row(block, root), node))
         });
         let firsts: Vec<(Intervals, &Calibration)> = firsts
             .filter_map(|(row, node)| {
