@@ -230,7 +230,7 @@ def _refits(policy: Policy) -> list[tuple[float, cv.Rule]]:
                 fold,
                 Learner(fold.train.core, method=method, default_loss=fold.made_for.default_loss, **options),
             )
-        return outcome.of_policy(learned[method][1].policy(own_tradeoff, policy.recall), fold.test)
+        return outcome.of_policy(learned[method][1].draft(own_tradeoff, policy.recall), fold.test)
 
     methods = policy.method.split(" + ")
     first = partial(refit, methods[0], float(known["tradeoff"]))

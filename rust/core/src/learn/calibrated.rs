@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::calibrate::{self, Column};
 use super::clock::Clock;
 use super::deadlines::induce_within;
-use super::detours::{self, Block};
 use super::evidence::{self, Sample};
 use super::induction::{self, Induced, Recorded};
 use super::known::Known;
@@ -158,6 +157,11 @@ impl Calibrated {
         *self.missed.get_or_init(|| Terms::default().nothing(self.default_loss, &self.trace))
     }
 
+    /// Calibration, with recall or without.
+    pub fn beliefs(&self, recall: bool) -> Beliefs {
+        Beliefs { recall, ..self.beliefs.clone() }
+    }
+
     fn nothing(&self) -> Nothing {
         Nothing::new(self.default_loss, false, self.beliefs.scale)
     }
@@ -178,7 +182,7 @@ impl Calibrated {
     }
 
     /// Whether earlier stages may follow later ones.
-    fn is_any_order(&self, recall: bool) -> bool {
+    pub fn is_any_order(&self, recall: bool) -> bool {
         self.is_free() && recall
     }
 
@@ -232,53 +236,30 @@ impl Calibrated {
     }
 
     /// Rows that decisions are found on.
-    fn rows(&self) -> &Trace {
+    pub fn rows(&self) -> &Trace {
         self.thinned.as_ref().unwrap_or(&self.trace)
     }
 
-    /// The rule for one objective where only the given stages may run; a line takes all of them regardless. `is_whole`:
-    /// with decisions of their own for requests that go without some stages, of a few stages that are no line and where
-    /// time is no part of decisions. O(rows · situations), or O(rows · 3^stages).
-    pub fn rule_among(&self, stages: &[usize], objective: Objective, recall: bool, is_whole: bool) -> Learned {
+    /// The rule for one objective where only the given stages may run; a line takes all of them regardless.
+    /// O(rows · situations).
+    pub fn rule_among(&self, stages: &[usize], objective: Objective, recall: bool) -> Learned {
         let situations =
             if self.is_line() { Situations::line(&self.trace, &self.order()) } else { self.lattice(stages, recall) };
         let known = self.known(&[&situations], recall);
         let induced = self.induce(&situations, &known, objective);
         let index = nodes::index_of(&situations, &induced, self.trace.stages(), &self.beliefs);
-        let (is_line, any_order) = (situations.line.is_some(), self.is_any_order(recall));
-        let graph = match (is_line, any_order) {
+        let graph = match (situations.line.is_some(), self.is_any_order(recall)) {
             (true, _) => "line",
             (false, true) => "lattice",
             (false, false) => "skip",
         };
-        let beliefs = Beliefs { recall, ..self.beliefs.clone() };
+        let beliefs = self.beliefs(recall);
         let favoured = |members: &[u16]| self.favoured(members);
-        let at_once = induced.at_once;
-        let few = 2..=self.tuning.detour_stages;
-        let is_whole = is_whole && !is_line && self.clock.is_none() && few.contains(&stages.len());
-        let rule = if is_whole {
-            let blocks = self.without_some(stages, objective, recall);
-            let blocks: Vec<Block> = std::iter::once(Block { situations, induced }).chain(blocks).collect();
-            detours::assemble(beliefs, &blocks, &known, any_order, favoured)
-        } else {
-            let within =
-                self.clock.as_ref().map(|clock| (clock, self.induce_within(&situations, &known, objective, clock)));
-            let within = within.as_ref().map(|(clock, blocks)| (*clock, blocks.as_slice()));
-            nodes::assemble(beliefs, &situations, &known, &induced, within, favoured)
-        };
-        Learned { rule: rule.or_nothing(self.default_loss, at_once), index, graph }
-    }
-
-    /// What is best without some of these stages, for each set of them without which a request can still end.
-    fn without_some(&self, stages: &[usize], objective: Objective, recall: bool) -> Vec<Block> {
-        let may_end = |others: &[usize]| self.default_loss.is_finite() || others.iter().any(|v| !self.trace.is_probe(*v));
-        let parts = detours::proper_parts(stages).filter(|others| may_end(others));
-        let block = |others: Vec<usize>| {
-            let situations = self.lattice(&others, recall);
-            let induced = self.induce(&situations, &self.known(&[&situations], recall), objective);
-            Block { situations, induced }
-        };
-        parts.map(block).collect()
+        let within =
+            self.clock.as_ref().map(|clock| (clock, self.induce_within(&situations, &known, objective, clock)));
+        let within = within.as_ref().map(|(clock, blocks)| (*clock, blocks.as_slice()));
+        let rule = nodes::assemble(beliefs, &situations, &known, &induced, within, favoured);
+        Learned { rule: rule.or_nothing(self.default_loss, induced.at_once), index, graph }
     }
 
     /// What is best for every block of time, found on so many rows as there is room for.
@@ -299,7 +280,7 @@ impl Calibrated {
     }
 
     /// Every set of the given stages.
-    fn lattice(&self, stages: &[usize], recall: bool) -> Situations {
+    pub fn lattice(&self, stages: &[usize], recall: bool) -> Situations {
         Situations::lattice(&self.trace, stages, self.is_any_order(recall))
     }
 
@@ -324,18 +305,20 @@ impl Calibrated {
         objective.loss * rows.mean(&beyond)
     }
 
-    fn induce(&self, situations: &Situations, known: &[Arc<Known>], objective: Objective) -> Induced {
+    /// What is best in every situation.
+    pub fn induce(&self, situations: &Situations, known: &[Arc<Known>], objective: Objective) -> Induced {
         let known: Vec<&Known> = known.iter().map(Arc::as_ref).collect();
         induction::induce(situations, &self.recorded(self.rows(), &known, objective))
     }
 
-    fn recorded<'a>(&'a self, rows: &'a Trace, known: &'a [&'a Known], objective: Objective) -> Recorded<'a> {
+    /// Some rows to find decisions on, and what is known in each of some situations.
+    pub fn recorded<'a>(&'a self, rows: &'a Trace, known: &'a [&'a Known], objective: Objective) -> Recorded<'a> {
         let (size, nothing) = (rows.effective_rows(), self.nothing());
         Recorded { rows, size, known, objective, nothing, tuning: &self.tuning }
     }
 
     /// What is known in every situation, in order; computed where it has not been yet.
-    fn known(&self, all: &[&Situations], recall: bool) -> Vec<Arc<Known>> {
+    pub fn known(&self, all: &[&Situations], recall: bool) -> Vec<Arc<Known>> {
         let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = || all.iter().flat_map(|situations| &situations.list).map(|s| (recall, s.members.clone()));
         let missing: BTreeSet<(bool, Vec<u16>)> = {
@@ -381,7 +364,7 @@ impl Calibrated {
     }
 
     /// The member that is best by itself: the deepest exit, or the model with the least mean loss.
-    fn favoured(&self, members: &[u16]) -> u16 {
+    pub fn favoured(&self, members: &[u16]) -> u16 {
         let loss = |stage: &u16| self.beliefs.calibration[usize::from(*stage)].mean_loss;
         match self.trace.kind() {
             Kind::Exits => members.iter().copied().rfind(|stage| !self.is_probe(*stage)).or(members.last().copied()),
@@ -393,7 +376,7 @@ impl Calibrated {
     /// Weighs the answers of one set of stages on all rows, with the code that runs online.
     fn weigh(&self, members: &[u16], recall: bool) -> Known {
         let evidence = self.evidence(members);
-        let beliefs = Beliefs { recall, ..self.beliefs.clone() };
+        let beliefs = self.beliefs(recall);
         let latest = self.latest(members);
         let node = Node::new(members, latest, self.favoured(members), &evidence, &[]);
         let node = node.among(|stage| self.is_probe(stage), latest);

@@ -1,5 +1,4 @@
-//! Decisions of their own for requests that go without some stages: a backward induction over the sets of the others, for
-//! each set of stages that may be missing.
+//! From decisions with all stages and without some of them to one rule: what requests can come to, each once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,12 +16,6 @@ pub struct Block {
     pub situations: Situations,
     /// What is best in each.
     pub induced: Induced,
-}
-
-/// All sets of these stages but none and all: what may be missing.
-pub fn proper_parts(stages: &[usize]) -> impl Iterator<Item = Vec<usize>> + '_ {
-    let part = |set: usize| (0..stages.len()).filter(move |at| set >> at & 1 == 1).map(|at| stages[at]).collect();
-    (1..(1_usize << stages.len()) - 1).map(part)
 }
 
 /// A situation of a block, by their numbers.
@@ -45,8 +38,13 @@ pub fn assemble(
     let mut without = Without { stages, after_failure, detours: Vec::new() };
     let reached = Reached::new(blocks, &without);
     let merged = Merged::new(&reached);
-    let evidence: BTreeMap<&[u16], Arc<[Evidence]>> =
-        whole.situations.list.iter().zip(known).map(|(it, known)| (&*it.members, known.evidence.as_slice().into())).collect();
+    let evidence: BTreeMap<&[u16], Arc<[Evidence]>> = whole
+        .situations
+        .list
+        .iter()
+        .zip(known)
+        .map(|(it, known)| (&*it.members, known.evidence.as_slice().into()))
+        .collect();
     let (mut nodes, mut rows) = (Vec::new(), Intervals::new());
     for state in &merged.first {
         let members = reached.members(*state);

@@ -26,6 +26,7 @@ mod select;
 mod situations;
 mod subset;
 mod tuning;
+mod whole;
 
 pub use budget::{Budget, Limited, log_odds_range, tradeoff_at, within};
 pub use learner::{Learner, Provenance};

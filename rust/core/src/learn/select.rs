@@ -48,7 +48,7 @@ fn policy(selection: Selection, fold: &Fold, stages: &[usize], objective: Object
     let trace = calibrated.trace();
     let rule = match selection {
         Selection::Belief { recall } => {
-            AnyRule::Component(calibrated.rule_among(stages, objective, recall, false).rule.into())
+            AnyRule::Component(calibrated.rule_among(stages, objective, recall).rule.into())
         }
         Selection::Simple(heuristic) => {
             heuristics::tuned(heuristic, trace, objective, calibrated.default_loss(), calibrated.tuning())?.into()

@@ -21,6 +21,8 @@ pub struct Tuning {
     pub decision_cells: usize,
     /// Rows that stages are chosen on, at most, where there are more than `lattice_stages`.
     pub scouted_rows: usize,
+    /// Rows that decisions without some stages are found on, at most: there are many of them, each for few requests.
+    pub detour_rows: usize,
     /// Rows that the default is held against simple rules on, at most: enough for a difference that matters.
     pub checked_rows: usize,
     /// Rows up to which loss and cost are estimated on rows held back; of more, those learned from serve as well.
@@ -146,6 +148,7 @@ impl Default for Tuning {
             least_sample_rows: 2_000,
             decision_cells: 1 << 24,
             scouted_rows: 10_000,
+            detour_rows: 20_000,
             checked_rows: 20_000,
             estimated_rows: 100_000,
             condensed_rows: 32,
@@ -222,6 +225,7 @@ impl Tuning {
             ("least_sample_rows", self.least_sample_rows),
             ("decision_cells", self.decision_cells),
             ("scouted_rows", self.scouted_rows),
+            ("detour_rows", self.detour_rows),
             ("checked_rows", self.checked_rows),
             ("folds", usize::try_from(self.folds).unwrap_or(0)),
             ("scale_cells", self.scale_cells),

@@ -52,14 +52,7 @@ pub trait Rule: Sized + Sync {
     /// books its price, and decides as if it had not been asked, without it. It is never the answer, and no evidence about
     /// the others. `missing` are all stages that the request goes without, this one among them. Must not be called when
     /// nothing is waiting.
-    fn fail(
-        &self,
-        progress: &mut Progress,
-        memory: &mut Self::Memory,
-        missing: &[u16],
-        remaining: f64,
-        price: &Price,
-    );
+    fn fail(&self, progress: &mut Progress, memory: &mut Self::Memory, missing: &[u16], remaining: f64, price: &Price);
 
     /// The request ends while the waiting stage is under way: books its price; what is in hand stays as it is. Must not
     /// be called when nothing is waiting.

@@ -126,7 +126,15 @@ impl From<&BeliefRule> for Belief {
             decisions: (&rule.decisions_within()).into(),
         });
         let without = rule.without().map(Into::into);
-        Self { recall: known.recall, beliefs, situations, decisions: (&rule.decisions()).into(), nothing, time, without }
+        Self {
+            recall: known.recall,
+            beliefs,
+            situations,
+            decisions: (&rule.decisions()).into(),
+            nothing,
+            time,
+            without,
+        }
     }
 }
 

@@ -393,14 +393,7 @@ impl Rule for BeliefRule {
         self.enter(child, progress, memory);
     }
 
-    fn fail(
-        &self,
-        progress: &mut Progress,
-        memory: &mut BeliefMemory,
-        missing: &[u16],
-        remaining: f64,
-        _: &Price,
-    ) {
+    fn fail(&self, progress: &mut Progress, memory: &mut BeliefMemory, missing: &[u16], remaining: f64, _: &Price) {
         let Some(node) = self.nodes.get(usize::from(memory.node)) else { return };
         self.look_at_clock(memory, remaining);
         if self.go_on_without(node, missing, progress, memory) {
