@@ -5,6 +5,7 @@ mod calibration;
 mod complete;
 mod curve;
 mod describe;
+mod detour;
 mod entry;
 mod hand;
 mod node;
