@@ -12,7 +12,7 @@ use ttamer::learn::{Approach, Learner, Recall, Tuning};
 use ttamer::rules::{AnyRule, BeliefRule, Component};
 use ttamer::{Barred, Batch, Kind, Policy, Run, Trace, mixture};
 
-const ROWS: usize = 1200;
+const ROWS: usize = 800;
 const STAGES: usize = 4;
 const COST: [f64; STAGES] = [2.0, 1.0, 8.0, 4.0];
 
@@ -111,14 +111,15 @@ fn barred_stages_are_as_if_the_policy_were_fitted_without_them() {
     let data = Data::new();
     let nothing = Approach { default_loss: Some(0.25), ..Approach::default() };
     let ordered = Approach { order: Some(vec![1, 0, 3, 2]), ..Approach::default() };
-    for (approach, recall) in [
-        (Approach::default(), Recall::Always),
-        (nothing, Recall::Always),
-        (ordered, Recall::Always),
-        (Approach::default(), Recall::Never),
+    let sets = |step: usize| (1..(1 << STAGES) - 1).step_by(step);
+    for (approach, recall, sets) in [
+        (Approach::default(), Recall::Always, sets(1)),
+        (nothing, Recall::Always, sets(3)),
+        (ordered, Recall::Always, sets(3)),
+        (Approach::default(), Recall::Never, sets(4)),
     ] {
         let policy = data.policy(&ALL, &approach, recall, ODDS);
-        for set in 1..(1 << STAGES) - 1 {
+        for set in sets {
             let missing = members(set);
             let kept = others(&missing);
             let barred = Barred::of(&policy, &missing).unwrap();
@@ -161,7 +162,7 @@ fn a_request_whose_stage_fails_goes_on_as_one_that_never_could_ask_it() {
             assert!((other_loss - loss).abs() < 1e-12);
         }
     }
-    assert!(compared > 500, "{compared} requests were compared");
+    assert!(compared > 300, "{compared} requests were compared");
 }
 
 #[test]
