@@ -113,9 +113,10 @@ impl<'a> Reached<'a> {
         let mut looked_at = 0;
         while !search.queue.is_empty() || looked_at < found.states.len() {
             found.follow(&mut search);
-            for (block, at, stage) in found.states[looked_at..].to_vec().into_iter().filter(|_| without.after_failure) {
+            let newly = if without.after_failure { looked_at..found.states.len() } else { 0..0 };
+            for (block, at, stage) in found.states[newly].iter().copied() {
                 let failed = without.set_of(&[stage]);
-                let ran = without.set_of(found.members((block, at, stage))) & !failed;
+                let ran = without.set_of(&blocks[block].situations.list[at].members) & !failed;
                 let place = places.get(&(found.missing[block] | failed, ran)).filter(|_| ran != 0);
                 if let Some(place) = place.filter(|place| found.read.insert(**place)) {
                     search.open(*place);

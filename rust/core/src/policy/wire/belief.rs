@@ -23,7 +23,7 @@ pub(super) struct Belief {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     time: Option<Time>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    without: Option<Without>,
+    without: Option<Box<Without>>,
 }
 
 /// Where requests go on that go without some stages: sets are numbers, of which bit i is for the i-th of `stages`; one entry
@@ -125,7 +125,7 @@ impl From<&BeliefRule> for Belief {
             entries: time.entries.clone(),
             decisions: (&rule.decisions_within()).into(),
         });
-        let without = rule.without().map(Into::into);
+        let without = rule.without().map(|without| Box::new(without.into()));
         Self {
             recall: known.recall,
             beliefs,
@@ -169,7 +169,7 @@ impl TryFrom<Belief> for BeliefRule {
         };
         let rule = match stored.without {
             None => rule,
-            Some(without) => rule.with_detours(without.try_into()?),
+            Some(without) => rule.with_detours((*without).try_into()?),
         };
         let Some(Time { until, latency, entries, decisions }) = stored.time else { return Ok(rule) };
         Ok(rule.within(rules::Time { until, latency, entries }, decisions.try_into()?))

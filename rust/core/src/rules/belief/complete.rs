@@ -11,6 +11,11 @@ use crate::plan::{Intervals, NO_STAGE, STOP};
 use crate::price::Price;
 
 impl BeliefRule {
+    /// How many of the nodes, the first ones, have one member.
+    pub(super) fn beginning_nodes(&self) -> usize {
+        self.nodes.iter().take_while(|node| node.members.len() == 1).count()
+    }
+
     /// Every node has one member more than the one before it, its own stage, until all slots are taken; what the others
     /// said is read from where it was written, so that no request reads what another one left.
     pub(super) fn check_growth(&self) -> Checked {
@@ -46,7 +51,7 @@ impl BeliefRule {
     /// What entering each node costs follows from the stage run before it: the same on every way into the node.
     pub(super) fn price_nodes(&mut self, price: &Price) -> Checked {
         let mut prices: Vec<Option<f64>> = vec![None; self.nodes.len()];
-        for (entry, root) in prices.iter_mut().zip(&self.nodes).take(self.roots) {
+        for (entry, root) in prices.iter_mut().zip(&self.nodes).take(self.beginning_nodes()) {
             checks::priced(price, [(NO_STAGE, usize::from(root.stage))].into_iter())?;
             *entry = Some(price.of(NO_STAGE, usize::from(root.stage)));
         }
@@ -116,7 +121,7 @@ impl BeliefRule {
     pub(super) fn cut(&self) -> Vec<EntryCuts> {
         let blocks = 0..=self.timeless();
         let firsts = blocks.flat_map(|block| {
-            self.nodes.iter().take(self.cut_roots).enumerate().map(move |(root, node)| (self.row(block, root), node))
+            self.nodes.iter().take(self.roots).enumerate().map(move |(root, node)| (self.row(block, root), node))
         });
         let firsts: Vec<(Intervals, &Calibration)> = firsts
             .filter_map(|(row, node)| {

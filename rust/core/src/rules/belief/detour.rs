@@ -14,13 +14,13 @@ impl BeliefRule {
     /// The same with decisions of their own for requests that go without some stages.
     #[must_use]
     pub fn with_detours(mut self, without: Without) -> Self {
-        self.without = Some(without);
+        self.without = Some(Box::new(without));
         self
     }
 
     /// Where requests go on that go without some stages, if that was learned.
     pub fn without(&self) -> Option<&Without> {
-        self.without.as_ref()
+        self.without.as_deref()
     }
 
     /// Checks that detours lead to where they should, and that no request comes to a stage that it goes without. Needs

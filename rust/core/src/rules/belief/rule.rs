@@ -25,11 +25,9 @@ pub struct BeliefRule {
     pub(super) beliefs: Beliefs,
     pub(super) nodes: Vec<Node>,
     pub(super) time: Option<Time>,
-    pub(super) without: Option<Without>,
-    /// How many of the nodes, the first ones, have one member.
+    pub(super) without: Option<Box<Without>>,
+    /// How many of the nodes, the first ones, are begun with by requests that may ask all stages.
     pub(super) roots: usize,
-    /// How many of them have their first decisions on raw signals.
-    pub(super) cut_roots: usize,
     /// One row per node, block after block; those without time are the last.
     pub(super) decisions: Intervals,
     pub(super) nothing: Nothing,
@@ -88,7 +86,6 @@ impl BeliefRule {
             time: None,
             without: None,
             roots: 0,
-            cut_roots: 0,
             decisions,
             nothing,
             has_probes: false,
@@ -192,7 +189,7 @@ impl BeliefRule {
             let stage = self.nodes.get(root).map_or(0, |node| node.stage);
             return self.decisions.action(self.row(block, root), self.beliefs.missing(stage));
         }
-        match self.entry.get(usize::from(block) * self.cut_roots + root) {
+        match self.entry.get(usize::from(block) * self.roots + root) {
             Some(cuts) => cuts.action(observation.signal, observation.prediction),
             None => self.first_action_read(block, root, observation),
         }
@@ -307,9 +304,9 @@ impl Rule for BeliefRule {
         check((1..=usize::from(u16::MAX)).contains(&self.nodes.len()), "there must be 1 to 65535 situations")?;
         self.nothing.check()?;
         self.nodes.iter().try_for_each(|node| node.check(stages))?;
-        self.roots = self.nodes.iter().take_while(|node| node.members.len() == 1).count();
-        check(self.roots > 0, "the first situation does not begin")?;
-        let grows = self.nodes.iter().skip(self.roots).all(|node| node.members.len() > 1);
+        let beginning = self.beginning_nodes();
+        check(beginning > 0, "the first situation does not begin")?;
+        let grows = self.nodes.iter().skip(beginning).all(|node| node.members.len() > 1);
         check(grows, "a situation with one member is not among the first")?;
         self.time.iter().try_for_each(|time| time.check(stages, &self.nodes))?;
         let rows = (usize::from(self.timeless()) + 1) * self.nodes.len();
@@ -319,17 +316,17 @@ impl Rule for BeliefRule {
         self.decisions.check(nodes, |row| (row % nodes) as i32)?;
         self.check_growth()?;
         self.check_stages()?;
-        self.check_detours(price)?;
         self.find_probes()?;
         self.price_nodes(price)?;
-        let beginning = |block: u16| {
+        self.check_detours(price)?;
+        let begins = |block: u16| {
             let node = self.root(block);
             let root = self.nodes.get(usize::from(node));
             root.map_or(Beginning::NONE, |root| Beginning { stage: root.stage, node, slot: root.slot })
         };
-        self.beginnings = (0..=self.timeless()).map(beginning).collect();
+        self.beginnings = (0..=self.timeless()).map(begins).collect();
         self.finder = self.time.as_ref().map(|time| Finder::new(&time.until));
-        self.cut_roots = if self.time.is_some() { self.roots } else { 1 };
+        self.roots = if self.time.is_some() { beginning } else { 1 };
         self.entry = self.cut();
         Ok(())
     }
@@ -474,7 +471,7 @@ impl Rule for BeliefRule {
         let Observations { signal, prediction, .. } = observations;
         let timeless = self.timeless();
         let first = |observation: Observation| self.first_action(timeless, 0, observation);
-        let cuts = self.entry.get(usize::from(timeless) * self.cut_roots);
+        let cuts = self.entry.get(usize::from(timeless) * self.roots);
         let plain = cuts.and_then(EntryCuts::thresholds).filter(|found| found.onward == first(Observation::EMPTY));
         match (plain, prediction) {
             (Some(found), Some(prediction)) => {
