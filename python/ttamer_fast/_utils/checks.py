@@ -47,6 +47,13 @@ def check_number(name: str, value: Any) -> float:
         raise ValidationError(f"`{name}` must be a number that a float can hold, got {shown(value)}") from None
 
 
+def check_text(name: str, value: Any) -> str:
+    """Text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValidationError(f"`{name}` must be text that is not empty, got {shown(value)}")
+    return value
+
+
 def check_integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     """`value` as an int from `least` to `most`, or a ValidationError; True and floats are no integers."""
     number = None

@@ -150,7 +150,8 @@ def compare(
     Parameters
     ----------
     trace : Trace
-        Calibration requests.
+        Calibration requests. Of a censored trace, all are learned from, and those that were run through every stage are
+        judged on, by `propensity`.
     tradeoff : float
         λ in [0, 1] of the objective λ · loss + (1 − λ) · cost / cost of running every stage.
     folds : int
@@ -178,7 +179,8 @@ def compare(
     ------
     ValidationError
         If `tradeoff`, `folds`, `default_loss` or `deadline` is out of range, all weights of a fold are 0, `reference`
-        is not one of the rules, or `deadline` is finite and the trace lacks a latency.
+        is not one of the rules, `deadline` is finite and the trace lacks a latency, or the trace is censored and has no
+        propensity.
 
     Warns
     -----
@@ -215,18 +217,18 @@ def compare(
         raise ValidationError(f"`reference` must be one of {', '.join(rules)}, got {reference}")
     warn_of_trace(trace)
     (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress, terms)
-    return compared(trace, float(tradeoff), cv.parts(trace, int(folds), seed), outcomes, reference, terms)
+    return compared(*cv.judged(trace, int(folds), seed), float(tradeoff), outcomes, reference, terms)
 
 
 def compared(
     trace: Trace,
-    tradeoff: float,
     part: Ints,
+    tradeoff: float,
     outcomes: Mapping[str, Outcome],
     reference: str | None = None,
     terms: Terms = NO_TERMS,
 ) -> Comparison:
-    """The comparison of outcomes cross-validated over the folds `part` (n,); `reference` as in :func:`compare`."""
+    """The comparison of outcomes cross-validated over the folds `part` (n,) of :func:`cross_validation.judged`."""
     judge, folds = Judge(trace, terms.default_loss), int(part.max()) + 1
     objective = {name: outcome.objective(found, tradeoff, trace) for name, found in outcomes.items()}
     mean = {name: judge.mean(values).mean for name, values in objective.items()}

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from .. import baselines
-from .._core import Learner, Outcome, Policy
+from .._core import Learner, Outcome, Policy, ValidationError
 from .._utils.arrays import Ints
 from .._utils.checks import check_tradeoff
 from .._utils.rule_names import CLAIRVOYANT, FIT, FIT_CUT_OFF, FIT_MEAN_FITS, FIT_NO_RECALL, LAST
@@ -76,6 +76,20 @@ def parts(trace: Trace, folds: int, seed: int) -> Ints:
     return parts_of_rows(trace.n, trace.core.units, folds, seed)
 
 
+def judged(trace: Trace, folds: int, seed: int) -> tuple[Trace, Ints]:
+    """The requests of a trace that rules are judged on, and the fold (m,) of each: those of which every loss is known."""
+    through, part = trace.run_through(), parts(trace, folds, seed)
+    if len(through) < len(trace):
+        part = part[~np.isnan(trace.core.loss).any(axis=1)]
+    empty = np.setdiff1d(np.arange(folds), part)
+    if len(empty):
+        raise ValidationError(
+            f"`trace` must have requests that were run through every stage in each of {folds} folds, got {len(through)} "
+            f"and none in fold {empty[0]}"
+        )
+    return through, part
+
+
 def cross_validate(
     trace: Trace,
     chosen: Mapping[str, Rule],
@@ -85,22 +99,22 @@ def cross_validate(
     progress: Progress | None = None,
     terms: Terms = NO_TERMS,
 ) -> list[dict[str, Outcome]]:
-    """Out-of-sample outcomes of every rule on every row by some terms, one dict per trade-off."""
+    """Out-of-sample outcomes of every rule on every row of :func:`judged` by some terms, one dict per trade-off."""
     # No answer loses the same in every fold.
     no_answer = None if terms.deadline is None else outcome.largest_loss(trace)
-    part = parts(trace, folds, seed)
+    part, (through, part_through) = parts(trace, folds, seed), judged(trace, folds, seed)
     lambdas = [check_tradeoff(tradeoff) for tradeoff in tradeoffs]
     pieces: list[dict[str, list[Outcome]]] = [{name: [] for name in chosen} for _ in lambdas]
     done, total = 0, len(lambdas) * len(chosen) * folds
     for f in range(folds):
-        fold = Fold(trace.rows(part != f), trace.rows(part == f), terms, no_answer)
+        fold = Fold(trace.rows(part != f), through.rows(part_through == f), terms, no_answer)
         for tradeoff, of_rule in zip(lambdas, pieces, strict=True):
             for name, rule in chosen.items():
                 of_rule[name].append(rule(fold, tradeoff))
                 done += 1
                 if progress is not None:
                     progress(done / total)
-    order = np.argsort(part, kind="stable")
+    order = np.argsort(part_through, kind="stable")
     return [{name: outcome.scattered(found, order) for name, found in of_rule.items()} for of_rule in pieces]
 
 

@@ -35,6 +35,10 @@ class Evaluation:
     ----------
     n : int
         Requests.
+    observed : int
+        Requests of which all is known that the policy asked for: all of them, unless the trace is censored.
+    teacher : str or None
+        Whose answers losses are held against, where it is not the truth.
     tradeoff : float
         λ of the objective.
     loss, loss_ci : float, (float, float)
@@ -67,6 +71,8 @@ class Evaluation:
     """
 
     n: int
+    observed: int
+    teacher: str | None
     tradeoff: float
     loss: float
     loss_ci: tuple[float, float]
@@ -99,7 +105,10 @@ class Evaluation:
     def __str__(self) -> str:
         width = max(len("objective"), *map(len, self.stages))
         worth = "" if self.independent > 0.99 * self.n else f" that say as much as {self.independent:.0f}"
-        lines = [f"{self.n} requests{worth}, tradeoff {self.tradeoff:g}"]
+        known = "" if self.observed == self.n else f", {self.observed} with all known that the policy asks for"
+        lines = [f"{self.n} requests{known}{worth}, tradeoff {self.tradeoff:g}"]
+        if self.teacher is not None:
+            lines.append(f"losses are against the answers of {self.teacher}, not the truth")
         for name in ("loss", "cost", "objective"):
             low, high = getattr(self, f"{name}_ci")
             lines.append(f"{name:<{width}}  {getattr(self, name):.6g}  (95 % interval {low:.6g} to {high:.6g})")
@@ -135,7 +144,8 @@ def evaluate(
         Any policy of the trace's stages.
     trace : Trace
         Requests that the policy was not fitted on, or the result flatters it. Costs are those of its rows. Stages are
-        matched by name, and the kind is the policy's: see :meth:`Trace.matching`.
+        matched by name, and the kind is the policy's: see :meth:`Trace.matching`. A censored trace needs `propensity`:
+        requests of which all is known that the policy asks for stand for the others.
     tradeoff : float, optional
         λ in [0, 1] of the objective λ · loss + (1 − λ) · cost / cost of running every stage; default: the one that
         the policy was fitted for.
@@ -157,8 +167,8 @@ def evaluate(
     Raises
     ------
     ValidationError
-        If the stages or kinds do not match, no trade-off is known, `default_loss` or `deadline` is negative or NaN, or
-        `deadline` is finite and the trace has no latencies.
+        If the stages or kinds do not match, no trade-off is known, `default_loss` or `deadline` is negative or NaN,
+        `deadline` is finite and the trace has no latencies, or the trace is censored and has no propensity.
 
     Warns
     -----
@@ -167,7 +177,8 @@ def evaluate(
 
     Notes
     -----
-    O(n k). How the intervals are made: see :class:`Evaluation`.
+    O(n k). How the intervals are made: see :class:`Evaluation`. On a censored trace a request that is known counts as
+    its weight over the chance of that (Hájek's ratio of Horvitz and Thompson's sums).
 
     Examples
     --------
@@ -189,6 +200,7 @@ def evaluate(
         tradeoff = float(known)
     share = check_tradeoff(tradeoff)
     terms = outcome.terms_of(trace, default_loss, deadline)
+    n, trace = trace.n, trace.observed(policy, *terms)
     found = outcome.of_policy(policy, trace, terms)
     given = terms.default_loss
     judge = Judge(trace, check_default_loss(policy.default_loss) if given is None else given)
@@ -198,7 +210,9 @@ def evaluate(
     is_static = policy.method == "static"
     answers = found.answer[:, np.newaxis] == np.arange(trace.k)
     return Evaluation(
-        n=trace.n,
+        n=n,
+        observed=trace.n,
+        teacher=trace.teacher,
         tradeoff=share,
         loss=loss.mean,
         loss_ci=judge.loss_interval(found),

@@ -151,7 +151,8 @@ def frontier(
     Parameters
     ----------
     trace : Trace
-        Calibration requests.
+        Calibration requests. Of a censored trace, all are learned from, and those that were run through every stage are
+        judged on, by `propensity`.
     folds : int
         From 2 to n.
     seed : int
@@ -174,8 +175,8 @@ def frontier(
     Raises
     ------
     ValidationError
-        If a trade-off, `folds`, `default_loss` or `deadline` is out of range, all weights of a fold are 0, or
-        `deadline` is finite and the trace lacks a latency.
+        If a trade-off, `folds`, `default_loss` or `deadline` is out of range, all weights of a fold are 0, `deadline`
+        is finite and the trace lacks a latency, or the trace is censored and has no propensity.
 
     Warns
     -----
@@ -202,7 +203,8 @@ def frontier(
     terms = outcome.terms_of(trace, default_loss, deadline)
     warn_of_trace(trace)
     redundant = (LAST, "static")
-    judge = Judge(trace, terms.default_loss)
+    through, _ = cv.judged(trace, folds, seed)
+    judge = Judge(through, terms.default_loss)
     chosen = {name: rule for name, rule in cv.rules(trace, terms).items() if name not in redundant}
     ordered = sorted(tradeoffs)
     results = cv.cross_validate(trace, chosen, ordered, folds, seed, progress, terms)
@@ -214,11 +216,11 @@ def frontier(
         judge.warn_of_heavy_tails(result[FIT])
     answering = trace.core.answering
     return Frontier(
-        n=trace.n,
+        n=through.n,
         folds=int(folds),
         points=points,
         stages=tuple(trace.stages[i] for i in answering),
-        stage_points=tuple(_point(None, outcome.always(trace, i, terms), judge) for i in answering),
+        stage_points=tuple(_point(None, outcome.always(through, i, terms), judge) for i in answering),
         deadline=terms.deadline,
     )
 

@@ -67,7 +67,7 @@ class Judge:
     @cached_property
     def largest_loss(self) -> float:
         """Of all stages and of nothing; 1 if all losses are 0."""
-        return max(float(self.losses.max()), self.nothing or 0.0) or 1.0
+        return max(float(np.nanmax(self.losses)), self.nothing or 0.0) or 1.0
 
     @property
     def loss_range(self) -> Interval:
@@ -90,8 +90,8 @@ class Judge:
         """Costs of the cheapest way to an answer, and of running everything, over all requests."""
         cost = np.atleast_2d(self.trace.cost)
         first = cost[:, :1] if self.trace.kind == "exits" else cost[:, self.trace.core.answering]
-        least = float(first.min()) if self.nothing is None else 0.0
-        return least, float(cost.sum(axis=1).max())
+        least = float(np.nanmin(first)) if self.nothing is None else 0.0
+        return least, float(np.nansum(cost, axis=1).max())
 
     def loss_interval(self, found: Outcome) -> Interval:
         """Of the mean loss, in the unit of the trace."""
@@ -115,7 +115,7 @@ class Judge:
 
     def warn_of_heavy_tails(self, found: Outcome, level: int = 3) -> bool:
         """Whether losses or costs have heavier tails than intervals bear; says so in a warning."""
-        positive, whole = self.losses[self.losses > 0.0], np.atleast_2d(self.trace.cost).sum(axis=1)
+        positive, whole = self.losses[self.losses > 0.0], np.nansum(np.atleast_2d(self.trace.cost), axis=1)
         heavy = [
             (name, usual.max())
             for name, values, usual in (("loss", found.loss, positive), ("cost", found.cost, whole))

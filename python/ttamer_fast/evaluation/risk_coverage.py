@@ -99,7 +99,7 @@ def risk_coverage(policy: Policy, trace: Trace) -> RiskCoverage:
     Raises
     ------
     ValidationError
-        If the stages or kinds do not match.
+        If the stages or kinds do not match, or the trace is censored and has no propensity.
 
     Notes
     -----
@@ -117,7 +117,7 @@ def risk_coverage(policy: Policy, trace: Trace) -> RiskCoverage:
     >>> bool(curve.risk[len(curve.risk) // 2] < curve.risk[-1]), float(curve.coverage[-1])
     (True, 1.0)
     """
-    trace = trace.matching(policy)
+    trace = trace.matching(policy).observed(policy, None, None)
     answer, expected = _ends(policy, trace)
     weight = np.ones(trace.n) if trace.weight is None else trace.weight
     kept = np.flatnonzero((answer >= 0) & (weight > 0.0))

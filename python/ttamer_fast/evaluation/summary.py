@@ -202,7 +202,8 @@ def summarize(policy: Policy, trace: Trace, *, folds: int = 5, seed: int = 0) ->
     (outcomes,) = cv.cross_validate(trace, chosen, [tradeoff], folds, seed, terms=Terms(nothing))
     own = [(share, outcomes[str(i)]) for i, (share, _) in enumerate(refits)]
     found = {name: outcomes[name] for name in rules}
-    return _summary(trace, tradeoff, cv.parts(trace, folds, seed), own, found, nothing)
+    through, part = cv.judged(trace, folds, seed)
+    return _summary(through, tradeoff, part, own, found, nothing)
 
 
 def _certified_parts(known: Mapping[str, str], trace: Trace) -> tuple[Trace, Trace]:

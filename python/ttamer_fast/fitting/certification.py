@@ -49,7 +49,8 @@ def fit_certified(
     Parameters
     ----------
     trace : Trace
-        Independent calibration requests of the distribution that will be served; without weights and groups.
+        Independent calibration requests of the distribution that will be served, all losses known; without weights,
+        groups and propensity.
     max_loss : float
         ε, in the unit of the loss, in (0, `largest_loss`).
     delta : float
@@ -115,6 +116,11 @@ def fit_certified(
     """
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
+    if trace.is_censored or trace.propensity is not None:
+        raise ValidationError(
+            "`trace` must have known losses and no propensity, to be certified on: give requests that were drawn at random "
+            "and run through every stage"
+        )
     if trace.weight is not None:
         raise ValidationError("`trace` must have no weights: the promise is about its own distribution")
     if trace.group is not None:

@@ -22,6 +22,7 @@ from .._utils.checks import (
 )
 from .._utils.warnings import HeavyTailWarning
 from ..traces.trace import Trace
+from .completion import completed
 from .doubts import warn_of_choice, warn_of_nothing, warn_of_trace
 
 __all__ = ["fit"]
@@ -52,7 +53,8 @@ def fit(
     Parameters
     ----------
     trace : Trace
-        Calibration requests; out-of-sample signals, or the policy will trust them too much.
+        Calibration requests; out-of-sample signals, or the policy will trust them too much. Of a censored trace, all
+        rows are learned from, as :func:`completed` says.
     tradeoff : float, optional
         λ in [0, 1]: minimises λ · loss + (1 − λ) · cost / cost of running every stage, the loss in the trace's unit and
         the cost as a fraction.
@@ -104,12 +106,14 @@ def fit(
         all requests, or nothing is better than running any stage: such a policy never answers.
     HeavyTailWarning
         If one row in a hundred of those with a loss, or a single one, makes up more than half of all loss.
+    CensoredTraceWarning
+        If a stage was not run for many requests of a log, nor for hardly any like them.
 
     Raises
     ------
     ValidationError
         If not exactly one goal is given, an argument is out of range, or a budget cannot be met: the message says
-        what can.
+        what can. If no request of a log was run through every stage.
 
     Notes
     -----
@@ -141,12 +145,13 @@ def fit(
     is_markov = check_one_of("estimator", estimator, ESTIMATORS) == "markov"
     if weight is not None:
         trace = trace.weighted(weight)
-    _warn_of_tail(trace)
+    complete = completed(trace)
+    _warn_of_tail(complete)
     policy = _core.fit(
         trace.core,
         tradeoff=None if tradeoff is None else check_tradeoff(tradeoff),
         max_cost=None if max_cost is None else check_budget("max_cost", max_cost),
-        max_loss=None if max_loss is None else _loss_budget(max_loss, trace),
+        max_loss=None if max_loss is None else _loss_budget(max_loss, complete),
         method="markov" if is_markov else "pathwise",
         graph=graph,
         order=stages,
@@ -155,7 +160,7 @@ def fit(
         seed=check_seed(seed),
         deadline=check_flag("deadline", deadline),
     )
-    warn_of_trace(trace)
+    warn_of_trace(complete)
     warn_of_nothing(policy) if policy.start().next is None else warn_of_choice(policy)
     return policy
 

@@ -28,10 +28,11 @@ def read_trace(
     ----------
     path : path-like
         The ending decides the format. **.npz** holds the arrays ``signal``, ``cost`` and ``loss`` or ``correct``, and
-        may hold ``prediction``, ``latency``, ``stages``, ``kind``, ``weight`` and ``group``; others are ignored.
+        may hold ``prediction``, ``latency``, ``propensity``, ``stages``, ``kind``, ``teacher``, ``weight`` and ``group``;
+        others are ignored.
         **.parquet** and **.csv** hold one row per request with, for each stage NAME, the columns ``signal:NAME``,
-        ``cost:NAME``, ``loss:NAME`` or ``correct:NAME``, and may hold ``prediction:NAME``, ``latency:NAME``, ``kind``,
-        ``weight`` and ``group``; the stages are in the order of the signals, other columns are ignored. A folder
+        ``cost:NAME``, ``loss:NAME`` or ``correct:NAME``, and may hold ``prediction:NAME``, ``latency:NAME``, ``propensity:NAME``, ``kind``,
+        ``teacher``, ``weight`` and ``group``; the stages are in the order of the signals, other columns are ignored. A folder
         NAME.parquet is read as the .parquet files in it, in the order of their names. A .csv is UTF-8 with commas; an
         empty cell is NaN, true is 1, false is 0. Groups of a .csv are read as text, so that 7 and 007 differ, and
         taken as integers where all are; an empty cell is refused.
@@ -113,6 +114,8 @@ def trace_in(
             weight=columns.get("weight"),
             latency=columns.get("latency"),
             group=columns.get("group"),
+            propensity=columns.get("propensity"),
+            teacher=columns.get("teacher"),
         )
     except ValidationError as error:
         raise ValidationError(f"{file}: {error}") from error

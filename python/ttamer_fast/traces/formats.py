@@ -14,7 +14,7 @@ from .._utils.checks import shown
 from .archives import read_archive, write_archive
 from .csv_files import read_csv, write_csv
 from .parquet_files import read_parquet, write_parquet
-from .tables import FIELDS
+from .tables import FIELDS, WORDS
 
 __all__ = ["read_columns", "write_columns"]
 
@@ -22,8 +22,8 @@ Way = TypeVar("Way")
 
 
 def read_columns(file: Path, max_bytes: int | None = None) -> Mapping[str, Any]:
-    """What a file holds of `FIELDS`, (n, k) each (`cost` also (k,)), and of ``stages``, ``kind``, ``weight``
-    and ``group``.
+    """What a file holds of `FIELDS`, (n, k) each (`cost` also (k,)), and of ``stages``, ``kind``, ``teacher``,
+    ``weight`` and ``group``.
 
     Raises
     ------
@@ -68,15 +68,15 @@ def _of_ending(file: Path, ways: Mapping[str, Way]) -> Way:
 
 
 def _read_npz(file: Path, max_bytes: int | None) -> Mapping[str, Any]:
-    columns: dict[str, Any] = read_archive(file, (*FIELDS, "stages", "kind", "weight", "group"), max_bytes)
+    columns: dict[str, Any] = read_archive(file, (*FIELDS, "stages", *WORDS, "weight", "group"), max_bytes)
     if "stages" in columns:
         columns["stages"] = _texts(file, "stages", columns["stages"])
-    if "kind" in columns:
-        kinds = sorted(set(_texts(file, "kind", columns.pop("kind"))))
-        if len(kinds) > 1:
-            raise ValidationError(f"{file}: `kind` must be one word, got {shown(kinds)}")
-        if kinds and kinds[0]:
-            columns["kind"] = kinds[0]
+    for name in WORDS:
+        said = sorted(set(_texts(file, name, columns.pop(name)))) if name in columns else []
+        if len(said) > 1:
+            raise ValidationError(f"{file}: `{name}` must be one word, got {shown(said)}")
+        if said and said[0]:
+            columns[name] = said[0]
     return columns
 
 

@@ -13,12 +13,14 @@ from .._core import ValidationError
 from .._utils.arrays import int_array
 from .._utils.checks import listed
 
-__all__ = ["FIELDS", "Table", "matrices", "objects", "parts_of", "wanted", "whole_if_all"]
+__all__ = ["FIELDS", "WORDS", "Table", "matrices", "objects", "parts_of", "wanted", "whole_if_all"]
 
-FIELDS = ("signal", "loss", "correct", "cost", "prediction", "latency")
+FIELDS = ("signal", "loss", "correct", "cost", "prediction", "latency", "propensity")
 """Those with an entry for each request and stage."""
 LARGEST = 2.0**63
-SINGLE = ("kind", "weight", "group")
+WORDS = ("kind", "teacher")
+"""Those with one word for all requests."""
+SINGLE = (*WORDS, "weight", "group")
 """Those with an entry for each request."""
 
 
@@ -63,8 +65,9 @@ def matrices(table: Table) -> dict[str, Any]:
                 if name not in names:
                     raise ValidationError(f"{file}: column `{name}` is missing")
             columns[field] = _predictions(table, of_stages) if field == "prediction" else _numbers(table, of_stages)
-    if "kind" in names:
-        columns |= _kind(table)
+    for name in WORDS:
+        if name in names:
+            columns |= _word(table, name)
     if "weight" in names:
         columns["weight"] = table.numbers("weight")
     if "group" in names:
@@ -81,7 +84,7 @@ def parts_of(columns: dict[str, Any]) -> dict[str, NDArray[Any] | list[str]]:
         if field in columns
         for i, name in enumerate(columns["stages"])
     }
-    table["kind"] = [columns["kind"]] * shape[0]
+    table |= {name: [columns[name]] * shape[0] for name in WORDS if name in columns}
     return table | {name: columns[name] for name in ("weight", "group") if name in columns}
 
 
@@ -110,13 +113,13 @@ def _predictions(table: Table, names: list[str]) -> NDArray[Any]:
     return np.column_stack([column.astype(object) for column in columns])
 
 
-def _kind(table: Table) -> dict[str, str]:
-    """The kind, if the column says one."""
-    said = [one for one in table.values("kind") if one is not None]
+def _word(table: Table, name: str) -> dict[str, str]:
+    """The word of a column, if it says one."""
+    said = [one for one in table.values(name) if one is not None]
     if not said:
         return {}
     if any(one != said[0] for one in said) or len(said) < table.rows:
-        raise ValidationError(f"{table.file}: column `kind` must be the same in every row")
+        raise ValidationError(f"{table.file}: column `{name}` must be the same in every row")
     if not isinstance(said[0], str):
-        raise ValidationError(f"{table.file}: column `kind` must be text, got {type(said[0]).__name__}")
-    return {"kind": said[0]}
+        raise ValidationError(f"{table.file}: column `{name}` must be text, got {type(said[0]).__name__}")
+    return {name: said[0]}

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _core
 from .._core import Policy, ValidationError
 from .._utils.arrays import Floats, Ints, Predictions, float_array
-from .._utils.checks import check_number, check_seed
+from .._utils.checks import check_number, check_seed, check_text
 from .._utils.columns import by_name, first_names
 from .._utils.files import path_of
 from .formats import write_columns
@@ -30,15 +30,19 @@ class Trace:
     Parameters
     ----------
     signal : (n, k) array_like of float
-        On any scale, larger means more confident; NaN means unknown. Tables with named columns, such as data frames,
+        On any scale, larger means more confident; NaN means unknown, together with a loss of NaN that the stage was not
+        run. Tables with named columns, such as data frames,
         are put into the order of `stages` by name, here and in `loss`, `cost`, `prediction` and `latency`.
     loss : (n, k) array_like of float or bool
-        Loss >= 0 if the answer of that stage were returned: 1 - correct, or any other, in any unit. Infinite in every
-        row: the stage is a probe, which informs about the others and never answers.
+        Loss >= 0 if the answer of that stage were returned: 1 - correct, or any other, in any unit. NaN: not known, so
+        that the trace is *censored*, as the log of a running cascade is. Infinite wherever it is known: the stage is a
+        probe, which informs about the others and never answers.
     cost : (k,) or (n, k) array_like of float
-        Incremental cost >= 0 of running a stage, in any unit: milliseconds, FLOPs, money.
+        Incremental cost >= 0 of running a stage, in any unit: milliseconds, FLOPs, money. In (n, k) it may be NaN where
+        the stage was not run.
     prediction : (n, k) array_like, table, or sequence of n rows of k hashables, optional
         What the stages said: class numbers, text, any hashable. None, NaN and what is masked or missing are none.
+        Ignored where a stage was not run.
     kind : {"exits", "models"}, optional
         ``"exits"``: exits of one network, so reaching a stage costs everything before it. ``"models"``: separate
         models, so a stage that is jumped over costs nothing. Default: ``"exits"``, unless a policy that is judged on
@@ -56,6 +60,12 @@ class Trace:
         Equal where requests belong together, such as a session with its retries: they never stand on both sides of a
         split or a fold. Known for every request: None and NaN are refused. Default: rows that repeat each other belong
         together, all others are by themselves.
+    propensity : (n, k) array_like of float, optional
+        Chance, above 0 and at most 1, that each known loss came to be known, given what the request's own run saw: 1
+        where the policy itself asked for the stage, the share that is explored where it was run for the record. NaN
+        where the loss is not known. With it a censored trace can be judged on; fits do not need it.
+    teacher : str, optional
+        Whose answers the losses are held against, where it is not the truth: every report says so.
 
     Raises
     ------
@@ -112,6 +122,8 @@ class Trace:
         weight: ArrayLike | None = None,
         latency: ArrayLike | None = None,
         group: ArrayLike | Iterable[Any] | None = None,
+        propensity: ArrayLike | None = None,
+        teacher: str | None = None,
     ) -> None:
         if isinstance(stages, str):
             raise ValidationError("`stages` must be a sequence of names, got a string")
@@ -127,6 +139,8 @@ class Trace:
             weight=None if weight is None else float_array("weight", weight),
             latency=None if latency is None else float_array("latency", by_name("latency", latency, names)),
             group=None if group is None else group_numbers(group),
+            propensity=None if propensity is None else float_array("propensity", by_name("propensity", propensity, names)),
+            teacher=None if teacher is None else check_text("teacher", teacher),
         )
 
     @classmethod
@@ -182,6 +196,22 @@ class Trace:
         return self._core.expected_latency
 
     @property
+    def propensity(self) -> Floats | None:
+        """(n, k) float64, read-only, or None: chance that each known loss came to be known; NaN where it is not."""
+        chances = self._core.propensity
+        return None if chances is None else self._row_by_row("propensity", chances)
+
+    @property
+    def teacher(self) -> str | None:
+        """Whose answers the losses are held against, where it is not the truth."""
+        return self._core.teacher
+
+    @property
+    def is_censored(self) -> bool:
+        """Whether some loss is not known."""
+        return self._core.is_censored
+
+    @property
     def group(self) -> Ints | None:
         """(n,) int64, read-only, or None: equal where requests belong together."""
         return self._core.group
@@ -208,7 +238,7 @@ class Trace:
 
     @property
     def mean_loss(self) -> Floats:
-        """(k,) float64: weighted mean loss of each stage, in the unit of the loss, infinite of a probe; O(n k)."""
+        """(k,) float64: weighted mean of the known losses of each stage, in their unit, infinite of a probe; O(n k)."""
         return self._core.mean_loss
 
     @property
@@ -275,6 +305,37 @@ class Trace:
         0.25
         """
         return self._with(self._core.weighted(None if weight is None else float_array("weight", weight)), self._arrays)
+
+    def run_through(self) -> Trace:
+        """The requests of which every loss is known, each counting as its weight says over the chance of that.
+
+        What they say of every policy is what all requests would (inverse propensity weighting: Horvitz and Thompson
+        1952): `compare`, `frontier` and `summarize` judge on them. The trace itself, where nothing is left out and no
+        propensity was given. O(n k).
+
+        Raises
+        ------
+        ValidationError
+            If losses are not known and no `propensity` says with which chance the others came to be known, or there is
+            no request of which all are.
+
+        Examples
+        --------
+        >>> import math, ttamer_fast as tt
+        >>> nan = math.nan
+        >>> log = tt.Trace([[0.9, nan], [0.3, 0.7], [0.8, 0.9]], [[0, nan], [1, 0], [0, 0]], [1.0, 4.0],
+        ...                propensity=[[1, nan], [1, 1], [1, 0.5]])
+        >>> through = log.run_through()
+        >>> len(through), through.weight.tolist()
+        (2, [0.6666666666666666, 1.3333333333333333])
+        """
+        found = self._core.run_through()
+        return self if found is None else self._with(found, {})
+
+    def observed(self, policy: Policy, default_loss: float | None, deadline: float | None) -> Trace:
+        """The same for one policy: the requests of which all is known that it asks for."""
+        found = self._core.observed(policy, default_loss, deadline)
+        return self if found is None else self._with(found, {})
 
     def matching(self, policy: Policy, name: str = "trace") -> Trace:
         """The same requests as the policy sees them: its stages in its order, under its names, of its kind.
@@ -374,6 +435,8 @@ class Trace:
             "weight": self.weight,
             "latency": self.latency,
             "group": self.group,
+            "propensity": self.propensity,
+            "teacher": self.teacher,
         }
         write_columns(columns, path_of(path))
 
@@ -399,19 +462,28 @@ class Trace:
         return self.n
 
     def __repr__(self) -> str:
-        optional = {"weight": self._core.weight, "latency": self._core.latency, "group": self._core.group}
+        core = self._core
+        optional = {
+            "weight": core.weight,
+            "latency": core.latency,
+            "group": core.group,
+            "propensity": core.propensity,
+            "censored": True if core.is_censored else None,
+        }
+        teacher = "" if self.teacher is None else f", teacher={self.teacher!r}"
         return (
             f"Trace(n={self.n}, k={self.k}, kind={self.kind!r}, stages={self.stages}, "
             f"mean loss={_short(self.mean_loss)}, mean cost={_short(self.mean_cost)}, "
             f"prediction={'no' if self.prediction is None else 'yes'}"
             + "".join(f", {name}=yes" for name, given in optional.items() if given is not None)
-            + ")"
+            + f"{teacher})"
         )
 
     def __reduce__(self) -> tuple[type[Trace], tuple[Any, ...]]:
         arrays = (self.signal, self.loss, self.cost, self.prediction)
         kind = self.kind if self._is_kind_said else None
-        return Trace, (*arrays, kind, self.stages, self.weight, self.latency, self.group)
+        others = (self.weight, self.latency, self.group, self.propensity, self.teacher)
+        return Trace, (*arrays, kind, self.stages, *others)
 
 
 def _short(values: Floats) -> list[float]:

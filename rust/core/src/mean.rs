@@ -37,6 +37,14 @@ pub fn mean(value: &[f64], weight: &[f64]) -> f64 {
     if mass > 0.0 { sum(value.len(), |row| value[row] * weight[row]) / mass } else { 0.0 }
 }
 
+/// The same of the numbers that are known; NaN where none is, or nothing counts. O(n).
+pub fn known_mean(value: &[f64], weight: &[f64]) -> f64 {
+    let known = |row: usize| !value[row].is_nan();
+    let mass = sum(value.len(), |row| if known(row) { weight[row] } else { 0.0 });
+    let total = sum(value.len(), |row| if known(row) { value[row] * weight[row] } else { 0.0 });
+    if mass > 0.0 { total / mass } else { f64::NAN }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

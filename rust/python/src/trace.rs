@@ -4,9 +4,10 @@ use numpy::ndarray::{ArrayView1, ArrayView2, ShapeBuilder};
 use numpy::{Element, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use ttamer::{Cost, Estimate as CoreEstimate, Kind, Table};
+use ttamer::{Cost, Estimate as CoreEstimate, Kind, Table, Terms};
 
 use crate::errors::{invalid, raise};
+use crate::policy::Policy;
 use crate::working::detached;
 
 /// Signals, losses and costs of n requests at all k stages; immutable, safe to share between threads.
@@ -75,7 +76,7 @@ pub fn list<'py, T: Element>(owner: Bound<'py, PyAny>, numbers: &[T]) -> Bound<'
 #[pymethods]
 impl Trace {
     #[new]
-    #[pyo3(signature = (signal, loss, cost, prediction = None, *, kind = "exits", stages = None, weight = None, latency = None, group = None))]
+    #[pyo3(signature = (signal, loss, cost, prediction = None, *, kind = "exits", stages = None, weight = None, latency = None, group = None, propensity = None, teacher = None))]
     #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see ttamer_fast.Trace")]
     fn new(
         py: Python<'_>,
@@ -88,6 +89,8 @@ impl Trace {
         weight: Option<PyReadonlyArrayDyn<'_, f64>>,
         latency: Option<PyReadonlyArrayDyn<'_, f64>>,
         group: Option<PyReadonlyArrayDyn<'_, i64>>,
+        propensity: Option<PyReadonlyArrayDyn<'_, f64>>,
+        teacher: Option<&str>,
     ) -> PyResult<Self> {
         let signal = table("signal", &signal, "(n, k) with at least one row and one stage")?;
         let (n, k) = (signal.rows(), signal.columns());
@@ -100,6 +103,7 @@ impl Trace {
         let weight = weight.map(|weight| per_row("weight", &weight, n)).transpose()?;
         let latency = latency.map(|latency| table("latency", &latency, &shape(&[n, k]))).transpose()?;
         let group = group.map(|group| per_row("group", &group, n)).transpose()?;
+        let propensity = propensity.map(|propensity| table("propensity", &propensity, &shape(&[n, k]))).transpose()?;
         Self::of(py, || {
             let mut trace = ttamer::Trace::new(signal, loss, cost, Kind::named(kind)?)?;
             if let Some(prediction) = prediction {
@@ -111,7 +115,10 @@ impl Trace {
             if let Some(stages) = stages {
                 trace = trace.named(stages)?;
             }
-            trace.weighted(weight)?.grouped(group)
+            if let Some(propensity) = propensity {
+                trace = trace.with_propensity(propensity)?;
+            }
+            trace.taught(teacher).weighted(weight)?.grouped(group)
         })
     }
 
@@ -147,6 +154,54 @@ impl Trace {
     #[getter]
     fn expected_latency<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
         detached(py, || Ok(self.inner.expected_latency())).map(|found| found.map(|list| PyArray1::from_slice(py, list)))
+    }
+
+    /// (n, k) chances that losses came to be known, or None.
+    #[getter]
+    fn propensity<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyArray2<f64>>>> {
+        slf.get().inner.propensity().map(|table| matrix(slf.clone().into_any(), table)).transpose()
+    }
+
+    /// Whose answers losses are held against, where it is not the truth.
+    #[getter]
+    fn teacher(&self) -> Option<&str> {
+        self.inner.teacher()
+    }
+
+    /// Whether some loss is not known.
+    #[getter]
+    fn is_censored(&self) -> bool {
+        self.inner.is_censored()
+    }
+
+    /// The same with numbers for what is not known, and where they are from requests that are not alike: the stage, the
+    /// first of these requests, the stage that tells it from those that were run through, how many there are, and how many
+    /// were run through. None where everything is known.
+    fn completed(&self, py: Python<'_>) -> PyResult<Option<(Self, Vec<(usize, usize, usize, usize, usize)>)>> {
+        let found = detached(py, || self.inner.completed())?;
+        Ok(found.map(|found| {
+            let thin = found.thin.iter().map(|thin| (thin.stage, thin.row, thin.seen, thin.rows, thin.through));
+            (Self { inner: found.trace.clone() }, thin.collect())
+        }))
+    }
+
+    /// The requests of which every loss is known, by the chance of that; None where it is all requests, and they count alike.
+    fn run_through(&self, py: Python<'_>) -> PyResult<Option<Self>> {
+        Ok(detached(py, || self.inner.run_through())?.map(|inner| Self { inner }))
+    }
+
+    /// The requests of which all is known that `policy` asks for, by the chance of that; None as for `run_through`.
+    #[pyo3(signature = (policy, /, default_loss = None, deadline = None))]
+    fn observed(
+        &self,
+        py: Python<'_>,
+        policy: &Policy,
+        default_loss: Option<f64>,
+        deadline: Option<f64>,
+    ) -> PyResult<Option<Self>> {
+        let terms = Terms { default_loss, deadline };
+        let found = detached(py, || ttamer::Outcome::observed(policy.inner(), &self.inner, &terms))?;
+        Ok(found.map(|inner| Self { inner }))
     }
 
     /// (n, k) predictions, or None.

@@ -59,6 +59,11 @@ impl Outcome {
     }
 
     fn followed(policy: &Policy, trace: &Trace, terms: &Terms, expected: Option<&[f64]>) -> Result<Self> {
+        Self::replayed(policy, trace, terms, expected)?.known(trace)
+    }
+
+    /// What is done where an unknown signal is taken for one that says nothing.
+    fn replayed(policy: &Policy, trace: &Trace, terms: &Terms, expected: Option<&[f64]>) -> Result<Self> {
         let stages = policy.stages().len();
         if stages != trace.stages() {
             let message = format!("`trace` must have the {stages} stages of the policy, got {}", trace.stages());
@@ -76,6 +81,35 @@ impl Outcome {
         Ok(Self::joined(stages, &pieces.iter().collect::<Vec<_>>()))
     }
 
+    /// The requests of which all is known that `policy` asks for, each counting as its weight says over the chance of
+    /// that: with them, means are those of all requests (Horvitz and Thompson 1952, over the sum of the weights: Hájek).
+    /// None where nothing is left out and all chances are 1. O(n k).
+    ///
+    /// # Errors
+    /// As [`Outcome::judged`]; and where losses are not known and no propensity says why, or no request is left.
+    pub fn observed(policy: &Policy, trace: &Trace, terms: &Terms) -> Result<Option<Trace>> {
+        if !trace.is_censored() && trace.propensity().is_none() {
+            return Ok(None);
+        }
+        let found = Self::replayed(policy, trace, terms, None)?;
+        trace.reweighted(|row| trace.chance_of(row, |stage| found.stages_of(row)[stage])).map(Some)
+    }
+
+    /// The same, where all is known that it depends on.
+    fn known(self, trace: &Trace) -> Result<Self> {
+        if !trace.is_censored() {
+            return Ok(self);
+        }
+        for row in 0..self.rows() {
+            let is_unknown = |stage: usize| self.stages_of(row)[stage] && !trace.is_run(stage, row);
+            let answer = usize::try_from(self.answer[row]).ok().filter(|_| self.loss[row].is_nan());
+            if let Some(stage) = (0..self.stages).find(|stage| is_unknown(*stage)).or(answer) {
+                return Err(trace.unknown(row, stage));
+            }
+        }
+        Ok(self)
+    }
+
     /// Of answering request i with stage `stage[i]` (n,), running no more than that takes. O(n k).
     ///
     /// # Errors
@@ -88,7 +122,7 @@ impl Outcome {
         if let Some(row) = stage.iter().position(|stage| usize::from(*stage) >= stages) {
             return Err(Error::invalid(format!("`stage` entry {row} must be in 0..{stages}, got {}", stage[row])));
         }
-        Ok(Self::answered(trace, stage, f64::INFINITY))
+        Self::answered(trace, stage, f64::INFINITY).known(trace)
     }
 
     /// Of answering each request with a stage of the trace, or with nothing ([`NO_STAGE`]), which loses so much.
@@ -148,7 +182,7 @@ impl Outcome {
         };
         let pieces = parallel::ranges(trace.rows(), CHUNK);
         let stages = parallel::map(pieces, |rows| rows.map(best).collect::<Vec<u16>>());
-        Ok(Self::answered(trace, &stages.concat(), default_loss))
+        Self::answered(trace, &stages.concat(), default_loss).known(trace)
     }
 
     /// The requests of all pieces, one piece after the other; each must have `stages` stages.

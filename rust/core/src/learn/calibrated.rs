@@ -423,7 +423,7 @@ fn is_line(shape: Shape, kind: Kind) -> bool {
 
 /// The part of each row (n,), below `folds`. Groups are dealt out in turn, in an order that depends on their numbers alone.
 fn folds_of(trace: &Trace, folds: u64) -> Vec<u64> {
-    let Some(group) = trace.units() else {
+    let Some(group) = trace.lender().or_else(|| trace.units()) else {
         return (0..trace.rows() as u64).map(|row| mix64(!row) % folds).collect();
     };
     let distinct: BTreeSet<i64> = group.iter().copied().collect();

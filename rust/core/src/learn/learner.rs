@@ -64,6 +64,7 @@ impl Learner {
                 return Err(needs("`deadline`"));
             }
         }
+        let trace = trace.completed()?.map_or(trace.clone(), |completed| completed.trace.clone());
         if *deadline {
             check_latency(&trace)?;
         }
@@ -85,7 +86,7 @@ impl Learner {
         self.condensed.as_ref().unwrap_or(&self.trace)
     }
 
-    /// The trace it learned from.
+    /// The trace it learned from, with numbers for what is not known of it.
     pub fn trace(&self) -> &Trace {
         &self.trace
     }

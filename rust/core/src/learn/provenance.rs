@@ -3,7 +3,8 @@
 use super::options::{FitOptions, Recall, Shape};
 use crate::trace::Trace;
 
-/// Names and values, in order: the goal, the trade-off λ, and the trace, by its number of rows and its SHA-256. O(n k)
+/// Names and values, in order: the goal, the trade-off λ, and the trace, by its number of rows and its
+/// SHA-256; of a log, how many requests were run through every stage; the teacher, where there is one. O(n k)
 /// the first time for each trace.
 pub fn provenance(trace: &Trace, tradeoff: f64, goal: &str) -> Vec<(String, String)> {
     let mut found = vec![
@@ -15,6 +16,11 @@ pub fn provenance(trace: &Trace, tradeoff: f64, goal: &str) -> Vec<(String, Stri
         ("version", env!("CARGO_PKG_VERSION").into()),
     ];
     found.extend(trace.weight_digest().map(|digest| ("weight", digest)));
+    if trace.is_censored() {
+        let through = (0..trace.rows()).filter(|row| trace.chance_of(*row, |_| true).is_some()).count();
+        found.push(("run_through", through.to_string()));
+    }
+    found.extend(trace.teacher().map(|teacher| ("teacher", teacher.into())));
     found.into_iter().map(|(name, value)| (name.into(), value)).collect()
 }
 

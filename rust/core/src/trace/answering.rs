@@ -25,11 +25,13 @@ impl Trace {
             loss: Arc::new(self.loss.of_columns(&stages)),
             prediction: self.prediction.as_ref().map(|prediction| Arc::new(prediction.of_columns(&stages))),
             latency: None,
+            propensity: self.propensity.as_ref().map(|propensity| Arc::new(propensity.of_columns(&stages))),
             expected_latency: OnceBox::new(),
             names: Arc::new(stages.iter().map(|stage| self.names[*stage].clone()).collect()),
             mean_cost: cost.mean(&self.weight),
             cost: Arc::new(cost),
             digest: OnceBox::new(),
+            completed: OnceBox::new(),
             ..self.clone()
         };
         Some((part, stages))

@@ -43,28 +43,22 @@ pub fn same_shape<T: Copy + Default + Send + Sync>(
     Err(Error::invalid(format!("`{argument}` must have shape ({rows}, {columns}), got {given:?}")))
 }
 
-/// Finite numbers that are not negative.
-pub fn not_negative(argument: &str, table: &Table<f64>) -> Result<()> {
-    match table.first(|x| !is_allowed(x)) {
-        None => Ok(()),
-        Some((row, column, given)) => Err(refused(argument, &format!("row {row} column {column}"), given)),
-    }
-}
-
-/// Losses: finite numbers that are not negative; or infinite in every row, of a stage that never answers, unless all are.
+/// Losses: numbers that are not negative, or NaN where they are not known; infinite in every row that is known, of a
+/// stage that never answers, or in none, and not of all stages.
 pub fn losses(table: &Table<f64>) -> Result<()> {
-    if let Some((row, column, given)) = table.first(|x| x.is_nan() || x < 0.0) {
+    if let Some((row, column, given)) = table.first(|x| x < 0.0) {
         return Err(refused("loss", &format!("row {row} column {column}"), given));
     }
     let mut answers = false;
     for (column, losses) in table.iter_columns().enumerate() {
-        let is_probe = losses.first().is_some_and(|loss| loss.is_infinite());
+        let Some(known) = losses.iter().position(|loss| !loss.is_nan()) else { continue };
+        let is_probe = losses[known].is_infinite();
         answers |= !is_probe;
-        if let Some(row) = losses.iter().position(|loss| loss.is_infinite() != is_probe) {
-            let (first, given) = (number(losses[0]), number(losses[row]));
+        if let Some(row) = losses.iter().position(|loss| !loss.is_nan() && loss.is_infinite() != is_probe) {
+            let (first, given) = (number(losses[known]), number(losses[row]));
             let message = format!(
-                "`loss` row {row} column {column} must be finite as in row 0, or infinite in every row, of a stage that \
-                 never answers: got {given} after {first}"
+                "`loss` row {row} column {column} must be finite as in row {known}, or infinite in every row, of a stage \
+                 that never answers: got {given} after {first}"
             );
             return Err(Error::invalid(message));
         }
@@ -72,7 +66,9 @@ pub fn losses(table: &Table<f64>) -> Result<()> {
     if answers {
         return Ok(());
     }
-    Err(Error::invalid("`loss` must be finite for at least one stage: one of infinite loss informs and never answers"))
+    Err(Error::invalid(
+        "`loss` must be known and finite for at least one stage: one of infinite loss informs and never answers",
+    ))
 }
 
 /// Seconds: finite numbers that are not negative, or NaN.
@@ -98,11 +94,19 @@ pub fn none_negative(argument: &str, list: &[f64]) -> Result<()> {
     }
 }
 
-/// Costs of every stage, of all requests or of each.
-pub fn costs(cost: &Cost, rows: usize, columns: usize) -> Result<()> {
+/// Costs of every stage, of all requests or of each; NaN where a stage was not run.
+pub fn costs(cost: &Cost, rows: usize, columns: usize, is_missing: impl Fn(usize, usize) -> bool) -> Result<()> {
     let shape = match cost {
         Cost::Alike(cost) if cost.len() == columns => return none_negative("cost", cost),
-        Cost::Rows(table) if (table.rows(), table.columns()) == (rows, columns) => return not_negative("cost", table),
+        Cost::Rows(table) if (table.rows(), table.columns()) == (rows, columns) => {
+            for (column, cost) in table.iter_columns().enumerate() {
+                let is_bad = |(row, c): (usize, &f64)| !(is_allowed(*c) || (c.is_nan() && is_missing(row, column)));
+                if let Some(row) = cost.iter().enumerate().position(is_bad) {
+                    return Err(refused("cost", &format!("row {row} column {column}"), cost[row]));
+                }
+            }
+            return Ok(());
+        }
         Cost::Alike(cost) => format!("({},)", cost.len()),
         Cost::Rows(table) => format!("({}, {})", table.rows(), table.columns()),
     };

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use once_cell::race::OnceBox;
 
 use super::checks;
+use super::completed::Completed;
 use super::cost::{Charge, Cost};
 use super::table::Table;
 use super::weights::normalised_weights;
 use crate::error::{Error, Result};
-use crate::mean::{mean, sum};
+use crate::mean::{known_mean, mean, sum};
 use crate::price::Price;
 
 /// What jumping over a stage costs.
@@ -58,6 +59,16 @@ pub struct Trace {
     pub(super) prediction: Option<Arc<Table<i64>>>,
     pub(super) cost: Arc<Cost>,
     pub(super) latency: Option<Arc<Table<f64>>>,
+    /// Chances that losses came to be known (n, k), where they are given.
+    pub(super) propensity: Option<Arc<Table<f64>>>,
+    /// The row that each has borrowed numbers from (n,), if any has.
+    pub(super) lender: Option<Arc<Vec<i64>>>,
+    /// Whose answers losses are held against, where it is not the truth.
+    pub(super) teacher: Option<Arc<str>>,
+    /// Whether some loss is not known.
+    pub(super) is_censored: bool,
+    /// The same with numbers for what is not known, once somebody has asked.
+    pub(super) completed: OnceBox<Completed>,
     /// In seconds (k,).
     pub(super) expected_latency: OnceBox<Vec<f64>>,
     /// In the unit of the costs (k,).
@@ -88,16 +99,20 @@ impl Trace {
         let (rows, stages) = (signal.rows(), signal.columns());
         checks::same_shape("loss", &loss, rows, stages)?;
         checks::losses(&loss)?;
-        checks::costs(&cost, rows, stages)?;
+        checks::costs(&cost, rows, stages, |row, v| signal.column(v)[row].is_nan() && loss.column(v)[row].is_nan())?;
         let weight = vec![1.0; rows];
         let cost = cost.simplified();
         Ok(Self {
+            is_censored: has_unknown(&loss),
             signal: Arc::new(signal),
             loss: Arc::new(loss),
             prediction: None,
             mean_cost: cost.mean(&weight),
             cost: Arc::new(cost),
             latency: None,
+            propensity: None,
+            lender: None,
+            teacher: None,
             expected_latency: OnceBox::new(),
             given_weight: None,
             weight: Arc::new(weight),
@@ -105,6 +120,7 @@ impl Trace {
             kind,
             names: Arc::new((0..stages).map(default_name).collect()),
             digest: OnceBox::new(),
+            completed: OnceBox::new(),
             repeats: OnceBox::new(),
         })
     }
@@ -130,12 +146,20 @@ impl Trace {
     }
 
     /// The same requests with what each stage predicted (n, k): numbers that are equal exactly where answers are.
+    /// What is said of stages that were not run is ignored.
     ///
     /// # Errors
     /// [`Error::Invalid`] for another shape.
     pub fn predicted(self, prediction: Table<i64>) -> Result<Self> {
         checks::same_shape("prediction", &prediction, self.rows(), self.stages())?;
-        Ok(Self { prediction: Some(Arc::new(prediction)), digest: OnceBox::new(), repeats: OnceBox::new(), ..self })
+        let prediction = if self.is_censored { self.of_run(&prediction) } else { prediction };
+        Ok(Self {
+            prediction: Some(Arc::new(prediction)),
+            digest: OnceBox::new(),
+            completed: OnceBox::new(),
+            repeats: OnceBox::new(),
+            ..self
+        })
     }
 
     /// The same requests with other names of the stages (k,).
@@ -144,7 +168,7 @@ impl Trace {
     /// [`Error::Invalid`] unless there is one per stage, none empty, none twice.
     pub fn named(self, names: Vec<String>) -> Result<Self> {
         checks::names(&names, self.stages())?;
-        Ok(Self { names: Arc::new(names), digest: OnceBox::new(), ..self })
+        Ok(Self { names: Arc::new(names), digest: OnceBox::new(), completed: OnceBox::new(), ..self })
     }
 
     /// The same requests, each counting `weight` times (n,); none: all alike. Only ratios matter.
@@ -162,6 +186,7 @@ impl Trace {
             weight: Arc::new(normalised),
             expected_latency: OnceBox::new(),
             digest: OnceBox::new(),
+            completed: OnceBox::new(),
             ..self
         })
     }
@@ -174,7 +199,7 @@ impl Trace {
         if let Some(group) = &group {
             checks::one_per_row("group", group.len(), self.rows())?;
         }
-        Ok(Self { group: group.map(Arc::new), digest: OnceBox::new(), ..self })
+        Ok(Self { group: group.map(Arc::new), digest: OnceBox::new(), completed: OnceBox::new(), ..self })
     }
 
     /// Number of requests n.
@@ -249,7 +274,7 @@ impl Trace {
 
     /// Whether a stage informs and never answers: its loss is infinite.
     pub fn is_probe(&self, stage: usize) -> bool {
-        self.loss(stage).first().is_some_and(|loss| loss.is_infinite())
+        self.loss(stage).iter().find(|loss| !loss.is_nan()).is_some_and(|loss| loss.is_infinite())
     }
 
     /// The stages that can answer, ascending; at least one.
@@ -257,16 +282,18 @@ impl Trace {
         (0..self.stages()).filter(|stage| !self.is_probe(*stage)).collect()
     }
 
-    /// Weighted mean loss of each stage, infinite of those that never answer (k,). O(n k).
+    /// Weighted mean loss of each stage over the rows in which it is known, infinite of those that never answer (k,). NaN
+    /// where it is known in none. O(n k).
     pub fn mean_loss(&self) -> Vec<f64> {
         let mass = sum(self.rows(), |row| self.weight[row]);
         let total = |column: &[f64]| column.iter().zip(self.weight()).map(|(loss, w)| loss * w).sum::<f64>();
-        let mean = |column: &[f64]| match column.first() {
-            Some(&f64::INFINITY) => f64::INFINITY,
-            _ if mass > 0.0 => total(column) / mass,
+        let mean = |v: usize| match self.loss(v) {
+            _ if self.is_probe(v) => f64::INFINITY,
+            column if self.is_censored => known_mean(column, &self.weight),
+            column if mass > 0.0 => total(column) / mass,
             _ => 0.0,
         };
-        self.loss.iter_columns().map(mean).collect()
+        (0..self.stages()).map(mean).collect()
     }
 
     /// Weighted mean of a number per row (n,). O(n).
@@ -348,13 +375,18 @@ impl Trace {
         }
         let weight = pick(&self.weight, rows);
         let cost = self.cost.select(rows);
+        let loss = self.loss.select(rows);
         Self {
             signal: Arc::new(self.signal.select(rows)),
-            loss: Arc::new(self.loss.select(rows)),
+            is_censored: self.is_censored && has_unknown(&loss),
+            loss: Arc::new(loss),
             prediction: self.prediction.as_ref().map(|prediction| Arc::new(prediction.select(rows))),
             mean_cost: cost.mean(&weight),
             cost: Arc::new(cost),
             latency: self.latency.as_ref().map(|latency| Arc::new(latency.select(rows))),
+            propensity: self.propensity.as_ref().map(|propensity| Arc::new(propensity.select(rows))),
+            lender: self.lender.as_ref().map(|lender| Arc::new(pick(lender, rows))),
+            teacher: self.teacher.clone(),
             expected_latency: OnceBox::new(),
             given_weight: self.given_weight.as_ref().map(|weight| Arc::new(pick(weight, rows))),
             weight: Arc::new(weight),
@@ -362,7 +394,13 @@ impl Trace {
             kind: self.kind,
             names: Arc::clone(&self.names),
             digest: OnceBox::new(),
+            completed: OnceBox::new(),
             repeats: OnceBox::new(),
         }
     }
+}
+
+/// Whether some loss is not known. O(n k), all cores.
+pub(super) fn has_unknown(loss: &Table<f64>) -> bool {
+    loss.first(f64::is_nan).is_some()
 }

@@ -1,7 +1,7 @@
 //! What stages cost: the same for every request, or request by request.
 
 use super::table::Table;
-use crate::mean::mean;
+use crate::mean::{known_mean, mean};
 
 /// Incremental costs of k stages, in the unit of the trace.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,11 +34,18 @@ impl Cost {
         }
     }
 
-    /// Mean cost of each stage (k,) where each row counts `weight` (n,).
+    /// Mean cost of each stage (k,) where each row counts `weight` (n,), over the rows in which it is known; 0 where it is
+    /// known in none.
     pub fn mean(&self, weight: &[f64]) -> Vec<f64> {
         match self {
             Self::Alike(cost) => cost.clone(),
-            Self::Rows(cost) => cost.iter_columns().map(|column| mean(column, weight)).collect(),
+            Self::Rows(cost) => cost
+                .iter_columns()
+                .map(|column| match mean(column, weight) {
+                    of_all if !of_all.is_nan() => of_all,
+                    _ => Some(known_mean(column, weight)).filter(|mean| !mean.is_nan()).unwrap_or(0.0),
+                })
+                .collect(),
         }
     }
 

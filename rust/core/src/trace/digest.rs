@@ -27,12 +27,15 @@ impl Trace {
     }
 }
 
-/// Hexadecimal SHA-256 of kind, names, signals, losses, costs, latencies, predictions, weights and groups. O(n k).
+/// Hexadecimal SHA-256 of kind, names, signals, losses, costs, latencies, propensities, predictions, weights and groups. O(n k).
 fn of_trace(trace: &Trace) -> String {
     let mut content = Content(Sha256::new());
     content.text("kind", trace.kind().name());
     for stage in trace.names() {
         content.text("stage", stage);
+    }
+    if let Some(teacher) = trace.teacher() {
+        content.text("teacher", teacher);
     }
     content.table("signal", trace.signals(), f64::to_le_bytes);
     content.table("loss", trace.losses(), f64::to_le_bytes);
@@ -42,6 +45,9 @@ fn of_trace(trace: &Trace) -> String {
     }
     if let Some(latency) = trace.latencies() {
         content.table("latency", latency, f64::to_le_bytes);
+    }
+    if let Some(propensity) = trace.propensity() {
+        content.table("propensity", propensity, f64::to_le_bytes);
     }
     if let Some(prediction) = trace.predictions() {
         content.table("prediction", prediction, i64::to_le_bytes);

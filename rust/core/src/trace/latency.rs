@@ -18,7 +18,14 @@ impl Trace {
         checks::same_shape("latency", &latency, self.rows(), self.stages())?;
         checks::seconds(&latency)?;
         let latency = Some(Arc::new(latency));
-        Ok(Self { latency, expected_latency: OnceBox::new(), digest: OnceBox::new(), repeats: OnceBox::new(), ..self })
+        Ok(Self {
+            latency,
+            expected_latency: OnceBox::new(),
+            digest: OnceBox::new(),
+            completed: OnceBox::new(),
+            repeats: OnceBox::new(),
+            ..self
+        })
     }
 
     /// Seconds (n, k) that each stage took, if they are recorded; NaN: not known.

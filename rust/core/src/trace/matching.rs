@@ -47,7 +47,13 @@ impl Trace {
         if kind == self.kind && names == self.names() {
             return Ok(self.clone());
         }
-        let renamed = Self { kind, names: Arc::new(names.to_vec()), digest: OnceBox::new(), ..self.clone() };
+        let renamed = Self {
+            kind,
+            names: Arc::new(names.to_vec()),
+            digest: OnceBox::new(),
+            completed: OnceBox::new(),
+            ..self.clone()
+        };
         if order.iter().enumerate().all(|(place, stage)| place == *stage) {
             return Ok(renamed);
         }
@@ -57,6 +63,7 @@ impl Trace {
             loss: Arc::new(self.loss.of_columns(&order)),
             prediction: self.prediction.as_ref().map(|prediction| Arc::new(prediction.of_columns(&order))),
             latency: self.latency.as_ref().map(|latency| Arc::new(latency.of_columns(&order))),
+            propensity: self.propensity.as_ref().map(|propensity| Arc::new(propensity.of_columns(&order))),
             expected_latency: OnceBox::new(),
             mean_cost: cost.mean(&self.weight),
             cost: Arc::new(cost),

@@ -2,26 +2,34 @@
 
 mod answering;
 mod builder;
+mod censored;
 pub(crate) mod checks;
+mod completed;
 mod content;
 mod cost;
 mod digest;
+mod labelled;
 mod latency;
 mod matching;
+mod nearest;
+mod pattern;
 mod sample;
 mod table;
 mod tail;
+mod thin;
 mod total;
 mod units;
 mod weights;
 
 pub use builder::{Added, Builder, Columns, Source, group_of_text};
+pub use completed::{ADVISED, Completed};
 pub use content::{Kind, Trace};
 pub use cost::{Charge, Cost};
 pub use matching::in_order;
 pub use sample::{Place, Rows};
 pub use table::Table;
 pub use tail::Tail;
+pub use thin::Thin;
 pub use total::{Total, Totals, WORDS};
 pub(crate) use units::by_unit;
 pub(crate) use weights::normalised_weights;

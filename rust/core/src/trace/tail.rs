@@ -41,7 +41,8 @@ impl Trace {
         let (mut rows, mut share, mut all) = (0, 0.0, 0.0);
         for (row, (largest, weight)) in largest.iter().zip(self.weight()).enumerate() {
             // Divided first: sums of huge losses stay finite.
-            let lost: f64 = answering.iter().map(|v| self.loss(*v)[row] / most.max(f64::MIN_POSITIVE)).sum();
+            let losses = answering.iter().map(|v| self.loss(*v)[row]).filter(|loss| !loss.is_nan());
+            let lost: f64 = losses.map(|loss| loss / most.max(f64::MIN_POSITIVE)).sum();
             all += weight * lost;
             if *largest > most && *weight > 0.0 {
                 rows += 1;
