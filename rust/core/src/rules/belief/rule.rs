@@ -191,15 +191,17 @@ impl BeliefRule {
         }
         match self.entry.get(usize::from(block) * self.roots + root) {
             Some(cuts) => cuts.action(observation.signal, observation.prediction),
-            None => self.first_action_read(block, root, observation),
+            None => self.first_action_read(block, root, observation.signal, observation.prediction),
         }
     }
 
     /// The same where requests begin so rarely that decisions on raw signals are not kept.
     #[cold]
-    fn first_action_read(&self, block: u16, root: usize, observation: Observation) -> i32 {
+    #[inline(never)]
+    fn first_action_read(&self, block: u16, root: usize, signal: f64, prediction: i64) -> i32 {
         let Some(node) = self.nodes.get(root) else { return STOP };
-        self.decisions.action_sought(self.row(block, root), self.beliefs.read(node.stage, observation).logit)
+        let reading = self.beliefs.read(node.stage, Observation::new(signal, prediction));
+        self.decisions.action_sought(self.row(block, root), reading.logit)
     }
 
     /// So many seconds are left, if that is said.
