@@ -135,7 +135,7 @@ class Belief(Rule):
         """The best answer in hand, the situation that follows, and whether a decision on the way was close.
 
         A stage that failed leaves what is in hand as it is; no stage in hand is the worst belief, or, where nothing is
-        an answer, what the stage that failed says on average, if that is no better than nothing. Where there is a detour
+        an answer, what the stage that failed says on average, if that is no better than nothing. With a detour
         the request goes on as one that never could ask the stage.
         """
         best: Best | None = None
