@@ -138,6 +138,7 @@ bench: $(VENV)/bench
 	$(PYTHON) -m pytest benches --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name
 	$(PYTHON) benches/speed.py
 	$(PYTHON) benches/fit.py
+	$(PYTHON) benches/tenants.py
 	$(PYTHON) benches/serving.py
 	$(PYTHON) benches/batching.py
 	$(PYTHON) benches/signals.py
@@ -157,6 +158,7 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) -m pytest benches --benchmark-disable
 	$(PYTHON) benches/speed.py call batch replay --rounds 1
 	$(PYTHON) benches/fit.py --rows 20000
+	$(PYTHON) benches/tenants.py --policies 40 --rows 500
 	$(PYTHON) benches/serving.py --repeats 2
 	$(PYTHON) benches/batching.py --requests 200 --repeats 2
 	$(PYTHON) benches/signals.py --rounds 1

@@ -56,6 +56,7 @@ from .evaluation.frontier import Frontier, FrontierPoint, frontier
 from .evaluation.risk_coverage import RiskCoverage, risk_coverage
 from .evaluation.summary import Saving, Summary, summarize
 from .fitting.aggregation import Aggregated, aggregate
+from .fitting.calibration import Calibration, calibrate
 from .fitting.certification import fit_certified
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
@@ -88,6 +89,7 @@ __all__ = [
     "Batch",
     "Batcher",
     "Breaker",
+    "Calibration",
     "CalibrationWarning",
     "Cascade",
     "CensoredTraceWarning",
@@ -144,6 +146,7 @@ __all__ = [
     "aggregate",
     "baselines",
     "build_info",
+    "calibrate",
     "compare",
     "evaluate",
     "fit",

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "Batch",
     "Builder",
+    "Calibration",
     "Certificate",
     "Estimate",
     "FormatError",
@@ -126,6 +127,7 @@ class Trace:
     @property
     def is_censored(self) -> bool: ...
     def completed(self) -> tuple[Trace, list[tuple[int, int, int, int, int]]] | None: ...
+    def repriced(self, cost: list[float], /) -> Trace: ...
     def run_through(self) -> Trace | None: ...
     def observed(
         self, policy: Policy, /, default_loss: float | None = None, deadline: float | None = None
@@ -328,10 +330,39 @@ class Learner:
     def policy(
         self, tradeoff: float, recall: bool | None = None, provenance: list[tuple[str, str]] = ...
     ) -> Policy: ...
+    def draft(self, tradeoff: float, recall: bool | None = None) -> Policy: ...
     @property
     def log_odds_range(self) -> tuple[float, float]: ...
     @staticmethod
     def tradeoff_at(log_odds: float, /) -> float: ...
+
+@final
+class Calibration:
+    def __new__(
+        cls,
+        trace: Trace,
+        *,
+        graph: str = "auto",
+        order: list[int] | None = None,
+        default_loss: float | None = None,
+        deadline: bool = False,
+    ) -> Calibration: ...
+    def policy(
+        self,
+        *,
+        tradeoff: float | None = None,
+        max_cost: float | None = None,
+        max_loss: float | None = None,
+        recall: bool | None = None,
+        cost: ArrayLike | None = None,
+        seed: int = 0,
+    ) -> Policy: ...
+    @property
+    def stages(self) -> tuple[str, ...]: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def cost(self) -> NDArray[np.float64]: ...
 
 @final
 class Policy:
@@ -353,6 +384,7 @@ class Policy:
         latency: ArrayLike | None = None,
         deadline: float = ...,
     ) -> Replay: ...
+    def repriced(self, cost: ArrayLike, /) -> Policy: ...
     @property
     def knows_time(self) -> bool: ...
     @property

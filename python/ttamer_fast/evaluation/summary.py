@@ -163,7 +163,7 @@ def summarize(
     policy : Policy
         From `fit`, `fit_certified` or `baselines`.
     trace : Trace
-        The one that it was fitted to; of `fit_certified`, all of it.
+        The one that it was fitted to; of `fit_certified`, all of it. A policy of other prices is judged at these.
     folds : int
         From 2 to the number of rows or groups: the fit is repeated without each part in turn, with the same trade-off
         and restrictions, and judged on that part. Of a certificate, whose policy has held-out rows already, not used.
@@ -221,6 +221,9 @@ def summarize(
         return _summary(fold.test, tradeoff, np.zeros(fold.test.n, np.int64), own, found, terms)
     if trace.digest != known["trace"]:
         raise ValidationError("`trace` must be the one that the policy was fitted to, got another")
+    if "cost" in known:
+        prices = [float(price) for price in known["cost"].split(",")]
+        trace = trace.of_core(trace.core.repriced(prices), is_kind_said=True)
     if trace.n > MOST_ROWS:
         _, trace = trace.split(MOST_ROWS / trace.n, seed)
     refits = _refits(policy, terms)
@@ -264,7 +267,7 @@ def _refits(policy: Policy, terms: Terms) -> list[tuple[float, cv.Rule]]:
         if method not in learned or learned[method][0] is not fold:
             options = restricted if method == "pathwise" else {}
             learned[method] = fold, Learner(fold.train.core, method=method, default_loss=nothing, **options)
-        return outcome.of_policy(learned[method][1].policy(own_tradeoff, policy.recall), fold.test, fold.judged_by)
+        return outcome.of_policy(learned[method][1].draft(own_tradeoff, policy.recall), fold.test, fold.judged_by)
 
     methods = policy.method.split(" + ")
     first = partial(refit, methods[0], float(known["tradeoff"]))

@@ -10,13 +10,15 @@ import numpy as np
 from .._core import Policy, estimate
 from .._utils.arrays import Floats
 from .._utils.rule_names import DEFAULT, STATIC
-from .._utils.warnings import CalibrationWarning
+from .._utils.warnings import CalibrationWarning, HeavyTailWarning
 from ..traces.trace import Trace
 
-__all__ = ["effective_rows", "warn_of_choice", "warn_of_nothing", "warn_of_trace"]
+__all__ = ["effective_rows", "warn_of_choice", "warn_of_nothing", "warn_of_policy", "warn_of_tail", "warn_of_trace"]
 
 FEW_ROWS = 100
 """Independent requests below which a mean loss of 0/1 losses may be off by 0.1 and more (95 %)."""
+HEAVY = 0.5
+"""Share of the loss from which on the few rows that lose most are spoken of."""
 
 
 def effective_rows(trace: Trace) -> float:
@@ -31,6 +33,24 @@ def warn_of_trace(trace: Trace, stacklevel: int = 2) -> None:
     """
     for text in _doubts(trace):
         warnings.warn(text, CalibrationWarning, stacklevel=stacklevel + 1)
+
+
+def warn_of_tail(trace: Trace, stacklevel: int = 2) -> None:
+    """A HeavyTailWarning where a few requests make up most of the loss. O(n k)."""
+    most, rows, share = trace.core.tail
+    if share > HEAVY:
+        warnings.warn(
+            f"`trace` has {rows} of {trace.n} rows with a loss above {most:.6g} that make up {share:.0%} of all loss: "
+            f"beliefs are fitted to losses up to {most:.6g}, decisions and means to the losses as they are",
+            HeavyTailWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def warn_of_policy(policy: Policy, stacklevel: int = 2) -> None:
+    """A CalibrationWarning of a fitted policy that never answers, or is no better than one stage for all requests."""
+    warn = warn_of_nothing if policy.start().next is None else warn_of_choice
+    warn(policy, stacklevel + 1)
 
 
 def warn_of_choice(policy: Policy, stacklevel: int = 2) -> None:

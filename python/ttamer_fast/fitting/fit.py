@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 
 from numpy.typing import ArrayLike
@@ -11,7 +10,6 @@ from numpy.typing import ArrayLike
 from .. import _core
 from .._core import Policy, ValidationError
 from .._utils.checks import (
-    check_budget,
     check_default_loss,
     check_flag,
     check_one_of,
@@ -20,17 +18,15 @@ from .._utils.checks import (
     check_seed,
     check_tradeoff,
 )
-from .._utils.warnings import HeavyTailWarning
 from ..traces.completion import completed
 from ..traces.trace import Trace
-from .doubts import warn_of_choice, warn_of_nothing, warn_of_trace
+from .doubts import warn_of_policy, warn_of_tail, warn_of_trace
+from .goals import check_one_goal, goal_of, loss_of_last
 
 __all__ = ["fit"]
 
 GRAPHS = ("auto", "line", "skip")
 ESTIMATORS = ("auto", "pathwise", "markov")
-HEAVY = 0.5
-"""Share of the loss from which on the few rows that lose most are spoken of."""
 
 
 def fit(
@@ -136,10 +132,7 @@ def fit(
     """
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
-    goals = {"`tradeoff`": tradeoff, "`max_cost`": max_cost, "`max_loss`": max_loss}
-    given = [name for name, goal in goals.items() if goal is not None]
-    if len(given) != 1:
-        raise ValidationError(f"exactly one of {', '.join(goals)} must be given, got {' and '.join(given) or 'none'}")
+    check_one_goal(tradeoff, max_cost, max_loss)
     recalls = check_recall(recall)
     check_one_of("graph", graph, GRAPHS)
     stages = check_order(order, trace.stages)
@@ -147,12 +140,13 @@ def fit(
     if weight is not None:
         trace = trace.weighted(weight)
     complete = completed(trace)
-    _warn_of_tail(complete)
+    warn_of_tail(complete)
+    goal = goal_of(tradeoff, max_cost, max_loss, loss_of_last(complete))
     policy = _core.fit(
         trace.core,
-        tradeoff=None if tradeoff is None else check_tradeoff(tradeoff),
-        max_cost=None if max_cost is None else check_budget("max_cost", max_cost),
-        max_loss=None if max_loss is None else _loss_budget(max_loss, complete),
+        tradeoff=goal.tradeoff,
+        max_cost=goal.max_cost,
+        max_loss=goal.max_loss,
         method="markov" if is_markov else "pathwise",
         graph=graph,
         order=stages,
@@ -162,7 +156,7 @@ def fit(
         deadline=check_flag("deadline", deadline),
     )
     warn_of_trace(complete)
-    warn_of_nothing(policy) if policy.start().next is None else warn_of_choice(policy)
+    warn_of_policy(policy)
     return policy
 
 
@@ -172,29 +166,3 @@ def baseline(trace: Trace, method: str, tradeoff: float, default_loss: float) ->
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
     nothing = check_default_loss(default_loss)
     return _core.fit(trace.core, tradeoff=check_tradeoff(tradeoff), method=method, default_loss=nothing)
-
-
-def _warn_of_tail(trace: Trace) -> None:
-    """Says so where a few requests make up most of the loss."""
-    most, rows, share = trace.core.tail
-    if share > HEAVY:
-        warnings.warn(
-            f"`trace` has {rows} of {trace.n} rows with a loss above {most:.6g} that make up {share:.0%} of all loss: "
-            f"beliefs are fitted to losses up to {most:.6g}, decisions and means to the losses as they are",
-            HeavyTailWarning,
-            stacklevel=3,
-        )
-
-
-def _loss_budget(value: float | str, trace: Trace) -> float:
-    """A largest mean loss, absolute or relative to always answering with the last stage."""
-    if not isinstance(value, str):
-        return check_budget("max_loss", value)
-    start, plus, excess = value.partition("+")
-    if start.strip() != "last" or not plus:
-        raise ValidationError(f"`max_loss` must be a number or 'last+<number>', got {value!r}")
-    try:
-        more = float(excess)
-    except ValueError:
-        raise ValidationError(f"`max_loss` must be a number after 'last+', got {excess!r}") from None
-    return float(trace.mean_loss[trace.core.answering[-1]]) + check_budget("max_loss", more)

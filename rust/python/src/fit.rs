@@ -1,10 +1,13 @@
 //! Learning from traces.
 
+use std::sync::{Arc, Weak};
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use ttamer::learn::{self, Approach, FitOptions, Goal, Method, Recall, Shape, Tuning};
+use ttamer::learn::{self, Approach, Goal, Method, Recall, Shape, Tuning};
 
 use crate::errors::{invalid, raise};
+use crate::origin::{Origin, Recipe};
 use crate::policy::Policy;
 use crate::trace::Trace;
 use crate::working::detached;
@@ -23,7 +26,8 @@ fn named<T: Copy>(
     })
 }
 
-fn approach(
+/// How policies are learned.
+pub fn approach(
     py: Python<'_>,
     method: &str,
     graph: &str,
@@ -37,17 +41,28 @@ fn approach(
 }
 
 /// The constants of learning, but for those given.
-fn tuned(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResult<Tuning> {
+pub fn tuned(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResult<Tuning> {
     let Some(given) = given else { return Ok(Tuning::default()) };
     let text: String = py.import("json")?.call_method1("dumps", (given,))?.extract()?;
     Tuning::from_json(&text).map_err(|error| raise(py, error))
 }
 
-fn recall_of(recall: Option<bool>) -> Recall {
+/// Whether an earlier answer may be returned.
+pub fn recall_of(recall: Option<bool>) -> Recall {
     match recall {
         None => Recall::Auto,
         Some(true) => Recall::Always,
         Some(false) => Recall::Never,
+    }
+}
+
+/// The one goal that is given.
+pub fn goal_of(py: Python<'_>, tradeoff: Option<f64>, max_cost: Option<f64>, max_loss: Option<f64>) -> PyResult<Goal> {
+    match (tradeoff, max_cost, max_loss) {
+        (Some(tradeoff), None, None) => Ok(Goal::Tradeoff(tradeoff)),
+        (None, Some(most), None) => Ok(Goal::MaxCost(most)),
+        (None, None, Some(most)) => Ok(Goal::MaxLoss(most)),
+        _ => Err(invalid(py, "exactly one of `tradeoff`, `max_cost`, `max_loss` must be given")),
     }
 }
 
@@ -70,15 +85,15 @@ pub fn fit(
     deadline: bool,
     tuning: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Policy> {
-    let goal = match (tradeoff, max_cost, max_loss) {
-        (Some(tradeoff), None, None) => Goal::Tradeoff(tradeoff),
-        (None, Some(most), None) => Goal::MaxCost(most),
-        (None, None, Some(most)) => Goal::MaxLoss(most),
-        _ => return Err(invalid(py, "exactly one of `tradeoff`, `max_cost`, `max_loss` must be given")),
-    };
+    let (goal, recall) = (goal_of(py, tradeoff, max_cost, max_loss)?, recall_of(recall));
     let approach = approach(py, method, graph, order, default_loss, deadline)?;
-    let options = FitOptions { approach, recall: recall_of(recall), seed, tuning: tuned(py, tuning)? };
-    Policy::new(py, detached(py, || learn::fit(trace.inner(), goal, &options))?)
+    let recipe = Recipe::new(trace.inner().clone(), approach, tuned(py, tuning)?);
+    let (policy, decided) = detached(py, || {
+        let learner = recipe.fresh()?;
+        Ok((learner.reach(goal, recall, seed)?, learner.decided(goal, recall, seed)))
+    })?;
+    let kept = Arc::new(recipe.of(trace.kept(py)?.trace.clone()));
+    Policy::of(py, policy, Some(Arc::new(Origin { kept, whole: Weak::new(), decided })))
 }
 
 /// Gives policies learned from one trace, for any trade-off: with the default method they share calibration and beliefs.
@@ -118,6 +133,12 @@ impl Learner {
         provenance: Vec<(String, String)>,
     ) -> PyResult<Policy> {
         Policy::new(py, detached(py, || self.inner.policy(tradeoff, recall_of(recall), provenance))?)
+    }
+
+    /// The same without decisions of their own for requests that go without some stages; decides all others alike.
+    #[pyo3(signature = (tradeoff, recall = None))]
+    fn draft(&self, py: Python<'_>, tradeoff: f64, recall: Option<bool>) -> PyResult<Policy> {
+        Policy::new(py, detached(py, || self.inner.draft(tradeoff, recall_of(recall), vec![]))?)
     }
 
     /// Logarithms of the odds λ / (1 − λ) between which trade-offs are searched.

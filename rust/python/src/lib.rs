@@ -6,6 +6,7 @@
 mod barred;
 mod batch;
 mod builder;
+mod calibration;
 mod certificate;
 mod convert;
 mod drift;
@@ -17,6 +18,7 @@ mod model;
 mod model_parts;
 mod names;
 mod numbers;
+mod origin;
 mod outcome;
 mod policy;
 mod prediction;
@@ -70,6 +72,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<drift::Monitor>()?;
     module.add_class::<outcome::Outcome>()?;
     module.add_class::<fit::Learner>()?;
+    module.add_class::<calibration::Calibration>()?;
     module.add_function(wrap_pyfunction!(fit::fit, module)?)?;
     module.add_function(wrap_pyfunction!(signals::signal_of_logits, module)?)?;
     module.add_function(wrap_pyfunction!(signals::mean_logprob, module)?)?;

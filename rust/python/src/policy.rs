@@ -13,11 +13,12 @@ use ttamer::rules::{NO_PREDICTION, Observation};
 
 use crate::barred::barred as stages_of;
 use crate::batch::Batch;
-use crate::convert::{arrays, column, floats};
+use crate::convert::{arrays, column, floats, vector};
 use crate::errors::{invalid, raise};
 use crate::files::{buffer, path_of, write_file};
 use crate::names::columns_of;
 use crate::numbers::Numbers;
+use crate::origin::Origin;
 use crate::predictions::Predictions;
 use crate::remaining::of_each;
 use crate::replay::Replay;
@@ -30,6 +31,8 @@ pub struct Policy {
     inner: Arc<ttamer::Policy>,
     numbers: Numbers,
     watch: Arc<Watch>,
+    /// What it takes to decide it anew, where it was learned in this process.
+    origin: Option<Arc<Origin>>,
 }
 
 impl PartialEq for Policy {
@@ -43,9 +46,14 @@ impl PartialEq for Policy {
 impl Policy {
     /// Wraps a policy of the engine.
     pub fn new(py: Python<'_>, policy: ttamer::Policy) -> PyResult<Self> {
+        Self::of(py, policy, None)
+    }
+
+    /// The same of a policy that can be decided anew.
+    pub fn of(py: Python<'_>, policy: ttamer::Policy, origin: Option<Arc<Origin>>) -> PyResult<Self> {
         let numbers = Numbers::new(py, policy.stages().len())?;
         let watch = Arc::new(Watch::new(&policy));
-        Ok(Self { inner: Arc::new(policy), numbers, watch })
+        Ok(Self { inner: Arc::new(policy), numbers, watch, origin })
     }
 
     /// The policy of the engine.
@@ -85,6 +93,16 @@ fn predictions<'py>(given: &Bound<'py, PyAny>, k: usize) -> PyResult<Predictions
     let prediction = Predictions::of(given, 2)?;
     check_shape(given.py(), "prediction", prediction.shape(), k)?;
     prediction.numbered(k)
+}
+
+/// Why a policy cannot be decided anew.
+fn unknown_origin(policy: &ttamer::Policy) -> &'static str {
+    if policy.facts().method == "exact" {
+        "`repriced` needs a policy that was fitted to a trace, got one that was solved: solve the model with other costs"
+    } else {
+        "`repriced` needs the rows that the policy was fitted to, which files, bytes, pickles, mixtures and certified \
+         policies do not have: fit or calibrate in this process, and reprice there"
+    }
 }
 
 /// Nanoseconds per observation of one pass.
@@ -174,10 +192,12 @@ impl Policy {
     /// Whether requests that go without these stages (numbers or names, as `barred` of `start`) are decided as if there
     /// were no such stages, as long as the others report what can be read.
     ///
-    /// That is so where no decision that a request can come to is about one of them; and of independent branches of an
-    /// exact model that are barred as a whole, as what is decided about the others does not depend on them. Else requests
-    /// go on from there as after a stage that gave nothing: what they have in hand is weighed without it, and the
-    /// decisions are those that follow it.
+    /// That is so of fitted policies of two to five separate models that know no time, as long as one of the models that
+    /// they use is left: they have decisions of their own for every set of models that may be missing. It is so where no
+    /// decision that a request can come to is about one of the stages; and of independent branches of an exact model that
+    /// are barred as a whole, as what is decided about the others does not depend on them. Else requests go on from there
+    /// as after a stage that gave nothing: what they have in hand is weighed without it, and the decisions are those that
+    /// follow it.
     ///
     /// Raises `ValidationError` for what is no stage. O(size of the policy).
     ///
@@ -243,6 +263,43 @@ impl Policy {
             Some(latency) => self.inner.replay_within(signal, prediction, latency, deadline),
         })?;
         Replay::new(py, replay, k)
+    }
+
+    /// The same beliefs under other prices, decided anew.
+    ///
+    /// `cost`: (k,) incremental costs of the stages, finite and at least 0, in the unit of the trace that the policy was
+    /// fitted to. What a loss is worth in that unit stays as it is: the trade-off λ, at which every stage together cost C,
+    /// becomes λ' with (1 - λ') / (λ' C') = (1 - λ) / (λ C). A policy for a budget, also a mixture, is searched anew for the
+    /// same budget. The provenance has the new trade-off, the prices as `cost`, and `repriced_from`, the digest of this policy.
+    ///
+    /// A policy of `fit`, `baselines` or `Calibration.policy` keeps what this takes, in this process: its trace, shared, if
+    /// that has no more than 20,000 rows, and it then decides as a fit to the trace with these costs; else a spread sample
+    /// of them, of which beliefs are found anew and differ a little (`repriced_rows`), so that the trace itself may go.
+    ///
+    /// Raises `ValidationError` for costs of another shape, negative, infinite or NaN; for zeros only where a trade-off has to
+    /// weigh them; where a budget cannot be met; and of policies that keep no rows: those loaded from files, bytes or
+    /// pickles, certified and mixed by hand, and those solved. Calibration the first time, O(k n log n), shared by all
+    /// policies of one calibration; then as one more goal of it. Without the GIL; safe to call from several threads.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import numpy as np, ttamer_fast as tt
+    /// >>> rng = np.random.default_rng(0)
+    /// >>> signal = rng.random((1000, 2))
+    /// >>> trace = tt.Trace(signal, rng.random((1000, 2)) > signal, cost=[1.0, 4.0], kind="models")
+    /// >>> policy = tt.fit(trace, tradeoff=0.8)
+    /// >>> dearer = policy.repriced([1.0, 9.0])
+    /// >>> dearer.provenance["tradeoff"], dearer.provenance["cost"]
+    /// ('0.6666666666666666', '1.0,9.0')
+    #[pyo3(signature = (cost, /))]
+    fn repriced(&self, py: Python<'_>, cost: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let cost = vector("cost", cost)?;
+        let Some(origin) = &self.origin else {
+            return Err(invalid(py, unknown_origin(&self.inner)));
+        };
+        let learner = origin.learner(py)?;
+        let (policy, decided) = detached(py, || learner.redecided(&self.inner, &origin.decided, &cost))?;
+        Self::of(py, policy, Some(Arc::new(origin.with(decided))))
     }
 
     /// Nanoseconds of one observation in the core, start of the request included: the best of `repeats` passes over

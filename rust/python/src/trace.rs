@@ -3,7 +3,9 @@
 use numpy::ndarray::{ArrayView1, ArrayView2, ShapeBuilder};
 use numpy::{Element, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
+use ttamer::learn::Kept;
 use ttamer::{Cost, Estimate as CoreEstimate, Kind, Table, Terms};
 
 use crate::errors::{invalid, raise};
@@ -18,6 +20,8 @@ type Thin = (usize, usize, usize, usize, usize);
 #[pyclass(frozen, weakref, module = "ttamer_fast._core")]
 pub struct Trace {
     inner: ttamer::Trace,
+    /// What policies keep of it, once one has been learned from it.
+    kept: PyOnceLock<Kept>,
 }
 
 impl Trace {
@@ -26,9 +30,18 @@ impl Trace {
         &self.inner
     }
 
+    fn holding(inner: ttamer::Trace) -> Self {
+        Self { inner, kept: PyOnceLock::new() }
+    }
+
+    /// What policies keep of it.
+    pub fn kept(&self, py: Python<'_>) -> PyResult<&Kept> {
+        self.kept.get_or_try_init(py, || detached(py, || Kept::of(&self.inner)))
+    }
+
     /// What `work` of the engine gives.
     pub fn of(py: Python<'_>, work: impl FnOnce() -> ttamer::Result<ttamer::Trace> + Send) -> PyResult<Self> {
-        Ok(Self { inner: detached(py, work)? })
+        Ok(Self::holding(detached(py, work)?))
     }
 }
 
@@ -185,13 +198,19 @@ impl Trace {
         let found = detached(py, || self.inner.completed())?;
         Ok(found.map(|found| {
             let thin = found.thin.iter().map(|thin| (thin.stage, thin.row, thin.seen, thin.rows, thin.through));
-            (Self { inner: found.trace.clone() }, thin.collect())
+            (Self::holding(found.trace.clone()), thin.collect())
         }))
+    }
+
+    /// The same requests at other prices (k,).
+    #[pyo3(signature = (cost, /))]
+    fn repriced(&self, py: Python<'_>, cost: Vec<f64>) -> PyResult<Self> {
+        self.inner.repriced(&cost).map(Self::holding).map_err(|error| raise(py, error))
     }
 
     /// The requests of which every loss is known, by the chance of that; None where it is all requests, and they count alike.
     fn run_through(&self, py: Python<'_>) -> PyResult<Option<Self>> {
-        Ok(detached(py, || self.inner.run_through())?.map(|inner| Self { inner }))
+        Ok(detached(py, || self.inner.run_through())?.map(Self::holding))
     }
 
     /// The requests of which all is known that `policy` asks for, by the chance of that; None as for `run_through`.
@@ -205,7 +224,7 @@ impl Trace {
     ) -> PyResult<Option<Self>> {
         let terms = Terms { default_loss, deadline };
         let found = detached(py, || ttamer::Outcome::observed(policy.inner(), &self.inner, &terms))?;
-        Ok(found.map(|inner| Self { inner }))
+        Ok(found.map(Self::holding))
     }
 
     /// (n, k) predictions, or None.

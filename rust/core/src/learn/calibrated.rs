@@ -1,4 +1,5 @@
 //! The default method: posterior beliefs over sets of consulted stages, then backward induction (theory, section 4).
+//! Beliefs do not depend on prices: [`Calibrated::repriced`] shares them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -12,6 +13,7 @@ use super::known::Known;
 use super::logistic::sigmoid;
 use super::options::{Approach, Shape};
 use super::order::check_order;
+use super::parts;
 use super::scale::{self, Scale};
 use super::situations::Situations;
 use super::tuning::Tuning;
@@ -19,12 +21,13 @@ use super::{cells, nodes, sample};
 use crate::error::Result;
 use crate::evaluate::{Objective, Terms};
 use crate::parallel;
-use crate::random::mix64;
 use crate::rules::{BeliefRule, Beliefs, Calibration, Evidence, NO_PREDICTION, Node, Nothing, Reading, SLOTS};
 use crate::trace::{Kind, Trace};
 
 /// Rows walked by one task.
 const CHUNK: usize = 4096;
+/// Rows times situations that are kept for further goals, at most, over those of one policy (`decision_cells`).
+const KEPT_BUDGETS: usize = 2;
 
 /// A rule, and what it says about itself.
 pub struct Learned {
@@ -36,7 +39,7 @@ pub struct Learned {
     pub graph: &'static str,
 }
 
-type Cache<K, V> = Mutex<BTreeMap<K, Arc<V>>>;
+type Cache<K, V> = Arc<Mutex<BTreeMap<K, Arc<V>>>>;
 
 /// Calibration and beliefs of one trace: rules for any trade-off follow cheaply.
 pub struct Calibrated {
@@ -51,21 +54,23 @@ pub struct Calibrated {
     /// Loss of answering with nothing; infinite: some stage has to answer.
     default_loss: f64,
     /// What a request loses that ends without an answer, once somebody has asked.
-    missed: OnceLock<f64>,
+    missed: Arc<OnceLock<f64>>,
     tuning: Arc<Tuning>,
     /// The loss that beliefs are fitted up to.
     cap: f64,
     /// Calibration, with recall.
     beliefs: Beliefs,
-    sample: Sample,
+    sample: Arc<Sample>,
     /// `logit[v][row]` on the rows that decisions are found on; infinite without a signal.
-    logit: Vec<Vec<f64>>,
+    logit: Arc<Vec<Vec<f64>>>,
     evidence: Cache<Vec<u16>, Vec<Evidence>>,
     /// By recall and members.
     known: Cache<(bool, Vec<u16>), Known>,
     scout: OnceLock<Box<Self>>,
     checked: OnceLock<Box<Self>>,
     folds: OnceLock<Vec<Fold>>,
+    /// The same under the prices of the trace, where these are others.
+    original: Option<Arc<Self>>,
 }
 
 /// Some rows to learn from, and the others to judge on.
@@ -74,6 +79,13 @@ pub struct Fold {
     pub calibrated: Calibrated,
     /// The rest.
     pub held: Trace,
+}
+
+impl Fold {
+    /// The same under other prices (k,).
+    pub fn priced(&self, cost: &[f64]) -> Self {
+        Self { calibrated: self.calibrated.priced(cost), held: self.held.priced(cost) }
+    }
 }
 
 impl Calibrated {
@@ -93,7 +105,7 @@ impl Calibrated {
     fn build(trace: Trace, shape: Shape, order: Option<Vec<usize>>, default_loss: f64, tuning: Arc<Tuning>) -> Self {
         let k = trace.stages();
         let most = (tuning.sample_signals / k).max(tuning.least_sample_rows).min(tuning.sample_rows);
-        let some = spread(&trace, most).unwrap_or_else(|| trace.clone());
+        let some = parts::spread(&trace, most).map_or_else(|| trace.clone(), |rows| trace.select(&rows));
         let scale = Scale::of(&some, &tuning);
         let weight: Vec<f64> = some.weight().iter().map(|w| w * scale.mass).collect();
         let target: Vec<Vec<f64>> =
@@ -114,7 +126,7 @@ impl Calibrated {
         let beliefs = Beliefs { recall: true, margin, scale: scale.unit, calibration };
         let sample = weighed_sample(&some, &beliefs, target, weight);
         let situations = if is_line(shape, trace.kind()) { k } else { (1 << k.min(tuning.lattice_stages)) - 1 };
-        let thinned = spread(&trace, tuning.decision_cells / situations);
+        let thinned = parts::spread(&trace, tuning.decision_cells / situations).map(|rows| trace.select(&rows));
         let logit = logits(thinned.as_ref().unwrap_or(&trace), &beliefs);
         Self {
             trace,
@@ -123,17 +135,49 @@ impl Calibrated {
             shape,
             order,
             default_loss,
-            missed: OnceLock::new(),
+            missed: Arc::default(),
             tuning,
             cap: scale.cap,
             beliefs,
-            sample,
-            logit,
-            evidence: Mutex::default(),
-            known: Mutex::default(),
+            sample: Arc::new(sample),
+            logit: Arc::new(logit),
+            evidence: Arc::default(),
+            known: Arc::default(),
             scout: OnceLock::new(),
             checked: OnceLock::new(),
             folds: OnceLock::new(),
+            original: None,
+        }
+    }
+
+    /// The same beliefs under other prices (k,), none of them negative. O(k): rows, and what is weighed on them, are
+    /// shared.
+    pub fn repriced(self: &Arc<Self>, cost: &[f64]) -> Self {
+        let original = self.original.as_ref().unwrap_or(self);
+        Self { original: Some(Arc::clone(original)), ..original.priced(cost) }
+    }
+
+    /// The same beliefs under other prices, without what other rows give.
+    pub fn priced(&self, cost: &[f64]) -> Self {
+        Self {
+            trace: self.trace.priced(cost),
+            thinned: self.thinned.as_ref().map(|thinned| thinned.priced(cost)),
+            clock: self.clock.clone(),
+            shape: self.shape,
+            order: self.order.clone(),
+            default_loss: self.default_loss,
+            missed: Arc::clone(&self.missed),
+            tuning: Arc::clone(&self.tuning),
+            cap: self.cap,
+            beliefs: self.beliefs.clone(),
+            sample: Arc::clone(&self.sample),
+            logit: Arc::clone(&self.logit),
+            evidence: Arc::clone(&self.evidence),
+            known: Arc::clone(&self.known),
+            scout: OnceLock::new(),
+            checked: OnceLock::new(),
+            folds: OnceLock::new(),
+            original: None,
         }
     }
 
@@ -157,6 +201,11 @@ impl Calibrated {
         *self.missed.get_or_init(|| Terms::default().nothing(self.default_loss, &self.trace))
     }
 
+    /// Calibration, with recall or without.
+    pub fn beliefs(&self, recall: bool) -> Beliefs {
+        Beliefs { recall, ..self.beliefs.clone() }
+    }
+
     fn nothing(&self) -> Nothing {
         Nothing::new(self.default_loss, false, self.beliefs.scale)
     }
@@ -177,7 +226,7 @@ impl Calibrated {
     }
 
     /// Whether earlier stages may follow later ones.
-    fn is_any_order(&self, recall: bool) -> bool {
+    pub fn is_any_order(&self, recall: bool) -> bool {
         self.is_free() && recall
     }
 
@@ -191,47 +240,39 @@ impl Calibrated {
         Self::build(trace, self.shape, self.order.clone(), self.default_loss, Arc::clone(&self.tuning))
     }
 
-    /// The same on a sample of at most `most` rows, made once; this one where it has no more.
-    fn on_some<'a>(&'a self, most: usize, made: &'a OnceLock<Box<Self>>) -> &'a Self {
-        match spread(&self.trace, most) {
-            None => self,
-            Some(some) => made.get_or_init(|| Box::new(self.like(some))),
-        }
+    /// The same on a sample of at most `most` rows, made once; this one where it has no more. `of` is what gives it.
+    fn on_some<'a>(&'a self, most: usize, made: &'a OnceLock<Box<Self>>, of: fn(&Self) -> &Self) -> &'a Self {
+        let Some(rows) = parts::spread(&self.trace, most) else { return self };
+        let make = || match &self.original {
+            Some(original) => of(original).priced(self.trace.mean_cost()),
+            None => self.like(self.trace.select(&rows)),
+        };
+        made.get_or_init(|| Box::new(make()))
     }
 
     /// The one that rules are held against each other with.
     pub fn checked(&self) -> &Self {
-        self.on_some(self.tuning.checked_rows, &self.checked)
+        self.on_some(self.tuning.checked_rows, &self.checked, Self::checked)
     }
 
     /// The one that stages are chosen with.
     pub fn scout(&self) -> &Self {
-        self.on_some(self.tuning.scouted_rows, &self.scout)
+        self.on_some(self.tuning.scouted_rows, &self.scout, Self::scout)
     }
 
     /// The rows in some parts, each once held back; none where a part would be empty. The same for every call.
     pub fn folds(&self) -> &[Fold] {
-        self.folds.get_or_init(|| {
-            let fold_of = folds_of(&self.trace, self.tuning.folds);
-            let part = |held: bool, fold: u64| -> Vec<u32> {
-                let is_held = |row: &u32| fold_of[*row as usize] == fold;
-                (0..self.trace.rows() as u32).filter(|row| is_held(row) == held).collect()
-            };
-            let parts: Vec<[Vec<u32>; 2]> =
-                (0..self.tuning.folds).map(|fold| [part(false, fold), part(true, fold)]).collect();
-            if parts.iter().flatten().any(Vec::is_empty) {
-                return Vec::new();
-            }
-            let fold = |[rest, held]: [Vec<u32>; 2]| Fold {
+        self.folds.get_or_init(|| match &self.original {
+            Some(original) => original.folds().iter().map(|fold| fold.priced(self.trace.mean_cost())).collect(),
+            None => parallel::map(parts::parts(&self.trace, self.tuning.folds), |[rest, held]| Fold {
                 calibrated: self.like(self.trace.select(&rest)),
                 held: self.trace.select(&held),
-            };
-            parallel::map(parts, fold)
+            }),
         })
     }
 
     /// Rows that decisions are found on.
-    fn rows(&self) -> &Trace {
+    pub fn rows(&self) -> &Trace {
         self.thinned.as_ref().unwrap_or(&self.trace)
     }
 
@@ -242,21 +283,13 @@ impl Calibrated {
             if self.is_line() { Situations::line(&self.trace, &self.order()) } else { self.lattice(stages, recall) };
         let known = self.known(&[&situations], recall);
         let induced = self.induce(&situations, &known, objective);
-        let mut index = vec![Vec::new(); self.trace.stages()];
-        if situations.line.is_some() {
-            for (situation, decision) in situations.list.iter().zip(&induced.decisions) {
-                for choice in &situation.choices {
-                    let stop = decision.first().filter(|first| first.1 == 0).map_or(f64::NEG_INFINITY, |first| first.0);
-                    index[usize::from(choice.stage)] = vec![self.beliefs.scale * sigmoid(stop)];
-                }
-            }
-        }
+        let index = nodes::index_of(&situations, &induced, self.trace.stages(), &self.beliefs);
         let graph = match (situations.line.is_some(), self.is_any_order(recall)) {
             (true, _) => "line",
             (false, true) => "lattice",
             (false, false) => "skip",
         };
-        let beliefs = Beliefs { recall, ..self.beliefs.clone() };
+        let beliefs = self.beliefs(recall);
         let favoured = |members: &[u16]| self.favoured(members);
         let within =
             self.clock.as_ref().map(|clock| (clock, self.induce_within(&situations, &known, objective, clock)));
@@ -283,7 +316,7 @@ impl Calibrated {
     }
 
     /// Every set of the given stages.
-    fn lattice(&self, stages: &[usize], recall: bool) -> Situations {
+    pub fn lattice(&self, stages: &[usize], recall: bool) -> Situations {
         Situations::lattice(&self.trace, stages, self.is_any_order(recall))
     }
 
@@ -308,35 +341,42 @@ impl Calibrated {
         objective.loss * rows.mean(&beyond)
     }
 
-    fn induce(&self, situations: &Situations, known: &[Arc<Known>], objective: Objective) -> Induced {
+    /// What is best in every situation.
+    pub fn induce(&self, situations: &Situations, known: &[Arc<Known>], objective: Objective) -> Induced {
         let known: Vec<&Known> = known.iter().map(Arc::as_ref).collect();
         induction::induce(situations, &self.recorded(self.rows(), &known, objective))
     }
 
-    fn recorded<'a>(&'a self, rows: &'a Trace, known: &'a [&'a Known], objective: Objective) -> Recorded<'a> {
+    /// Some rows to find decisions on, and what is known in each of some situations.
+    pub fn recorded<'a>(&'a self, rows: &'a Trace, known: &'a [&'a Known], objective: Objective) -> Recorded<'a> {
         let (size, nothing) = (rows.effective_rows(), self.nothing());
         let may_end = self.default_loss < f64::INFINITY;
         Recorded { rows, size, known, objective, nothing, may_end, tuning: &self.tuning }
     }
 
     /// What is known in every situation, in order; computed where it has not been yet.
-    fn known(&self, all: &[&Situations], recall: bool) -> Vec<Arc<Known>> {
+    pub fn known(&self, all: &[&Situations], recall: bool) -> Vec<Arc<Known>> {
         let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = || all.iter().flat_map(|situations| &situations.list).map(|s| (recall, s.members.clone()));
-        let missing: BTreeSet<(bool, Vec<u16>)> = {
+        let mut found: BTreeMap<(bool, Vec<u16>), Arc<Known>> = {
             let known = lock();
-            keys().filter(|key| !known.contains_key(key)).collect()
+            keys().filter_map(|key| known.get(&key).cloned().map(|found| (key, found))).collect()
         };
+        let missing: BTreeSet<Vec<u16>> = keys().filter(|key| !found.contains_key(key)).map(|key| key.1).collect();
         // The largest sets take longest: they are begun first.
-        let mut missing: Vec<Vec<u16>> = missing.into_iter().map(|(_, members)| members).collect();
+        let mut missing: Vec<Vec<u16>> = missing.into_iter().collect();
         missing.sort_by_key(|members| std::cmp::Reverse(members.len()));
         let learned = parallel::map(missing, |members| {
             let known = Arc::new(self.weigh(&members, recall));
             ((recall, members), known)
         });
+        found.extend(learned.iter().cloned());
         let mut known = lock();
+        if (known.len() + learned.len()) * self.rows().rows() > KEPT_BUDGETS * self.tuning.decision_cells {
+            known.clear();
+        }
         known.extend(learned);
-        keys().filter_map(|key| known.get(&key).cloned()).collect()
+        keys().filter_map(|key| found.get(&key).cloned()).collect()
     }
 
     /// How the answers of one set of stages are weighed.
@@ -366,7 +406,7 @@ impl Calibrated {
     }
 
     /// The member that is best by itself: the deepest exit, or the model with the least mean loss.
-    fn favoured(&self, members: &[u16]) -> u16 {
+    pub fn favoured(&self, members: &[u16]) -> u16 {
         let loss = |stage: &u16| self.beliefs.calibration[usize::from(*stage)].mean_loss;
         match self.trace.kind() {
             Kind::Exits => members.iter().copied().rfind(|stage| !self.is_probe(*stage)).or(members.last().copied()),
@@ -378,7 +418,7 @@ impl Calibrated {
     /// Weighs the answers of one set of stages on all rows, with the code that runs online.
     fn weigh(&self, members: &[u16], recall: bool) -> Known {
         let evidence = self.evidence(members);
-        let beliefs = Beliefs { recall, ..self.beliefs.clone() };
+        let beliefs = self.beliefs(recall);
         let latest = self.latest(members);
         let node = Node::new(members, latest, self.favoured(members), &evidence, &[]);
         let node = node.among(|stage| self.is_probe(stage), latest);
@@ -423,23 +463,6 @@ fn is_line(shape: Shape, kind: Kind) -> bool {
     shape == Shape::Line || (shape == Shape::Auto && kind == Kind::Exits)
 }
 
-/// The part of each row (n,), below `folds`. Groups are dealt out in turn, in an order that depends on their numbers alone.
-fn folds_of(trace: &Trace, folds: u64) -> Vec<u64> {
-    let Some(group) = trace.lender().or_else(|| trace.units()) else {
-        return (0..trace.rows() as u64).map(|row| mix64(!row) % folds).collect();
-    };
-    let distinct: BTreeSet<i64> = group.iter().copied().collect();
-    let mut shuffled: Vec<i64> = distinct.into_iter().collect();
-    shuffled.sort_by_key(|group| mix64(!(*group as u64)));
-    let fold_of: BTreeMap<i64, u64> = shuffled.into_iter().zip((0..folds).cycle()).collect();
-    group.iter().map(|group| fold_of.get(group).copied().unwrap_or(0)).collect()
-}
-
-/// A sample of about `most` rows; `None` where that is all of them.
-fn spread(trace: &Trace, most: usize) -> Option<Trace> {
-    (trace.rows() > most).then(|| trace.select(&sample::spread(trace.rows(), most)))
-}
-
 /// The rows that weights are fitted on, calibrated.
 fn weighed_sample(some: &Trace, beliefs: &Beliefs, target: Vec<Vec<f64>>, weight: Vec<f64>) -> Sample {
     let read = logits(some, beliefs);
@@ -465,35 +488,4 @@ fn logits(trace: &Trace, beliefs: &Beliefs) -> Vec<Vec<f64>> {
         column
     };
     parallel::map(0..trace.stages(), read)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn grouped(group: Option<Vec<i64>>) -> Option<Trace> {
-        let signal: Vec<f64> = (0..400).map(|row| mix64(row) as f64).collect();
-        Trace::from_rows(&signal, &[0.5; 400], None, &[1.0], Kind::Models).and_then(|trace| trace.grouped(group)).ok()
-    }
-
-    #[test]
-    fn groups_stay_on_one_side_and_fill_every_part() {
-        let group: Vec<i64> = (0..400).map(|row| (mix64(row) % 30) as i64 - 7).collect();
-        let part = grouped(Some(group.clone())).map(|trace| folds_of(&trace, 4)).unwrap_or_default();
-        let pairs: BTreeSet<(i64, u64)> = group.iter().copied().zip(part).collect();
-        assert_eq!(pairs.len(), 30);
-        let sizes: Vec<usize> = (0..4).map(|fold| pairs.iter().filter(|pair| pair.1 == fold).count()).collect();
-        assert_eq!(sizes, [8, 8, 7, 7]);
-    }
-
-    #[test]
-    fn too_few_groups_hold_nothing_back() {
-        let folds = |group: Option<Vec<i64>>| {
-            let trace = grouped(group)?;
-            Calibrated::new(trace, &Approach::default(), Tuning::default()).ok().map(|made| made.folds().len())
-        };
-        assert_eq!(folds(None), Some(4));
-        assert_eq!(folds(Some((0..400).map(|row| row % 4).collect())), Some(4));
-        assert_eq!(folds(Some((0..400).map(|row| row % 3).collect())), Some(0));
-    }
 }

@@ -1,15 +1,18 @@
 //! The face of learning: from a trace to a policy for any trade-off.
 
+use std::sync::{Arc, OnceLock};
+
 use super::calibrated::Calibrated;
 use super::options::{Approach, Heuristic, Method, Recall, Shape};
 use super::select::{self, Means, Selection};
 use super::subset::chosen_stages;
 use super::tuning::Tuning;
+use super::whole::whole_rule;
 use super::{heuristics, markov};
 use crate::error::{Error, Result, number};
 use crate::evaluate::{Objective, Outcome};
 use crate::policy::{Candidate, Facts, Policy, Usual};
-use crate::rules::AnyRule;
+use crate::rules::{AnyRule, Component};
 use crate::trace::Trace;
 
 /// What a policy says that it was made from: names and values, in order.
@@ -17,19 +20,27 @@ pub type Provenance = Vec<(String, String)>;
 
 /// Gives policies learned from one trace, for any trade-off.
 pub struct Learner {
-    trace: Trace,
+    /// As it was given.
+    pub(super) given: Arc<Trace>,
+    /// The same with numbers for what is not known.
+    pub(super) trace: Trace,
     /// What is learned from, if not the trace itself.
-    condensed: Option<Trace>,
-    way: Way,
+    pub(super) condensed: Option<Trace>,
+    pub(super) way: Way,
+    pub(super) approach: Approach,
     /// Loss of answering with nothing; infinite: some stage has to answer.
-    default_loss: f64,
-    tuning: Tuning,
+    pub(super) default_loss: f64,
+    pub(super) tuning: Tuning,
+    /// What stages usually report, once somebody has asked.
+    pub(super) usual: Arc<OnceLock<Vec<Usual>>>,
+    /// Prices in place of those of the trace (k,).
+    pub(super) prices: Option<Vec<f64>>,
 }
 
 /// How policies are made.
-enum Way {
+pub(super) enum Way {
     /// Trade-offs share calibration and beliefs.
-    Calibrated(Box<Calibrated>),
+    Calibrated(Arc<Calibrated>),
     /// The chain is solved for each.
     Markov,
     /// The rule is tuned for each.
@@ -64,6 +75,7 @@ impl Learner {
             }
         }
         let completed = trace.completed()?.map(|completed| completed.trace.clone());
+        let given = Arc::new(trace.clone());
         let trace = completed.unwrap_or(trace);
         if *deadline {
             check_latency(&trace)?;
@@ -73,16 +85,17 @@ impl Learner {
             Method::Pathwise => {
                 let learned = condensed.as_ref().unwrap_or(&trace).clone();
                 let calibrated = Calibrated::new(learned, approach, tuning.clone())?;
-                Way::Calibrated(Box::new(calibrated))
+                Way::Calibrated(Arc::new(calibrated))
             }
             Method::Markov => Way::Markov,
             Method::Heuristic(heuristic) => Way::Heuristic(heuristic),
         };
-        Ok(Self { trace, condensed, way, default_loss, tuning })
+        let (approach, usual) = (approach.clone(), Arc::default());
+        Ok(Self { given, trace, condensed, way, approach, default_loss, tuning, usual, prices: None })
     }
 
     /// The rows that it learns from: those that count, each once.
-    fn learned(&self) -> &Trace {
+    pub(super) fn learned(&self) -> &Trace {
         self.condensed.as_ref().unwrap_or(&self.trace)
     }
 
@@ -101,6 +114,15 @@ impl Learner {
     /// # Errors
     /// [`Error::Invalid`] for a trade-off outside [0, 1], or a rule that needs predictions on a trace without.
     pub fn policy(&self, tradeoff: f64, recall: Recall, provenance: Provenance) -> Result<Policy> {
+        self.finished(self.draft(tradeoff, recall, provenance)?, tradeoff)
+    }
+
+    /// The same without decisions of their own for requests that go without some stages: it takes less time, and decides
+    /// all other requests alike.
+    ///
+    /// # Errors
+    /// As [`Learner::policy`].
+    pub fn draft(&self, tradeoff: f64, recall: Recall, provenance: Provenance) -> Result<Policy> {
         let objective = Objective::new(self.learned(), tradeoff)?;
         match &self.way {
             Way::Calibrated(calibrated) => {
@@ -120,20 +142,36 @@ impl Learner {
         }
     }
 
-    /// The policy for one trade-off λ, with its means on rows that were not learned from, in turn; none where no rows
+    /// The policy that `draft`, made for this trade-off, is a draft of.
+    ///
+    /// # Errors
+    /// As [`Learner::policy`].
+    pub fn finished(&self, draft: Policy, tradeoff: f64) -> Result<Policy> {
+        let (Way::Calibrated(calibrated), AnyRule::Component(Component::Belief(rule))) = (&self.way, draft.rule())
+        else {
+            return Ok(draft);
+        };
+        let (objective, recall) = (Objective::new(self.learned(), tradeoff)?, rule.beliefs().recall);
+        let stages = chosen_stages(calibrated, objective, recall);
+        let Some(rule) = whole_rule(calibrated, &stages, objective, recall) else { return Ok(draft) };
+        let rule = AnyRule::Component(rule.into());
+        Policy::new(draft.stages().to_vec(), draft.price().clone(), rule, draft.facts().clone())
+    }
+
+    /// The draft for one trade-off λ, with its means on rows that were not learned from, in turn; none where no rows
     /// are held back: by a method other than the default, of too few rows, or of so many that those learned from serve
     /// as well.
     ///
     /// # Errors
     /// As [`Learner::policy`].
-    pub fn judged_policy(
+    pub fn judged_draft(
         &self,
         tradeoff: f64,
         recall: Recall,
         provenance: Provenance,
     ) -> Result<(Policy, Option<Means>)> {
         let Way::Calibrated(calibrated) = &self.way else {
-            return Ok((self.policy(tradeoff, recall, provenance)?, None));
+            return Ok((self.draft(tradeoff, recall, provenance)?, None));
         };
         let objective = Objective::new(self.learned(), tradeoff)?;
         let (selection, candidates) = chosen(calibrated, objective, recall)?;
@@ -172,8 +210,9 @@ impl Learner {
     /// The policy of these rules, with its mean objective on the trace among its facts. O(n k).
     fn valued(&self, rule: AnyRule, facts: Facts, objective: Objective) -> Result<Policy> {
         let trace = &self.trace;
-        let usual = (0..trace.stages()).map(|v| Usual::of_reports(trace.signal(v), trace.prediction(v))).collect();
-        let facts = Facts { usual, ..facts };
+        let of_stage = |v| Usual::of_reports(trace.signal(v), trace.prediction(v));
+        let usual = self.usual.get_or_init(|| (0..trace.stages()).map(of_stage).collect());
+        let facts = Facts { usual: usual.clone(), ..facts };
         let policy = Policy::new(trace.names().to_vec(), trace.price(), rule, facts)?;
         let value = Outcome::of_policy(&policy, trace)?.mean_objective(objective, trace.weight());
         let facts = Facts { value, ..policy.facts().clone() };

@@ -7,9 +7,11 @@ mod cells;
 mod clock;
 mod cut;
 mod deadlines;
+mod detours;
 mod evidence;
 mod heuristics;
 mod induction;
+mod kept;
 mod known;
 mod learner;
 mod lifted;
@@ -18,18 +20,24 @@ mod markov;
 mod nodes;
 mod options;
 mod order;
+mod parts;
 mod provenance;
+mod reach;
+mod repriced;
 mod sample;
 mod scale;
 mod select;
 mod situations;
 mod subset;
 mod tuning;
+mod whole;
 
 pub use budget::{Budget, Limited, log_odds_range, tradeoff_at, within};
+pub use kept::Kept;
 pub use learner::{Learner, Provenance};
 pub use options::{Approach, FitOptions, Goal, Heuristic, Method, Recall, Shape};
 pub use provenance::provenance;
+pub use reach::Decided;
 pub use select::Means;
 pub use tuning::Tuning;
 
@@ -43,16 +51,5 @@ use crate::trace::Trace;
 /// [`crate::Error::Invalid`] for a goal out of range, a budget that cannot be met, or options that do not fit the trace.
 pub fn fit(trace: &Trace, goal: Goal, options: &FitOptions) -> Result<Policy> {
     let learner = Learner::new(trace.clone(), &options.approach, options.tuning.clone())?;
-    let budget = |limited, most| within(&learner, Budget { limited, most }, options.recall, options.seed);
-    let policy = match goal {
-        Goal::Tradeoff(tradeoff) => {
-            let known = provenance(trace, tradeoff, &format!("tradeoff={tradeoff:?}"));
-            learner.policy(tradeoff, options.recall, known)
-        }
-        Goal::MaxCost(most) => budget(Limited::Cost, most),
-        Goal::MaxLoss(most) => budget(Limited::Loss, most),
-    }?;
-    let mut facts = policy.facts().clone();
-    facts.provenance.extend(provenance::restrictions(options));
-    Ok(policy.with_facts(facts))
+    learner.reach(goal, options.recall, options.seed)
 }

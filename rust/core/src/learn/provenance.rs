@@ -1,6 +1,6 @@
 //! What a fitted policy says that it was made from.
 
-use super::options::{FitOptions, Recall, Shape};
+use super::options::{Approach, Recall, Shape};
 use crate::trace::Trace;
 
 /// Names and values, in order: the goal, the trade-off λ, and the trace, by its number of rows and its
@@ -26,15 +26,19 @@ pub fn provenance(trace: &Trace, tradeoff: f64, goal: &str) -> Vec<(String, Stri
 
 /// How a fit was restricted: `graph`, `order` by stage numbers, `default_loss`, `deadline`, `recall`; those that were
 /// left open are not named.
-pub(super) fn restrictions(options: &FitOptions) -> Vec<(String, String)> {
-    let approach = &options.approach;
+pub(super) fn restrictions(approach: &Approach, recall: Recall) -> Vec<(String, String)> {
     let numbers = |order: &Vec<usize>| order.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     let found = [
         ("graph", (approach.shape != Shape::Auto).then(|| approach.shape.name().to_owned())),
         ("order", approach.order.as_ref().map(numbers)),
         ("default_loss", approach.default_loss.map(|loss| format!("{loss:?}"))),
         ("deadline", approach.deadline.then(|| true.to_string())),
-        ("recall", (options.recall != Recall::Auto).then(|| (options.recall == Recall::Always).to_string())),
+        ("recall", (recall != Recall::Auto).then(|| (recall == Recall::Always).to_string())),
     ];
     found.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect()
+}
+
+/// Prices (k,) as provenance has them.
+pub(super) fn listed(prices: &[f64]) -> String {
+    prices.iter().map(|price| format!("{price:?}")).collect::<Vec<_>>().join(",")
 }

@@ -14,6 +14,7 @@ mod latency;
 mod matching;
 mod nearest;
 mod pattern;
+mod priced;
 mod sample;
 mod table;
 mod tail;
