@@ -329,7 +329,7 @@ class Trace:
         ...                propensity=[[1, nan], [1, 1], [1, 0.5]])
         >>> through = log.run_through()
         >>> len(through), through.weight.tolist()
-        (2, [0.6666666666666666, 1.3333333333333333])
+        (2, [1.0, 2.0])
         """
         found = self._core.run_through()
         return self if found is None else self._with(found, {})
