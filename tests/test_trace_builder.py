@@ -439,11 +439,11 @@ def test_losses_that_are_not_known() -> None:
     np.testing.assert_array_equal(trace.propensity, [[1.0, nan], [1.0, 0.5], [nan, nan], [nan, 1.0]])
     assert (trace.is_censored, trace.teacher) == (True, "b")
     for chances, shown in (
-        ([[0.0, nan]], "row 0 column 0 .* got 0.0"),
-        ([[1.0, 1.5]], "column 1 .* got 1.5"),
-        ([[nan, nan]], "got nan"),
+        ([[0.0, nan]], r"\[0, 0\] .* got 0.0"),
+        ([[1.0, 1.5]], r"\[0, 1\] .* got 1.5"),
+        ([[nan, nan]], ".* got nan"),
     ):
-        with pytest.raises(tt.ValidationError, match=f"`propensity` .*{shown}"):
+        with pytest.raises(tt.ValidationError, match=f"`propensity{shown}"):
             builder.append([[0.5, nan]], [[1.0, nan]], [1.0, 2.0], propensity=chances)
     with pytest.raises(tt.ValidationError, match="`propensity` must be in all batches or in none"):
         builder.append([[0.5, nan]], [[1.0, nan]], [1.0, 2.0])

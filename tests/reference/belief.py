@@ -12,6 +12,9 @@ from reference.rule import NO_PREDICTION, NO_STAGE, Choice, Decisions, Fields, R
 LIMIT = 9.0
 """Beliefs stay within so many logits."""
 
+NOWHERE = 2**16 - 1
+"""The situation of requests that end with nothing at once."""
+
 CLOSE = 1e-9
 """Logits, and shares of a signal, that rounding may be worth."""
 
@@ -52,6 +55,18 @@ class Calibration:
         return limited(logit)
 
 
+def _detours(stored: Fields) -> dict[tuple[frozenset[int], frozenset[int]], int]:
+    """Sets are stored as numbers, a bit for each stage that may run."""
+    if not stored["after_failure"]:
+        return {}
+
+    def stages(number: int) -> frozenset[int]:
+        return frozenset(stage for at, stage in enumerate(stored["stages"]) if number >> at & 1)
+
+    rows = zip(stored["missing"], stored["ran"], stored["situation"], strict=True)
+    return {(stages(missing), stages(ran)): situation for missing, ran, situation in rows}
+
+
 class Best(NamedTuple):
     """The best answer in hand: the logit of its expected loss, and whose it is."""
 
@@ -81,6 +96,8 @@ class Belief(Rule):
         share = self.nothing / self.scale
         self.limit = math.inf if share >= 1.0 else -math.inf if share == 0.0 else math.log(share / (1.0 - share))
         """The belief above which nothing is better."""
+        self.detours = _detours(stored.get("without", {"after_failure": False}))
+        """Where requests go on whose stages failed, by those and the ones that ran."""
 
     def begin(self, remaining: float) -> int | None:
         entry = self._entry(remaining)
@@ -141,21 +158,37 @@ class Belief(Rule):
         """The best answer in hand, the situation that follows, and whether a decision on the way was close.
 
         A stage that failed leaves what is in hand as it is; no stage in hand is the worst belief, or, where nothing is
-        an answer, what the stage that failed says on average, if that is no better than nothing.
+        an answer, what the stage that failed says on average, if that is no better than nothing. With a detour
+        the request goes on as one that never could ask the stage.
         """
         best: Best | None = None
         target = self._entry(reports[0].before) if reports else None
         is_close = False
-        for count in range(1, len(reports) + 1):
+        missing = frozenset[int]()
+        kept: list[Report] = []
+        for report in reports:
             assert target is not None
             situation = target
-            if not reports[count - 1].is_failed:
-                best = self._best(situation, reports[:count])
-            last = reports[count - 1]
-            target = self._action(situation, last.remaining, self._empty_handed(last) if best is None else best.logit)
+            if report.is_failed:
+                missing |= {report.stage}
+                ran = frozenset(self.sets[self.situations[situation]["set"]]["members"]) - {report.stage}
+                detour = self.detours.get((missing, ran))
+                if detour is not None and not ran:
+                    target = None if detour == NOWHERE else detour
+                    continue
+                if detour is not None:
+                    situation = detour
+                else:
+                    kept.append(report)
+            else:
+                kept.append(report)
+                best = self._best(situation, kept)
+            target = self._action(
+                situation, report.remaining, self._empty_handed(report) if best is None else best.logit
+            )
             if best is not None:
                 declines = abs(best.logit - self.limit) < CLOSE and best.logit != self.limit
-                is_close = is_close or best.is_close or declines or self._is_close(situation, best, reports[:count])
+                is_close = is_close or best.is_close or declines or self._is_close(situation, best, kept)
         return best, target, is_close
 
     def _empty_handed(self, last: Report) -> float:

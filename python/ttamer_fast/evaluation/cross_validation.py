@@ -119,15 +119,15 @@ def cross_validate(
 
 
 def _fit(fold: Fold, tradeoff: float, recall: bool | None) -> Outcome:
-    return outcome.of_policy(fold.learner.policy(tradeoff, recall), fold.test, fold.judged_by)
+    return outcome.of_policy(fold.learner.draft(tradeoff, recall), fold.test, fold.judged_by)
 
 
 def _cut_off(fold: Fold, tradeoff: float) -> Outcome:
-    return outcome.of_policy(fold.untimed.policy(tradeoff, None), fold.test, fold.judged_by)
+    return outcome.of_policy(fold.untimed.draft(tradeoff, None), fold.test, fold.judged_by)
 
 
 def _mean_fits(fold: Fold, tradeoff: float) -> Outcome:
-    return outcome.careful(fold.untimed.policy(tradeoff, None), fold.test, fold.train, fold.judged_by)
+    return outcome.careful(fold.untimed.draft(tradeoff, None), fold.test, fold.train, fold.judged_by)
 
 
 def _baseline(tuned: Callable[[Trace, float, float], Policy], fold: Fold, tradeoff: float) -> Outcome:

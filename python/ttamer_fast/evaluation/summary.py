@@ -267,7 +267,7 @@ def _refits(policy: Policy, terms: Terms) -> list[tuple[float, cv.Rule]]:
         if method not in learned or learned[method][0] is not fold:
             options = restricted if method == "pathwise" else {}
             learned[method] = fold, Learner(fold.train.core, method=method, default_loss=nothing, **options)
-        return outcome.of_policy(learned[method][1].policy(own_tradeoff, policy.recall), fold.test, fold.judged_by)
+        return outcome.of_policy(learned[method][1].draft(own_tradeoff, policy.recall), fold.test, fold.judged_by)
 
     methods = policy.method.split(" + ")
     first = partial(refit, methods[0], float(known["tradeoff"]))

@@ -199,7 +199,7 @@ def _candidates(learner: _core.Learner, trace: Trace, recall: bool | None) -> li
 
     def candidate(odds: float) -> _Candidate:
         tradeoff = learner.tradeoff_at(odds)
-        policy = learner.policy(tradeoff, recall)
+        policy = learner.draft(tradeoff, recall)
         result = outcome.of_policy(policy, trace)
         return _Candidate(odds, tradeoff, policy, _mean(result.loss), _mean(result.cost))
 

@@ -83,8 +83,9 @@ class Cascade(Generic[X, Y]):
     *Failures.* A stage fails for a request when it, its `signal` or its `prediction` raises an Exception, when it takes
     longer than its `timeout`, or when its output is None. It is paid for, is never the answer and is not asked again;
     the policy goes on without it. A stage that its breaker keeps from being tried is not paid for; where that is known
-    when a request begins, the request goes without it from the start (:meth:`Policy.start`). KeyboardInterrupt and its
-    like pass through.
+    when a request begins, the request goes without it from the start (:meth:`Policy.start`). A policy fitted for up to
+    five models goes on as one that never had the stage (:meth:`Policy.exact_without`). KeyboardInterrupt and its like
+    pass through.
 
     *Deadlines*, in seconds from the call. When it is over, the best answer in hand goes out: the stage under way is cut
     off, which is paid for and whose answer is lost, and none is begun any more. What comes later is lost too, as of a

@@ -263,15 +263,17 @@ fn a_simple_rule_is_taken_where_it_is_clearly_better() {
 fn estimates_come_from_rows_held_back() {
     let made = Arrays::new(2000, 3, 21);
     let learned = learner(made.trace(Kind::Models), Shape::Auto);
-    let (policy, held) = learned.judged_policy(0.9, Recall::Auto, vec![]).expect("a policy");
+    let (policy, held) = learned.judged_draft(0.9, Recall::Auto, vec![]).expect("a policy");
     let Means { loss, cost, .. } = held.expect("enough rows");
     assert!((0.0..1.0).contains(&loss) && (1.0..=6.0).contains(&cost), "{loss} {cost}");
-    assert_eq!(policy, learned.policy(0.9, Recall::Auto, vec![]).expect("a policy"));
+    let finished = learned.finished(policy.clone(), 0.9).expect("a policy");
+    assert_ne!(policy, finished);
+    assert_eq!(finished, learned.policy(0.9, Recall::Auto, vec![]).expect("a policy"));
     let chosen = policy.facts().candidates.iter().find(|found| found.is_chosen).expect("a choice");
     assert_eq!((chosen.loss, chosen.cost), (loss, cost));
     let single = Arrays::new(1, 2, 22);
     let learned = learner(single.trace(Kind::Exits), Shape::Auto);
-    assert_eq!(learned.judged_policy(0.9, Recall::Always, vec![]).expect("a policy").1, None);
+    assert_eq!(learned.judged_draft(0.9, Recall::Always, vec![]).expect("a policy").1, None);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn learner(trace: Trace, method: Method, tuning: &Tuning) -> Learner {
     Learner::new(trace, &Approach { method, ..Approach::default() }, tuning.clone()).expect("a learner")
 }
 
-fn bytes(policy: Policy) -> Vec<u8> {
+fn bytes(policy: &Policy) -> Vec<u8> {
     policy.to_bytes().expect("bytes")
 }
 
@@ -37,7 +37,7 @@ fn beliefs_that_are_dropped_are_found_again() {
     let tuning = Tuning { decision_cells: 4_000, ..Tuning::default() };
     let made = || learner(trace(400, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]), Method::Pathwise, &tuning);
     let shared = made();
-    let reach = |learner: &Learner, goal| bytes(learner.reach(goal, Recall::Auto, 0).expect("a policy"));
+    let reach = |learner: &Learner, goal| bytes(&learner.reach(goal, Recall::Auto, 0).expect("a policy"));
     for goal in GOALS {
         assert_eq!(reach(&shared, goal), reach(&made(), goal));
     }

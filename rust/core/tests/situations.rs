@@ -130,7 +130,7 @@ fn situations_by_themselves() {
     let refused = |node: Node| alone(node).unwrap_err();
     assert_eq!(refused(situation(&many, 0, 0.0)), "policy: a situation does not have 1 to 8 members");
     let mut short = situation(&[0], 0, 0.0);
-    short.evidence.clear();
+    short.evidence = [].into();
     assert_eq!(refused(short), "policy: the evidence is not one entry per pair of members");
 }
 

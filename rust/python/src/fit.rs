@@ -135,6 +135,12 @@ impl Learner {
         Policy::new(py, detached(py, || self.inner.policy(tradeoff, recall_of(recall), provenance))?)
     }
 
+    /// The same without decisions of their own for requests that go without some stages; decides all others alike.
+    #[pyo3(signature = (tradeoff, recall = None))]
+    fn draft(&self, py: Python<'_>, tradeoff: f64, recall: Option<bool>) -> PyResult<Policy> {
+        Policy::new(py, detached(py, || self.inner.draft(tradeoff, recall_of(recall), vec![]))?)
+    }
+
     /// Logarithms of the odds λ / (1 − λ) between which trade-offs are searched.
     #[getter]
     fn log_odds_range(&self) -> (f64, f64) {

@@ -192,10 +192,12 @@ impl Policy {
     /// Whether requests that go without these stages (numbers or names, as `barred` of `start`) are decided as if there
     /// were no such stages, as long as the others report what can be read.
     ///
-    /// That is so where no decision that a request can come to is about one of them; and of independent branches of an
-    /// exact model that are barred as a whole, as what is decided about the others does not depend on them. Else requests
-    /// go on from there as after a stage that gave nothing: what they have in hand is weighed without it, and the
-    /// decisions are those that follow it.
+    /// That is so of fitted policies of two to five separate models that know no time, as long as one of the models that
+    /// they use is left: they have decisions of their own for every set of models that may be missing. It is so where no
+    /// decision that a request can come to is about one of the stages; and of independent branches of an exact model that
+    /// are barred as a whole, as what is decided about the others does not depend on them. Else requests go on from there
+    /// as after a stage that gave nothing: what they have in hand is weighed without it, and the decisions are those that
+    /// follow it.
     ///
     /// Raises `ValidationError` for what is no stage. O(size of the policy).
     ///
@@ -287,8 +289,8 @@ impl Policy {
     /// >>> trace = tt.Trace(signal, rng.random((1000, 2)) > signal, cost=[1.0, 4.0], kind="models")
     /// >>> policy = tt.fit(trace, tradeoff=0.8)
     /// >>> dearer = policy.repriced([1.0, 9.0])
-    /// >>> [dearer.provenance[name] for name in ("tradeoff", "cost")]
-    /// ['0.6666666666666666', '1.0,9.0']
+    /// >>> dearer.provenance["tradeoff"], dearer.provenance["cost"]
+    /// ('0.6666666666666666', '1.0,9.0')
     #[pyo3(signature = (cost, /))]
     fn repriced(&self, py: Python<'_>, cost: &Bound<'_, PyAny>) -> PyResult<Self> {
         let cost = vector("cost", cost)?;

@@ -34,6 +34,11 @@ impl Barred {
         self.stages.is_empty()
     }
 
+    /// Ascending, each once.
+    pub(super) fn stages(&self) -> &[u16] {
+        &self.stages
+    }
+
     /// Whether `stage` is one of them.
     pub(super) fn contains(&self, stage: u16) -> bool {
         self.stages.binary_search(&stage).is_ok()
@@ -41,12 +46,13 @@ impl Barred {
 }
 
 impl Policy {
-    /// Whether requests that go without these stages are decided as if there were no such stages: by the decisions of this
-    /// policy alone, not one of which is about a barred stage, as long as the others report what can be read. Else they go
-    /// on as after a stage that gave nothing.
+    /// Whether requests that go without these stages are decided as if there were no such stages, as long as the others
+    /// report what can be read: by decisions of their own that have been learned for them, or because not one of the
+    /// decisions that they come to is about a barred stage. Else they go on as after a stage that gave nothing.
     ///
     /// O(size of the policy).
     pub fn is_exact_without(&self, barred: &Barred) -> bool {
-        self.rule().is_exact_without(&barred.stages)
+        let rule = self.rule();
+        rule.entry_without(barred.stages()).is_some() || rule.is_exact_without(barred.stages())
     }
 }

@@ -8,7 +8,7 @@ use crate::rules::{Observation, Progress, Rule, UNTOLD};
 /// The stages that gave one request nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
-    /// Those that failed or were barred, in their order.
+    /// Those that failed or are barred, whether the request has come to them or not.
     stages: Vec<u16>,
     /// The stage that ran last, where others have been barred since: the rule takes the last of them for it.
     ran: Option<u16>,
@@ -20,7 +20,7 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// The request goes without some stages from now on.
+    /// The request, which has just begun, goes without some stages.
     pub fn go_without<R: Rule>(
         &mut self,
         barred: &Barred,
@@ -30,6 +30,10 @@ impl Failures {
         memory: &mut R::Memory,
     ) {
         self.barred = Some(barred.clone());
+        self.stages.extend(barred.stages());
+        if let Some(entry) = rule.entry_without(barred.stages()) {
+            (*progress, *memory) = rule.begin_at(entry);
+        }
         self.pass_over(rule, price, progress, memory);
     }
 
@@ -137,7 +141,7 @@ impl Failures {
             progress.pay_from(price);
             progress.next = NO_STAGE;
         } else {
-            rule.fail(progress, memory, remaining, price);
+            rule.fail(progress, memory, &self.stages, remaining, price);
         }
     }
 

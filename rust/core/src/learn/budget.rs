@@ -75,7 +75,10 @@ pub fn within(learner: &Learner, budget: Budget, recall: Recall, seed: u64) -> R
         }
         _ => None,
     };
-    Ok(coin.unwrap_or_else(|| best.policy.clone()))
+    match coin {
+        Some(coin) => Ok(coin),
+        None => best.finished(learner),
+    }
 }
 
 /// Logarithms of the odds λ / (1 − λ) between which trade-offs on a trace are searched.
@@ -92,13 +95,19 @@ pub fn tradeoff_at(log_odds: f64) -> f64 {
     1.0 / (1.0 + (-log_odds).exp())
 }
 
-/// A policy, the mean that is limited, and the mean that is to be small; each is the larger of that on the trace and
-/// that on rows held back.
+/// The draft of a policy, the mean that is limited, and the mean that is to be small; each is the larger of that on the
+/// trace and that on rows held back.
 struct Point {
     tradeoff: f64,
-    policy: Policy,
+    draft: Policy,
     limited: f64,
     free: f64,
+}
+
+impl Point {
+    fn finished(&self, learner: &Learner) -> Result<Policy> {
+        learner.finished(self.draft.clone(), self.tradeoff)
+    }
 }
 
 /// A coin between a point within the budget and one beyond it.
@@ -117,7 +126,7 @@ impl<'a> Mixed<'a> {
     /// coin is tossed on the first signal, so the first stage must be the same.
     fn new(within: &'a Point, beyond: &'a Point, most: f64) -> Option<Self> {
         let gains = within.limited <= most && beyond.limited > most && beyond.free < within.free;
-        if !gains || within.policy.start().next() != beyond.policy.start().next() {
+        if !gains || within.draft.start().next() != beyond.draft.start().next() {
             return None;
         }
         let share = (most - within.limited) / (beyond.limited - within.limited);
@@ -158,14 +167,14 @@ impl Search<'_> {
     fn point(&self, tradeoff: f64) -> Result<Point> {
         let trace = self.learner.trace();
         let known = self.learner.provenance(tradeoff, &self.goal());
-        let (policy, held) = self.learner.judged_policy(tradeoff, self.recall, known)?;
-        let found = Outcome::of_policy(&policy, trace)?;
+        let (draft, held) = self.learner.judged_draft(tradeoff, self.recall, known)?;
+        let found = Outcome::of_policy(&draft, trace)?;
         let (mut loss, mut cost) = (trace.mean(found.loss()), trace.mean(found.cost()));
         if let Some(held) = held {
             (loss, cost) = (loss.max(held.loss), cost.max(held.cost));
         }
         let (limited, free) = self.budget.limited.and_free(loss, cost);
-        Ok(Point { tradeoff, policy, limited, free })
+        Ok(Point { tradeoff, draft, limited, free })
     }
 
     /// The mixture with the largest share that the trace's own tosses keep within the budget, if any does.
@@ -174,7 +183,8 @@ impl Search<'_> {
         let mut kept = None;
         let (mut low, mut share, mut high) = (0.0, mixed.share, mixed.share);
         for _ in 0..self.learner.tuning().share_steps {
-            let found = Outcome::of_policy(&self.coin(mixed, share, 0.0)?, trace)?;
+            let coin = self.coin(mixed, [&mixed.within.draft, &mixed.beyond.draft], share, 0.0)?;
+            let found = Outcome::of_policy(&coin, trace)?;
             let (limited, _) = self.budget.limited.and_free(trace.mean(found.loss()), trace.mean(found.cost()));
             if limited <= self.budget.most {
                 (kept, low) = (Some((share, found)), share);
@@ -188,10 +198,13 @@ impl Search<'_> {
         }
         let Some((share, found)) = kept else { return Ok(None) };
         let objective = Objective::new(trace, mixed.within.tradeoff)?;
-        self.coin(mixed, share, found.mean_objective(objective, trace.weight())).map(Some)
+        let value = found.mean_objective(objective, trace.weight());
+        let (within, beyond) = (mixed.within.finished(self.learner)?, mixed.beyond.finished(self.learner)?);
+        self.coin(mixed, [&within, &beyond], share, value).map(Some)
     }
 
-    fn coin(&self, mixed: &Mixed, share: f64, value: f64) -> Result<Policy> {
+    /// The mixture of two policies, which are those of `mixed` or their drafts.
+    fn coin(&self, mixed: &Mixed, policies: [&Policy; 2], share: f64, value: f64) -> Result<Policy> {
         let (within, beyond) = (mixed.within, mixed.beyond);
         let mut known = self.learner.provenance(within.tradeoff, &self.goal());
         let further = [
@@ -200,6 +213,6 @@ impl Search<'_> {
             ("seed", self.seed.to_string()),
         ];
         known.extend(further.map(|(name, value)| (name.into(), value)));
-        mixture(&within.policy, &beyond.policy, 1.0 - share, self.seed, value, known)
+        mixture(policies[0], policies[1], 1.0 - share, self.seed, value, known)
     }
 }

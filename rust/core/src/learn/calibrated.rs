@@ -201,6 +201,11 @@ impl Calibrated {
         *self.missed.get_or_init(|| Terms::default().nothing(self.default_loss, &self.trace))
     }
 
+    /// Calibration, with recall or without.
+    pub fn beliefs(&self, recall: bool) -> Beliefs {
+        Beliefs { recall, ..self.beliefs.clone() }
+    }
+
     fn nothing(&self) -> Nothing {
         Nothing::new(self.default_loss, false, self.beliefs.scale)
     }
@@ -221,7 +226,7 @@ impl Calibrated {
     }
 
     /// Whether earlier stages may follow later ones.
-    fn is_any_order(&self, recall: bool) -> bool {
+    pub fn is_any_order(&self, recall: bool) -> bool {
         self.is_free() && recall
     }
 
@@ -267,7 +272,7 @@ impl Calibrated {
     }
 
     /// Rows that decisions are found on.
-    fn rows(&self) -> &Trace {
+    pub fn rows(&self) -> &Trace {
         self.thinned.as_ref().unwrap_or(&self.trace)
     }
 
@@ -278,21 +283,13 @@ impl Calibrated {
             if self.is_line() { Situations::line(&self.trace, &self.order()) } else { self.lattice(stages, recall) };
         let known = self.known(&[&situations], recall);
         let induced = self.induce(&situations, &known, objective);
-        let mut index = vec![Vec::new(); self.trace.stages()];
-        if situations.line.is_some() {
-            for (situation, decision) in situations.list.iter().zip(&induced.decisions) {
-                for choice in &situation.choices {
-                    let stop = decision.first().filter(|first| first.1 == 0).map_or(f64::NEG_INFINITY, |first| first.0);
-                    index[usize::from(choice.stage)] = vec![self.beliefs.scale * sigmoid(stop)];
-                }
-            }
-        }
+        let index = nodes::index_of(&situations, &induced, self.trace.stages(), &self.beliefs);
         let graph = match (situations.line.is_some(), self.is_any_order(recall)) {
             (true, _) => "line",
             (false, true) => "lattice",
             (false, false) => "skip",
         };
-        let beliefs = Beliefs { recall, ..self.beliefs.clone() };
+        let beliefs = self.beliefs(recall);
         let favoured = |members: &[u16]| self.favoured(members);
         let within =
             self.clock.as_ref().map(|clock| (clock, self.induce_within(&situations, &known, objective, clock)));
@@ -319,7 +316,7 @@ impl Calibrated {
     }
 
     /// Every set of the given stages.
-    fn lattice(&self, stages: &[usize], recall: bool) -> Situations {
+    pub fn lattice(&self, stages: &[usize], recall: bool) -> Situations {
         Situations::lattice(&self.trace, stages, self.is_any_order(recall))
     }
 
@@ -344,19 +341,21 @@ impl Calibrated {
         objective.loss * rows.mean(&beyond)
     }
 
-    fn induce(&self, situations: &Situations, known: &[Arc<Known>], objective: Objective) -> Induced {
+    /// What is best in every situation.
+    pub fn induce(&self, situations: &Situations, known: &[Arc<Known>], objective: Objective) -> Induced {
         let known: Vec<&Known> = known.iter().map(Arc::as_ref).collect();
         induction::induce(situations, &self.recorded(self.rows(), &known, objective))
     }
 
-    fn recorded<'a>(&'a self, rows: &'a Trace, known: &'a [&'a Known], objective: Objective) -> Recorded<'a> {
+    /// Some rows to find decisions on, and what is known in each of some situations.
+    pub fn recorded<'a>(&'a self, rows: &'a Trace, known: &'a [&'a Known], objective: Objective) -> Recorded<'a> {
         let (size, nothing) = (rows.effective_rows(), self.nothing());
         let may_end = self.default_loss < f64::INFINITY;
         Recorded { rows, size, known, objective, nothing, may_end, tuning: &self.tuning }
     }
 
     /// What is known in every situation, in order; computed where it has not been yet.
-    fn known(&self, all: &[&Situations], recall: bool) -> Vec<Arc<Known>> {
+    pub fn known(&self, all: &[&Situations], recall: bool) -> Vec<Arc<Known>> {
         let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = || all.iter().flat_map(|situations| &situations.list).map(|s| (recall, s.members.clone()));
         let mut found: BTreeMap<(bool, Vec<u16>), Arc<Known>> = {
@@ -407,7 +406,7 @@ impl Calibrated {
     }
 
     /// The member that is best by itself: the deepest exit, or the model with the least mean loss.
-    fn favoured(&self, members: &[u16]) -> u16 {
+    pub fn favoured(&self, members: &[u16]) -> u16 {
         let loss = |stage: &u16| self.beliefs.calibration[usize::from(*stage)].mean_loss;
         match self.trace.kind() {
             Kind::Exits => members.iter().copied().rfind(|stage| !self.is_probe(*stage)).or(members.last().copied()),
@@ -419,7 +418,7 @@ impl Calibrated {
     /// Weighs the answers of one set of stages on all rows, with the code that runs online.
     fn weigh(&self, members: &[u16], recall: bool) -> Known {
         let evidence = self.evidence(members);
-        let beliefs = Beliefs { recall, ..self.beliefs.clone() };
+        let beliefs = self.beliefs(recall);
         let latest = self.latest(members);
         let node = Node::new(members, latest, self.favoured(members), &evidence, &[]);
         let node = node.among(|stage| self.is_probe(stage), latest);

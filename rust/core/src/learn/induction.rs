@@ -123,12 +123,15 @@ pub(super) fn solve(known: &Known, options: &[Going], recorded: &Recorded) -> (D
     let width = options.len() + 1;
     let summed = |rows: std::ops::Range<usize>| {
         let mut sums = vec![0.0; cells * width];
-        for row in rows {
-            let cell = &mut sums[usize::from(known.cell[row]) * width..][..width];
-            cell[0] += weight[row];
-            for (sum, going) in cell[1..].iter_mut().zip(options) {
-                *sum += weight[row] * (stop(row) - going.cost(row));
-            }
+        let (weight, cell) = (&weight[rows.clone()], &known.cell[rows.clone()]);
+        for (w, cell) in weight.iter().zip(cell) {
+            sums[usize::from(*cell) * width] += w;
+        }
+        let stopping: Vec<f64> = rows.clone().map(stop).collect();
+        for (choice, going) in options.iter().enumerate() {
+            going.each(rows.clone(), |at, cost| {
+                sums[usize::from(cell[at]) * width + choice + 1] += weight[at] * (stopping[at] - cost);
+            });
         }
         sums
     };
@@ -152,18 +155,16 @@ pub(super) fn solve(known: &Known, options: &[Going], recorded: &Recorded) -> (D
         actions_of_few_limits(&sums, width, hopeless)
     };
     let decision = joined(&limits, &actions);
-    let action = |row: usize| {
-        let x = known.belief[row];
-        decision.iter().find(|(limit, _)| x <= *limit).map_or(0, |(_, action)| *action)
-    };
-    let value = |row: usize| match action(row).checked_sub(1).and_then(|choice| options.get(choice)) {
+    let action = |x: f64| decision.iter().find(|(limit, _)| x <= *limit).map_or(0, |(_, action)| *action);
+    let value = |row: usize, x: f64| match action(x).checked_sub(1).and_then(|choice| options.get(choice)) {
         None => stop(row),
         Some(going) => going.cost(row),
     };
     let mut values = vec![0.0; rows];
-    parallel::for_each(values.chunks_mut(CHUNK).enumerate(), |(chunk, values)| {
-        for (at, out) in values.iter_mut().enumerate() {
-            *out = value(chunk * CHUNK + at);
+    let chunks = values.chunks_mut(CHUNK).zip(known.belief.chunks(CHUNK)).enumerate();
+    parallel::for_each(chunks, |(chunk, (values, belief))| {
+        for (at, (out, x)) in values.iter_mut().zip(belief).enumerate() {
+            *out = value(chunk * CHUNK + at, *x);
         }
     });
     (decision, values)
@@ -180,6 +181,16 @@ impl Going<'_> {
     fn cost(&self, row: usize) -> f64 {
         self.price.at(row) + self.later[row]
     }
+
+    /// Hands over the same of each of some rows, which are counted from 0.
+    #[inline]
+    fn each(&self, rows: std::ops::Range<usize>, mut take: impl FnMut(usize, f64)) {
+        let later = self.later[rows.clone()].iter().enumerate();
+        match &self.price {
+            Charge::Alike(price) => later.for_each(|(at, later)| take(at, price + later)),
+            Charge::Rows(price) => later.zip(&price[rows]).for_each(|((at, later), price)| take(at, price + later)),
+        }
+    }
 }
 
 /// Rounds of smoothing for an effective number of rows.
@@ -190,16 +201,16 @@ fn rounds(size: f64, tuning: &Tuning) -> usize {
 /// [1 2 1] / 4 over neighbouring cells, the outermost repeated.
 fn smooth(sums: &mut Vec<f64>, width: usize, rounds: usize) {
     let cells = sums.len() / width;
+    let mut smoothed = sums.clone();
     for _ in 0..rounds {
-        let at = |cell: usize, column: usize| sums[cell * width + column];
-        *sums = (0..cells * width)
-            .map(|i| {
-                let (cell, column) = (i / width, i % width);
-                let before = at(cell.saturating_sub(1), column);
-                let after = at((cell + 1).min(cells - 1), column);
-                (before + 2.0 * at(cell, column) + after) / 4.0
-            })
-            .collect();
+        for (cell, out) in smoothed.chunks_exact_mut(width).enumerate() {
+            let of = |cell: usize| &sums[cell * width..][..width];
+            let (before, here, after) = (of(cell.saturating_sub(1)), of(cell), of((cell + 1).min(cells - 1)));
+            for (out, ((before, here), after)) in out.iter_mut().zip(before.iter().zip(here).zip(after)) {
+                *out = (before + 2.0 * here + after) / 4.0;
+            }
+        }
+        std::mem::swap(sums, &mut smoothed);
     }
 }
 

@@ -7,11 +7,12 @@ use super::options::{Approach, Heuristic, Method, Recall, Shape};
 use super::select::{self, Means, Selection};
 use super::subset::chosen_stages;
 use super::tuning::Tuning;
+use super::whole::whole_rule;
 use super::{heuristics, markov};
 use crate::error::{Error, Result, number};
 use crate::evaluate::{Objective, Outcome};
 use crate::policy::{Candidate, Facts, Policy, Usual};
-use crate::rules::AnyRule;
+use crate::rules::{AnyRule, Component};
 use crate::trace::Trace;
 
 /// What a policy says that it was made from: names and values, in order.
@@ -113,6 +114,15 @@ impl Learner {
     /// # Errors
     /// [`Error::Invalid`] for a trade-off outside [0, 1], or a rule that needs predictions on a trace without.
     pub fn policy(&self, tradeoff: f64, recall: Recall, provenance: Provenance) -> Result<Policy> {
+        self.finished(self.draft(tradeoff, recall, provenance)?, tradeoff)
+    }
+
+    /// The same without decisions of their own for requests that go without some stages: it takes less time, and decides
+    /// all other requests alike.
+    ///
+    /// # Errors
+    /// As [`Learner::policy`].
+    pub fn draft(&self, tradeoff: f64, recall: Recall, provenance: Provenance) -> Result<Policy> {
         let objective = Objective::new(self.learned(), tradeoff)?;
         match &self.way {
             Way::Calibrated(calibrated) => {
@@ -132,20 +142,36 @@ impl Learner {
         }
     }
 
-    /// The policy for one trade-off λ, with its means on rows that were not learned from, in turn; none where no rows
+    /// The policy that `draft`, made for this trade-off, is a draft of.
+    ///
+    /// # Errors
+    /// As [`Learner::policy`].
+    pub fn finished(&self, draft: Policy, tradeoff: f64) -> Result<Policy> {
+        let (Way::Calibrated(calibrated), AnyRule::Component(Component::Belief(rule))) = (&self.way, draft.rule())
+        else {
+            return Ok(draft);
+        };
+        let (objective, recall) = (Objective::new(self.learned(), tradeoff)?, rule.beliefs().recall);
+        let stages = chosen_stages(calibrated, objective, recall);
+        let Some(rule) = whole_rule(calibrated, &stages, objective, recall) else { return Ok(draft) };
+        let rule = AnyRule::Component(rule.into());
+        Policy::new(draft.stages().to_vec(), draft.price().clone(), rule, draft.facts().clone())
+    }
+
+    /// The draft for one trade-off λ, with its means on rows that were not learned from, in turn; none where no rows
     /// are held back: by a method other than the default, of too few rows, or of so many that those learned from serve
     /// as well.
     ///
     /// # Errors
     /// As [`Learner::policy`].
-    pub fn judged_policy(
+    pub fn judged_draft(
         &self,
         tradeoff: f64,
         recall: Recall,
         provenance: Provenance,
     ) -> Result<(Policy, Option<Means>)> {
         let Way::Calibrated(calibrated) = &self.way else {
-            return Ok((self.policy(tradeoff, recall, provenance)?, None));
+            return Ok((self.draft(tradeoff, recall, provenance)?, None));
         };
         let objective = Objective::new(self.learned(), tradeoff)?;
         let (selection, candidates) = chosen(calibrated, objective, recall)?;

@@ -7,6 +7,7 @@ mod cells;
 mod clock;
 mod cut;
 mod deadlines;
+mod detours;
 mod evidence;
 mod heuristics;
 mod induction;
@@ -29,6 +30,7 @@ mod select;
 mod situations;
 mod subset;
 mod tuning;
+mod whole;
 
 pub use budget::{Budget, Limited, log_odds_range, tradeoff_at, within};
 pub use kept::Kept;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::clock::Clock;
 use super::induction::{Decision, Induced};
 use super::known::Known;
+use super::logistic::sigmoid;
 use super::situations::{Choice, Situation, Situations};
 use crate::plan::{Intervals, NO_STAGE, STOP};
 use crate::rules::{BeliefRule, Beliefs, Node, SLOTS, Time};
@@ -48,6 +49,19 @@ pub fn assemble(
     rule.within(Time { until: clock.until.clone(), latency: clock.latency.clone(), entries }, decisions)
 }
 
+/// Index of each of k stages where stages form a line, as an expected loss in the unit of the trace.
+pub fn index_of(situations: &Situations, induced: &Induced, k: usize, beliefs: &Beliefs) -> Vec<Vec<f64>> {
+    let mut index = vec![Vec::new(); k];
+    if situations.line.is_some() {
+        for (situation, decision) in situations.list.iter().zip(&induced.decisions) {
+            for choice in &situation.choices {
+                index[usize::from(choice.stage)] = vec![beliefs.scale * sigmoid(limits_of(decision).0)];
+            }
+        }
+    }
+    index
+}
+
 /// The nodes that have been found, and those of them that have not been made yet.
 #[derive(Default)]
 struct Reached {
@@ -67,10 +81,7 @@ impl Reached {
 
     /// Appends a row: what is decided in a situation.
     fn decide(&mut self, rows: &mut Intervals, situation: &Situation, decision: &Decision) {
-        let (stop, rest) = match decision.split_first() {
-            Some(((limit, 0), rest)) => (*limit, rest),
-            _ => (f64::NEG_INFINITY, decision.as_slice()),
-        };
+        let (stop, rest) = limits_of(decision);
         let mut target = |action: usize| match action.checked_sub(1).and_then(|c| situation.choices.get(c)) {
             None => STOP,
             Some(choice) => self.number(choice),
@@ -80,8 +91,16 @@ impl Reached {
     }
 }
 
+/// Up to which limit a decision stops, and what it does beyond.
+pub fn limits_of(decision: &Decision) -> (f64, &[(f64, usize)]) {
+    match decision.split_first() {
+        Some(((limit, 0), rest)) => (*limit, rest),
+        _ => (f64::NEG_INFINITY, decision.as_slice()),
+    }
+}
+
 /// Where each of k stages keeps its reading.
-fn slots(situations: &Situations, entry: u16, stages: usize) -> Vec<u8> {
+pub fn slots(situations: &Situations, entry: u16, stages: usize) -> Vec<u8> {
     let mut slot_of = vec![0_u8; stages];
     if let Some(line) = &situations.line {
         for (at, stage) in line.iter().enumerate() {

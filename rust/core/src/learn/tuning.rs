@@ -21,6 +21,8 @@ pub struct Tuning {
     pub decision_cells: usize,
     /// Rows that stages are chosen on, at most, where there are more than `lattice_stages`.
     pub scouted_rows: usize,
+    /// Rows that decisions without some stages are found on, at most: there are many of them, each for few requests.
+    pub detour_rows: usize,
     /// Rows that the default is held against simple rules on, at most: enough for a difference that matters.
     pub checked_rows: usize,
     /// Rows up to which loss and cost are estimated on rows held back; of more, those learned from serve as well.
@@ -108,6 +110,8 @@ pub struct Tuning {
     pub time_waits: usize,
     /// Stages whose sets are all considered, at most; of more, the best are chosen first: sets double with each stage.
     pub lattice_stages: usize,
+    /// Stages for each set of which decisions are made that go without it, at most: work and files triple with each stage.
+    pub detour_stages: usize,
     /// Share of the objective by which a further stage must lower it.
     pub worthwhile: f64,
     /// Standard errors by which another rule must beat the default to replace it.
@@ -144,6 +148,7 @@ impl Default for Tuning {
             least_sample_rows: 2_000,
             decision_cells: 1 << 24,
             scouted_rows: 10_000,
+            detour_rows: 20_000,
             checked_rows: 20_000,
             estimated_rows: 100_000,
             condensed_rows: 32,
@@ -182,6 +187,7 @@ impl Default for Tuning {
             time_blocks: 32,
             time_waits: 1 << 16,
             lattice_stages: 5,
+            detour_stages: 5,
             worthwhile: 1e-3,
             select_errors: 2.0,
             shared_cuts: 80,
@@ -219,6 +225,7 @@ impl Tuning {
             ("least_sample_rows", self.least_sample_rows),
             ("decision_cells", self.decision_cells),
             ("scouted_rows", self.scouted_rows),
+            ("detour_rows", self.detour_rows),
             ("checked_rows", self.checked_rows),
             ("folds", usize::try_from(self.folds).unwrap_or(0)),
             ("scale_cells", self.scale_cells),
@@ -231,6 +238,7 @@ impl Tuning {
             ("time_blocks", self.time_blocks),
             ("time_waits", self.time_waits),
             ("lattice_stages", self.lattice_stages),
+            ("detour_stages", self.detour_stages),
             ("shared_cuts", self.shared_cuts),
             ("stage_cuts", self.stage_cuts),
             ("cut_rows", self.cut_rows),
@@ -242,7 +250,7 @@ impl Tuning {
         let most = |name: &str| match name {
             "belief_cells" => 256,
             "time_blocks" => MAX_BLOCKS,
-            "lattice_stages" => SLOTS,
+            "lattice_stages" | "detour_stages" => SLOTS,
             "class_numbers" => 1 << 20,
             _ => usize::MAX,
         };

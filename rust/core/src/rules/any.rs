@@ -7,7 +7,7 @@ use super::dag::DagRule;
 use super::mixture::MixtureRule;
 use super::observation::Observation;
 use super::progress::Progress;
-use super::rule::{Rule, Visitor, rules};
+use super::rule::{Entry, Rule, Visitor, rules};
 use super::tree::TreeRule;
 use crate::error::Checked;
 use crate::price::Price;

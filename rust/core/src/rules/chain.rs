@@ -175,7 +175,7 @@ impl Rule for ChainRule {
         progress.next = unsigned(self.action(row, memory));
     }
 
-    fn fail(&self, progress: &mut Progress, memory: &mut ChainMemory, remaining: f64, price: &Price) {
+    fn fail(&self, progress: &mut Progress, memory: &mut ChainMemory, _: &[u16], remaining: f64, price: &Price) {
         let stage = progress.pay_from(price);
         look_at_clock(&mut memory.remaining, remaining);
         progress.next = unsigned(self.action(self.row(usize::from(stage), f64::NAN), memory));

@@ -7,7 +7,7 @@ use super::chain::ChainRule;
 use super::observation::Observation;
 use super::patience::PatienceRule;
 use super::progress::Progress;
-use super::rule::{Rule, Visitor, rules};
+use super::rule::{Entry, Rule, Visitor, rules};
 use super::threshold::ThresholdRule;
 use crate::error::Checked;
 use crate::price::Price;

@@ -126,7 +126,7 @@ impl Rule for DagRule {
         progress.next = unsigned(self.action(memory.situation, memory.remaining));
     }
 
-    fn fail(&self, progress: &mut Progress, memory: &mut DagMemory, remaining: f64, price: &Price) {
+    fn fail(&self, progress: &mut Progress, memory: &mut DagMemory, _: &[u16], remaining: f64, price: &Price) {
         let stage = usize::from(progress.pay_from(price));
         self.enter(memory, stage, self.loss.get(stage).map_or(0, Vec::len));
         look_at_clock(&mut memory.remaining, remaining);

@@ -10,7 +10,7 @@ use super::component::{Component, ComponentMemory};
 use super::observation::Observation;
 use super::prediction::tossed;
 use super::progress::Progress;
-use super::rule::Rule;
+use super::rule::{Entry, Rule};
 use crate::error::{Checked, check};
 use crate::plan::NO_STAGE;
 use crate::price::Price;
@@ -32,6 +32,8 @@ pub struct MixtureMemory {
     is_first: bool,
     /// Seconds that it had left when it began.
     remaining: f64,
+    /// Where it began, if it goes without some stages.
+    entry: Option<Entry>,
     memory: ComponentMemory,
 }
 
@@ -73,6 +75,17 @@ impl MixtureRule {
         if is_first { first } else { second }
     }
 
+    /// One component where a request begins that goes without some stages.
+    #[cold]
+    fn component_at(&self, is_first: bool, [first, second]: Entry) -> (Progress, ComponentMemory) {
+        self.component(is_first).begin_at([if is_first { first } else { second }; 2])
+    }
+
+    /// Whether both components begin with the same stage there.
+    fn begins_alike_at(&self, entry: Entry) -> bool {
+        self.component_at(true, entry).0.next == self.component_at(false, entry).0.next
+    }
+
     /// Whether both components begin with the same stage where so many seconds are left.
     #[inline]
     fn begins_alike(&self, remaining: f64) -> bool {
@@ -88,7 +101,12 @@ impl MixtureRule {
         if progress.last != NO_STAGE {
             return;
         }
-        if self.begins_alike(memory.remaining) {
+        if let Some(entry) = memory.entry {
+            if self.begins_alike_at(entry) {
+                memory.is_first = self.toss(observation);
+                (*progress, memory.memory) = self.component_at(memory.is_first, entry);
+            }
+        } else if self.begins_alike(memory.remaining) {
             memory.is_first = self.toss(observation);
             self.component(memory.is_first).begin_again(progress, &mut memory.memory, memory.remaining);
         }
@@ -129,7 +147,7 @@ impl Rule for MixtureRule {
         // Where they do not begin alike, requests follow the component that most requests follow.
         let is_first = self.begins_alike(remaining) || self.share >= 0.5;
         let (progress, memory) = self.component(is_first).begin(remaining);
-        (progress, MixtureMemory { is_first, remaining, memory })
+        (progress, MixtureMemory { is_first, remaining, entry: None, memory })
     }
 
     #[inline(never)]
@@ -138,9 +156,16 @@ impl Rule for MixtureRule {
         self.component(memory.is_first).observe(progress, &mut memory.memory, observation, price);
     }
 
-    fn fail(&self, progress: &mut Progress, memory: &mut MixtureMemory, remaining: f64, price: &Price) {
+    fn fail(
+        &self,
+        progress: &mut Progress,
+        memory: &mut MixtureMemory,
+        missing: &[u16],
+        remaining: f64,
+        price: &Price,
+    ) {
         self.choose(progress, memory, Observation::EMPTY);
-        self.component(memory.is_first).fail(progress, &mut memory.memory, remaining, price);
+        self.component(memory.is_first).fail(progress, &mut memory.memory, missing, remaining, price);
     }
 
     fn stop(&self, progress: &mut Progress, memory: &mut MixtureMemory, price: &Price) {
@@ -158,6 +183,22 @@ impl Rule for MixtureRule {
 
     fn is_exact_without(&self, barred: &[u16]) -> bool {
         self.components.iter().all(|component| component.is_exact_without(barred))
+    }
+
+    fn entry_without(&self, barred: &[u16]) -> Option<Entry> {
+        let [first, second] = &*self.components;
+        let (Some([first, _]), Some([second, _])) = (first.entry_without(barred), second.entry_without(barred)) else {
+            return None;
+        };
+        Some([first, second])
+    }
+
+    /// Where the components do not begin alike there is no report to toss the coin on: all requests follow the component
+    /// that those follow whose first stage says nothing.
+    fn begin_at(&self, entry: Entry) -> (Progress, MixtureMemory) {
+        let is_first = self.begins_alike_at(entry) || self.toss(Observation::EMPTY);
+        let (progress, memory) = self.component_at(is_first, entry);
+        (progress, MixtureMemory { is_first, remaining: f64::INFINITY, entry: Some(entry), memory })
     }
 
     #[inline]

@@ -23,8 +23,8 @@ mod walk;
 
 pub use any::{AnyMemory, AnyRule};
 pub use belief::{
-    BeliefRule, Beliefs, Calibration, Curve, Evidence, KNOTS, LOGIT_LIMIT, Line, MAX_BLOCKS, Node, Nothing, Reading,
-    SLOTS, Time,
+    BeliefRule, Beliefs, Calibration, Curve, Detour, Evidence, KNOTS, LOGIT_LIMIT, Line, MAX_BLOCKS, Node, Nothing,
+    Reading, SLOTS, Time, Without,
 };
 pub use chain::ChainRule;
 pub use component::Component;
@@ -36,7 +36,7 @@ pub use patience::PatienceRule;
 pub use prediction::NO_PREDICTION;
 pub use progress::Progress;
 pub use reader::StateReader;
-pub use rule::{Rule, Visitor};
+pub use rule::{Entry, Rule, Visitor};
 pub use threshold::ThresholdRule;
 pub use tree::TreeRule;
 pub use walk::Walk;

@@ -77,7 +77,7 @@ impl Rule for PatienceRule {
         }
     }
 
-    fn fail(&self, progress: &mut Progress, _: &mut Streak, _: f64, price: &Price) {
+    fn fail(&self, progress: &mut Progress, _: &mut Streak, _: &[u16], _: f64, price: &Price) {
         let stage = progress.pay_from(price);
         progress.next = unsigned(self.walk.after(stage));
     }

@@ -1,5 +1,22 @@
 //! What a request can come to.
 
+/// Whether a request that begins at any of `begins` may come to each place, of `places`; `onward` is what follows one.
+/// O(places and what follows them).
+pub(super) fn reached<I: IntoIterator<Item = usize>>(
+    places: usize,
+    begins: impl IntoIterator<Item = usize>,
+    onward: impl Fn(usize) -> I,
+) -> Vec<bool> {
+    let mut open: Vec<usize> = begins.into_iter().collect();
+    let mut is_seen = vec![false; places];
+    while let Some(at) = open.pop() {
+        let Some(is_seen) = is_seen.get_mut(at).filter(|is_seen| !**is_seen) else { continue };
+        *is_seen = true;
+        open.extend(onward(at));
+    }
+    is_seen
+}
+
 /// Whether a request that begins at any of `begins` comes to nothing that is `bad`; `onward` is what follows each place, of
 /// `places`. O(places and what follows them).
 pub(super) fn avoids<I: IntoIterator<Item = usize>>(
@@ -8,17 +25,8 @@ pub(super) fn avoids<I: IntoIterator<Item = usize>>(
     bad: impl Fn(usize) -> bool,
     onward: impl Fn(usize) -> I,
 ) -> bool {
-    let mut open: Vec<usize> = begins.into_iter().collect();
-    let mut is_seen = vec![false; places];
-    while let Some(at) = open.pop() {
-        let Some(is_seen) = is_seen.get_mut(at).filter(|is_seen| !**is_seen) else { continue };
-        *is_seen = true;
-        if bad(at) {
-            return false;
-        }
-        open.extend(onward(at));
-    }
-    true
+    let is_reached = reached(places, begins, onward);
+    !is_reached.into_iter().enumerate().any(|(at, is_reached)| is_reached && bad(at))
 }
 
 #[cfg(test)]

@@ -50,8 +50,9 @@ pub trait Rule: Sized + Sync {
 
     /// The waiting stage gave nothing, and so many seconds are left ([`UNTOLD`](super::UNTOLD) where that is not said):
     /// books its price, and decides as if it had not been asked, without it. It is never the answer, and no evidence about
-    /// the others. Must not be called when nothing is waiting.
-    fn fail(&self, progress: &mut Progress, memory: &mut Self::Memory, remaining: f64, price: &Price);
+    /// the others. `missing` are all stages that the request goes without, this one among them. Must not be called when
+    /// nothing is waiting.
+    fn fail(&self, progress: &mut Progress, memory: &mut Self::Memory, missing: &[u16], remaining: f64, price: &Price);
 
     /// The request ends while the waiting stage is under way: books its price; what is in hand stays as it is. Must not
     /// be called when nothing is waiting.
@@ -89,9 +90,20 @@ pub trait Rule: Sized + Sync {
         None
     }
 
-    /// Whether requests that must not ask the `barred` stages, ascending, are decided as if there were no such stages,
-    /// whatever the others report, if that can be read.
+    /// Whether requests that fail at the `barred` stages, ascending, wherever they come to them, are decided as if there
+    /// were no such stages, whatever the others report, if that can be read.
     fn is_exact_without(&self, barred: &[u16]) -> bool;
+
+    /// Where requests begin that must not ask the `barred` stages, where there are decisions of their own for them: they
+    /// come to none of these stages.
+    fn entry_without(&self, _barred: &[u16]) -> Option<Entry> {
+        None
+    }
+
+    /// Before any stage has run, at an entry that [`Rule::entry_without`] has named.
+    fn begin_at(&self, _entry: Entry) -> (Progress, Self::Memory) {
+        self.begin(f64::INFINITY)
+    }
 
     /// Many first reports at once: sets what is next for every request. False, and nothing is set, where
     /// [`Rule::after_first`] is `None`.
@@ -110,6 +122,9 @@ pub trait Rule: Sized + Sync {
         visitor.visit(self)
     }
 }
+
+/// A place to begin at: of a mixture one of each component, else one twice.
+pub type Entry = [u16; 2];
 
 /// Work that is compiled once for every concrete rule.
 pub trait Visitor {
@@ -212,9 +227,18 @@ macro_rules! rules {
                 }
             }
 
-            fn fail(&self, progress: &mut Progress, memory: &mut $memory, remaining: f64, price: &Price) {
+            fn fail(
+                &self,
+                progress: &mut Progress,
+                memory: &mut $memory,
+                missing: &[u16],
+                remaining: f64,
+                price: &Price,
+            ) {
                 match (self, memory) {
-                    $((Self::$name(rule), $memory::$name(memory)) => rule.fail(progress, memory, remaining, price),)+
+                    $((Self::$name(rule), $memory::$name(memory)) => {
+                        rule.fail(progress, memory, missing, remaining, price);
+                    })+
                     _ => {}
                 }
             }
@@ -270,6 +294,21 @@ macro_rules! rules {
             fn is_exact_without(&self, barred: &[u16]) -> bool {
                 match self {
                     $(Self::$name(rule) => rule.is_exact_without(barred)),+
+                }
+            }
+
+            fn entry_without(&self, barred: &[u16]) -> Option<Entry> {
+                match self {
+                    $(Self::$name(rule) => rule.entry_without(barred)),+
+                }
+            }
+
+            fn begin_at(&self, entry: Entry) -> (Progress, $memory) {
+                match self {
+                    $(Self::$name(rule) => {
+                        let (progress, memory) = rule.begin_at(entry);
+                        (progress, $memory::$name(memory))
+                    })+
                 }
             }
 

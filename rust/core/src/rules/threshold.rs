@@ -75,7 +75,7 @@ impl Rule for ThresholdRule {
         }
     }
 
-    fn fail(&self, progress: &mut Progress, _: &mut bool, _: f64, price: &Price) {
+    fn fail(&self, progress: &mut Progress, _: &mut bool, _: &[u16], _: f64, price: &Price) {
         let stage = progress.pay_from(price);
         progress.next = unsigned(self.walk.after(stage));
     }

@@ -162,7 +162,7 @@ impl Rule for TreeRule {
         Self::decide(progress, memory);
     }
 
-    fn fail(&self, progress: &mut Progress, memory: &mut TreeMemory, _: f64, price: &Price) {
+    fn fail(&self, progress: &mut Progress, memory: &mut TreeMemory, _: &[u16], _: f64, price: &Price) {
         let stage = usize::from(progress.pay_from(price));
         self.open_children(memory, stage, self.loss.get(stage).map_or(0, Vec::len));
         Self::decide(progress, memory);

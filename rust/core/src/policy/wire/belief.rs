@@ -2,13 +2,14 @@
 //! `decisions`), so that policies for many trade-offs can share the former.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Intervals;
 use super::misfit::misfit;
 use crate::error::{Error, Result};
-use crate::rules::{self, BeliefRule, Curve, Line, Node, SLOTS};
+use crate::rules::{self, BeliefRule, Curve, Detour, Line, Node, SLOTS};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +22,20 @@ pub(super) struct Belief {
     nothing: Option<Nothing>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     time: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    without: Option<Box<Without>>,
+}
+
+/// Where requests go on that go without some stages: sets are numbers, of which bit i is for the i-th of `stages`; one entry
+/// of the others for each pair of a set that is missing and a set that has run.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Without {
+    stages: Vec<u16>,
+    after_failure: bool,
+    missing: Vec<u8>,
+    ran: Vec<u8>,
+    situation: Vec<u16>,
 }
 
 /// What it costs to answer with nothing, and whether requests end so before anything runs.
@@ -110,7 +125,16 @@ impl From<&BeliefRule> for Belief {
             entries: time.entries.clone(),
             decisions: (&rule.decisions_within()).into(),
         });
-        Self { recall: known.recall, beliefs, situations, decisions: (&rule.decisions()).into(), nothing, time }
+        let without = rule.without().map(|without| Box::new(without.into()));
+        Self {
+            recall: known.recall,
+            beliefs,
+            situations,
+            decisions: (&rule.decisions()).into(),
+            nothing,
+            time,
+            without,
+        }
     }
 }
 
@@ -124,12 +148,16 @@ impl TryFrom<Belief> for BeliefRule {
             return Err(misfit("there must be 1 to 65535 situations"));
         }
         sets.iter().try_for_each(Set::check)?;
+        let line = |[offset, slope]: [f64; 2]| Line { offset, slope };
+        let evidence: Vec<Arc<[rules::Evidence]>> =
+            sets.iter().map(|set| set.evidence.iter().map(|lines| lines.map(line)).collect()).collect();
         let node = |situation: Situation| {
-            let set = sets.get(situation.set as usize).ok_or_else(|| misfit("a situation has no set of stages"))?;
-            let line = |[offset, slope]: [f64; 2]| Line { offset, slope };
-            let evidence: Vec<rules::Evidence> = set.evidence.iter().map(|lines| lines.map(line)).collect();
-            let mut node = Node::new(&set.members, situation.stage, set.favoured, &evidence, &[]);
-            (node.slot, node.places) = (situation.slot, situation.places);
+            let number = situation.set as usize;
+            let (Some(set), Some(evidence)) = (sets.get(number), evidence.get(number)) else {
+                return Err(misfit("a situation has no set of stages"));
+            };
+            let mut node = Node::new(&set.members, situation.stage, set.favoured, &[], &[]);
+            (node.slot, node.places, node.evidence) = (situation.slot, situation.places, Arc::clone(evidence));
             Ok(node)
         };
         let nodes = stored.situations.into_iter().map(node).collect::<Result<_>>()?;
@@ -139,8 +167,39 @@ impl TryFrom<Belief> for BeliefRule {
             None => rule,
             Some(Nothing { loss, at_once }) => rule.or_nothing(loss, at_once),
         };
+        let rule = match stored.without {
+            None => rule,
+            Some(without) => rule.with_detours((*without).try_into()?),
+        };
         let Some(Time { until, latency, entries, decisions }) = stored.time else { return Ok(rule) };
         Ok(rule.within(rules::Time { until, latency, entries }, decisions.try_into()?))
+    }
+}
+
+impl From<&rules::Without> for Without {
+    fn from(known: &rules::Without) -> Self {
+        let rules::Without { stages, after_failure, detours } = known;
+        Self {
+            stages: stages.clone(),
+            after_failure: *after_failure,
+            missing: detours.iter().map(|detour| detour.missing).collect(),
+            ran: detours.iter().map(|detour| detour.ran).collect(),
+            situation: detours.iter().map(|detour| detour.node).collect(),
+        }
+    }
+}
+
+impl TryFrom<Without> for rules::Without {
+    type Error = Error;
+
+    fn try_from(stored: Without) -> Result<Self> {
+        let Without { stages, after_failure, missing, ran, situation } = stored;
+        if missing.len() != ran.len() || missing.len() != situation.len() {
+            return Err(misfit("the sets of stages that run do not fit those that are missing"));
+        }
+        let sets = missing.into_iter().zip(ran).zip(situation);
+        let detours = sets.map(|((missing, ran), node)| Detour { missing, ran, node }).collect();
+        Ok(Self { stages, after_failure, detours })
     }
 }
 

@@ -11,6 +11,11 @@ use crate::plan::{Intervals, NO_STAGE, STOP};
 use crate::price::Price;
 
 impl BeliefRule {
+    /// How many of the nodes, the first ones, have one member.
+    pub(super) fn beginning_nodes(&self) -> usize {
+        self.nodes.iter().take_while(|node| node.members.len() == 1).count()
+    }
+
     /// Every node has one member more than the one before it, its own stage, until all slots are taken; what the others
     /// said is read from where it was written, so that no request reads what another one left.
     pub(super) fn check_growth(&self) -> Checked {
@@ -46,7 +51,7 @@ impl BeliefRule {
     /// What entering each node costs follows from the stage run before it: the same on every way into the node.
     pub(super) fn price_nodes(&mut self, price: &Price) -> Checked {
         let mut prices: Vec<Option<f64>> = vec![None; self.nodes.len()];
-        for (entry, root) in prices.iter_mut().zip(&self.nodes).take(self.roots) {
+        for (entry, root) in prices.iter_mut().zip(&self.nodes).take(self.beginning_nodes()) {
             checks::priced(price, [(NO_STAGE, usize::from(root.stage))].into_iter())?;
             *entry = Some(price.of(NO_STAGE, usize::from(root.stage)));
         }
@@ -58,6 +63,12 @@ impl BeliefRule {
                 let paid = price.of(node.stage, stage);
                 check(known.is_none_or(|known| known == paid), "two ways into a situation cost differently")?;
                 *known = Some(paid);
+            }
+        }
+        // Where a detour only reads decisions, no stage runs.
+        for detour in self.without.iter().flat_map(|without| &without.detours) {
+            if let Some(unpaid) = prices.get_mut(usize::from(detour.node)).filter(|price| price.is_none()) {
+                *unpaid = Some(0.0);
             }
         }
         for (node, price) in self.nodes.iter_mut().zip(prices) {

@@ -4,6 +4,8 @@
 mod calibration;
 mod complete;
 mod curve;
+mod describe;
+mod detour;
 mod entry;
 mod hand;
 mod node;
@@ -12,6 +14,7 @@ mod reading;
 mod rule;
 mod time;
 mod weigh;
+mod without;
 
 pub use calibration::{Calibration, LOGIT_LIMIT};
 pub use curve::{Curve, KNOTS};
@@ -21,3 +24,4 @@ pub use reading::{Reading, SLOTS};
 pub use rule::BeliefRule;
 pub use time::{MAX_BLOCKS, Time};
 pub use weigh::Beliefs;
+pub use without::{Detour, Without};

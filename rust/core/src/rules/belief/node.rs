@@ -1,5 +1,7 @@
 //! The situations that a request can pass through: which stages have run, and how to weigh their answers.
 
+use std::sync::Arc;
+
 use super::super::checks;
 use super::reading::{Reading, SLOTS};
 use crate::error::{Checked, check};
@@ -29,8 +31,9 @@ pub struct Node {
     pub favoured: u16,
     /// The slot of each member; empty where that is 0, 1, ….
     pub places: Vec<u8>,
-    /// `evidence[j * m + i]`: what member i says about member j; a member is evidence of itself.
-    pub evidence: Vec<Evidence>,
+    /// `evidence[j * m + i]`: what member i says about member j; a member is evidence of itself. Nodes of the same members
+    /// share it.
+    pub evidence: Arc<[Evidence]>,
     /// What running the stage costs; follows from the prices of the policy.
     pub(super) price: f64,
     /// The member that answers where the last one does: the last that can.
@@ -48,7 +51,7 @@ impl Node {
         if slot_of.is_empty() || places.iter().enumerate().all(|(at, place)| usize::from(*place) == at) {
             places.clear();
         }
-        let (members, evidence) = (members.to_vec(), evidence.to_vec());
+        let (members, evidence) = (members.to_vec(), evidence.into());
         Self { stage, slot: slot(stage), members, favoured, places, evidence, price: 0.0, last: stage, mute: 0 }
     }
 

@@ -1,13 +1,12 @@
 //! The rule: read what a stage says, weigh what is in hand, compare the best belief with the limits of the situation.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::super::describe::{decision, extended};
 use super::super::observation::{Observation, Observations};
 use super::super::prediction::NO_PREDICTION;
 use super::super::progress::Progress;
 use super::super::reach::avoids;
-use super::super::rule::Rule;
+use super::super::rule::{Entry, Rule};
 use super::calibration::Calibration;
 use super::entry::EntryCuts;
 use super::node::Node;
@@ -15,6 +14,7 @@ use super::nothing::Nothing;
 use super::reading::{Reading, SLOTS};
 use super::time::{Finder, Time};
 use super::weigh::Beliefs;
+use super::without::Without;
 use crate::error::{Checked, check};
 use crate::plan::{Intervals, NO_STAGE, Row, STOP, unsigned};
 use crate::price::Price;
@@ -24,8 +24,9 @@ use crate::price::Price;
 pub struct BeliefRule {
     pub(super) beliefs: Beliefs,
     pub(super) nodes: Vec<Node>,
-    time: Option<Time>,
-    /// How many of the nodes, the first ones, are begun with.
+    pub(super) time: Option<Time>,
+    pub(super) without: Option<Box<Without>>,
+    /// How many of the nodes, the first ones, are begun with by requests that may ask all stages.
     pub(super) roots: usize,
     /// One row per node, block after block; those without time are the last.
     pub(super) decisions: Intervals,
@@ -36,7 +37,7 @@ pub struct BeliefRule {
     beginnings: Vec<Beginning>,
     /// Of the block that time is in, where the rule knows of time.
     finder: Option<Finder>,
-    /// The decisions of the roots on their raw signals, block after block.
+    /// Decisions of roots on raw signals, block after block.
     entry: Vec<EntryCuts>,
 }
 
@@ -63,15 +64,15 @@ pub struct BeliefMemory {
     /// The belief in the best answer in hand, once a second stage has reported.
     pub(super) belief: f64,
     /// How many of the readings lack a signal or a prediction.
-    incomplete: u32,
+    pub(super) incomplete: u32,
     /// The node that is entered next; that of the last report where none is.
     pub(super) node: u16,
     /// The block of decisions that the time left is in.
-    block: u16,
+    pub(super) block: u16,
     /// The slot of the first report.
-    first_slot: u8,
+    pub(super) first_slot: u8,
     /// What was read, by slot.
-    readings: [Reading; SLOTS],
+    pub(super) readings: [Reading; SLOTS],
 }
 
 impl BeliefRule {
@@ -79,8 +80,19 @@ impl BeliefRule {
     /// limit to stop and which node is next.
     pub fn new(beliefs: Beliefs, nodes: Vec<Node>, decisions: Intervals) -> Self {
         let (nothing, beginnings, entry) = (Nothing::NEVER, Vec::new(), Vec::new());
-        let (time, finder, roots, has_probes) = (None, None, 0, false);
-        Self { beliefs, nodes, time, roots, decisions, nothing, has_probes, beginnings, finder, entry }
+        Self {
+            beliefs,
+            nodes,
+            time: None,
+            without: None,
+            roots: 0,
+            decisions,
+            nothing,
+            has_probes: false,
+            beginnings,
+            finder: None,
+            entry,
+        }
     }
 
     /// The same where nothing may be answered, at this loss in the unit of the losses; `at_once`: before anything runs.
@@ -141,7 +153,7 @@ impl BeliefRule {
 
     /// The node that requests begin with; no node where nothing is answered at once.
     #[inline]
-    fn root(&self, block: u16) -> u16 {
+    pub(super) fn root(&self, block: u16) -> u16 {
         let time = self.time.as_ref();
         let timed = time.and_then(|time| time.entries.get(usize::from(block)).copied());
         timed.unwrap_or(if self.nothing.at_once { NO_STAGE } else { 0 })
@@ -165,20 +177,31 @@ impl BeliefRule {
 
     /// The stage that runs on entering a node; [`NO_STAGE`] for [`STOP`].
     #[inline]
-    fn stage_of(&self, node: i32) -> u16 {
+    pub(super) fn stage_of(&self, node: i32) -> u16 {
         usize::try_from(node).ok().and_then(|node| self.nodes.get(node)).map_or(NO_STAGE, |node| node.stage)
     }
 
     /// The node that follows the first report, which that of `root` is.
     #[inline]
-    fn first_action(&self, block: u16, root: u16, observation: Observation) -> i32 {
+    pub(super) fn first_action(&self, block: u16, root: u16, observation: Observation) -> i32 {
         let root = usize::from(root);
         if observation.signal.is_nan() {
             let stage = self.nodes.get(root).map_or(0, |node| node.stage);
             return self.decisions.action(self.row(block, root), self.beliefs.missing(stage));
         }
-        let cuts = self.entry.get(usize::from(block) * self.roots + root);
-        cuts.map_or(STOP, |cuts| cuts.action(observation.signal, observation.prediction))
+        match self.entry.get(usize::from(block) * self.roots + root) {
+            Some(cuts) => cuts.action(observation.signal, observation.prediction),
+            None => self.first_action_read(block, root, observation.signal, observation.prediction),
+        }
+    }
+
+    /// The same where requests begin so rarely that decisions on raw signals are not kept.
+    #[cold]
+    #[inline(never)]
+    fn first_action_read(&self, block: u16, root: usize, signal: f64, prediction: i64) -> i32 {
+        let Some(node) = self.nodes.get(root) else { return STOP };
+        let reading = self.beliefs.read(node.stage, Observation::new(signal, prediction));
+        self.decisions.action_sought(self.row(block, root), reading.logit)
     }
 
     /// So many seconds are left, if that is said.
@@ -256,7 +279,7 @@ impl BeliefRule {
 
     /// Goes to a node; ends with what is no node.
     #[inline]
-    fn enter(&self, child: i32, progress: &mut Progress, memory: &mut BeliefMemory) {
+    pub(super) fn enter(&self, child: i32, progress: &mut Progress, memory: &mut BeliefMemory) {
         let child = unsigned(child);
         progress.next = NO_STAGE;
         if let Some(node) = self.nodes.get(usize::from(child)) {
@@ -283,9 +306,9 @@ impl Rule for BeliefRule {
         check((1..=usize::from(u16::MAX)).contains(&self.nodes.len()), "there must be 1 to 65535 situations")?;
         self.nothing.check()?;
         self.nodes.iter().try_for_each(|node| node.check(stages))?;
-        self.roots = self.nodes.iter().take_while(|node| node.members.len() == 1).count();
-        check(self.roots > 0, "the first situation does not begin")?;
-        let grows = self.nodes.iter().skip(self.roots).all(|node| node.members.len() > 1);
+        let beginning = self.beginning_nodes();
+        check(beginning > 0, "the first situation does not begin")?;
+        let grows = self.nodes.iter().skip(beginning).all(|node| node.members.len() > 1);
         check(grows, "a situation with one member is not among the first")?;
         self.time.iter().try_for_each(|time| time.check(stages, &self.nodes))?;
         let rows = (usize::from(self.timeless()) + 1) * self.nodes.len();
@@ -297,13 +320,15 @@ impl Rule for BeliefRule {
         self.check_stages()?;
         self.find_probes()?;
         self.price_nodes(price)?;
-        let beginning = |block: u16| {
+        self.check_detours(price)?;
+        let begins = |block: u16| {
             let node = self.root(block);
             let root = self.nodes.get(usize::from(node));
             root.map_or(Beginning::NONE, |root| Beginning { stage: root.stage, node, slot: root.slot })
         };
-        self.beginnings = (0..=self.timeless()).map(beginning).collect();
+        self.beginnings = (0..=self.timeless()).map(begins).collect();
         self.finder = self.time.as_ref().map(|time| Finder::new(&time.until));
+        self.roots = if self.time.is_some() { beginning } else { 1 };
         self.entry = self.cut();
         Ok(())
     }
@@ -317,34 +342,7 @@ impl Rule for BeliefRule {
     }
 
     fn describe(&self) -> Value {
-        let beliefs = &self.beliefs;
-        let expected = |z: f64| if z.is_finite() { beliefs.loss_of(z) } else { z };
-        let calibrations: Vec<Value> = beliefs.calibration.iter().map(|it| it.describe(expected)).collect();
-        let stage = |node: i32| match self.stage_of(node) {
-            NO_STAGE => STOP,
-            stage => i32::from(stage),
-        };
-        let timeless = self.rows().skip(usize::from(self.timeless()) * self.nodes.len());
-        let decisions = timeless.map(|(node, row)| {
-            let mut map = decision(&self.decisions, row, expected, stage);
-            map.insert("stage".into(), json!(node.stage));
-            map.insert("after".into(), json!(node.members));
-            Value::Object(map)
-        });
-        let decisions: Vec<Value> = decisions.collect();
-        let mut further = Vec::new();
-        if let Some(time) = &self.time {
-            let first: Vec<i32> = time.entries.iter().map(|entry| stage(i32::from(*entry))).collect();
-            further.push(("time", json!({"until": time.until, "latency": time.latency, "first": first})));
-        }
-        if self.nothing.loss < f64::INFINITY {
-            further.push(("default_loss", json!(self.nothing.loss)));
-            further.push(("at_once", json!(self.nothing.at_once)));
-        }
-        let found = json!({
-            "type": "belief", "scale": beliefs.scale, "calibrations": calibrations, "decisions": decisions,
-        });
-        extended(found, further)
+        self.described()
     }
 
     #[expect(clippy::inline_always, reason = "its result is made where it is wanted, not copied there")]
@@ -394,9 +392,12 @@ impl Rule for BeliefRule {
         self.enter(child, progress, memory);
     }
 
-    fn fail(&self, progress: &mut Progress, memory: &mut BeliefMemory, remaining: f64, _: &Price) {
+    fn fail(&self, progress: &mut Progress, memory: &mut BeliefMemory, missing: &[u16], remaining: f64, _: &Price) {
         let Some(node) = self.nodes.get(usize::from(memory.node)) else { return };
         self.look_at_clock(memory, remaining);
+        if self.go_on_without(node, missing, progress, memory) {
+            return;
+        }
         // Without an answer in hand the first report is read as a failure.
         if node.members.len() == 2 {
             self.hold_first(progress, memory);
@@ -453,6 +454,14 @@ impl Rule for BeliefRule {
         let onward = |node: usize| rows(node).flat_map(|row| self.children(row));
         let asks = |node: usize| self.nodes.get(node).is_some_and(|node| barred.contains(&node.stage));
         avoids(self.nodes.len(), blocks.clone().map(|block| usize::from(self.root(block))), asks, onward)
+    }
+
+    fn entry_without(&self, barred: &[u16]) -> Option<Entry> {
+        self.begin_without(barred).map(|node| [node; 2])
+    }
+
+    fn begin_at(&self, [node, _]: Entry) -> (Progress, BeliefMemory) {
+        self.begin_at_node(node)
     }
 
     #[inline]
