@@ -169,8 +169,7 @@ class TestJudging:
         whole = make_trace(n=60, seed=1)
         log = log_of(whole, tt.baselines.static(whole, 0.0), 0.02, seed=3)
         assert 0 < log.explored.sum() < 5
-        with warnings.catch_warnings(), pytest.raises(tt.ValidationError, match="in each of 30 folds"):
-            warnings.simplefilter("ignore", tt.CalibrationWarning)
+        with pytest.warns(tt.CalibrationWarning), pytest.raises(tt.ValidationError, match="in each of 30 folds"):
             tt.compare(log.trace, folds=30)
 
 
