@@ -289,7 +289,7 @@ impl Policy {
     /// >>> trace = tt.Trace(signal, rng.random((1000, 2)) > signal, cost=[1.0, 4.0], kind="models")
     /// >>> policy = tt.fit(trace, tradeoff=0.8)
     /// >>> dearer = policy.repriced([1.0, 9.0])
-    /// >>> round(float(dearer.provenance["tradeoff"]), 4), dearer.provenance["cost"]
+    /// >>> round(float(dearer.provenance.get("tradeoff")), 4), dearer.provenance.get("cost")
     /// (0.6667, '1.0,9.0')
     #[pyo3(signature = (cost, /))]
     fn repriced(&self, py: Python<'_>, cost: &Bound<'_, PyAny>) -> PyResult<Self> {

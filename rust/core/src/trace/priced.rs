@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn other_prices_share_the_rest() {
-        let table = |name| Table::from_rows(name, &[0.1, 0.2, 0.1, 0.2], 2).ok();
-        let rows = Table::from_rows("cost", &[1.0, 2.0, 1.0, 4.0], 2).ok();
+        let table = |name| Table::from_rows(name, &[0.1, 0.2, 0.1, 0.2, 0.3, 0.4], 2).ok();
+        let rows = Table::from_rows("cost", &[1.0, 2.0, 1.0, 4.0, 1.0, 2.0], 2).ok();
         let made = table("signal").zip(table("loss")).zip(rows);
         let trace =
             made.and_then(|((signal, loss), rows)| Trace::new(signal, loss, Cost::Rows(rows), Kind::Exits).ok());
@@ -75,7 +75,7 @@ mod tests {
         let trace = Trace::from_rows(&[0.5; 4], &[0.0; 4], None, &[1.0, 1.0], Kind::Models).ok();
         let refused = |cost: &[f64]| trace.as_ref().and_then(|t| t.check_prices(cost).err()).map(|e| e.to_string());
         assert_eq!(refused(&[1.0]).as_deref(), Some("`cost` must have shape (2,), got (1,)"));
-        assert_eq!(refused(&[0.0, -1.0]).as_deref(), Some("`cost` entry 1 must be finite and at least 0, got -1"));
+        assert_eq!(refused(&[0.0, -1.0]).as_deref(), Some("`cost` entry 1 must be finite and at least 0, got -1.0"));
         assert!(refused(&[f64::NAN, 1.0]).is_some_and(|text| text.ends_with("got nan")));
         assert_eq!(refused(&[0.0, 0.0]), None);
     }
