@@ -5,6 +5,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 import ttamer_fast as tt
@@ -124,10 +125,24 @@ def test_weighted_intervals_against_a_loop() -> None:
     assert result.loss == pytest.approx(mean)
     assert result.independent == pytest.approx(size)
     for end, edge in zip(result.loss_ci, (0.0, trace.loss.max()), strict=True):
-        # A share of the weight has moved to the edge, in rows as heavy as the heaviest.
+        share = (end - mean) / (edge - mean)
+        second = (1.0 - share) * (error**2 * size + mean**2) + share * edge**2
+        assert abs(end - mean) == pytest.approx(stats.t.ppf(0.975, size - 1.0) * np.sqrt((second - end**2) / size))
+    # Of a log a share of the weight has moved to the edge in rows as heavy as the heaviest.
+    judged = tt.evaluate(policy, log_of_chances(trace, weight)).loss_ci
+    for end, edge in zip(judged, (0.0, trace.loss.max()), strict=True):
         share, heavy = (end - mean) / (edge - mean), weight.sum() / weight.max()
         variance = (1.0 - share) * error**2 + share * (1.0 - share) * (edge - mean) ** 2 / heavy
         assert abs(end - mean) == pytest.approx(stats.t.ppf(0.975, heavy - 1.0) * np.sqrt(variance))
+
+
+def log_of_chances(trace: tt.Trace, weight: NDArray[np.float64]) -> tt.Trace:
+    """The same requests, of which each came to be known by such a chance that it counts so much."""
+    chance = weight.min() / weight
+    chances = np.broadcast_to(chance[:, np.newaxis], trace.loss.shape)
+    return tt.Trace(
+        trace.signal, trace.loss, trace.cost, trace.prediction, kind=trace.kind, stages=trace.stages, propensity=chances
+    )
 
 
 @pytest.mark.parametrize("scale", [1.0, 250.0])

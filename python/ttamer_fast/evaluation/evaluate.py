@@ -29,7 +29,8 @@ class Evaluation:
     than one request.
 
     Rows of one group, and without groups rows that are equal in everything, count together as one request. Under
-    weights w, Σ w / max w takes the place of their number: what is too rare to be seen may be in the heaviest.
+    weights w, (Σ w)² / Σ w² takes the place of their number; on a trace with `propensity`, where few requests stand for
+    many, Σ w / max w: what is too rare to be seen may be in the heaviest.
 
     Attributes
     ----------

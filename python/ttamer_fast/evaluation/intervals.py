@@ -15,25 +15,28 @@ NEWTON_STEPS = 50
 ROUNDING = 1e-14
 
 
-def mean_interval(found: Estimate, low: float, high: float, two_valued: bool = False) -> tuple[float, float]:
+def mean_interval(
+    found: Estimate, low: float, high: float, two_valued: bool = False, *, heaviest: bool = False
+) -> tuple[float, float]:
     """95 % interval of the mean of values in [`low`, `high`], in their unit: Wilson's, made for any values.
 
     An end is where the mean found is as many standard errors away as the quantile says, and the standard error is that
     of values of which some have moved to `low` or `high`, so many that they have the mean of that end. Thus a value
-    that is possible, but too rare to be in the sample, widens the interval; the values that have moved are taken to
-    be the heaviest.
+    that is possible, but too rare to be in the sample, widens the interval.
 
     Parameters
     ----------
     found : Estimate
-        Mean, standard error, effective size m, and weight h of the sample as a multiple of its heaviest value's; h is m
-        where all values count alike.
+        Mean, standard error and effective size m of the sample.
     low, high : float
         Least and largest value that a request can have, in the unit of the values.
     two_valued : bool
-        Whether all values are `low` or `high` and all requests are independent. Then, if they count alike, the quantile
-        is that of the normal distribution, and the interval is that of Wilson (1927). Otherwise it is Student's with
-        h − 1 degrees of freedom, at least 1.
+        Whether all values are `low` or `high` and all requests are independent. Then the quantile is that of the normal
+        distribution, and the interval is that of Wilson (1927). Otherwise it is Student's with m − 1 degrees of
+        freedom.
+    heaviest : bool
+        Whether the values that have moved are taken to be the heaviest: m is then the weight of all over that of the
+        heaviest, the degrees of freedom are at least 1, and `two_valued` plays no part.
 
     Returns
     -------
@@ -43,34 +46,38 @@ def mean_interval(found: Estimate, low: float, high: float, two_valued: bool = F
     size = found.size
     if size < 2.0 and not two_valued:
         return -math.inf, math.inf
-    is_wilson = two_valued and found.heavy > (1.0 - ROUNDING) * size
-    quantile = NORMAL_95 if is_wilson else student_95(max(found.heavy - 1.0, 1.0))
     variance = found.standard_error**2 if size > 1.0 else 0.0
-    if is_wilson:
+    if heaviest:
+        size = found.heavy
+        quantile = student_95(max(size - 1.0, 1.0))
+    elif two_valued:
+        quantile = NORMAL_95
         variance *= 1.0 - 1.0 / size
-    below = _reach(found.mean - low, variance, found.heavy, quantile)
-    above = _reach(high - found.mean, variance, found.heavy, quantile)
+    else:
+        quantile = student_95(size - 1.0)
+    below = _reach(found.mean - low, variance, size, quantile)
+    above = _reach(high - found.mean, variance, size, quantile)
     return found.mean - below, found.mean + above
 
 
-def _reach(room: float, variance: float, heavy: float, quantile: float) -> float:
+def _reach(room: float, variance: float, size: float, quantile: float) -> float:
     """How far from the mean the end on one side is, with so much `room` between the mean and the edge.
 
     With a share ε = d / room of the weight moved to the edge the mean has moved by d, and its variance is
-    V(d) = v · (1 − ε) + (d · room − d²) / h. The end solves d² = quantile² · V(d).
+    V(d) = v · (1 − ε) + (d · room − d²) / m. The end solves d² = quantile² · V(d).
     """
     if room <= 0.0:
         return 0.0
     square = quantile * quantile
-    lead, half = 1.0 + square / heavy, 0.5 * square * (room / heavy - variance / room)
+    lead, half = 1.0 + square / size, 0.5 * square * (room / size - variance / room)
     root = math.sqrt(half * half + lead * square * variance)
     reach = (half + root) / lead if half >= 0.0 else square * variance / (root - half)
     return min(reach, room)
 
 
-def share_interval(found: Estimate, independent: bool) -> tuple[float, float]:
+def share_interval(found: Estimate, independent: bool, *, heaviest: bool = False) -> tuple[float, float]:
     """95 % interval of a share of the requests, in [0, 1]: Wilson's where all requests are `independent`."""
-    low, high = mean_interval(found, 0.0, 1.0, two_valued=independent)
+    low, high = mean_interval(found, 0.0, 1.0, two_valued=independent, heaviest=heaviest)
     return max(low, 0.0), min(high, 1.0)
 
 

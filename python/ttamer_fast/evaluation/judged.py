@@ -44,6 +44,10 @@ class Judge:
         self.trace = trace
         self.nothing = nothing
         self.weight = trace.weight
+        self.is_reweighted = (
+            trace.propensity is not None and self.weight is not None and bool(np.ptp(self.weight) > 0.0)
+        )
+        """Whether few requests may stand for many."""
         units = trace.core.units
         self.units = None if units is None or len(np.unique(units)) == trace.n else units
 
@@ -54,11 +58,11 @@ class Judge:
     def interval(self, values: Floats, low: float, high: float) -> Interval:
         """95 %, of the mean of one value per request (n,), in [`low`, `high`]."""
         two_valued = self.units is None and bool(((values == low) | (values == high)).all())
-        return mean_interval(self.mean(values), low, high, two_valued)
+        return mean_interval(self.mean(values), low, high, two_valued, heaviest=self.is_reweighted)
 
     def share(self, holds: Bools) -> Interval:
         """95 %, of the share of the requests for which something holds (n,), in [0, 1]."""
-        return share_interval(self.mean(holds.astype(np.float64)), self.units is None)
+        return share_interval(self.mean(holds.astype(np.float64)), self.units is None, heaviest=self.is_reweighted)
 
     def shares(self, holds: Bools) -> Floats:
         """(k, 2): the same of each of k things (n, k)."""
