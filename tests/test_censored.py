@@ -258,6 +258,7 @@ def test_drift_is_watched_for_with_what_the_policy_asks_for(log: Log) -> None:
         tt.DriftMonitor.fit(tt.fit(log.whole, tradeoff=0.99), log.trace)
 
 
+@pytest.mark.filterwarnings("ignore::ttamer_fast.CensoredTraceWarning")  # of a short log
 @pytest.mark.outside("traces")
 def test_logs_of_recorded_cascades(outside_traces: Path) -> None:
     """5 % run through: within 4 % of a fit to complete requests, and intervals that hold the truth."""
