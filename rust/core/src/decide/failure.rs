@@ -70,7 +70,7 @@ impl Failures {
             progress.next = NO_STAGE;
             self.resort = rule.alone(progress.answer, observation);
         } else {
-            rule.observe(progress, memory, observation, price);
+            rule.observe_without(progress, memory, observation, price);
         }
         self.book(cost, progress);
         self.pass_over(rule, price, progress, memory);

@@ -156,6 +156,17 @@ impl Rule for MixtureRule {
         self.component(memory.is_first).observe(progress, &mut memory.memory, observation, price);
     }
 
+    fn observe_without(
+        &self,
+        progress: &mut Progress,
+        memory: &mut MixtureMemory,
+        observation: Observation,
+        price: &Price,
+    ) {
+        self.choose(progress, memory, observation);
+        self.component(memory.is_first).observe_without(progress, &mut memory.memory, observation, price);
+    }
+
     fn fail(
         &self,
         progress: &mut Progress,

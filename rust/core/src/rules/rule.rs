@@ -48,6 +48,17 @@ pub trait Rule: Sized + Sync {
     /// The waiting stage reports: books its price, decides what is next. Must not be called when nothing is waiting.
     fn observe(&self, progress: &mut Progress, memory: &mut Self::Memory, observation: Observation, price: &Price);
 
+    /// The same of a request that goes without some stages.
+    fn observe_without(
+        &self,
+        progress: &mut Progress,
+        memory: &mut Self::Memory,
+        observation: Observation,
+        price: &Price,
+    ) {
+        self.observe(progress, memory, observation, price);
+    }
+
     /// The waiting stage gave nothing, and so many seconds are left ([`UNTOLD`](super::UNTOLD) where that is not said):
     /// books its price, and decides as if it had not been asked, without it. It is never the answer, and no evidence about
     /// the others. `missing` are all stages that the request goes without, this one among them. Must not be called when
@@ -222,6 +233,21 @@ macro_rules! rules {
                 match (self, memory) {
                     $((Self::$name(rule), $memory::$name(memory)) => {
                         rule.observe(progress, memory, observation, price);
+                    })+
+                    _ => {}
+                }
+            }
+
+            fn observe_without(
+                &self,
+                progress: &mut Progress,
+                memory: &mut $memory,
+                observation: Observation,
+                price: &Price,
+            ) {
+                match (self, memory) {
+                    $((Self::$name(rule), $memory::$name(memory)) => {
+                        rule.observe_without(progress, memory, observation, price);
                     })+
                     _ => {}
                 }

@@ -108,7 +108,7 @@ impl BeliefRule {
             progress.next = root.map_or(NO_STAGE, |root| root.stage);
         } else {
             let child = if ran.is_power_of_two() {
-                self.first_action(memory.block, found, memory.first)
+                self.first_detour(found, memory)
             } else {
                 self.decisions.action(self.row(memory.block, usize::from(found)), memory.belief)
             };
@@ -116,5 +116,24 @@ impl BeliefRule {
             self.enter(child, progress, memory);
         }
         true
+    }
+
+    /// The node that follows the first report at a node of one member. Only those that most requests begin with have their
+    /// decisions on raw signals.
+    fn first_detour(&self, node: u16, memory: &BeliefMemory) -> i32 {
+        let Some(root) = self.nodes.get(usize::from(node)).filter(|_| usize::from(node) >= self.roots) else {
+            return self.first_action(memory.block, node, memory.first);
+        };
+        let logit = self.beliefs.alone(root.stage, &self.beliefs.read(root.stage, memory.first));
+        self.decisions.action_sought(self.row(memory.block, usize::from(node)), logit)
+    }
+
+    /// The first stage has reported, at a node that few requests begin with: it goes on from there.
+    pub(super) fn begin_detour(&self, begun: u16, progress: &mut Progress, memory: &mut BeliefMemory) {
+        let is_first = self.nodes.get(usize::from(begun)).is_some_and(|node| node.members.len() == 1);
+        if is_first && usize::from(begun) >= self.roots {
+            let child = self.first_detour(begun, memory);
+            self.enter(child, progress, memory);
+        }
     }
 }

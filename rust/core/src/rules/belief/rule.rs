@@ -80,19 +80,8 @@ impl BeliefRule {
     /// limit to stop and which node is next.
     pub fn new(beliefs: Beliefs, nodes: Vec<Node>, decisions: Intervals) -> Self {
         let (nothing, beginnings, entry) = (Nothing::NEVER, Vec::new(), Vec::new());
-        Self {
-            beliefs,
-            nodes,
-            time: None,
-            without: None,
-            roots: 0,
-            decisions,
-            nothing,
-            has_probes: false,
-            beginnings,
-            finder: None,
-            entry,
-        }
+        let (time, without, finder, roots, has_probes) = (None, None, None, 0, false);
+        Self { beliefs, nodes, time, without, roots, decisions, nothing, has_probes, beginnings, finder, entry }
     }
 
     /// The same where nothing may be answered, at this loss in the unit of the losses; `at_once`: before anything runs.
@@ -182,26 +171,16 @@ impl BeliefRule {
     }
 
     /// The node that follows the first report, which that of `root` is.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "one hot caller; the call itself is a tenth of the work")]
+    #[inline(always)]
     pub(super) fn first_action(&self, block: u16, root: u16, observation: Observation) -> i32 {
         let root = usize::from(root);
         if observation.signal.is_nan() {
             let stage = self.nodes.get(root).map_or(0, |node| node.stage);
             return self.decisions.action(self.row(block, root), self.beliefs.missing(stage));
         }
-        match self.entry.get(usize::from(block) * self.roots + root) {
-            Some(cuts) => cuts.action(observation.signal, observation.prediction),
-            None => self.first_action_read(block, root, observation.signal, observation.prediction),
-        }
-    }
-
-    /// The same where requests begin so rarely that decisions on raw signals are not kept.
-    #[cold]
-    #[inline(never)]
-    fn first_action_read(&self, block: u16, root: usize, signal: f64, prediction: i64) -> i32 {
-        let Some(node) = self.nodes.get(root) else { return STOP };
-        let reading = self.beliefs.read(node.stage, Observation::new(signal, prediction));
-        self.decisions.action_sought(self.row(block, root), reading.logit)
+        let cuts = self.entry.get(usize::from(block) * self.roots + root);
+        cuts.map_or(STOP, |cuts| cuts.action(observation.signal, observation.prediction))
     }
 
     /// So many seconds are left, if that is said.
@@ -278,7 +257,8 @@ impl BeliefRule {
     }
 
     /// Goes to a node; ends with what is no node.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "one hot caller; the call itself is a tenth of the work")]
+    #[inline(always)]
     pub(super) fn enter(&self, child: i32, progress: &mut Progress, memory: &mut BeliefMemory) {
         let child = unsigned(child);
         progress.next = NO_STAGE;
@@ -458,6 +438,20 @@ impl Rule for BeliefRule {
 
     fn entry_without(&self, barred: &[u16]) -> Option<Entry> {
         self.begin_without(barred).map(|node| [node; 2])
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn observe_without(
+        &self,
+        progress: &mut Progress,
+        memory: &mut BeliefMemory,
+        observation: Observation,
+        price: &Price,
+    ) {
+        let begun = memory.node;
+        self.observe(progress, memory, observation, price);
+        self.begin_detour(begun, progress, memory);
     }
 
     fn begin_at(&self, [node, _]: Entry) -> (Progress, BeliefMemory) {
