@@ -139,6 +139,7 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/speed.py
 	$(PYTHON) benches/fit.py
 	$(PYTHON) benches/tenants.py
+	$(PYTHON) benches/records.py
 	$(PYTHON) benches/serving.py
 	$(PYTHON) benches/batching.py
 	$(PYTHON) benches/signals.py
@@ -159,6 +160,7 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/speed.py call batch replay --rounds 1
 	$(PYTHON) benches/fit.py --rows 20000
 	$(PYTHON) benches/tenants.py --policies 40 --rows 500
+	$(PYTHON) benches/records.py --requests 1000 --repeats 2 --records 100000
 	$(PYTHON) benches/serving.py --repeats 2
 	$(PYTHON) benches/batching.py --requests 200 --repeats 2
 	$(PYTHON) benches/signals.py --rounds 1
