@@ -221,7 +221,8 @@ def compare(
         raise ValidationError(f"`reference` must be one of {', '.join(rules)}, got {reference}")
     warn_of_trace(trace)
     (outcomes,) = cv.cross_validate(trace, rules, [tradeoff], folds, seed, progress, terms)
-    return compared(*cv.judged(trace, int(folds), seed), float(tradeoff), outcomes, reference, terms)
+    part = cv.parts(trace, int(folds), seed)
+    return compared(*cv.judged(trace, part), float(tradeoff), outcomes, reference, terms)
 
 
 def compared(

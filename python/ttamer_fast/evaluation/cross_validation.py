@@ -76,18 +76,20 @@ def parts(trace: Trace, folds: int, seed: int) -> Ints:
     return parts_of_rows(trace.n, trace.core.units, folds, seed)
 
 
-def judged(trace: Trace, folds: int, seed: int) -> tuple[Trace, Ints]:
-    """The requests of a trace that rules are judged on, of which every loss is known, and the fold (m,) of each."""
-    through, part = trace.run_through(), parts(trace, folds, seed)
-    if len(through) < len(trace):
-        part = part[~np.isnan(trace.core.loss).any(axis=1)]
-    empty = np.setdiff1d(np.arange(folds), part)
+def judged(trace: Trace, part: Ints) -> tuple[Trace, Ints]:
+    """The requests of a trace in folds `part` (n,) that rules are judged on, of which every loss is known, and the fold
+    (m,) of each."""
+    through = trace.run_through()
+    if len(through) == len(trace):
+        return through, part
+    known = part[~np.isnan(trace.core.loss).any(axis=1)]
+    empty = np.setdiff1d(part, known)
     if len(empty):
         raise ValidationError(
-            f"`trace` must have requests that were run through every stage in each of {folds} folds, got "
+            f"`trace` must have requests that were run through every stage in each of {part.max() + 1} folds, got "
             f"{len(through)} and none in fold {empty[0]}"
         )
-    return through, part
+    return through, known
 
 
 def cross_validate(
@@ -102,7 +104,8 @@ def cross_validate(
     """Out-of-sample outcomes of every rule on every row of :func:`judged` by some terms, one dict per trade-off."""
     # No answer loses the same in every fold.
     no_answer = None if terms.deadline is None else outcome.largest_loss(trace)
-    part, (through, part_through) = parts(trace, folds, seed), judged(trace, folds, seed)
+    part = parts(trace, folds, seed)
+    through, part_through = judged(trace, part)
     lambdas = [check_tradeoff(tradeoff) for tradeoff in tradeoffs]
     pieces: list[dict[str, list[Outcome]]] = [{name: [] for name in chosen} for _ in lambdas]
     done, total = 0, len(lambdas) * len(chosen) * folds

@@ -213,7 +213,7 @@ def frontier(
     terms = outcome.terms_of(trace, default_loss, deadline)
     warn_of_trace(trace)
     redundant = (LAST, "static")
-    through, _ = cv.judged(trace, folds, seed)
+    through = trace.run_through()
     judge = Judge(through, terms.default_loss)
     chosen = {name: rule for name, rule in cv.rules(trace, terms).items() if name not in redundant}
     ordered = sorted(tradeoffs)

@@ -231,7 +231,7 @@ def summarize(
     (outcomes,) = cv.cross_validate(trace, chosen, [tradeoff], folds, seed, terms=terms)
     own = [(share, outcomes[str(i)]) for i, (share, _) in enumerate(refits)]
     found = {name: outcomes[name] for name in rules}
-    through, part = cv.judged(trace, folds, seed)
+    through, part = cv.judged(trace, cv.parts(trace, folds, seed))
     return _summary(through, tradeoff, part, own, found, terms)
 
 
