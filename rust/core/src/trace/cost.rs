@@ -41,9 +41,10 @@ impl Cost {
             Self::Alike(cost) => cost.clone(),
             Self::Rows(cost) => cost
                 .iter_columns()
-                .map(|column| match mean(column, weight) {
-                    of_all if !of_all.is_nan() => of_all,
-                    _ => Some(known_mean(column, weight)).filter(|mean| !mean.is_nan()).unwrap_or(0.0),
+                .map(|column| {
+                    let of_all = mean(column, weight);
+                    let found = if of_all.is_nan() { known_mean(column, weight) } else { of_all };
+                    if found.is_nan() { 0.0 } else { found }
                 })
                 .collect(),
         }

@@ -69,41 +69,36 @@ impl<'a> Features<'a> {
 pub struct Donors<'a> {
     features: &'a Features<'a>,
     pattern: &'a Pattern,
-    rows: Vec<u32>,
-    /// One after the other.
-    points: Vec<f32>,
-    width: usize,
+    /// What each is compared by, and its row.
+    known: Vec<(Vec<f32>, u32)>,
 }
 
 impl<'a> Donors<'a> {
     /// Of `rows`, as seen by requests of which so much is known.
     pub fn new(features: &'a Features<'a>, pattern: &'a Pattern, rows: &[u32]) -> Self {
-        let mut found: Vec<(Vec<f32>, u32)> =
+        let mut known: Vec<(Vec<f32>, u32)> =
             rows.iter().map(|row| (features.point(*row as usize, pattern), *row)).collect();
-        found.sort_by(|one, other| first(&one.0).total_cmp(&first(&other.0)).then(one.1.cmp(&other.1)));
-        let width = found.first().map_or(0, |found| found.0.len());
-        let rows = found.iter().map(|found| found.1).collect();
-        Self { features, pattern, rows, points: found.into_iter().flat_map(|found| found.0).collect(), width }
+        known.sort_by(|one, other| first(&one.0).total_cmp(&first(&other.0)).then(one.1.cmp(&other.1)));
+        Self { features, pattern, known }
     }
 
     /// The few that are most like a request, the nearest first; at least one.
     pub fn of(&self, row: u32) -> Vec<u32> {
         let point = self.features.point(row as usize, self.pattern);
-        let most = NEAR;
-        let mut best: Vec<(f32, u32)> = Vec::with_capacity(most + 1);
-        let at = |place: usize| self.points.get(place * self.width..(place + 1) * self.width).unwrap_or_default();
-        let (mut below, mut above) = (self.place_of(first(&point)), self.place_of(first(&point)));
+        let mut best: Vec<(f32, u32)> = Vec::with_capacity(NEAR + 1);
+        let gap = |place: usize| (first(&self.known[place].0) - first(&point)).powi(2);
+        let mut above = self.known.partition_point(|donor| first(&donor.0) < first(&point));
+        let mut below = above;
         loop {
-            let gap = |place: usize| (first(at(place)) - first(&point)).powi(2);
             let down = below.checked_sub(1).map(|place| (gap(place), place));
-            let up = (above < self.rows.len()).then(|| (gap(above), above));
+            let up = (above < self.known.len()).then(|| (gap(above), above));
             let next = match (down, up) {
                 (Some(down), Some(up)) if down.0 <= up.0 => down,
                 (_, Some(up)) => up,
                 (Some(down), None) => down,
                 (None, None) => break,
             };
-            if best.len() == most && best.last().is_some_and(|last| next.0 >= last.0) {
+            if best.len() == NEAR && best.last().is_some_and(|last| next.0 >= last.0) {
                 break;
             }
             if down == Some(next) {
@@ -111,25 +106,17 @@ impl<'a> Donors<'a> {
             } else {
                 above = next.1 + 1;
             }
-            let distance = at(next.1).iter().zip(&point).map(|(a, b)| (a - b) * (a - b)).sum();
-            let place = best.partition_point(|known| known.0 <= distance);
-            best.insert(place, (distance, self.rows[next.1]));
-            best.truncate(most);
+            let (donor, row) = &self.known[next.1];
+            let distance = donor.iter().zip(&point).map(|(a, b)| (a - b) * (a - b)).sum();
+            let place = best.partition_point(|found| found.0 <= distance);
+            best.insert(place, (distance, *row));
+            best.truncate(NEAR);
         }
         best.into_iter().map(|found| found.1).collect()
     }
-
-    fn place_of(&self, value: f32) -> usize {
-        let mut bounds = (0, self.rows.len());
-        while bounds.0 < bounds.1 {
-            let middle = usize::midpoint(bounds.0, bounds.1);
-            let is_below = self.points.get(middle * self.width).is_some_and(|x| *x < value);
-            if is_below { bounds.0 = middle + 1 } else { bounds.1 = middle }
-        }
-        bounds.0
-    }
 }
 
+/// What is compared first; 0 where nothing was seen.
 fn first(point: &[f32]) -> f32 {
     point.first().copied().unwrap_or(0.0)
 }
