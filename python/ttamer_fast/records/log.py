@@ -72,8 +72,8 @@ class RecordLog:
     *Processes.* A forked child writes into files of its own; what waited at the fork is its parent's. A log can be
     pickled: its copy writes into the same folder.
 
-    Any thread may use it. An append takes less than a microsecond. Memory: about 150 bytes a waiting record of two
-    stages, 64 MiB at most beside one block.
+    Any thread may use it. A cascade hands a record over in less than a microsecond; :meth:`append` takes some more.
+    Memory: about 150 bytes a waiting record of two stages, 64 MiB at most beside one block.
 
     Examples
     --------
@@ -168,7 +168,7 @@ class RecordLog:
 
         Notes
         -----
-        O(stages run).
+        O(k**2): what the log says of the policy is made anew for each record.
         """
         if not isinstance(record, Record):
             raise ValidationError(f"`record` must be a Record, got {type(record).__name__}")
