@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Policy, ValidationError, drawn, drawn_of_batch
+from ..records.chunk import CAPPED, EXPLORED
 from ..records.filling import Explored
 from ..records.log import RecordLog, prices_of
 from ..traces.record import Record, Step
@@ -35,9 +36,6 @@ from .workers import Workers
 __all__ = ["Recorder", "recorder_of"]
 
 Y = TypeVar("Y")
-
-EXPLORED, CAPPED = 1, 2
-"""What is said of a request to the log."""
 
 Through: TypeAlias = Exploring | ExploringMany
 
