@@ -47,12 +47,19 @@ async def stubborn(x: Any) -> Any:
     raise OSError(x)
 
 
+def new_loop() -> asyncio.AbstractEventLoop:
+    """A loop whose clock jumps, so that what is late takes no time; its tasks end before it does."""
+    runner = asyncio.Runner(loop_factory=VirtualLoop)
+    atexit.register(runner.close)
+    return runner.get_loop()
+
+
 def on_the_loop(
     serve: Callable[[], Coroutine[Any, Any, Any]], loop: asyncio.AbstractEventLoop | None = None
 ) -> Callable[[], None]:
-    """A request served to its end, whatever that is; the clock jumps, so that what is late takes no time."""
+    """A request served to its end, whatever that is."""
     if loop is None:
-        loop = VirtualLoop()
+        loop = new_loop()
 
     def call() -> None:
         with suppress(tt.NoAnswerError, asyncio.CancelledError):
@@ -63,7 +70,7 @@ def on_the_loop(
 
 def batched(cascade: tt.Cascade[Any, Any], deadline: float | None = None) -> Callable[[], None]:
     """Four requests at a time, in a batcher that stays open."""
-    loop, batcher = VirtualLoop(), tt.Batcher(cascade, max_batch=2, max_pending=3)
+    loop, batcher = new_loop(), tt.Batcher(cascade, max_batch=2, max_pending=3)
     loop.run_until_complete(batcher.__aenter__())
 
     async def serve() -> None:
@@ -97,6 +104,7 @@ def recorded(*runs: Any, **given: Any) -> tt.Cascade[Any, Any]:
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     log = tt.RecordLog(folder, flush_seconds=0.005, flush_records=64)
+    atexit.register(log.close)
     return tt.Cascade(line(), stages(runs * K, **given), record=log, explore=1.0)
 
 

@@ -16,7 +16,7 @@ import logged
 import ttamer_fast as tt
 from logged import K
 from ttamer_fast.serving import exploration as exploration_module
-from virtual_loop import run
+from virtual_loop import VirtualLoop, run
 
 
 def test_a_cap_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +139,23 @@ def test_a_loop_that_ends_leaves_records_of_what_ran(tmp_path: Path) -> None:
     for record in records:
         assert record.explored
         assert record.explored_stages == ()
+
+
+def test_a_loop_that_is_closed_early_leaves_records_of_what_ran(tmp_path: Path) -> None:
+    rows = [x for x in range(200) if logged.consulted()[x].sum() == 1][:5]
+    with tt.RecordLog(tmp_path) as log:
+        cascade = logged.cascade(log, logged.coroutines(), explore=1.0)
+        for x in rows:
+            loop = VirtualLoop()
+            loop.set_exception_handler(lambda loop, context: None)  # tasks are destroyed, as it would say
+            loop.run_until_complete(cascade.acall(x))
+            loop.close()
+        assert log.pending + log.written == 4
+        report = cascade.exploration_report()
+        assert (report.explored, report.under_way) == (5, 0)
+    records = list(tt.read_records(tmp_path))
+    assert [record.explored for record in records] == [True] * 5
+    assert all(len(record.consulted) == 1 for record in records)
 
 
 def test_the_deadline_of_a_request_is_not_one_of_its_exploration(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from .._core import FormatError, ValidationError
 from .checks import shown
 
-__all__ = ["decoding", "open_file", "path_of"]
+__all__ = ["decoding", "folder_of", "open_file", "path_of"]
 
 
 def path_of(value: Any, name: str = "path") -> Path:
@@ -25,6 +25,14 @@ def path_of(value: Any, name: str = "path") -> Path:
     if not text or "\0" in text:
         raise ValidationError(f"`{name}` must be a path, got {shown(value)}")
     return Path(text)
+
+
+def folder_of(value: Any, name: str) -> Path:
+    """`value` as the path of a folder, which need not be there; or a ValidationError."""
+    path = path_of(value, name)
+    if path.exists() and not path.is_dir():
+        raise ValidationError(f"`{name}` must be a folder, got a file, {path}")
+    return path
 
 
 def open_file(path: Path) -> BinaryIO:

@@ -14,13 +14,21 @@ from numpy.typing import NDArray
 
 from .._utils.arrays import Bools, Floats, Ints
 
-__all__ = ["NO_PREDICTION", "RecordChunk", "RecordedOutcome", "RecordedPolicy", "RecordedRequest"]
+__all__ = [
+    "CAPPED",
+    "EXPLORED",
+    "NO_PREDICTION",
+    "RecordChunk",
+    "RecordedOutcome",
+    "RecordedPolicy",
+    "RecordedRequest",
+]
 
 NO_PREDICTION = -(2**63)
 """The code of a stage that said nothing."""
 
 EXPLORED, CAPPED, LATE = 1, 2, 4
-"""Bits of `flags`."""
+"""What is said of a request, as bits of `flags`."""
 
 FAILED, BARRED, FOR_RECORD = 1, 2, 4
 """What became of a stage, and the bit of those that ran for the record alone; 0: it answered."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .._core import Policy, ValidationError
 from .._utils.checks import check_between, check_integer, check_number
-from .._utils.files import path_of
+from .._utils.files import folder_of
 from ..traces.record import Record
 from .filling import Filling, Options
 
@@ -72,8 +72,8 @@ class RecordLog:
     *Processes.* A forked child writes into files of its own; what waited at the fork is its parent's. A log can be
     pickled: its copy writes into the same folder.
 
-    Any thread may use it. An append takes less than a microsecond. Memory: about 150 bytes a waiting record of two
-    stages, 64 MiB at most beside one block.
+    Any thread may use it. A cascade hands a record over in less than a microsecond; :meth:`append` takes some more.
+    Memory: about 150 bytes a waiting record of two stages, 64 MiB at most beside one block.
 
     Examples
     --------
@@ -109,7 +109,7 @@ class RecordLog:
         max_pending: int = 1 << 16,
     ) -> None:
         # A process may go elsewhere; the log stays.
-        path = path_of(folder, "folder").absolute()
+        path = folder_of(folder, "folder").absolute()
         oldest = check_number("max_seconds", max_seconds)
         if not oldest > 0.0:
             raise ValidationError(f"`max_seconds` must be above 0, got {max_seconds}")
@@ -120,8 +120,6 @@ class RecordLog:
             flush_records=check_integer("flush_records", flush_records, 1, MOST_ROWS),
             max_pending=check_integer("max_pending", max_pending, 1, MOST_ROWS),
         )
-        if path.exists() and not path.is_dir():
-            raise ValidationError(f"`folder` must be a folder, got a file, {path}")
         path.mkdir(parents=True, exist_ok=True)
         self._folder = path
         self._filling = Filling(path, self._options)
@@ -170,7 +168,7 @@ class RecordLog:
 
         Notes
         -----
-        O(stages run).
+        O(k**2): what the log says of the policy is made anew for each record.
         """
         if not isinstance(record, Record):
             raise ValidationError(f"`record` must be a Record, got {type(record).__name__}")

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from .._core import Policy, RecordReader, RecordTruth, ValidationError
 from .._utils.checks import check_flag, check_integer, check_number, check_seed, shown
-from .._utils.files import path_of
+from .._utils.files import folder_of
 from .._utils.warnings import RecordsWarning
 from ..traces.builder import TraceBuilder
 from ..traces.trace import Trace
@@ -76,9 +76,7 @@ def read_records(
         ...
     ttamer_fast.ValidationError: `folder` must have files of records, *.ttrec, got none
     """
-    path = path_of(folder, "folder")
-    if path.exists() and not path.is_dir():
-        raise ValidationError(f"`folder` must be a folder, got a file, {path}")
+    path = folder_of(folder, "folder")
     found = sorted(entry for entry in path.iterdir() if entry.match(SUFFIX))
     if not found:
         raise ValidationError(f"`folder` must have files of records, {SUFFIX}, got none")
@@ -174,7 +172,7 @@ class Records:
         if self._counts is None:
             reader = self._reader()
             counted = reader.counts()
-            policies = [RecordedPolicy.of(about) for about in reader.policies]
+            policies = _policies(reader)
             requests, explored, capped, complete, unanswered = (sum(row[i] for row, *_ in counted) for i in range(5))
             times = [time for *_, span in counted if span is not None for time in span]
             self._tell(reader)
@@ -200,7 +198,7 @@ class Records:
         least = check_integer("rows", rows, 1)
         reader = self._reader()
         while (columns := reader.piece(least)) is not None:
-            yield RecordChunk(columns, [RecordedPolicy.of(about) for about in reader.policies])
+            yield _chunk(columns, reader)
         self._tell(reader)
 
     def trace(
@@ -252,8 +250,7 @@ class Records:
         reader, core = self._reader(), labels.core()
         columns = reader.sample(most, check_seed(seed), core)
         self._tell(reader)
-        chunk = RecordChunk(columns, [RecordedPolicy.of(about) for about in reader.policies])
-        censored = Censored.of(chunk, labels, self._has_chosen, set())
+        censored = Censored.of(_chunk(columns, reader), labels, self._has_chosen, set())
         _tell_unmet(core)
         return censored.trace()
 
@@ -294,7 +291,7 @@ class Records:
         reader, core = self._reader(unique=True), labels.core()
         appended, met = 0, set[int]()
         while (columns := reader.piece(65_536, core)) is not None:
-            chunk = RecordChunk(columns, [RecordedPolicy.of(about) for about in reader.policies])
+            chunk = _chunk(columns, reader)
             Censored.of(chunk, labels, self._has_chosen, met).append(builder, is_timed)
             appended += len(chunk)
         self._tell(reader)
@@ -327,6 +324,16 @@ class Records:
                 self._told.add((file, start))
                 message = f"{file} is damaged at byte {start}: {reason}; {end - start} bytes are passed over"
                 warnings.warn(message, RecordsWarning, stacklevel=3)
+
+
+def _policies(reader: RecordReader) -> list[RecordedPolicy]:
+    """The policies whose records have been met, by their numbers."""
+    return [RecordedPolicy.of(about) for about in reader.policies]
+
+
+def _chunk(columns: dict[str, Any], reader: RecordReader) -> RecordChunk:
+    """Columns that the reader has given."""
+    return RecordChunk(columns, _policies(reader))
 
 
 def _tell_unmet(core: RecordTruth | None) -> None:

@@ -215,7 +215,7 @@ class Cascade(Generic[X, Y]):
         """
         if self._recorder is None:
             raise ValidationError("`record` must be given for an exploration report, got None")
-        return self._recorder.explorations.report()
+        return self._recorder.report()
 
     def __call__(self, x: X, deadline: float | None = None) -> Served[Y]:
         """Serve one request.

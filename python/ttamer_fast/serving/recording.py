@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Policy, ValidationError, drawn, drawn_of_batch
+from ..records.chunk import CAPPED, EXPLORED
 from ..records.filling import Explored
 from ..records.log import RecordLog, prices_of
 from ..traces.record import Record, Step
@@ -21,7 +22,7 @@ from .calls import Call
 from .decided import Decided, Report
 from .decided_one import DecidedOne
 from .driver import Driver
-from .exploration import Exploration, Explorations, check_exploration
+from .exploration import Exploration, ExplorationReport, Explorations, check_exploration
 from .exploring import Exploring, ExploringMany
 from .failures import reason_of
 from .inputs import Input, Inputs
@@ -35,9 +36,6 @@ from .workers import Workers
 __all__ = ["Recorder", "recorder_of"]
 
 Y = TypeVar("Y")
-
-EXPLORED, CAPPED = 1, 2
-"""What is said of a request to the log."""
 
 Through: TypeAlias = Exploring | ExploringMany
 
@@ -84,7 +82,6 @@ class Recorder:
         "_is_timed",
         "_number",
         "_prices",
-        "_seed",
         "_share",
         "_tasks",
         "_workers",
@@ -113,7 +110,7 @@ class Recorder:
         self._prices: NDArray[np.float64] = policy._prices()
         self._share = exploration.share
         self._is_timed = is_timed
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Through] = {}
         self._workers = Workers("exploration", 1)
 
     def served(self, driver: Driver[Y], x: Any, given: Input | None, has_deadline: bool) -> Served[Y]:
@@ -178,10 +175,16 @@ class Recorder:
 
     def start(self, through: Through, given: Input | Inputs) -> None:
         """Run a request through, as a task of this event loop."""
+        self._end_left()
         task = asyncio.get_running_loop().create_task(self._run_async(through, given))
+        self._tasks[task] = through
         # Also where it was cancelled before it had begun.
-        task.add_done_callback(partial(self._ended, through))
-        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def report(self) -> ExplorationReport:
+        """What has been run through so far."""
+        self._end_left()
+        return self.explorations.report()
 
     def _run(self, through: Through, given: Input | Inputs) -> None:
         try:
@@ -215,9 +218,17 @@ class Recorder:
             except Exception as error:  # of a stage that returns what nobody expects
                 through.lost(reason_of(error))
 
-    def _ended(self, through: Through, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        through.end()
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        through = self._tasks.pop(task, None)
+        if through is not None:
+            through.end()
+
+    def _end_left(self) -> None:
+        """Nobody goes on with the oldest tasks where their loop was closed before they had ended."""
+        for task in list(self._tasks):
+            if not task.get_loop().is_closed():
+                break
+            self._ended(task)
 
     def _append(self, record: Record, flags: int, explored: Explored | None) -> None:
         """A request to the log; whatever goes wrong, it is counted."""
