@@ -185,7 +185,8 @@ fn nothing_else_is_decided_otherwise_and_little_is_stored() {
     let tradeoff = ODDS / (ODDS + 15.0);
     let draft = learner.draft(tradeoff, Recall::Always, vec![]).unwrap();
     let whole = learner.policy(tradeoff, Recall::Always, vec![]).unwrap();
-    assert_eq!(learner.finished(draft.clone(), tradeoff).unwrap(), whole);
+    assert_eq!(learner.finished(draft.clone()).unwrap(), whole);
+    let draft = draft.policy;
     assert!(rule(&draft).without().is_none() && rule(&whole).without().is_some());
     for row in 0..ROWS {
         assert_eq!(walk(draft.start(), &data, row, &ALL, &[]), walk(whole.start(), &data, row, &ALL, &[]));

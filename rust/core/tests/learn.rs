@@ -263,10 +263,11 @@ fn a_simple_rule_is_taken_where_it_is_clearly_better() {
 fn estimates_come_from_rows_held_back() {
     let made = Arrays::new(2000, 3, 21);
     let learned = learner(made.trace(Kind::Models), Shape::Auto);
-    let (policy, held) = learned.judged_draft(0.9, Recall::Auto, vec![]).expect("a policy");
+    let (draft, held) = learned.judged_draft(0.9, Recall::Auto, vec![]).expect("a policy");
     let Means { loss, cost, .. } = held.expect("enough rows");
     assert!((0.0..1.0).contains(&loss) && (1.0..=6.0).contains(&cost), "{loss} {cost}");
-    let finished = learned.finished(policy.clone(), 0.9).expect("a policy");
+    let policy = draft.policy.clone();
+    let finished = learned.finished(draft).expect("a policy");
     assert_ne!(policy, finished);
     assert_eq!(finished, learned.policy(0.9, Recall::Auto, vec![]).expect("a policy"));
     let chosen = policy.facts().candidates.iter().find(|found| found.is_chosen).expect("a choice");

@@ -53,9 +53,9 @@ fn estimates_do_not_need_a_choice() {
     let learned = learner(300, 2.0);
     let candidates = learned.policy(0.9, Recall::Auto, vec![]).unwrap().facts().candidates.clone();
     for (recall, at) in [(Recall::Always, 0), (Recall::Never, 1)] {
-        let (policy, held) = learned.judged_draft(0.9, recall, vec![]).unwrap();
+        let (draft, held) = learned.judged_draft(0.9, recall, vec![]).unwrap();
         assert_eq!(held.map(|held| (held.loss, held.cost)), Some((candidates[at].loss, candidates[at].cost)));
-        assert!(policy.facts().candidates.is_empty());
+        assert!(draft.policy.facts().candidates.is_empty());
     }
 }
 

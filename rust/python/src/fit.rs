@@ -138,7 +138,7 @@ impl Learner {
     /// The same without decisions of their own for requests that go without some stages; decides all others alike.
     #[pyo3(signature = (tradeoff, recall = None))]
     fn draft(&self, py: Python<'_>, tradeoff: f64, recall: Option<bool>) -> PyResult<Policy> {
-        Policy::new(py, detached(py, || self.inner.draft(tradeoff, recall_of(recall), vec![]))?)
+        Policy::new(py, detached(py, || self.inner.draft(tradeoff, recall_of(recall), vec![]))?.policy)
     }
 
     /// Logarithms of the odds λ / (1 − λ) between which trade-offs are searched.

@@ -1,6 +1,6 @@
 //! The best policy within a budget on the mean cost or the mean loss.
 
-use super::learner::Learner;
+use super::learner::{Draft, Learner};
 use super::options::Recall;
 use crate::error::{Error, Result, number, significant};
 use crate::evaluate::{Objective, Outcome};
@@ -77,7 +77,7 @@ pub fn within(learner: &Learner, budget: Budget, recall: Recall, seed: u64) -> R
     };
     match coin {
         Some(coin) => Ok(coin),
-        None => best.finished(learner),
+        None => learner.finished(best.draft.clone()),
     }
 }
 
@@ -99,15 +99,9 @@ pub fn tradeoff_at(log_odds: f64) -> f64 {
 /// trace and that on rows held back.
 struct Point {
     tradeoff: f64,
-    draft: Policy,
+    draft: Draft,
     limited: f64,
     free: f64,
-}
-
-impl Point {
-    fn finished(&self, learner: &Learner) -> Result<Policy> {
-        learner.finished(self.draft.clone(), self.tradeoff)
-    }
 }
 
 /// A coin between a point within the budget and one beyond it.
@@ -126,7 +120,7 @@ impl<'a> Mixed<'a> {
     /// coin is tossed on the first signal, so the first stage must be the same.
     fn new(within: &'a Point, beyond: &'a Point, most: f64) -> Option<Self> {
         let gains = within.limited <= most && beyond.limited > most && beyond.free < within.free;
-        if !gains || within.draft.start().next() != beyond.draft.start().next() {
+        if !gains || within.draft.policy.start().next() != beyond.draft.policy.start().next() {
             return None;
         }
         let share = (most - within.limited) / (beyond.limited - within.limited);
@@ -168,7 +162,7 @@ impl Search<'_> {
         let trace = self.learner.trace();
         let known = self.learner.provenance(tradeoff, &self.goal());
         let (draft, held) = self.learner.judged_draft(tradeoff, self.recall, known)?;
-        let found = Outcome::of_policy(&draft, trace)?;
+        let found = Outcome::of_policy(&draft.policy, trace)?;
         let (mut loss, mut cost) = (trace.mean(found.loss()), trace.mean(found.cost()));
         if let Some(held) = held {
             (loss, cost) = (loss.max(held.loss), cost.max(held.cost));
@@ -183,7 +177,7 @@ impl Search<'_> {
         let mut kept = None;
         let (mut low, mut share, mut high) = (0.0, mixed.share, mixed.share);
         for _ in 0..self.learner.tuning().share_steps {
-            let coin = self.coin(mixed, [&mixed.within.draft, &mixed.beyond.draft], share, 0.0)?;
+            let coin = self.coin(mixed, [&mixed.within.draft.policy, &mixed.beyond.draft.policy], share, 0.0)?;
             let found = Outcome::of_policy(&coin, trace)?;
             let (limited, _) = self.budget.limited.and_free(trace.mean(found.loss()), trace.mean(found.cost()));
             if limited <= self.budget.most {
@@ -199,7 +193,8 @@ impl Search<'_> {
         let Some((share, found)) = kept else { return Ok(None) };
         let objective = Objective::new(trace, mixed.within.tradeoff)?;
         let value = found.mean_objective(objective, trace.weight());
-        let (within, beyond) = (mixed.within.finished(self.learner)?, mixed.beyond.finished(self.learner)?);
+        let finished = |point: &Point| self.learner.finished(point.draft.clone());
+        let (within, beyond) = (finished(mixed.within)?, finished(mixed.beyond)?);
         self.coin(mixed, [&within, &beyond], share, value).map(Some)
     }
 

@@ -12,7 +12,7 @@ use super::{heuristics, markov};
 use crate::error::{Error, Result, number};
 use crate::evaluate::{Objective, Outcome};
 use crate::policy::{Candidate, Facts, Policy, Usual};
-use crate::rules::{AnyRule, Component};
+use crate::rules::AnyRule;
 use crate::trace::Trace;
 
 /// What a policy says that it was made from: names and values, in order.
@@ -35,6 +35,16 @@ pub struct Learner {
     pub(super) usual: Arc<OnceLock<Vec<Usual>>>,
     /// Prices in place of those of the trace (k,).
     pub(super) prices: Option<Vec<f64>>,
+}
+
+/// A policy without decisions of its own for requests that go without some stages: it takes less time, and decides all
+/// other requests as [`Learner::finished`] makes it.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The policy.
+    pub policy: Policy,
+    /// Among which stages, for what and whether with recall beliefs decide; none: another rule does.
+    asked: Option<(Vec<usize>, Objective, bool)>,
 }
 
 /// How policies are made.
@@ -114,15 +124,14 @@ impl Learner {
     /// # Errors
     /// [`Error::Invalid`] for a trade-off outside [0, 1], or a rule that needs predictions on a trace without.
     pub fn policy(&self, tradeoff: f64, recall: Recall, provenance: Provenance) -> Result<Policy> {
-        self.finished(self.draft(tradeoff, recall, provenance)?, tradeoff)
+        self.finished(self.draft(tradeoff, recall, provenance)?)
     }
 
-    /// The same without decisions of their own for requests that go without some stages: it takes less time, and decides
-    /// all other requests alike.
+    /// The draft for one trade-off λ.
     ///
     /// # Errors
     /// As [`Learner::policy`].
-    pub fn draft(&self, tradeoff: f64, recall: Recall, provenance: Provenance) -> Result<Policy> {
+    pub fn draft(&self, tradeoff: f64, recall: Recall, provenance: Provenance) -> Result<Draft> {
         let objective = Objective::new(self.learned(), tradeoff)?;
         match &self.way {
             Way::Calibrated(calibrated) => {
@@ -133,7 +142,8 @@ impl Learner {
                 let (rule, index) =
                     markov::fit(self.learned(), objective, recall != Recall::Never, self.default_loss, &self.tuning)?;
                 let known = Facts { provenance, ..Facts::default() };
-                self.valued(rule, facts(Method::Markov, "line", index, known), objective)
+                let policy = self.valued(rule, facts(Method::Markov, "line", index, known), objective)?;
+                Ok(Draft { policy, asked: None })
             }
             Way::Heuristic(heuristic) => {
                 let known = Facts { provenance, ..Facts::default() };
@@ -142,20 +152,18 @@ impl Learner {
         }
     }
 
-    /// The policy that `draft`, made for this trade-off, is a draft of.
+    /// The policy that `draft` is a draft of.
     ///
     /// # Errors
     /// As [`Learner::policy`].
-    pub fn finished(&self, draft: Policy, tradeoff: f64) -> Result<Policy> {
-        let (Way::Calibrated(calibrated), AnyRule::Component(Component::Belief(rule))) = (&self.way, draft.rule())
-        else {
-            return Ok(draft);
+    pub fn finished(&self, draft: Draft) -> Result<Policy> {
+        let Draft { policy, asked } = draft;
+        let (Way::Calibrated(calibrated), Some((stages, objective, recall))) = (&self.way, asked) else {
+            return Ok(policy);
         };
-        let (objective, recall) = (Objective::new(self.learned(), tradeoff)?, rule.beliefs().recall);
-        let stages = chosen_stages(calibrated, objective, recall);
-        let Some(rule) = whole_rule(calibrated, &stages, objective, recall) else { return Ok(draft) };
+        let Some(rule) = whole_rule(calibrated, &stages, objective, recall) else { return Ok(policy) };
         let rule = AnyRule::Component(rule.into());
-        Policy::new(draft.stages().to_vec(), draft.price().clone(), rule, draft.facts().clone())
+        Policy::new(policy.stages().to_vec(), policy.price().clone(), rule, policy.facts().clone())
     }
 
     /// The draft for one trade-off λ, with its means on rows that were not learned from, in turn; none where no rows
@@ -169,7 +177,7 @@ impl Learner {
         tradeoff: f64,
         recall: Recall,
         provenance: Provenance,
-    ) -> Result<(Policy, Option<Means>)> {
+    ) -> Result<(Draft, Option<Means>)> {
         let Way::Calibrated(calibrated) = &self.way else {
             return Ok((self.draft(tradeoff, recall, provenance)?, None));
         };
@@ -191,20 +199,23 @@ impl Learner {
         selection: Selection,
         objective: Objective,
         known: Facts,
-    ) -> Result<Policy> {
+    ) -> Result<Draft> {
         match selection {
             Selection::Belief { recall } => {
-                let learned = calibrated.rule_among(&chosen_stages(calibrated, objective, recall), objective, recall);
+                let stages = chosen_stages(calibrated, objective, recall);
+                let learned = calibrated.rule_among(&stages, objective, recall);
                 let facts = facts(Method::Pathwise, learned.graph, learned.index, known);
-                self.valued(AnyRule::Component(learned.rule.into()), facts, objective)
+                let policy = self.valued(AnyRule::Component(learned.rule.into()), facts, objective)?;
+                Ok(Draft { policy, asked: Some((stages, objective, recall)) })
             }
             Selection::Simple(heuristic) => self.tuned(heuristic, objective, known),
         }
     }
 
-    fn tuned(&self, heuristic: Heuristic, objective: Objective, known: Facts) -> Result<Policy> {
+    fn tuned(&self, heuristic: Heuristic, objective: Objective, known: Facts) -> Result<Draft> {
         let rule = heuristics::tuned(heuristic, self.learned(), objective, self.default_loss, &self.tuning)?;
-        self.valued(rule.into(), facts(Method::Heuristic(heuristic), "line", Vec::new(), known), objective)
+        let facts = facts(Method::Heuristic(heuristic), "line", Vec::new(), known);
+        Ok(Draft { policy: self.valued(rule.into(), facts, objective)?, asked: None })
     }
 
     /// The policy of these rules, with its mean objective on the trace among its facts. O(n k).

@@ -34,7 +34,7 @@ mod whole;
 
 pub use budget::{Budget, Limited, log_odds_range, tradeoff_at, within};
 pub use kept::Kept;
-pub use learner::{Learner, Provenance};
+pub use learner::{Draft, Learner, Provenance};
 pub use options::{Approach, FitOptions, Goal, Heuristic, Method, Recall, Shape};
 pub use provenance::provenance;
 pub use reach::Decided;

@@ -7,7 +7,7 @@ use super::calibrated::Calibrated;
 use super::detours::{Block, assemble};
 use super::induction::induce;
 use super::known::Known;
-use super::sample;
+use super::parts;
 use super::situations::Situations;
 use crate::evaluate::Objective;
 use crate::rules::BeliefRule;
@@ -42,10 +42,8 @@ fn without_some(
 ) -> Vec<Block> {
     let rows = calibrated.rows();
     let most = calibrated.tuning().detour_rows;
-    let some = (rows.rows() > most).then(|| {
-        let chosen = sample::spread(rows.rows(), most);
-        (rows.select(&chosen), known.iter().map(|known| known.select(&chosen)).collect::<Vec<Known>>())
-    });
+    let some = parts::spread(rows, most)
+        .map(|chosen| (rows.select(&chosen), known.iter().map(|known| known.select(&chosen)).collect::<Vec<Known>>()));
     let (rows, known): (_, Vec<&Known>) = match &some {
         None => (rows, known.iter().map(Arc::as_ref).collect()),
         Some((rows, known)) => (rows, known.iter().collect()),
