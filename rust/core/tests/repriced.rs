@@ -37,7 +37,7 @@ fn beliefs_that_are_dropped_are_found_again() {
     let tuning = Tuning { decision_cells: 4_000, ..Tuning::default() };
     let made = || learner(trace(400, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]), Method::Pathwise, &tuning);
     let shared = made();
-    let reach = |learner: &Learner, goal| bytes(&learner.reach(goal, Recall::Auto, 0).expect("a policy"));
+    let reach = |learner: &Learner, goal| bytes(&learner.reach(goal, Recall::Auto, 0).expect("a policy").0);
     for goal in GOALS {
         assert_eq!(reach(&shared, goal), reach(&made(), goal));
     }
@@ -51,7 +51,7 @@ fn other_prices_are_those_of_a_trace_that_has_them() {
         let twice = learner(trace(500, &before), method, &Tuning::default()).repriced(&[7.0, 7.0, 0.0]);
         let repriced = twice.and_then(|twice| twice.repriced(&now)).expect("a learner");
         for goal in GOALS {
-            let reach = |learner: &Learner| learner.reach(goal, Recall::Auto, 0).expect("a policy");
+            let reach = |learner: &Learner| learner.reach(goal, Recall::Auto, 0).expect("a policy").0;
             let (one, other) = (reach(&repriced), reach(&priced));
             assert_eq!((one.rule(), one.price()), (other.rule(), other.price()));
             assert_eq!(one.facts().value.to_bits(), other.facts().value.to_bits());

@@ -62,8 +62,7 @@ impl Calibration {
         let learner = self.recipe.learner(py)?;
         let (policy, decided) = detached(py, || {
             let repriced = cost.map(|cost| learner.repriced(&cost)).transpose()?;
-            let learner = repriced.as_ref().unwrap_or(&learner);
-            Ok((learner.reach(goal, recall, seed)?, learner.decided(goal, recall, seed)))
+            repriced.as_ref().unwrap_or(&learner).reach(goal, recall, seed)
         })?;
         let whole = if self.is_whole { Arc::downgrade(&self.recipe) } else { Weak::new() };
         Policy::of(py, policy, Some(Arc::new(Origin { kept: Arc::clone(&self.kept), whole, decided })))

@@ -88,10 +88,7 @@ pub fn fit(
     let (goal, recall) = (goal_of(py, tradeoff, max_cost, max_loss)?, recall_of(recall));
     let approach = approach(py, method, graph, order, default_loss, deadline)?;
     let recipe = Recipe::new(trace.inner().clone(), approach, tuned(py, tuning)?);
-    let (policy, decided) = detached(py, || {
-        let learner = recipe.fresh()?;
-        Ok((learner.reach(goal, recall, seed)?, learner.decided(goal, recall, seed)))
-    })?;
+    let (policy, decided) = detached(py, || recipe.fresh()?.reach(goal, recall, seed))?;
     let kept = Arc::new(recipe.of(trace.kept(py)?.trace.clone()));
     Policy::of(py, policy, Some(Arc::new(Origin { kept, whole: Weak::new(), decided })))
 }

@@ -51,5 +51,5 @@ use crate::trace::Trace;
 /// [`crate::Error::Invalid`] for a goal out of range, a budget that cannot be met, or options that do not fit the trace.
 pub fn fit(trace: &Trace, goal: Goal, options: &FitOptions) -> Result<Policy> {
     let learner = Learner::new(trace.clone(), &options.approach, options.tuning.clone())?;
-    learner.reach(goal, options.recall, options.seed)
+    learner.reach(goal, options.recall, options.seed).map(|(policy, _)| policy)
 }

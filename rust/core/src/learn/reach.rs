@@ -21,12 +21,12 @@ pub struct Decided {
 }
 
 impl Learner {
-    /// The best policy for a goal, with what it was made from. O(n) for each set of stages that a request can have
-    /// consulted; what the goal does not change is found once.
+    /// The best policy for a goal, with what it was made from, and what it was decided for. O(n) for each set of stages
+    /// that a request can have consulted; what the goal does not change is found once.
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] for a goal out of range, or a budget that cannot be met.
-    pub fn reach(&self, goal: Goal, recall: Recall, seed: u64) -> Result<Policy> {
+    pub fn reach(&self, goal: Goal, recall: Recall, seed: u64) -> Result<(Policy, Decided)> {
         let budget = |limited, most| within(self, Budget { limited, most }, recall, seed);
         let policy = match goal {
             Goal::Tradeoff(tradeoff) => {
@@ -38,12 +38,8 @@ impl Learner {
         }?;
         let mut facts = policy.facts().clone();
         facts.provenance.extend(restrictions(&self.approach, recall));
-        Ok(policy.with_facts(facts))
-    }
-
-    /// What is remembered of that.
-    pub fn decided(&self, goal: Goal, recall: Recall, seed: u64) -> Decided {
-        Decided { goal, recall, seed, full_cost: self.learned().full_cost() }
+        let decided = Decided { goal, recall, seed, full_cost: self.learned().full_cost() };
+        Ok((policy.with_facts(facts), decided))
     }
 
     /// What policies say that they are made from.

@@ -49,11 +49,11 @@ impl Learner {
         let Decided { recall, seed, .. } = *decided;
         let goal = match decided.goal {
             Goal::Tradeoff(tradeoff) => {
-                Goal::Tradeoff(tradeoff_at(tradeoff, decided.full_cost, learner.learned().full_cost())?)
+                Goal::Tradeoff(worth_as_much(tradeoff, decided.full_cost, learner.learned().full_cost())?)
             }
             budget => budget,
         };
-        let found = learner.reach(goal, recall, seed)?;
+        let (found, decided_now) = learner.reach(goal, recall, seed)?;
         let mut facts = found.facts().clone();
         let is_decided = |entry: &&(String, String)| DECIDED.contains(&entry.0.as_str());
         let known = policy.facts().provenance.iter().filter(|entry| !is_decided(entry));
@@ -65,13 +65,13 @@ impl Learner {
             provenance.push(("repriced_rows".into(), rows));
         }
         facts.provenance = provenance;
-        Ok((found.with_facts(facts), learner.decided(goal, recall, seed)))
+        Ok((found.with_facts(facts), decided_now))
     }
 }
 
 /// λ at which a loss is worth as much where every stage together costs `now`, as it is at `tradeoff` where they cost
 /// `before`: (1 − λ) / (λ now) is the same.
-fn tradeoff_at(tradeoff: f64, before: f64, now: f64) -> Result<f64> {
+fn worth_as_much(tradeoff: f64, before: f64, now: f64) -> Result<f64> {
     if tradeoff <= 0.0 || tradeoff >= 1.0 || before.to_bits() == now.to_bits() {
         return Ok(tradeoff);
     }
