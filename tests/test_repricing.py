@@ -15,6 +15,7 @@ import pytest
 
 import ttamer_fast as tt
 from censored_logs import log_of
+from children import in_another_process
 from conftest import make_trace
 from test_calibration import BAD_PRICES, decides, timed, varied, with_costs
 
@@ -145,18 +146,23 @@ def test_of_many_rows_a_sample_is_kept() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux for the memory of the process")
 def test_a_policy_does_not_keep_a_large_trace() -> None:
-    def resident() -> float:
-        gc.collect()
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-    # What was freed is used again, so that what grows with each trace is what its policy keeps.
-    policies, grown = [], []
-    for seed in range(8):
-        policies.append(tt.baselines.static(make_trace(n=200_000, k=8, seed=seed), 0.9))
-        grown.append(resident())
+    # A process of its own: what others have left in memory is used again, or not.
+    grown, repriced_rows = in_another_process(resident_with_policies, 8)
     tables = 3 * 200_000 * 8 * 8 / 2**20
     assert (grown[-1] - grown[3]) / 4 < 0.5 * tables
-    assert policies[0].repriced(np.ones(8)).provenance["repriced_rows"] == "20000"
+    assert repriced_rows == "20000"
+
+
+def resident_with_policies(count: int) -> tuple[list[float], str]:
+    """MiB of the process after each policy of a large trace, and what one says of the rows that it kept."""
+    # What was freed is used again, so that what grows with each trace is what its policy keeps.
+    policies, grown = [], []
+    for seed in range(count):
+        policies.append(tt.baselines.static(make_trace(n=200_000, k=8, seed=seed), 0.9))
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        grown.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    return grown, policies[0].repriced(np.ones(8)).provenance["repriced_rows"]
 
 
 def test_summaries_are_at_the_prices_of_the_policy() -> None:
