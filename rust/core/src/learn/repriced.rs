@@ -78,7 +78,7 @@ fn worth_as_much(tradeoff: f64, before: f64, now: f64) -> Result<f64> {
     if before <= 0.0 {
         let message = format!(
             "`cost` must not be given where every stage was free: what a loss is worth at the trade-off {tradeoff} is \
-             not known; fit or calibrate with a new one"
+             not known; fit or calibrate with a new trade-off"
         );
         return Err(Error::invalid(message));
     }
