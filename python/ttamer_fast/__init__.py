@@ -60,6 +60,7 @@ from .fitting.calibration import Calibration, calibrate
 from .fitting.certification import fit_certified
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
+from .monitoring.promotion import Promotion, promote
 from .monitoring.order import OrderFinding, OrderWarning, order_findings
 from .monitoring.report import Drift, DriftReport
 from .records.chunk import RecordChunk, RecordedPolicy, RecordedRequest
@@ -116,6 +117,7 @@ __all__ = [
     "PermanentError",
     "Policy",
     "PolicyFormatError",
+    "Promotion",
     "Record",
     "RecordChunk",
     "RecordCounts",
@@ -154,6 +156,7 @@ __all__ = [
     "frontier",
     "load",
     "order_findings",
+    "promote",
     "read_records",
     "read_trace",
     "risk_coverage",
