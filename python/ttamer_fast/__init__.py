@@ -60,8 +60,8 @@ from .fitting.calibration import Calibration, calibrate
 from .fitting.certification import fit_certified
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
-from .monitoring.promotion import Promotion, promote
 from .monitoring.order import OrderFinding, OrderWarning, order_findings
+from .monitoring.promotion import Promotion, promote
 from .monitoring.report import Drift, DriftReport
 from .records.chunk import RecordChunk, RecordedPolicy, RecordedRequest
 from .records.log import RecordLog
@@ -75,6 +75,7 @@ from .serving.queues import StageStats
 from .serving.request import Request
 from .serving.served import Served
 from .serving.served_batch import ServedBatch
+from .serving.slot import PolicySlot
 from .serving.stage import Stage
 from .serving.time_left import time_left
 from .traces.builder import TraceBuilder
@@ -117,6 +118,7 @@ __all__ = [
     "PermanentError",
     "Policy",
     "PolicyFormatError",
+    "PolicySlot",
     "Promotion",
     "Record",
     "RecordChunk",

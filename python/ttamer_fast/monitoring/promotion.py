@@ -85,9 +85,8 @@ class Promotion:
         if self.requests:
             low, high = self.interval
             level = 1.0 - 2.0 * self.error
-            lines.append(
-                f"difference         {self.difference:+.5g}  ({level:.4g} interval {low:+.5g} to {high:+.5g}, at any time)"
-            )
+            interval = f"{level:.4g} interval {low:+.5g} to {high:+.5g}, at any time"
+            lines.append(f"difference         {self.difference:+.5g}  ({interval})")
             lines.append(f"capital            {self.capital:.4g} of {1.0 / self.error:.4g}")
         lines.append(f"objective          of tradeoff {self.tradeoff:g}, margin {self.margin:g}")
         if self.teacher is not None:
@@ -148,11 +147,11 @@ def promote(
     Notes
     -----
     *The test.* Both policies decide every explored request again, from its recorded signals and predictions. Objectives
-    are λ · loss + (1 − λ) · cost / cost of running every stage, as :func:`evaluate` has them, at the prices of the policy
-    in service, without deadlines. A capital bets on every paired difference against "the mean is at least `margin`"; if
-    that is true, the capital is ever at 1 / `error` with probability at most `error` (Ville 1939; bets on the mean of
-    bounded values: Waudby-Smith and Ramdas 2024, arXiv 2010.09686, Theorem 3, with fixed bets). The order of the requests
-    plays no part, so that a second look, with more requests of the log, goes on with the same bets.
+    are λ · loss + (1 − λ) · cost / cost of running every stage, as :func:`evaluate` has them, at the prices of the
+    policy in service, without deadlines. A capital bets on every paired difference against "the mean is at least
+    `margin`"; if that is true, the capital is ever at 1 / `error` with probability at most `error` (Ville 1939; bets on
+    the mean of bounded values: Waudby-Smith and Ramdas 2024, arXiv 2010.09686, Theorem 3, with fixed bets). The order
+    of the requests plays no part, so that a second look, with more requests of the log, goes on with the same bets.
 
     *What it promises*, for each candidate: that it replaces a policy that is no worse (by `margin`) with probability at
     most `error`. Who tests a hundred candidates has a hundred such chances.
@@ -162,8 +161,8 @@ def promote(
     stage gave nothing, as it failed or its circuit was open, are left out and counted: the candidate is judged on
     requests that all stages answered. Where failures go with hard requests, that is not all of the traffic.
 
-    O(n k) for n explored requests. Any thread may call it: where the policy in service has changed meanwhile, nothing is
-    swapped.
+    O(n k) for n explored requests. Any thread may call it: where the policy in service has changed meanwhile, nothing
+    is swapped.
 
     Examples
     --------
@@ -271,9 +270,8 @@ def _judging(
 
 def _refuse_own(fitted_to: str | None, trace: Trace) -> None:
     if fitted_to == trace.digest:
-        raise ValidationError(
-            "`candidate` must be judged on other requests than those that it was fitted on: say `since` when these ended"
-        )
+        told = "say `since` when these ended"
+        raise ValidationError(f"`candidate` must be judged on other requests than those that it was fitted on: {told}")
 
 
 def _priced(trace: Trace, incumbent: Policy) -> Trace:
@@ -290,7 +288,9 @@ def _differences(
     losses = np.where(np.isfinite(trace.loss), trace.loss, 0.0)
     if losses.max() > largest_loss:
         row, given = int(losses.max(axis=1).argmax()), losses.max()
-        raise ValidationError(f"`largest_loss` must be at least every loss, got {largest_loss:g}, row {row} has {given:g}")
+        raise ValidationError(
+            f"`largest_loss` must be at least every loss, got {largest_loss:g}, row {row} has {given:g}"
+        )
     finite = [policy.default_loss for policy in (incumbent, candidate) if math.isfinite(policy.default_loss)]
     terms = Terms(default_loss=finite[0] if finite else None)
     one, two = (
