@@ -44,8 +44,8 @@ class Shadow:
     @property
     def counts(self) -> tuple[int, int, int, int, int, int, int, float, float, float, float]:
         """agreed, of these in another order, stopped earlier, wanted more, left out (late); among those in which the
-        shadow ended: with another answer, and of how many the sums are; cost of the requests and of the shadow, expected
-        loss of the requests and of the shadow."""
+        shadow ended: with another answer, and of how many the sums are; cost of the requests and of the shadow,
+        expected loss of the requests and of the shadow."""
 
 @final
 class Counters:
