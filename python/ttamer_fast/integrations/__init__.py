@@ -1,5 +1,7 @@
-"""A cascade among other programs. Nothing is loaded before it is named.
+"""A cascade among other programs: metrics, traces and HTTP. Nothing is loaded before it is named.
 
+* :mod:`~ttamer_fast.integrations.prometheus`: metrics of a cascade (extra `metrics`).
+* :mod:`~ttamer_fast.integrations.opentelemetry`: a span a request (extra `tracing`).
 * :mod:`~ttamer_fast.integrations.asgi`: a cascade behind HTTP (extra `server`).
 """
 
@@ -9,9 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import asgi
+    from . import asgi, opentelemetry, prometheus
 
-__all__ = ["asgi"]
+__all__ = ["asgi", "opentelemetry", "prometheus"]
 
 
 if not TYPE_CHECKING:

@@ -71,8 +71,8 @@ def app(
         Whether there is a page ``/metrics``.
     registry : prometheus_client.CollectorRegistry, optional
         Where the metrics of the cascade are, while the application runs; by default a new one.
-    monitor : DriftMonitor, optional
-        Whose state is part of the metrics.
+    monitor : DriftMonitor or callable, optional
+        Whose alarm is part of the metrics, as in :func:`ttamer_fast.integrations.prometheus.register`.
 
     Returns
     -------

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from .._core import ValidationError
 from .._utils.extras import require
 from ..serving.cascade import Cascade
+from ..serving.slot import PolicySlot
 from .asgi_bodies import RefusalError
+from .inside import exploration_of, shadow_of, slot_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -35,13 +41,58 @@ class PolicyPages:
     def routes(self) -> list[Route]:
         """Of all pages."""
         made = require("starlette.routing", "server").Route
-        return [made("/policy", self.show)]
+        return [
+            made("/policy", self.show),
+            made("/policy/reload", self.reload, methods=["POST"]),
+            made("/policy/rollback", self.roll_back, methods=["POST"]),
+        ]
 
     async def show(self, request: Request) -> Response:
-        """Which policy serves, and what is known of it."""
+        """Which policy serves, what served before it, and what is known of it."""
         self._admit(request)
-        policy = self._cascade.policy
-        return _said({"digest": policy.digest, "stages": list(policy.stages)})
+        cascade, slot = self._cascade, slot_of(self._cascade)
+        policy, shadow, exploration = cascade.policy, shadow_of(cascade), exploration_of(cascade)
+        changes = () if slot is None else slot.changes
+        return _said(
+            {
+                "digest": policy.digest,
+                "stages": list(policy.stages),
+                "changes": [change._asdict() for change in changes],
+                "earlier": [] if slot is None else [one.digest for one in slot.earlier],
+                "shadow": None if shadow is None else asdict(shadow),
+                "exploration": None if exploration is None else asdict(exploration),
+                "circuits": {stage: circuit.state for stage, circuit in cascade.circuits.items()},
+                "slowdown": cascade.slowdown,
+            }
+        )
+
+    async def reload(self, request: Request) -> Response:
+        """Takes the policy of the file, or says why not."""
+        self._admit(request)
+        slot = self._slot()
+        try:
+            is_taken = await asyncio.to_thread(slot.reload)
+        except ValidationError as error:
+            raise RefusalError(409, str(error)) from None
+        if not is_taken:
+            refused = [change.reason for change in slot.changes if change.what == "refused"]
+            raise RefusalError(409, refused[-1], digest=slot.policy.digest)
+        return _said({"digest": slot.policy.digest})
+
+    async def roll_back(self, request: Request) -> Response:
+        """Brings back the policy before, or says why not."""
+        self._admit(request)
+        try:
+            policy = self._slot().rollback()
+        except ValidationError as error:
+            raise RefusalError(409, str(error)) from None
+        return _said({"digest": policy.digest})
+
+    def _slot(self) -> PolicySlot:
+        slot = slot_of(self._cascade)
+        if slot is None:
+            raise RefusalError(409, "the cascade has a policy, and no slot in which it could be changed")
+        return slot
 
     def _admit(self, request: Request) -> None:
         """Only operators go on; others are told nothing."""
@@ -53,6 +104,15 @@ class PolicyPages:
             raise RefusalError(401, "unauthorized", {"www-authenticate": "Bearer"})
 
 
-def _said(what: Any, status: int = 200) -> Response:
-    made: Response = require("starlette.responses", "server").JSONResponse(what, status)
+def _said(what: Any) -> Response:
+    made: Response = require("starlette.responses", "server").JSONResponse(_plain(what))
     return made
+
+
+def _plain(what: Any) -> Any:
+    """As JSON can hold it: None for what is no number."""
+    if isinstance(what, dict):
+        return {name: _plain(one) for name, one in what.items()}
+    if isinstance(what, list):
+        return [_plain(one) for one in what]
+    return None if isinstance(what, float) and not math.isfinite(what) else what

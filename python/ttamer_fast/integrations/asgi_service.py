@@ -10,14 +10,16 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._core import TTamerError, ValidationError
-from .._utils.extras import require
+from .._utils.extras import MissingExtraError, require
 from ..serving.batcher import Batcher, OverloadedError
 from ..serving.cascade import Cascade
 from ..serving.failures import NoAnswerError
 from ..serving.served import Served
 from .asgi_bodies import RefusalError, answer_headers, body_of, decoding_refusal, seconds_of, to_response
 from .asgi_policy import PolicyPages
+from .asgi_responses import Responses
 from .inside import log_of
+from .prometheus import Registration, register
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -63,6 +65,9 @@ class Service:
         self._has_metrics = has_metrics
         self._registry = registry
         self._monitor = monitor
+        self._responses = Responses()
+        self._read: Any = None
+        self._no_metrics = "the server has not started"
         self._batcher: Batcher[Any, Any] | None = None
         self._state: Literal["not started", "ready", "shutting down"] = "not started"
 
@@ -76,6 +81,8 @@ class Service:
             routing.Route("/v2/health/ready", self.ready),
             *self._policy.routes(),
         ]
+        if self._has_metrics:
+            routes.append(routing.Route("/metrics", self.metrics))
         handlers = {RefusalError: _refused, exceptions.HTTPException: _refused_by_starlette}
         made: Starlette = applications.Starlette(routes=routes, lifespan=self.lifespan, exception_handlers=handlers)
         return made
@@ -89,11 +96,19 @@ class Service:
         if is_ours:
             await batcher.__aenter__()
         self._batcher = batcher
+        try:
+            metrics = self._begin_metrics(batcher)
+        except BaseException:
+            if is_ours:
+                await batcher.__aexit__(None, None, None)
+            raise
         self._state = "ready"
         try:
             yield
         finally:
             self._state = "shutting down"
+            for one in metrics:
+                one.unregister()
             try:
                 if is_ours:
                     await self._leave(batcher)
@@ -101,6 +116,22 @@ class Service:
                 log = log_of(self._cascade)
                 if log is not None:
                     await asyncio.to_thread(log.flush)
+
+    def _begin_metrics(self, batcher: Batcher[Any, Any]) -> list[Registration | Responses]:
+        """What is to be unregistered at the end."""
+        self._read = None
+        if not self._has_metrics:
+            return []
+        try:
+            client = require("prometheus_client", "metrics")
+        except MissingExtraError as error:
+            self._no_metrics = str(error)
+            return []
+        registry = client.CollectorRegistry() if self._registry is None else self._registry
+        registration = register(self._cascade, registry, batcher=batcher, monitor=self._monitor)
+        self._responses.register(registry)
+        self._read = registry
+        return [self._responses, registration]
 
     async def _leave(self, batcher: Batcher[Any, Any]) -> None:
         """Everybody inside is answered, or cut off after a while."""
@@ -113,9 +144,11 @@ class Service:
     async def predict(self, request: Request) -> Response:
         """One request: its answer, or why there is none."""
         try:
-            return await self._predict(request)
+            response = await self._predict(request)
         except RefusalError as refusal:
-            return refusal.response()
+            response = refusal.response()
+        self._responses.count(response.status_code)
+        return response
 
     async def _predict(self, request: Request) -> Response:
         self._check_ready()
@@ -130,13 +163,13 @@ class Service:
             if refusal is None:
                 raise _broken("`decode` broke") from error
             raise refusal from None
-        served = await self._served(x, ends - now(), lambda: now() >= ends)
+        served = await self._served(x, ends - now())
         try:
             return to_response(self._encode(served), self._media_type, answer_headers(served))
         except Exception as error:
             raise _broken("`encode` broke") from error
 
-    async def _served(self, x: Any, seconds: float, is_over: Callable[[], bool]) -> Served[Any]:
+    async def _served(self, x: Any, seconds: float) -> Served[Any]:
         if not seconds > 0.0:
             raise RefusalError(504, "the body came too late")
         self._check_ready()
@@ -146,12 +179,13 @@ class Service:
         except OverloadedError:
             raise RefusalError(429, "too many requests are inside", AGAIN) from None
         except NoAnswerError as error:
-            stages = self._cascade.policy.stages
+            stages = error.record.stages
             reasons = {stages[stage]: reason for stage, reason in error.failures.items()}
             # Without a failure there was no time to ask any stage.
-            is_late = not reasons or is_over()
+            is_late = error.record.late or not reasons
             said = "no stage answered in time" if is_late else "no stage answered"
-            raise RefusalError(504 if is_late else 503, said, failures=reasons) from None
+            headers = {"x-ttamer-outcome": "none", "x-ttamer-request-id": error.record.request_id}
+            raise RefusalError(504 if is_late else 503, said, headers, failures=reasons) from None
         except ValidationError as error:
             raise _broken("a stage broke") from error
         except TTamerError as error:  # of a batcher that was left
@@ -172,6 +206,16 @@ class Service:
         """Whether requests are served."""
         is_ready = self._state == "ready"
         return _said({"ready": is_ready, "state": self._state}, 200 if is_ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """Of the cascade and whatever else is in the registry."""
+        if self._read is None:
+            raise RefusalError(404, self._no_metrics)
+        exposition = require("prometheus_client.exposition", "metrics")
+        encode, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
+        responses = require("starlette.responses", "server")
+        made: Response = responses.Response(encode(self._read), headers={"content-type": content_type})
+        return made
 
 
 def _said(what: Any, status: int = 200) -> Response:
