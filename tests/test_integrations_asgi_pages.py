@@ -26,8 +26,8 @@ QUICK, CAREFUL = (tt.fit(TRACE, tradeoff=weight) for weight in (0.6, 0.97))
 
 def looking_up() -> list[tt.Stage[Any, Any]]:
     """Coroutine functions that look up a row of the trace."""
+    assert TRACE.prediction is not None
     said = TRACE.prediction
-    assert said is not None
 
     def stage(v: int) -> tt.Stage[Any, Any]:
         async def run(row: int) -> tuple[float, int]:
@@ -85,7 +85,7 @@ def test_a_policy_is_reloaded_and_rolled_back_while_requests_run(tmp_path: Path)
     cascade = tt.Cascade(tt.PolicySlot(path), looking_up())
 
     async def do(client: Any) -> None:
-        async def serve(rows: range) -> set[str]:
+        async def serve(rows: range) -> set[int]:
             answers = await asyncio.gather(*[client.post("/predict", content=str(row)) for row in rows])
             return {answer.status_code for answer in answers}
 
@@ -165,7 +165,7 @@ def test_strangers_change_nothing(page: str) -> None:
     assert slot.policy == CAREFUL
 
 
-def test_metrics_add_up_and_the_cascade_is_counted_no_more_after_the_end() -> None:
+def test_metrics_add_up_over_two_starts() -> None:
     cascade = tt.Cascade(QUICK, looking_up())
 
     async def do(client: Any) -> Any:
@@ -175,9 +175,9 @@ def test_metrics_add_up_and_the_cascade_is_counted_no_more_after_the_end() -> No
         assert answer.headers["content-type"].startswith("text/plain")
         return scraped(answer.text)
 
-    for _ in range(2):
+    for starts in (1, 2):
         seen = run(cascade, do)
-        assert sum(seen["ttamer_requests_total"].values()) == 30
+        assert sum(seen["ttamer_requests_total"].values()) == 30 * starts
         assert seen["ttamer_http_responses_total"] == {("200",): 30, ("400",): 1}
         assert seen["ttamer_batcher_wait_seconds_count"][(TRACE.stages[0],)] >= 30
         assert seen["ttamer_policy_info"] == {(QUICK.digest,): 1}
@@ -213,14 +213,17 @@ def test_without_starlette_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         asgi.app(tt.Cascade(QUICK, looking_up()), json.loads, repr)
 
 
-def test_a_cascade_that_is_registered_already_does_not_start() -> None:
-    cascade = tt.Cascade(QUICK, looking_up())
-    registration = tt.integrations.prometheus.register(cascade, prometheus_client.CollectorRegistry())
+def test_a_registry_that_has_such_metrics_keeps_the_application_from_starting() -> None:
+    registry = prometheus_client.CollectorRegistry()
+    registration = tt.integrations.prometheus.register(tt.Cascade(QUICK, looking_up()), registry)
 
     async def do(client: Any) -> Any:
         return await client.get("/v2/health/ready")
 
-    with pytest.raises(tt.ValidationError, match="`cascade` must be registered once"):
-        run(cascade, do)
-    assert run(cascade, do, metrics=False).status_code == 200
+    batcher: tt.Batcher[Any, Any] = tt.Batcher(cascade := tt.Cascade(QUICK, looking_up()))
+    with pytest.raises(tt.ValidationError, match="`registry` must have no metrics of `namespace` 'ttamer'"):
+        run(cascade, do, registry=registry, batcher=batcher)
+    with pytest.raises(tt.ValidationError, match="`batcher` must be entered once, and is closed"):
+        virtual_loop.run(batcher.__aenter__())
     registration.unregister()
+    assert run(cascade, do, registry=registry).status_code == 200

@@ -13,7 +13,7 @@ from .._utils.extras import require
 from ..serving.cascade import Cascade
 from ..serving.slot import PolicySlot
 from .asgi_bodies import RefusalError
-from .inside import exploration_of, shadow_of, slot_of
+from .inside import exploration_of, governor_of, shadow_of, slot_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -53,6 +53,7 @@ class PolicyPages:
         cascade, slot = self._cascade, slot_of(self._cascade)
         policy, shadow, exploration = cascade.policy, shadow_of(cascade), exploration_of(cascade)
         changes = () if slot is None else slot.changes
+        governor = governor_of(cascade)
         return _said(
             {
                 "digest": policy.digest,
@@ -60,6 +61,7 @@ class PolicyPages:
                 "changes": [change._asdict() for change in changes],
                 "earlier": [] if slot is None else [one.digest for one in slot.earlier],
                 "shadow": None if shadow is None else asdict(shadow),
+                "governor": None if governor is None else asdict(governor),
                 "exploration": None if exploration is None else asdict(exploration),
                 "circuits": {stage: circuit.state for stage, circuit in cascade.circuits.items()},
                 "slowdown": cascade.slowdown,

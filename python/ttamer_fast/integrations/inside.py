@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from .._core import Counters, ValidationError
 from ..records.log import RecordLog
 from ..serving.cascade import Cascade
+from ..serving.counting import Counting
 from ..serving.exploration import ExplorationReport
 from ..serving.shadow import ShadowReport
 from ..serving.slot import PolicySlot
 
-__all__ = ["begin_counting", "end_counting", "exploration_of", "log_of", "shadow_of", "slot_of"]
+__all__ = ["counting_of", "exploration_of", "governor_of", "log_of", "shadow_of", "slot_of"]
 
 
 def log_of(cascade: Cascade[Any, Any]) -> RecordLog | None:
@@ -38,24 +37,13 @@ def slot_of(cascade: Cascade[Any, Any]) -> PolicySlot | None:
     return cascade._incumbents.slot
 
 
-def begin_counting(cascade: Cascade[Any, Any], costs: Sequence[float], seconds: Sequence[float]) -> Counters:
-    """Count the requests that begin from now on, from nothing.
-
-    Raises
-    ------
-    ValidationError
-        If somebody else counts them.
-    """
-    listeners = cascade._listeners
-    if listeners.counters is not None:
-        raise ValidationError("`cascade` must be registered once, and is: unregister it first")
-    counters = Counters(len(cascade.stages), list(costs), list(seconds))
-    listeners.counters = counters
-    cascade._incumbents.tell_others()
-    return counters
+def governor_of(cascade: Cascade[Any, Any]) -> Any:
+    """What a BudgetGovernor reports that moves the policy in service, None where there is none."""
+    slot = slot_of(cascade)
+    governor: Any = None if slot is None else slot.governor
+    return None if governor is None else governor.report()
 
 
-def end_counting(cascade: Cascade[Any, Any]) -> None:
-    """Count them no more."""
-    cascade._listeners.counters = None
-    cascade._incumbents.tell_others()
+def counting_of(cascade: Cascade[Any, Any]) -> Counting:
+    """Counts of the requests that begin after the first call; the same ones each time."""
+    return cascade._counted()

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .._core import Counters
 from .._utils.extras import require
 from ..monitoring.drift import DriftMonitor
 from ..serving.batcher import Batcher
 from ..serving.cascade import Cascade
-from .inside import exploration_of, log_of, shadow_of
+from ..serving.counting import Counting
+from .inside import exploration_of, governor_of, log_of, shadow_of
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -35,10 +35,8 @@ class Metrics:
     ----------
     cascade : Cascade
         With k stages.
-    counters : Counters
-        What is told of its requests.
-    costs, seconds : sequence of float
-        Bounds of the histograms of the counters.
+    counting : Counting
+        What is counted of its requests.
     namespace : str
         What names begin with.
     batcher : Batcher, optional
@@ -50,9 +48,7 @@ class Metrics:
     def __init__(
         self,
         cascade: Cascade[Any, Any],
-        counters: Counters,
-        costs: Sequence[float],
-        seconds: Sequence[float],
+        counting: Counting,
         namespace: str,
         *,
         batcher: Batcher[Any, Any] | None,
@@ -60,9 +56,9 @@ class Metrics:
     ) -> None:
         self._cascade = cascade
         self._stages = cascade.policy.stages
-        self._counters = counters
-        self._costs = [*map(_text, costs), "+Inf"]
-        self._seconds = [*map(_text, seconds), "+Inf"]
+        self._counters = counting.counters
+        self._costs = [*map(_text, counting.cost_bounds), "+Inf"]
+        self._seconds = [*map(_text, counting.seconds_bounds), "+Inf"]
         self._namespace = namespace
         self._batcher = batcher
         self._monitor = monitor
@@ -77,6 +73,7 @@ class Metrics:
         yield from self._shadowed()
         yield from self._watched()
         yield from self._batched()
+        yield from self._governed()
 
     def _counter(self, name: str, says: str, labels: Sequence[str] = ()) -> Any:
         return self._families.CounterMetricFamily(f"{self._namespace}_{name}", says, labels=labels)
@@ -207,10 +204,30 @@ class Metrics:
                 wait.add_metric([stage], stats.rows, stats.mean_wait * stats.rows if stats.rows else 0.0)
         yield from (pending, outside, calls, wait)
 
+    def _governed(self) -> Iterator[Metric]:
+        report = governor_of(self._cascade)
+        told = (
+            ("governor_level", "How far up the ladder of policies the governor stands.", "level"),
+            ("governor_tradeoff", "Trade-off of the policy in service.", "tradeoff"),
+            ("governor_mean_cost", "Mean cost over the window of the governor.", "mean_cost"),
+            ("governor_debt", "What was spent beyond the budget, in the unit of the trace.", "debt"),
+            (
+                "governor_saturated",
+                "Whether nothing cheaper, or nothing dearer, is there to hold the budget.",
+                "saturated",
+            ),
+        )
+        for name, says, attribute in told:
+            gauge = self._gauge(name, says)
+            if report is not None:
+                value = getattr(report, attribute)
+                gauge.add_metric([], float(value is not None) if attribute == "saturated" else value)
+            yield gauge
+
 
 def _text(bound: float) -> str:
-    """As the client of Prometheus writes bounds."""
-    return repr(float(bound))
+    """Short, so that the names of series can be read."""
+    return repr(float(f"{bound:.6g}"))
 
 
 def _buckets(bounds: Sequence[str], counts: Any) -> list[tuple[str, float]]:

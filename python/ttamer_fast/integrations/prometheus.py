@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .._core import ValidationError
-from .._utils.checks import check_number, shown
+from .._utils.checks import shown
 from .._utils.extras import require
 from ..monitoring.drift import DriftMonitor
 from ..serving.batcher import Batcher
 from ..serving.cascade import Cascade
-from .inside import begin_counting, end_counting
+from .inside import counting_of
 from .metrics import Metrics, Monitored
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
 
 __all__ = ["Registration", "register"]
-
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Bounds of how long stages take: from a small model in this process to a large one far away."""
-
-COSTS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Bounds of what requests cost, as shares of running every stage."""
 
 NAME = "ttamer"
 
@@ -37,15 +29,13 @@ def register(
     batcher: Batcher[Any, Any] | None = None,
     monitor: Monitored | None = None,
     namespace: str = NAME,
-    cost_buckets: Sequence[float] | None = None,
-    seconds_buckets: Sequence[float] = SECONDS,
 ) -> Registration:
     """Put the metrics of a cascade into a registry.
 
     Parameters
     ----------
     cascade : Cascade
-        What serves. Its requests are counted from now on.
+        What serves. Its requests are counted from the first registration on.
     registry : prometheus_client.CollectorRegistry, optional
         Where the metrics are read; by default `prometheus_client.REGISTRY`.
     batcher : Batcher, optional
@@ -54,11 +44,6 @@ def register(
         Whose alarm is told too; or a function of nothing that returns it, or None, where it changes with the policy.
     namespace : str
         What every name begins with: two cascades in one registry need two.
-    cost_buckets : sequence of float, optional
-        Bounds of what requests cost, in the unit of the trace, ascending. By default shares, from 1 % to all, of what
-        running every stage costs.
-    seconds_buckets : sequence of float
-        Bounds of how long stages take, in seconds, ascending.
 
     Returns
     -------
@@ -68,8 +53,7 @@ def register(
     Raises
     ------
     ValidationError
-        If an argument is of the wrong type or value, the cascade is registered already, or the registry has metrics of
-        this namespace.
+        If an argument is of the wrong type or value, or the registry has metrics of this namespace.
     MissingExtraError
         If prometheus-client is not installed: ``pip install "ttamer_fast[metrics]"``.
 
@@ -87,7 +71,8 @@ def register(
     ``ttamer_stage_barred_total``           and was not tried
     ``ttamer_answers_total``                whose answer was returned, by `stage` and `recalled`, "true" or "false"
     ``ttamer_policy_info``                  `digest` of the policy in service
-    ``ttamer_request_cost``                 histogram: what requests cost, in the unit of the trace
+    ``ttamer_request_cost``                 histogram: what requests cost, in the unit of the trace; bounds are shares,
+                                            halved again and again, of what all stages cost
     ``ttamer_stage_seconds``                histogram: how long each `stage` took, where that is measured
                                             (``Cascade(timing=True)``, a deadline, a time-out)
     ``ttamer_circuit``                      1 for the `state` of the circuit of each `stage` that has one, else 0
@@ -103,6 +88,8 @@ def register(
     ``ttamer_batcher_pending``              requests inside, and those that wait outside (`_outside`);
                                             ``ttamer_batcher_calls_total`` by `stage` and `reason`, and the summary
                                             ``ttamer_batcher_wait_seconds`` of time in the queue of each `stage`
+    ``ttamer_governor_level``               as :meth:`BudgetGovernor.report`, with `_tradeoff`, `_mean_cost`, `_debt`
+                                            and `_saturated`
     ======================================  ==========================================================================
 
     A process counts for itself: with several workers, a scrape reaches one of them.
@@ -133,16 +120,11 @@ def register(
     into = client.REGISTRY if registry is None else registry
     if not hasattr(into, "register"):
         raise ValidationError(f"`registry` must be a CollectorRegistry or None, got {type(registry).__name__}")
-    costs = _costs_of(cascade) if cost_buckets is None else _bounds("cost_buckets", cost_buckets)
-    seconds = _bounds("seconds_buckets", seconds_buckets)
-    counters = begin_counting(cascade, costs, seconds)
-    registration = Registration(
-        cascade, into, Metrics(cascade, counters, costs, seconds, namespace, batcher=batcher, monitor=monitor)
-    )
+    counting = counting_of(cascade)
+    registration = Registration(into, Metrics(cascade, counting, namespace, batcher=batcher, monitor=monitor))
     try:
         into.register(registration)
     except ValueError:
-        end_counting(cascade)
         raise ValidationError(
             f"`registry` must have no metrics of `namespace` {namespace!r}, and has those of another cascade: give "
             "each a registry or a namespace"
@@ -153,8 +135,7 @@ def register(
 class Registration:
     """The metrics of a cascade in a registry: a collector. :func:`register` makes it."""
 
-    def __init__(self, cascade: Cascade[Any, Any], registry: Any, metrics: Metrics) -> None:
-        self._cascade = cascade
+    def __init__(self, registry: Any, metrics: Metrics) -> None:
         self._registry = registry
         self._metrics = metrics
         self._is_registered = True
@@ -168,28 +149,7 @@ class Registration:
         return self._metrics.read()
 
     def unregister(self) -> None:
-        """Take the metrics out of the registry, and count no more. Again, it does nothing."""
+        """Take the metrics out of the registry; the counts go on. Again, it does nothing."""
         if self._is_registered:
             self._is_registered = False
             self._registry.unregister(self)
-            end_counting(self._cascade)
-
-
-def _costs_of(cascade: Cascade[Any, Any]) -> tuple[float, ...]:
-    """Bounds up to what all stages cost, one after the other."""
-    prices = cascade.policy._prices()
-    total = sum(float(prices[stage, stage]) for stage in range(prices.shape[1]))
-    if not 0.0 < total < math.inf:
-        total = float(prices[0][prices[0] < math.inf].sum())
-    # Three digits: bounds are part of the name of a series.
-    return tuple(float(f"{share * total:.3g}") for share in COSTS) if total > 0.0 else COSTS
-
-
-def _bounds(name: str, given: Any) -> tuple[float, ...]:
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise ValidationError(f"`{name}` must be a sequence of numbers, got {type(given).__name__}")
-    bounds = tuple(check_number(f"{name}[{at}]", one) for at, one in enumerate(given))
-    for at, (before, after) in enumerate(pairwise((-math.inf, *bounds))):
-        if not before < after < math.inf:
-            raise ValidationError(f"`{name}[{at}]` must be finite and above the one before, got {after}")
-    return bounds
