@@ -86,7 +86,7 @@ from .traces.record import Record
 from .traces.trace import Trace
 
 if typing.TYPE_CHECKING:
-    from . import stages
+    from . import integrations, stages
 
 __all__ = [
     "Aggregated",
@@ -161,6 +161,7 @@ __all__ = [
     "fit",
     "fit_certified",
     "frontier",
+    "integrations",
     "load",
     "order_findings",
     "promote",
@@ -182,9 +183,9 @@ load = Policy.load
 if not typing.TYPE_CHECKING:
 
     def __getattr__(name: str) -> typing.Any:
-        if name != "stages":
+        if name not in ("integrations", "stages"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return importlib.import_module(f"{__name__}.stages")
+        return importlib.import_module(f"{__name__}.{name}")
 
 
 if build_info["profile"] != "release":
