@@ -76,9 +76,12 @@ from .serving.queues import StageStats
 from .serving.request import Request
 from .serving.served import Served
 from .serving.served_batch import ServedBatch
+from .serving.shadow import ShadowReport
+from .serving.slot import PolicySlot, SlotChange
 from .serving.stage import Stage
 from .serving.time_left import time_left
 from .traces.builder import TraceBuilder
+from .traces.explanation import Explanation
 from .traces.files import read_trace
 from .traces.record import Record
 from .traces.trace import Trace
@@ -103,6 +106,7 @@ __all__ = [
     "DriftReport",
     "Evaluation",
     "EvaluationWarning",
+    "Explanation",
     "Exploration",
     "ExplorationReport",
     "FormatError",
@@ -119,6 +123,7 @@ __all__ = [
     "Policy",
     "PolicyFamily",
     "PolicyFormatError",
+    "PolicySlot",
     "Record",
     "RecordChunk",
     "RecordCounts",
@@ -136,6 +141,8 @@ __all__ = [
     "Served",
     "ServedBatch",
     "ServingWarning",
+    "ShadowReport",
+    "SlotChange",
     "Stage",
     "StageStats",
     "Summary",
