@@ -72,6 +72,7 @@ from .serving.breaker import Breaker
 from .serving.cascade import Cascade
 from .serving.exploration import Exploration, ExplorationReport
 from .serving.failures import NoAnswerError, PermanentError
+from .serving.governor import BudgetGovernor, GovernorReport
 from .serving.queues import StageStats
 from .serving.request import Request
 from .serving.served import Served
@@ -94,6 +95,7 @@ __all__ = [
     "Batch",
     "Batcher",
     "Breaker",
+    "BudgetGovernor",
     "Calibration",
     "CalibrationWarning",
     "Cascade",
@@ -112,6 +114,7 @@ __all__ = [
     "FormatError",
     "Frontier",
     "FrontierPoint",
+    "GovernorReport",
     "HeavyTailWarning",
     "MissingExtraError",
     "Model",

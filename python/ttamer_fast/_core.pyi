@@ -9,6 +9,7 @@ from _typeshed import ReadableBuffer, StrOrBytesPath
 from numpy.typing import ArrayLike, NDArray
 
 from ._core_fitting import Calibration, Learner, PolicyFamily, fit, fit_family
+from ._core_operate import Governor
 from ._core_records import RecordReader, RecordTruth, RecordWriter, drawn, drawn_of_batch
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Certificate",
     "Estimate",
     "FormatError",
+    "Governor",
     "Learner",
     "Model",
     "Monitor",
