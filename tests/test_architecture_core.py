@@ -30,8 +30,8 @@ BELOW = {
     "trace": {"digits", "error", "mean", "parallel", "price", "random"},
     "records": {"error", "parallel", "policy", "random", "rules", "trace"},
     "evaluate": {"decide", "error", "mean", "parallel", "plan", "policy", "trace"},
-    "operate": {"error", "policy", "random"},
     "monitor": {"decide", "error", "plan", "policy", "random", "rules", "trace"},
+    "operate": {"decide", "error", "plan", "policy", "random", "rules"},
     "learn": {"error", "evaluate", "model", "parallel", "plan", "policy", "price", "random", "rules", "solve", "trace"},
 }
 """What each room of rust/core/src may import."""

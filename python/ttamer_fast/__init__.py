@@ -63,6 +63,7 @@ from .fitting.family import fit_family
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
 from .monitoring.order import OrderFinding, OrderWarning, order_findings
+from .monitoring.promotion import Promotion, promote
 from .monitoring.report import Drift, DriftReport
 from .records.chunk import RecordChunk, RecordedPolicy, RecordedRequest
 from .records.log import RecordLog
@@ -88,7 +89,7 @@ from .traces.record import Record
 from .traces.trace import Trace
 
 if typing.TYPE_CHECKING:
-    from . import stages
+    from . import integrations, stages
 
 __all__ = [
     "Aggregated",
@@ -127,6 +128,7 @@ __all__ = [
     "PolicyFamily",
     "PolicyFormatError",
     "PolicySlot",
+    "Promotion",
     "Record",
     "RecordChunk",
     "RecordCounts",
@@ -166,8 +168,10 @@ __all__ = [
     "fit_certified",
     "fit_family",
     "frontier",
+    "integrations",
     "load",
     "order_findings",
+    "promote",
     "read_records",
     "read_trace",
     "risk_coverage",
@@ -186,9 +190,9 @@ load = Policy.load
 if not typing.TYPE_CHECKING:
 
     def __getattr__(name: str) -> typing.Any:
-        if name != "stages":
+        if name not in ("integrations", "stages"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return importlib.import_module(f"{__name__}.stages")
+        return importlib.import_module(f"{__name__}.{name}")
 
 
 if build_info["profile"] != "release":

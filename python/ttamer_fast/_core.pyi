@@ -9,14 +9,18 @@ from _typeshed import ReadableBuffer, StrOrBytesPath
 from numpy.typing import ArrayLike, NDArray
 
 from ._core_fitting import Calibration, Learner, PolicyFamily, fit, fit_family
-from ._core_operate import Governor
+from ._core_monitor import Monitor
+from ._core_operate import Counted, Counters, Governor, Shadow
 from ._core_records import RecordReader, RecordTruth, RecordWriter, drawn, drawn_of_batch
 
 __all__ = [
     "Batch",
+    "BoundedMean",
     "Builder",
     "Calibration",
     "Certificate",
+    "Counted",
+    "Counters",
     "Estimate",
     "FormatError",
     "Governor",
@@ -33,6 +37,7 @@ __all__ = [
     "Replay",
     "Run",
     "RunFinishedError",
+    "Shadow",
     "TTamerError",
     "Trace",
     "ValidationError",
@@ -213,37 +218,6 @@ class Builder:
     def __len__(self) -> int: ...
 
 @final
-class Monitor:
-    @staticmethod
-    def fit(policy: Policy, trace: Trace, alpha: float, seed: int, /) -> Monitor: ...
-    def update(
-        self, signal: dict[Any, Any], answer: int | None, prediction: dict[Any, Any] | None = None, /
-    ) -> bool: ...
-    def update_batch(
-        self,
-        signal: NDArray[np.float64],
-        consulted: NDArray[np.bool_],
-        answer: NDArray[np.int64],
-        prediction: NDArray[np.int64] | None,
-        /,
-    ) -> bool: ...
-    def reset(self) -> None: ...
-    @property
-    def requests(self) -> int: ...
-    @property
-    def alpha(self) -> float: ...
-    @property
-    def stages(self) -> tuple[str, ...]: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def alarm(self) -> tuple[int, int, int, str] | None: ...
-    def report(self) -> dict[str, Any]: ...
-    def to_bytes(self) -> bytes: ...
-    @staticmethod
-    def from_bytes(data: bytes, /) -> Monitor: ...
-
-@final
 class Outcome:
     @staticmethod
     def of_policy(
@@ -297,6 +271,17 @@ class Estimate:
     def size(self) -> float: ...
     @property
     def heavy(self) -> float: ...
+
+@final
+class BoundedMean:
+    def __new__(cls, values: NDArray[np.float64], low: float, high: float, /) -> BoundedMean: ...
+    @property
+    def mean(self) -> float: ...
+    def log_capital(self, m: float, /) -> float: ...
+    def log_capital_below(self, m: float, /) -> float: ...
+    def interval(self, error: float, /) -> tuple[float, float]: ...
+    def rows_needed(self, m: float, error: float, /) -> float | None: ...
+    def __len__(self) -> int: ...
 
 def estimate(
     values: NDArray[np.float64],

@@ -17,6 +17,7 @@ from . import asynchronous, synchronous
 from .arranging import Stages, arranged
 from .breaker import Circuit
 from .calls import Call, calls_of
+from .counting import Counting, counting_of
 from .driver import Driver
 from .exploration import Exploration, ExplorationReport
 from .failures import RETURNED_NONE, reason_of
@@ -380,6 +381,14 @@ class Cascade(Generic[X, Y]):
         await asynchronous.serve_batch(driver, self._calls, inputs, seconds, self._is_timed or seconds < math.inf)
         audience = incumbent.audience
         return driver.served() if audience is None else audience.served_batch_async(driver, inputs)
+
+    def _counted(self) -> Counting:
+        """Counts of the requests that begin from now on; the same ones each time."""
+        listeners = self._listeners
+        if listeners.counting is None:
+            listeners.counting = counting_of(self.policy)
+            self._incumbents.tell_others()
+        return listeners.counting
 
     def _serve_observed(self, x: X, seconds: float) -> Served[Y]:
         if not self._listeners.is_told_of_beginnings:

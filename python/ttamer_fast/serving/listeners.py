@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from .._core import Counters, ValidationError
+from .._core import ValidationError
 from .._utils.warnings import ServingWarning
 from ..traces.record import Record
+from .counting import Counting
 from .decided import Decided
 from .decided_one import DecidedOne
 from .failures import NoAnswerError, reason_of
@@ -45,7 +46,7 @@ class Listeners:
     What observers raise reaches no request: it is warned of once.
     """
 
-    __slots__ = ("_has_warned", "_plain", "_spanning", "counters", "shadow", "slot")
+    __slots__ = ("_has_warned", "_plain", "_spanning", "counting", "shadow", "slot")
 
     def __init__(
         self,
@@ -58,14 +59,14 @@ class Listeners:
         self._has_warned = False
         self.shadow = shadow
         self.slot = slot
-        self.counters: Counters | None = None
+        self.counting: Counting | None = None
         """Set where somebody asks for metrics."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nobody is told."""
         has_observers = bool(self._plain or self._spanning)
-        return not has_observers and self.shadow is None and self.counters is None and self.governor is None
+        return not has_observers and self.shadow is None and self.counting is None and self.governor is None
 
     @property
     def governor(self) -> Governor | None:
@@ -89,9 +90,9 @@ class Listeners:
 
     def tell(self, record: Record) -> None:
         """A request that was served by itself is decided."""
-        counters, shadow, slot = self.counters, self.shadow, self.slot
-        if counters is not None:
-            counters.count(
+        counting, shadow, slot = self.counting, self.shadow, self.slot
+        if counting is not None:
+            counting.counters.count(
                 record._steps,
                 record._answer,
                 record._late,
@@ -116,9 +117,9 @@ class Listeners:
             for observer in self._spanning:
                 self._show(observer, decided._record)
             return
-        if self.counters is not None:
+        if self.counting is not None:
             columns = decided.stage, decided.is_late, decided.cost, decided.expected_loss
-            self.counters.count_batch(*columns, decided.reports, decided.explored)
+            self.counting.counters.count_batch(*columns, decided.reports, decided.explored)
         if self.shadow is not None:
             self.shadow.follow_many(decided)
         governor = self.governor

@@ -24,29 +24,35 @@ class ShadowReport:
     compared : int
         Requests that it has followed: `agreed` + `stopped_earlier` + `wanted_more`.
     agreed : int
-        Of these, it would have run the same stages in the same order.
+        Of these, it would have run the same stages.
+    other_order : int
+        Of `agreed`: it would have run them in another order.
     stopped_earlier : int
-        It would have ended with fewer of the stages that ran, or with the same ones in another order.
+        It would have ended with fewer of the stages that ran.
     wanted_more : int
         It would have asked for a stage that did not run: how it would have ended is not known.
     left_out : int
-        Requests that a deadline ended, which are not compared.
+        Requests that are not compared: a deadline ended them, or their predictions could not be compared.
     other_answer : int
         Of those that it would have ended (`agreed` and `stopped_earlier`), it would have given the answer of another
         stage.
+    summed : int
+        Those of them that have an answer both ways.
     cost, shadow_cost : float
-        Summed cost of these requests, and what they would have cost, in the unit of the trace.
+        Summed cost of these, and what they would have cost, in the unit of the trace.
     expected_loss, shadow_expected_loss : float
-        Summed expected loss of these requests, each according to the policy that decides.
+        Summed expected loss of these, each according to the policy that decides.
     """
 
     digest: str
     compared: int
     agreed: int
+    other_order: int
     stopped_earlier: int
     wanted_more: int
     left_out: int
     other_answer: int
+    summed: int
     cost: float
     shadow_cost: float
     expected_loss: float
@@ -56,12 +62,12 @@ class ShadowReport:
         if not self.compared:
             return f"shadow {self.digest[:12]}: nothing compared"
         shares = [f"{count / self.compared:.1%}" for count in (self.agreed, self.stopped_earlier, self.wanted_more)]
-        ended = self.agreed + self.stopped_earlier
         text = f"shadow {self.digest[:12]} of {self.compared} requests: {shares[0]} agreed, {shares[1]} stopped earlier"
         text += f", {shares[2]} wanted more"
-        if ended:
-            costs = f"{self.shadow_cost / ended:.4g} in place of {self.cost / ended:.4g}"
-            text += f"; of those that it ended, cost {costs}, {self.other_answer / ended:.1%} with another answer"
+        if self.summed:
+            costs = f"{self.shadow_cost / self.summed:.4g} in place of {self.cost / self.summed:.4g}"
+            other = self.other_answer / (self.agreed + self.stopped_earlier)
+            text += f"; of those that it ended, cost {costs}, {other:.1%} with another answer"
         return text
 
 
@@ -76,12 +82,13 @@ class Shadowing:
         What says which policy it is.
     """
 
-    __slots__ = ("_policy", "_shadow", "slot")
+    __slots__ = ("_lost", "_policy", "_shadow", "slot")
 
     def __init__(self, policy: Policy, slot: PolicySlot | None) -> None:
         self.slot = slot
         self._policy = policy
         self._shadow = Shadow(policy)
+        self._lost = 0
 
     @property
     def given(self) -> Policy | PolicySlot:
@@ -104,7 +111,7 @@ class Shadowing:
                 record._barred,
             )
         except Exception:  # of comparing objects of somebody else's class
-            self._shadow.leave_out(1)
+            self._lost += 1
 
     def follow_many(self, decided: Decided) -> None:
         """A batch is decided."""
@@ -115,18 +122,22 @@ class Shadowing:
         try:
             self._shadow.follow_batch(*columns, decided.reports)
         except Exception:  # of comparing objects of somebody else's class
-            self._shadow.leave_out(len(decided.stage))
+            self._lost += len(decided.stage)
 
     def report(self) -> ShadowReport:
         """What has been counted."""
         slot = self.slot
         if slot is not None and slot._policy is not self._policy:
             self._turn(slot)
-        return ShadowReport(self._policy.digest, *self._shadow.counts)
+        agreed, other_order, earlier, more, late, other, summed, *sums = self._shadow.counts
+        compared = agreed + earlier + more
+        return ShadowReport(
+            self._policy.digest, compared, agreed, other_order, earlier, more, late + self._lost, other, summed, *sums
+        )
 
     def _turn(self, slot: PolicySlot) -> None:
         policy = slot._policy
-        self._shadow, self._policy = Shadow(policy), policy
+        self._shadow, self._policy, self._lost = Shadow(policy), policy, 0
 
 
 def shadowing_of(shadow: Any, policy: Policy) -> Shadowing | None:

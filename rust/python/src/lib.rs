@@ -5,6 +5,7 @@
 
 mod barred;
 mod batch;
+mod betting;
 mod builder;
 mod calibration;
 mod certificate;
@@ -28,6 +29,7 @@ mod predictions;
 mod records;
 mod remaining;
 mod replay;
+mod reports;
 mod run;
 mod signal;
 mod signals;
@@ -63,6 +65,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<trace::Trace>()?;
     module.add_class::<trace::Estimate>()?;
     module.add_function(wrap_pyfunction!(trace::estimate, module)?)?;
+    module.add_class::<betting::BoundedMean>()?;
     module.add_function(wrap_pyfunction!(names::in_order, module)?)?;
     module.add_function(wrap_pyfunction!(names::by_name, module)?)?;
     module.add_class::<builder::Builder>()?;
@@ -71,6 +74,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<records::RecordTruth>()?;
     module.add_function(wrap_pyfunction!(records::drawn, module)?)?;
     module.add_function(wrap_pyfunction!(records::drawn_of_batch, module)?)?;
+    module.add_class::<operate::Shadow>()?;
+    module.add_class::<operate::Counters>()?;
+    module.add_class::<operate::Counted>()?;
     module.add_class::<drift::Monitor>()?;
     module.add_class::<operate::Governor>()?;
     module.add_class::<outcome::Outcome>()?;
