@@ -73,6 +73,7 @@ from .serving.breaker import Breaker
 from .serving.cascade import Cascade
 from .serving.exploration import Exploration, ExplorationReport
 from .serving.failures import NoAnswerError, PermanentError
+from .serving.governor import BudgetGovernor, GovernorReport
 from .serving.queues import StageStats
 from .serving.request import Request
 from .serving.served import Served
@@ -95,6 +96,7 @@ __all__ = [
     "Batch",
     "Batcher",
     "Breaker",
+    "BudgetGovernor",
     "Calibration",
     "CalibrationWarning",
     "Cascade",
@@ -113,6 +115,7 @@ __all__ = [
     "FormatError",
     "Frontier",
     "FrontierPoint",
+    "GovernorReport",
     "HeavyTailWarning",
     "MissingExtraError",
     "Model",
