@@ -51,6 +51,7 @@ from ._utils.warnings import (
     TTamerWarning,
 )
 from .evaluation.comparison import Compared, Comparison, compare
+from .evaluation.difference import DiffFact, DiffOnTrace, MeanDifference, PolicyDiff, diff
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.frontier import Frontier, FrontierPoint, frontier
 from .evaluation.risk_coverage import RiskCoverage, risk_coverage
@@ -100,6 +101,8 @@ __all__ = [
     "Certificate",
     "Compared",
     "Comparison",
+    "DiffFact",
+    "DiffOnTrace",
     "Drift",
     "DriftMonitor",
     "DriftReport",
@@ -112,6 +115,7 @@ __all__ = [
     "Frontier",
     "FrontierPoint",
     "HeavyTailWarning",
+    "MeanDifference",
     "MissingExtraError",
     "Model",
     "NoAnswerError",
@@ -120,6 +124,7 @@ __all__ = [
     "OverloadedError",
     "PermanentError",
     "Policy",
+    "PolicyDiff",
     "PolicyFormatError",
     "PolicySlot",
     "Promotion",
@@ -157,6 +162,7 @@ __all__ = [
     "build_info",
     "calibrate",
     "compare",
+    "diff",
     "evaluate",
     "fit",
     "fit_certified",
