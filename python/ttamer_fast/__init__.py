@@ -74,9 +74,12 @@ from .serving.queues import StageStats
 from .serving.request import Request
 from .serving.served import Served
 from .serving.served_batch import ServedBatch
+from .serving.shadow import ShadowReport
+from .serving.slot import PolicySlot, SlotChange
 from .serving.stage import Stage
 from .serving.time_left import time_left
 from .traces.builder import TraceBuilder
+from .traces.explanation import Explanation
 from .traces.files import read_trace
 from .traces.record import Record
 from .traces.trace import Trace
@@ -101,6 +104,7 @@ __all__ = [
     "DriftReport",
     "Evaluation",
     "EvaluationWarning",
+    "Explanation",
     "Exploration",
     "ExplorationReport",
     "FormatError",
@@ -116,6 +120,7 @@ __all__ = [
     "PermanentError",
     "Policy",
     "PolicyFormatError",
+    "PolicySlot",
     "Record",
     "RecordChunk",
     "RecordCounts",
@@ -133,6 +138,8 @@ __all__ = [
     "Served",
     "ServedBatch",
     "ServingWarning",
+    "ShadowReport",
+    "SlotChange",
     "Stage",
     "StageStats",
     "Summary",

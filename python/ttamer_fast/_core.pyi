@@ -8,6 +8,8 @@ import numpy as np
 from _typeshed import ReadableBuffer, StrOrBytesPath
 from numpy.typing import ArrayLike, NDArray
 
+from ._core_monitor import Monitor
+from ._core_operate import Counted, Counters, Shadow
 from ._core_records import RecordReader, RecordTruth, RecordWriter, drawn, drawn_of_batch
 
 __all__ = [
@@ -15,6 +17,8 @@ __all__ = [
     "Builder",
     "Calibration",
     "Certificate",
+    "Counted",
+    "Counters",
     "Estimate",
     "FormatError",
     "Learner",
@@ -29,6 +33,7 @@ __all__ = [
     "Replay",
     "Run",
     "RunFinishedError",
+    "Shadow",
     "TTamerError",
     "Trace",
     "ValidationError",
@@ -206,37 +211,6 @@ class Builder:
         /,
     ) -> Builder: ...
     def __len__(self) -> int: ...
-
-@final
-class Monitor:
-    @staticmethod
-    def fit(policy: Policy, trace: Trace, alpha: float, seed: int, /) -> Monitor: ...
-    def update(
-        self, signal: dict[Any, Any], answer: int | None, prediction: dict[Any, Any] | None = None, /
-    ) -> bool: ...
-    def update_batch(
-        self,
-        signal: NDArray[np.float64],
-        consulted: NDArray[np.bool_],
-        answer: NDArray[np.int64],
-        prediction: NDArray[np.int64] | None,
-        /,
-    ) -> bool: ...
-    def reset(self) -> None: ...
-    @property
-    def requests(self) -> int: ...
-    @property
-    def alpha(self) -> float: ...
-    @property
-    def stages(self) -> tuple[str, ...]: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def alarm(self) -> tuple[int, int, int, str] | None: ...
-    def report(self) -> dict[str, Any]: ...
-    def to_bytes(self) -> bytes: ...
-    @staticmethod
-    def from_bytes(data: bytes, /) -> Monitor: ...
 
 @final
 class Outcome:

@@ -13,6 +13,7 @@ pub mod learn;
 mod mean;
 pub mod model;
 pub mod monitor;
+pub mod operate;
 mod parallel;
 pub mod plan;
 pub mod policy;

@@ -1,0 +1,39 @@
+"""The part of `_core` that watches for drift; at run time there is no such module."""
+
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._core import Policy, Trace
+
+@final
+class Monitor:
+    @staticmethod
+    def fit(policy: Policy, trace: Trace, alpha: float, seed: int, /) -> Monitor: ...
+    def update(
+        self, signal: dict[Any, Any], answer: int | None, prediction: dict[Any, Any] | None = None, /
+    ) -> bool: ...
+    def update_batch(
+        self,
+        signal: NDArray[np.float64],
+        consulted: NDArray[np.bool_],
+        answer: NDArray[np.int64],
+        prediction: NDArray[np.int64] | None,
+        /,
+    ) -> bool: ...
+    def reset(self) -> None: ...
+    @property
+    def requests(self) -> int: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def stages(self) -> tuple[str, ...]: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def alarm(self) -> tuple[int, int, int, str] | None: ...
+    def report(self) -> dict[str, Any]: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(data: bytes, /) -> Monitor: ...
