@@ -29,6 +29,7 @@ from ._core import (
     FormatError,
     Model,
     Policy,
+    PolicyFamily,
     PolicyFormatError,
     Replay,
     Run,
@@ -58,9 +59,11 @@ from .evaluation.summary import Saving, Summary, summarize
 from .fitting.aggregation import Aggregated, aggregate
 from .fitting.calibration import Calibration, calibrate
 from .fitting.certification import fit_certified
+from .fitting.family import fit_family
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
 from .monitoring.order import OrderFinding, OrderWarning, order_findings
+from .monitoring.promotion import Promotion, promote
 from .monitoring.report import Drift, DriftReport
 from .records.chunk import RecordChunk, RecordedPolicy, RecordedRequest
 from .records.log import RecordLog
@@ -85,7 +88,7 @@ from .traces.record import Record
 from .traces.trace import Trace
 
 if typing.TYPE_CHECKING:
-    from . import stages
+    from . import integrations, stages
 
 __all__ = [
     "Aggregated",
@@ -119,8 +122,10 @@ __all__ = [
     "OverloadedError",
     "PermanentError",
     "Policy",
+    "PolicyFamily",
     "PolicyFormatError",
     "PolicySlot",
+    "Promotion",
     "Record",
     "RecordChunk",
     "RecordCounts",
@@ -158,9 +163,12 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_certified",
+    "fit_family",
     "frontier",
+    "integrations",
     "load",
     "order_findings",
+    "promote",
     "read_records",
     "read_trace",
     "risk_coverage",
@@ -179,9 +187,9 @@ load = Policy.load
 if not typing.TYPE_CHECKING:
 
     def __getattr__(name: str) -> typing.Any:
-        if name != "stages":
+        if name not in ("integrations", "stages"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return importlib.import_module(f"{__name__}.stages")
+        return importlib.import_module(f"{__name__}.{name}")
 
 
 if build_info["profile"] != "release":
