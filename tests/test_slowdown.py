@@ -191,7 +191,7 @@ def test_a_step_in_load_is_planned_for(kind: str, monkeypatch: pytest.MonkeyPatc
         served = Served(plain, latency, lambda request: 3.0 if request >= 500 else 1.0)
         monkeypatch.setattr(synchronous, "monotonic", lambda: served.now)
         cascade = tt.Cascade(policy, [served.stage(at, name) for at, name in enumerate(policy.stages)])
-        cascade._opening.slowdown = made(policy)
+        cascade._incumbents.now().opening.slowdown = made(policy)
         return served.objectives(cascade, rows, deadline)[600:], cascade.slowdown
 
     following, factor = serve(calm, Slowdown)
@@ -231,7 +231,7 @@ def test_all_doors_tell_what_is_left(policy: tt.Policy, monkeypatch: pytest.Monk
     served = Served(plain, latency, lambda request: 1.0)
     monkeypatch.setattr(synchronous, "monotonic", lambda: served.now)
     cascade = tt.Cascade(policy, [served.stage(at, name) for at, name in enumerate(policy.stages)])
-    cascade._opening.slowdown = Steady(policy)
+    cascade._incumbents.now().opening.slowdown = Steady(policy)
     for row, expected in enumerate(told):
         assert consulted(lambda row=row: cascade(row, deadline=deadline)) == expected  # type: ignore[misc]
         assert consulted(lambda row=row: cascade.batch([row], deadline=deadline)[0]) == expected  # type: ignore[misc]
@@ -239,7 +239,7 @@ def test_all_doors_tell_what_is_left(policy: tt.Policy, monkeypatch: pytest.Monk
     async def on_a_loop() -> None:
         stages = [on_loop(plain, latency, at, name) for at, name in enumerate(policy.stages)]
         remote = tt.Cascade(policy, stages)
-        remote._opening.slowdown = Steady(policy)
+        remote._incumbents.now().opening.slowdown = Steady(policy)
         async with tt.Batcher(remote, max_batch=1) as batcher:
             for row, expected in enumerate(told):
                 for door in (remote.acall(row, deadline), batcher(row, deadline)):

@@ -217,7 +217,7 @@ def test_a_call_is_told_of_once_for_all_its_rows(policy: tt.Policy, fate: str, d
 
     for door, before in ((batch, 6), (batcher, 0)):
         cascade = tt.Cascade(policy, stages(policy, {first: fate}))
-        cascade._opening.slowdown = told = Told(policy)
+        cascade._incumbents.now().opening.slowdown = told = Told(policy)
         run(door(cascade))
         seconds = min(50.0, deadline) if fate == "hangs" else 1.0
         verb = "took" if fate in ("answers", "half") else "at least"
@@ -269,10 +269,10 @@ class Served:
         self.now, self.load = 0.0, 1.0
         self.random = np.random.default_rng(8)
         self.cascade = tt.Cascade(policy, [self.stage(at, name) for at, name in enumerate(policy.stages)])
-        self.cascade._opening.slowdown = made(policy)
+        self.cascade._incumbents.now().opening.slowdown = made(policy)
         loop = [self.stage(at, name, on_loop=True) for at, name in enumerate(policy.stages)]
         self.remote = tt.Cascade(policy, loop)
-        self.remote._opening.slowdown = self.cascade._opening.slowdown
+        self.remote._incumbents.now().opening.slowdown = self.cascade._incumbents.now().opening.slowdown
 
     def stage(self, at: int, name: str, *, on_loop: bool = False) -> tt.Stage[int, Any]:
         assert self.plain.prediction is not None

@@ -29,6 +29,7 @@ from ._core import (
     FormatError,
     Model,
     Policy,
+    PolicyFamily,
     PolicyFormatError,
     Replay,
     Run,
@@ -51,6 +52,7 @@ from ._utils.warnings import (
     TTamerWarning,
 )
 from .evaluation.comparison import Compared, Comparison, compare
+from .evaluation.difference import DiffFact, DiffOnTrace, MeanDifference, PolicyDiff, diff
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.frontier import Frontier, FrontierPoint, frontier
 from .evaluation.risk_coverage import RiskCoverage, risk_coverage
@@ -58,9 +60,11 @@ from .evaluation.summary import Saving, Summary, summarize
 from .fitting.aggregation import Aggregated, aggregate
 from .fitting.calibration import Calibration, calibrate
 from .fitting.certification import fit_certified
+from .fitting.family import fit_family
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
 from .monitoring.order import OrderFinding, OrderWarning, order_findings
+from .monitoring.promotion import Promotion, promote
 from .monitoring.report import Drift, DriftReport
 from .records.chunk import RecordChunk, RecordedPolicy, RecordedRequest
 from .records.log import RecordLog
@@ -70,25 +74,30 @@ from .serving.breaker import Breaker
 from .serving.cascade import Cascade
 from .serving.exploration import Exploration, ExplorationReport
 from .serving.failures import NoAnswerError, PermanentError
+from .serving.governor import BudgetGovernor, GovernorReport
 from .serving.queues import StageStats
 from .serving.request import Request
 from .serving.served import Served
 from .serving.served_batch import ServedBatch
+from .serving.shadow import ShadowReport
+from .serving.slot import PolicySlot, SlotChange
 from .serving.stage import Stage
 from .serving.time_left import time_left
 from .traces.builder import TraceBuilder
+from .traces.explanation import Explanation
 from .traces.files import read_trace
 from .traces.record import Record
 from .traces.trace import Trace
 
 if typing.TYPE_CHECKING:
-    from . import stages
+    from . import integrations, stages
 
 __all__ = [
     "Aggregated",
     "Batch",
     "Batcher",
     "Breaker",
+    "BudgetGovernor",
     "Calibration",
     "CalibrationWarning",
     "Cascade",
@@ -96,17 +105,22 @@ __all__ = [
     "Certificate",
     "Compared",
     "Comparison",
+    "DiffFact",
+    "DiffOnTrace",
     "Drift",
     "DriftMonitor",
     "DriftReport",
     "Evaluation",
     "EvaluationWarning",
+    "Explanation",
     "Exploration",
     "ExplorationReport",
     "FormatError",
     "Frontier",
     "FrontierPoint",
+    "GovernorReport",
     "HeavyTailWarning",
+    "MeanDifference",
     "MissingExtraError",
     "Model",
     "NoAnswerError",
@@ -115,7 +129,11 @@ __all__ = [
     "OverloadedError",
     "PermanentError",
     "Policy",
+    "PolicyDiff",
+    "PolicyFamily",
     "PolicyFormatError",
+    "PolicySlot",
+    "Promotion",
     "Record",
     "RecordChunk",
     "RecordCounts",
@@ -133,6 +151,8 @@ __all__ = [
     "Served",
     "ServedBatch",
     "ServingWarning",
+    "ShadowReport",
+    "SlotChange",
     "Stage",
     "StageStats",
     "Summary",
@@ -148,12 +168,16 @@ __all__ = [
     "build_info",
     "calibrate",
     "compare",
+    "diff",
     "evaluate",
     "fit",
     "fit_certified",
+    "fit_family",
     "frontier",
+    "integrations",
     "load",
     "order_findings",
+    "promote",
     "read_records",
     "read_trace",
     "risk_coverage",
@@ -172,9 +196,9 @@ load = Policy.load
 if not typing.TYPE_CHECKING:
 
     def __getattr__(name: str) -> typing.Any:
-        if name != "stages":
+        if name not in ("integrations", "stages"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return importlib.import_module(f"{__name__}.stages")
+        return importlib.import_module(f"{__name__}.{name}")
 
 
 if build_info["profile"] != "release":

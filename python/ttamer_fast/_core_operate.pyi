@@ -1,4 +1,4 @@
-"""The part of `_core` that counts requests and follows shadows; at run time there is no such module."""
+"""The part of `_core` that counts requests, follows shadows and holds budgets; at run time there is no such module."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, final
@@ -6,7 +6,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ._core import Policy
+from ._core import Policy, PolicyFamily
 
 @final
 class Shadow:
@@ -21,7 +21,7 @@ class Shadow:
     def __new__(cls, policy: Policy, /) -> Shadow: ...
     def follow(
         self,
-        steps: list[tuple[int, float, Hashable]],
+        steps: Sequence[tuple[int, float, Hashable]],
         answer: int | None,
         late: bool,
         cost: float,
@@ -42,10 +42,10 @@ class Shadow:
         /,
     ) -> None: ...
     @property
-    def counts(self) -> tuple[int, int, int, int, int, int, float, float, float, float]:
-        """agreed, stopped earlier, wanted more, left out (late); among those in which the shadow ended: with another
-        answer, and of how many the sums are; cost of the requests and of the shadow, expected loss of the requests and
-        of the shadow."""
+    def counts(self) -> tuple[int, int, int, int, int, int, int, float, float, float, float]:
+        """agreed, of these in another order, stopped earlier, wanted more, left out (late); among those in which the
+        shadow ended: with another answer, and of how many the sums are; cost of the requests and of the shadow,
+        expected loss of the requests and of the shadow."""
 
 @final
 class Counters:
@@ -59,14 +59,14 @@ class Counters:
     def __new__(cls, k: int, cost_bounds: Sequence[float], seconds_bounds: Sequence[float], /) -> Counters: ...
     def count(
         self,
-        steps: list[tuple[int, float, Hashable]],
+        steps: Sequence[tuple[int, float, Hashable]],
         answer: int | None,
         late: bool,
         cost: float,
         expected_loss: float,
         failures: Mapping[int, object],
         barred: Mapping[int, object],
-        seconds: dict[int, float] | None,
+        seconds: Mapping[int, float] | None,
         explored: bool,
         /,
     ) -> None: ...
@@ -106,3 +106,19 @@ class Counted:
     def seconds_counts(self) -> NDArray[np.uint64]: ...
     @property
     def seconds_sum(self) -> NDArray[np.float64]: ...
+
+@final
+class Governor:
+    def __new__(
+        cls, family: PolicyFamily, max_cost: float | None, max_rate: float | None, window: float, now: float, /
+    ) -> Governor: ...
+    def spend(self, cost: float, now: float, /) -> int: ...
+    def spend_many(self, costs: NDArray[np.float64], now: float, /) -> int: ...
+    @property
+    def serving(self) -> int: ...
+    @property
+    def ladder(self) -> tuple[int, ...]: ...
+    def along(self, family: PolicyFamily, /) -> Governor: ...
+    def learned(self) -> tuple[list[float], int]: ...
+    def resume(self, learned: list[float], requests: int, /) -> None: ...
+    def report(self, now: float, /) -> dict[str, Any]: ...

@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, Self, TypeVar
 
 from .._core import TTamerError, ValidationError
 from .._utils.checks import check_integer, check_number, check_one_of, shown
+from .audience import Audience
 from .cascade import Cascade
 from .dispatcher import Dispatcher
 from .driver import Driver
@@ -203,30 +204,13 @@ class Batcher(Generic[X, Y]):
         if dispatcher is None or loop is not self._loop or self._state != "open":
             raise self._refusal(loop)
         seconds = check_deadline(deadline)
-        cascade = self._cascade
-        driver: Driver[Y] = cascade._opening.one(loop.time, seconds, rows=0)
-        given = Input(x)
-        if driver.ask is None:
-            return self._taken(driver, given)
-        is_full = len(self._inside) >= self._max_pending
-        if is_full and not self._waits_when_full:
-            raise OverloadedError(f"`max_pending` is {self._max_pending}, and so many requests are inside")
-        context = copy_context() if self._has_single else None
-        request = Offered(given, driver, loop.create_future(), context, self._is_timed or seconds < math.inf, seconds)
-        if seconds < math.inf:
-            request.ends = loop.time() + seconds
-            request.timer = loop.call_at(request.ends, dispatcher.overdue, request)
-        if is_full:
-            self._outside[request] = None
-        else:
-            self._inside.add(request)
-            dispatcher.begin(request)
-        try:
-            await request.future
-        except asyncio.CancelledError:
-            self._leave(request)
-            raise
-        return self._taken(driver, given)
+        listeners = self._cascade._listeners
+        if listeners.is_told_of_beginnings:
+            with listeners.begin() as begun:
+                served = await self._serve(x, seconds, loop, dispatcher)
+                begun.decided(served)
+                return served
+        return await self._serve(x, seconds, loop, dispatcher)
 
     async def __aenter__(self) -> Self:
         if self._state != "new":
@@ -240,7 +224,7 @@ class Batcher(Generic[X, Y]):
             self._max_wait,
             self._collate,
             self._ended,
-            self._cascade._opening.slowdown,
+            lambda: self._cascade._incumbents.now().opening.slowdown,
         )
         self._state = "open"
         return self
@@ -266,12 +250,37 @@ class Batcher(Generic[X, Y]):
     def __repr__(self) -> str:
         return f"Batcher({self._cascade!r}, max_batch={self._max_batch}, {self._state}, pending={self.pending})"
 
-    def _taken(self, driver: Driver[Y], given: Input) -> Served[Y]:
+    async def _serve(self, x: X, seconds: float, loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher) -> Served[Y]:
+        incumbent = self._cascade._incumbents.now()
+        driver: Driver[Y] = incumbent.opening.one(loop.time, seconds, rows=0)
+        given = Input(x)
+        if driver.ask is None:
+            return self._taken(driver, given, incumbent.audience)
+        is_full = len(self._inside) >= self._max_pending
+        if is_full and not self._waits_when_full:
+            raise OverloadedError(f"`max_pending` is {self._max_pending}, and so many requests are inside")
+        context = copy_context() if self._has_single else None
+        request = Offered(given, driver, loop.create_future(), context, self._is_timed or seconds < math.inf, seconds)
+        if seconds < math.inf:
+            request.ends = loop.time() + seconds
+            request.timer = loop.call_at(request.ends, dispatcher.overdue, request)
+        if is_full:
+            self._outside[request] = None
+        else:
+            self._inside.add(request)
+            dispatcher.begin(request)
+        try:
+            await request.future
+        except asyncio.CancelledError:
+            self._leave(request)
+            raise
+        return self._taken(driver, given, incumbent.audience)
+
+    def _taken(self, driver: Driver[Y], given: Input, audience: Audience | None) -> Served[Y]:
         """A decided request; where it is run through, it comes in again for the stages that it has not run."""
-        recorder = self._cascade._recorder
-        if recorder is None:
+        if audience is None:
             return driver.served()
-        record, through = recorder.take(driver)
+        record, through = audience.take(driver)
         if through is not None:
             assert self._loop is not None
             assert self._dispatcher is not None
@@ -338,7 +347,9 @@ class Batcher(Generic[X, Y]):
             # It may be late in the meantime, or a stage may be down.
             assert self._loop is not None
             assert isinstance(request.driver, Driver)
-            self._cascade._opening.again(request.driver, self._loop.time, request.ends - self._loop.time())
+            self._cascade._incumbents.now().opening.again(
+                request.driver, self._loop.time, request.ends - self._loop.time()
+            )
             self._inside.add(request)
             self._dispatcher.begin(request)
         self._is_letting_in = False

@@ -5,27 +5,31 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
-from .._core import Policy, ValidationError, in_order
+from .._core import Policy, ValidationError
 from .._utils.checks import check_flag, check_seed
 from ..records.log import RecordLog
 from ..traces.record import PolicyIdentity
 from . import asynchronous, synchronous
+from .arranging import Stages, arranged
 from .breaker import Circuit
 from .calls import Call, calls_of
+from .counting import Counting, counting_of
 from .driver import Driver
 from .exploration import Exploration, ExplorationReport
 from .failures import RETURNED_NONE, reason_of
+from .incumbent import Incumbents
 from .inputs import Input, Inputs, count_rows
 from .limits import check_deadline
-from .opening import Opening
+from .listeners import Listeners, Observer, check_observers
 from .recording import recorder_of
 from .served import Served
 from .served_batch import ServedBatch
+from .shadow import ShadowReport, shadowing_of
+from .slot import PolicySlot
 from .stage import Stage
 from .telling import StepDriver
 
@@ -34,21 +38,15 @@ __all__ = ["Cascade"]
 X = TypeVar("X")
 Y = TypeVar("Y")
 
-Stages: TypeAlias = (
-    Sequence[Stage[X, Y] | Callable[[X], Y]]
-    | Mapping[str, Stage[X, Y]]
-    | Mapping[str, Callable[[X], Y]]
-    | Mapping[str, Stage[X, Y] | Callable[[X], Y]]
-)
-
 
 class Cascade(Generic[X, Y]):
     """A policy with the models it decides about.
 
     Parameters
     ----------
-    policy : Policy
-        With k stages.
+    policy : Policy, PolicySlot or BudgetGovernor
+        With k stages. Of a slot, and of a governor, each request takes the policy that is in service when it begins,
+        and keeps it.
     stages : sequence or mapping of k Stage or callables
         Matched with `policy.stages` by name where all have one, from their :class:`Stage` or as the keys of a mapping,
         and the policy has names of its own; else in the order of `policy.stages`, where a name that is given must be
@@ -67,12 +65,20 @@ class Cascade(Generic[X, Y]):
         after the answer is decided, for the record alone. 0 for none.
     seed : int
         Of which requests these are, from 0 to 2**64 - 1.
+    shadow : Policy or PolicySlot, optional
+        A second policy of the same stages, which decides beside the first on what its stages said:
+        :meth:`shadow_report`. It runs no stage and changes no answer.
+    observers : sequence of callables
+        Each is called with the :class:`Record` of every decided request, also of one that nobody answered, where the
+        request ran. What it raises is warned of once. Of one with a method `begin`, that is called when a request
+        begins that is served by itself, and what it returns is called at its end with the record, or with None where
+        an error goes to the caller that is none of its stages'.
 
     Raises
     ------
     ValidationError
         If the stages are not those of the policy, or `signal` is missing or has no callable to belong to; if `explore`
-        is no share, or above 0 without `record`.
+        is no share, or above 0 without `record`; if `shadow` is of other stages.
 
     Notes
     -----
@@ -125,12 +131,13 @@ class Cascade(Generic[X, Y]):
     __slots__ = (
         "_calls",
         "_functions",
-        "_identity",
+        "_incumbents",
         "_is_plain",
         "_is_plain_async",
         "_is_timed",
-        "_opening",
-        "_policy",
+        "_listeners",
+        "_names",
+        "_observers",
         "_recorder",
         "_refusals",
         "_stages",
@@ -139,7 +146,7 @@ class Cascade(Generic[X, Y]):
 
     def __init__(
         self,
-        policy: Policy,
+        policy: Policy | PolicySlot,
         stages: Stages[X, Y],
         *,
         signal: Callable[[Y], Any] | None = None,
@@ -148,33 +155,36 @@ class Cascade(Generic[X, Y]):
         record: RecordLog | None = None,
         explore: float | Exploration = 0.0,
         seed: int = 0,
+        shadow: Policy | PolicySlot | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
-        if not isinstance(policy, Policy):
-            raise ValidationError(f"`policy` must be a Policy, got {type(policy).__name__}")
-        self._policy = policy
-        self._identity = PolicyIdentity.of(policy)
-        names, entries = _named(stages)
-        made = _as_stages(names, entries, signal, prediction)
-        order = _order([stage.name for stage in made], policy.stages, isinstance(stages, Mapping))
-        self._stages = tuple(made[at] for at in order)
-        self._calls = calls_of(self._stages, self._identity)
+        slot = policy if isinstance(policy, PolicySlot) else None
+        first = policy.policy if isinstance(policy, PolicySlot) else policy
+        if not isinstance(first, Policy):
+            raise ValidationError(f"`policy` must be a Policy or a PolicySlot, got {type(policy).__name__}")
+        self._names = first.stages
+        self._stages = arranged(stages, first.stages, signal, prediction)
+        self._calls = calls_of(self._stages, PolicyIdentity.of(first))
         self._functions = tuple(
             (call.stage.run, call.stage.signal, call.stage.prediction, call) for call in self._calls
         )
-        self._opening = Opening(policy, self._identity, self._calls)
         self._timing = check_flag("timing", timing)
         is_limited = self._timing or any(call.is_limited for call in self._calls)
         self._is_timed = self._timing or any(call.reads_clock for call in self._calls)
         self._refusals = _refusal_of_call(self._calls), _refusal_of_batch(self._calls)
         is_bare = not is_limited and not any(stage.carries for stage in self._stages)
+        self._recorder = recorder_of(record, first, self._calls, explore, check_seed(seed), self._is_timed)
+        self._observers = check_observers(observers)
+        self._listeners = Listeners(self._observers, shadowing_of(shadow, first), slot)
+        is_bare = is_bare and not self._listeners.is_told_of_beginnings
         self._is_plain = is_bare and self._refusals[0] is None
         self._is_plain_async = is_bare and all(call.runs_async for call in self._calls)
-        self._recorder = recorder_of(record, policy, self._calls, explore, check_seed(seed), self._is_timed)
+        self._incumbents = Incumbents(first, slot, self._calls, self._recorder, self._listeners)
 
     @property
     def policy(self) -> Policy:
-        """The policy."""
-        return self._policy
+        """The policy in service."""
+        return self._incumbents.now().policy
 
     @property
     def stages(self) -> tuple[Stage[X, Y], ...]:
@@ -184,7 +194,7 @@ class Cascade(Generic[X, Y]):
     @property
     def circuits(self) -> Mapping[str, Circuit]:
         """Of the stages with a breaker, by name: whether they are tried at present; a new mapping each time."""
-        named = zip(self._identity.stages, self._calls, strict=True)
+        named = zip(self._names, self._calls, strict=True)
         return MappingProxyType({name: call.circuit for name, call in named if call.circuit is not None})
 
     @property
@@ -192,7 +202,7 @@ class Cascade(Generic[X, Y]):
         """How many times longer stages take at present than the policy expects, and calls of several requests than
         such calls did before, smoothed; from 1/4 to 16, 1 before any was timed. Seconds that are left count as fewer by
         it. None where the policy knows no time."""
-        slowdown = self._opening.slowdown
+        slowdown = self._incumbents.now().opening.slowdown
         return None if slowdown is None else slowdown.factor
 
     @property
@@ -202,7 +212,7 @@ class Cascade(Generic[X, Y]):
         These are calls of plain functions that a time-out, a deadline or the end of their caller has left behind. They
         keep a worker busy until they end.
         """
-        named = zip(self._identity.stages, self._calls, strict=True)
+        named = zip(self._names, self._calls, strict=True)
         return {name: 0 if call.workers is None else call.workers.late for name, call in named}
 
     def exploration_report(self) -> ExplorationReport:
@@ -216,6 +226,19 @@ class Cascade(Generic[X, Y]):
         if self._recorder is None:
             raise ValidationError("`record` must be given for an exploration report, got None")
         return self._recorder.report()
+
+    def shadow_report(self) -> ShadowReport:
+        """How the shadow would have decided, in this process, since it is the shadow.
+
+        Raises
+        ------
+        ValidationError
+            If the cascade has no `shadow`.
+        """
+        shadow = self._listeners.shadow
+        if shadow is None:
+            raise ValidationError("`shadow` must be given for a shadow report, got None")
+        return shadow.report()
 
     def __call__(self, x: X, deadline: float | None = None) -> Served[Y]:
         """Serve one request.
@@ -236,8 +259,9 @@ class Cascade(Generic[X, Y]):
             no number or a prediction is not hashable. It names the stage.
         """
         if deadline is not None or not self._is_plain:
-            return self._serve_within(x, check_deadline(deadline))
-        driver: Driver[Y] = Driver(self._policy, self._identity)
+            return self._serve_observed(x, check_deadline(deadline))
+        incumbent = self._incumbents.now()
+        driver: Driver[Y] = Driver(incumbent.policy, incumbent.identity)
         asked = driver.ask
         while asked is not None:
             run, signal, prediction, call = self._functions[asked]
@@ -254,8 +278,8 @@ class Cascade(Generic[X, Y]):
                 continue
             asked = driver.answered(sure, said, output)
         else:
-            recorder = self._recorder
-            return driver.served() if recorder is None else recorder.served(driver, x, None, False)
+            audience = incumbent.audience
+            return driver.served() if audience is None else audience.served(driver, x, None, False)
         raise synchronous.awaitable_error(call, "run", "acall(x)", output)
 
     async def acall(self, x: X, deadline: float | None = None) -> Served[Y]:
@@ -273,13 +297,9 @@ class Cascade(Generic[X, Y]):
         """
         seconds = check_deadline(deadline)
         if seconds < math.inf or not self._is_plain_async:
-            is_timed = self._is_timed or seconds < math.inf
-            limited: Driver[Y] = self._opening.one(asyncio.get_running_loop().time, seconds)
-            given = Input(x)
-            await asynchronous.serve(limited, self._calls, given, seconds, is_timed)
-            recorder = self._recorder
-            return limited.served() if recorder is None else recorder.served_async(limited, x, given)
-        driver: Driver[Y] = Driver(self._policy, self._identity)
+            return await self._aserve_observed(x, seconds)
+        incumbent = self._incumbents.now()
+        driver: Driver[Y] = Driver(incumbent.policy, incumbent.identity)
         asked = driver.ask
         while asked is not None:
             run, signal, prediction, _ = self._functions[asked]
@@ -293,8 +313,8 @@ class Cascade(Generic[X, Y]):
                 asked = driver.failed(reason_of(error))
                 continue
             asked = driver.answered(sure, said, output)
-        recorder = self._recorder
-        return driver.served() if recorder is None else recorder.served_async(driver, x, None)
+        audience = incumbent.audience
+        return driver.served() if audience is None else audience.served_async(driver, x, None)
 
     def batch(self, xs: Any, deadline: float | None = None) -> ServedBatch[Y]:
         """Serve n requests in step: stages run on all the requests that wait for them.
@@ -330,16 +350,12 @@ class Cascade(Generic[X, Y]):
             raise ValidationError(self._refusals[1])
         seconds = check_deadline(deadline)
         n = count_rows(xs)
-        driver: StepDriver[Y] = self._opening.many(synchronous.now, seconds, n)
+        incumbent = self._incumbents.now()
+        driver: StepDriver[Y] = incumbent.opening.many(synchronous.now, seconds, n)
         inputs, has_deadline = Inputs(xs, n), seconds < math.inf
         synchronous.serve_batch(driver, self._calls, inputs, seconds, self._is_timed or has_deadline)
-        recorder = self._recorder
-        if recorder is None:
-            return driver.served()
-        table, through = recorder.take_many(driver)
-        if through is not None:
-            recorder.run(through, inputs, has_deadline)
-        return table
+        audience = incumbent.audience
+        return driver.served() if audience is None else audience.served_batch(driver, inputs, has_deadline)
 
     async def abatch(self, xs: Any, deadline: float | None = None) -> ServedBatch[Y]:
         """Serve n requests in step on the event loop; the parameters as in :meth:`batch`.
@@ -359,36 +375,72 @@ class Cascade(Generic[X, Y]):
         """
         seconds = check_deadline(deadline)
         n = count_rows(xs)
-        driver: StepDriver[Y] = self._opening.many(asyncio.get_running_loop().time, seconds, n)
+        incumbent = self._incumbents.now()
+        driver: StepDriver[Y] = incumbent.opening.many(asyncio.get_running_loop().time, seconds, n)
         inputs = Inputs(xs, n)
         await asynchronous.serve_batch(driver, self._calls, inputs, seconds, self._is_timed or seconds < math.inf)
-        recorder = self._recorder
-        if recorder is None:
-            return driver.served()
-        table, through = recorder.take_many(driver)
-        if through is not None:
-            recorder.start(through, inputs)
-        return table
+        audience = incumbent.audience
+        return driver.served() if audience is None else audience.served_batch_async(driver, inputs)
+
+    def _counted(self) -> Counting:
+        """Counts of the requests that begin from now on; the same ones each time."""
+        listeners = self._listeners
+        if listeners.counting is None:
+            listeners.counting = counting_of(self.policy)
+            self._incumbents.tell_others()
+        return listeners.counting
+
+    def _serve_observed(self, x: X, seconds: float) -> Served[Y]:
+        if not self._listeners.is_told_of_beginnings:
+            return self._serve_within(x, seconds)
+        with self._listeners.begin() as begun:
+            served = self._serve_within(x, seconds)
+            begun.decided(served)
+            return served
+
+    async def _aserve_observed(self, x: X, seconds: float) -> Served[Y]:
+        if not self._listeners.is_told_of_beginnings:
+            return await self._aserve_within(x, seconds)
+        with self._listeners.begin() as begun:
+            served = await self._aserve_within(x, seconds)
+            begun.decided(served)
+            return served
 
     def _serve_within(self, x: X, seconds: float) -> Served[Y]:
         if self._refusals[0] is not None:
             raise ValidationError(self._refusals[0])
-        driver: Driver[Y] = self._opening.one(synchronous.now, seconds)
+        incumbent = self._incumbents.now()
+        driver: Driver[Y] = incumbent.opening.one(synchronous.now, seconds)
         given, has_deadline = Input(x), seconds < math.inf
         synchronous.serve(driver, self._calls, given, seconds, self._is_timed or has_deadline)
-        recorder = self._recorder
-        return driver.served() if recorder is None else recorder.served(driver, x, given, has_deadline)
+        audience = incumbent.audience
+        return driver.served() if audience is None else audience.served(driver, x, given, has_deadline)
 
-    def __reduce__(self) -> tuple[Callable[..., Cascade[X, Y]], tuple[Policy, tuple[Stage[X, Y], ...]]]:
+    async def _aserve_within(self, x: X, seconds: float) -> Served[Y]:
+        is_timed = self._is_timed or seconds < math.inf
+        incumbent = self._incumbents.now()
+        driver: Driver[Y] = incumbent.opening.one(asyncio.get_running_loop().time, seconds)
+        given = Input(x)
+        await asynchronous.serve(driver, self._calls, given, seconds, is_timed)
+        audience = incumbent.audience
+        return driver.served() if audience is None else audience.served_async(driver, x, given)
+
+    def __reduce__(self) -> tuple[Callable[..., Cascade[X, Y]], tuple[Any, tuple[Stage[X, Y], ...]]]:
         # What it counts stays behind: circuits and workers are those of one process.
         recorder = self._recorder
         more: dict[str, Any] = {}
         if recorder is not None:
             more = {"record": recorder.log, "explore": recorder.exploration, "seed": recorder.seed}
-        return partial(Cascade, timing=self._timing, **more), (self._policy, self._stages)
+        if self._listeners.shadow is not None:
+            more["shadow"] = self._listeners.shadow.given
+        if self._observers:
+            more["observers"] = self._observers
+        policy = self._incumbents.slot or self.policy
+        return partial(Cascade, timing=self._timing, **more), (policy, self._stages)
 
     def __repr__(self) -> str:
-        return f"Cascade(stages={self._identity.stages}, policy={self._identity.digest[:12]})"
+        identity = self._incumbents.now().identity
+        return f"Cascade(stages={identity.stages}, policy={identity.digest[:12]})"
 
 
 def _refusal_of_call(calls: Sequence[Call]) -> str | None:
@@ -406,58 +458,3 @@ def _refusal_of_batch(calls: Sequence[Call]) -> str | None:
             function = "run" if call.stage.batch is None else "batch"
             return f"`{function}` of {call.where} is a coroutine function: call `await cascade.abatch(xs)`"
     return None
-
-
-def _named(stages: Stages[X, Y]) -> tuple[list[str | None], list[Stage[X, Y] | Callable[[X], Y]]]:
-    """Entries, and what a mapping calls them."""
-    if isinstance(stages, Mapping):
-        return [name if isinstance(name, str) else repr(name) for name in stages], list(stages.values())
-    if not isinstance(stages, Sequence):
-        given = type(stages).__name__
-        raise ValidationError(f"`stages` must be a sequence or mapping of Stage or callables, got {given}")
-    return [None] * len(stages), list(stages)
-
-
-def _as_stages(
-    names: Sequence[str | None],
-    stages: Sequence[Stage[X, Y] | Callable[[X], Y]],
-    signal: Callable[[Y], Any] | None,
-    prediction: Callable[[Y], Any] | None,
-) -> tuple[Stage[X, Y], ...]:
-    """Plain callables made stages, and stages given the names of a mapping."""
-    made: list[Stage[X, Y]] = []
-    plain = 0
-    for i, (name, stage) in enumerate(zip(names, stages, strict=True)):
-        if isinstance(stage, Stage):
-            if name is not None and stage.name not in (None, name):
-                raise ValidationError(f"`stages` entry {name!r} must be a Stage of that name, got {stage.name!r}")
-            made.append(stage if name is None else _renamed(stage, name))
-        elif not callable(stage):
-            raise ValidationError(f"`stages` entry {i} must be a Stage or callable, got {type(stage).__name__}")
-        elif signal is None:
-            raise ValidationError(f"`signal` must be given, since `stages` entry {i} is a plain callable")
-        else:
-            made.append(Stage(stage, signal=signal, prediction=prediction, name=name))
-            plain += 1
-    for argument, given in (("signal", signal), ("prediction", prediction)):
-        if given is not None and not plain:
-            raise ValidationError(f"`{argument}` must be left out where every entry of `stages` is a Stage")
-    return tuple(made)
-
-
-def _renamed(stage: Stage[X, Y], name: str) -> Stage[X, Y]:
-    """A copy under another name, whatever makes stages of this class."""
-    renamed = copy(stage)
-    object.__setattr__(renamed, "name", name)
-    return renamed
-
-
-def _order(given: Sequence[str | None], wanted: Sequence[str], is_mapping: bool) -> list[int]:
-    """For each stage of the policy, which of the given ones it is; those without a name are taken as they stand."""
-    is_partly = None in given and len(given) == len(wanted)
-    if is_partly and all(name in (None, own) for name, own in zip(given, wanted, strict=True)):
-        return list(range(len(wanted)))
-    names = [name if name is not None else "(no name)" for name in given]
-    if is_mapping and set(names) != set(wanted):
-        raise ValidationError(f"`stages` must have the stages {list(wanted)}, got {names}")
-    return in_order("stages", list(wanted), names)

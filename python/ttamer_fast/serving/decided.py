@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -190,16 +190,34 @@ class Decided:
         NoAnswerError
             If no stage answered, and the policy has no default.
         """
-        stage, lost = self.stage.item(row), self.expected_loss.item(row)
-        if stage < 0 and lost == math.inf:
-            raise NoAnswerError.of(self.identity, {**failures, **barred})
+        record = self._record(row, steps, failures, barred, seconds)
+        if record._answer is None and record._expected_loss == math.inf:
+            raise NoAnswerError.of(self.identity, record)
+        return record
+
+    def every_record(self) -> Iterator[Record]:
+        """The records of all requests, also of those that nobody answered; O(n k)."""
+        steps, failures, barred, seconds = _spread(self)
+        for row, own in enumerate(steps):
+            lost = failures.get(row, NONE_LOST), barred.get(row, NONE_LOST)
+            yield self._record(row, own, *lost, seconds.get(row))
+
+    def _record(
+        self,
+        row: int,
+        steps: list[Step],
+        failures: Mapping[int, str],
+        barred: Mapping[int, str],
+        seconds: Mapping[int, float] | None,
+    ) -> Record:
+        stage = self.stage.item(row)
         return Record.of_steps(
             f"{self.batch_id}.{row}",
             self.identity,
             steps,
             None if stage < 0 else stage,
             self.cost.item(row),
-            lost,
+            self.expected_loss.item(row),
             failures,
             barred,
             self.is_late is not None and self.is_late.item(row),

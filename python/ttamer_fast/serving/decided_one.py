@@ -87,7 +87,7 @@ class DecidedOne:
         """
         record = self._record
         if not self._has_answer():
-            raise NoAnswerError.of(self.identity, {**record.failures, **record.barred})
+            raise NoAnswerError.of(self.identity, record)
         return record
 
     def _has_answer(self) -> bool:

@@ -66,7 +66,7 @@ class Dispatcher:
         patience: float,
         collate: Callable[[list[Any]], Any],
         ended: Callable[[Offered, BaseException | None], None],
-        slowdown: Slowdown | None,
+        slowdown: Callable[[], Slowdown | None],
     ) -> None:
         self._calls = calls
         self._loop = loop
@@ -309,7 +309,7 @@ class Dispatcher:
             self._raise(part, found)
             return
         self._tell_circuit(part, has_failed(found) if part.left else None, now)
-        if self._slowdown is not None:
+        if self._slowdown() is not None:
             failed = found.failures if isinstance(found, Asked) else {0: found} if isinstance(found, str) else {}
             left = [request for request in part.rows if request is not None]
             answered = [request for request in left if request.row not in failed and request.ends > now]
@@ -357,9 +357,10 @@ class Dispatcher:
         """Tells how long one call kept these requests, from when they came to the stage: the mean of them. It ran as
         far as the one needed that had come least far."""
         timed = [request for request in requests if request.is_timed]
-        if self._slowdown is None or not timed:
+        slowdown = self._slowdown()
+        if slowdown is None or not timed:
             return
-        tell = self._slowdown.call_took if has_answered else self._slowdown.call_took_at_least
+        tell = slowdown.call_took if has_answered else slowdown.call_took_at_least
         last = min([request.driver.last for request in timed])
         before = max([request.driver.rows for request in timed])
         kept = sum([now - request.asked for request in timed]) / len(timed)

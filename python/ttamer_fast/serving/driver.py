@@ -285,7 +285,7 @@ class Driver(Generic[Y]):
         if answer is not None:
             return Served(self._outputs[answer], record)
         if record._expected_loss == math.inf:
-            raise NoAnswerError.of(self._identity, {**self._failures, **self._barred})
+            raise NoAnswerError.of(self._identity, record)
         return Served(None, record)
 
     def record(self, request_id: str, explored: bool = False) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .._core import TTamerError, ValidationError
-from ..traces.record import PolicyIdentity
+from ..traces.record import PolicyIdentity, Record
 
 __all__ = ["Final", "NoAnswerError", "PermanentError", "reason_of"]
 
@@ -50,22 +50,27 @@ class NoAnswerError(TTamerError):
     ----------
     failures : dict of int to str
         Why each of them failed, by their numbers in `policy.stages`.
+    record : Record
+        Of the request: its name, what it has cost, whether a deadline ended it.
     """
 
     failures: dict[int, str]
+    record: Record
 
-    def __init__(self, message: str, failures: Mapping[int, str]) -> None:
+    def __init__(self, message: str, failures: Mapping[int, str], record: Record) -> None:
         super().__init__(message)
         self.failures = dict(failures)
+        self.record = record
 
     @classmethod
-    def of(cls, identity: PolicyIdentity, failures: Mapping[int, str]) -> NoAnswerError:
-        """The error for a request in which these stages failed."""
+    def of(cls, identity: PolicyIdentity, record: Record) -> NoAnswerError:
+        """The error for a request that no stage answered."""
+        failures = {**record._failures, **record._barred}
         reasons = "; ".join(f"{identity.where(stage)}: {reason}" for stage, reason in failures.items())
-        return cls(f"no stage answered: {reasons or 'too little time was left to ask any'}", failures)
+        return cls(f"no stage answered: {reasons or 'too little time was left to ask any'}", failures, record)
 
-    def __reduce__(self) -> tuple[type[NoAnswerError], tuple[str, dict[int, str]]]:
-        return NoAnswerError, (str(self), self.failures)
+    def __reduce__(self) -> tuple[type[NoAnswerError], tuple[str, dict[int, str], Record]]:
+        return NoAnswerError, (str(self), self.failures, self.record)
 
 
 def reason_of(error: Exception) -> str:

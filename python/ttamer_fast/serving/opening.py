@@ -30,6 +30,8 @@ class Opening:
         Its digest and stages.
     calls : sequence of k Call
         Its stages: those with a circuit that lets nobody through are barred from the start.
+    slowdown : Slowdown or None
+        How much slower stages are than the policy expects; None where it knows no time.
 
     Notes
     -----
@@ -38,12 +40,13 @@ class Opening:
 
     __slots__ = ("_circuits", "_identity", "_policy", "slowdown")
 
-    def __init__(self, policy: Policy, identity: PolicyIdentity, calls: Sequence[Call]) -> None:
+    def __init__(
+        self, policy: Policy, identity: PolicyIdentity, calls: Sequence[Call], slowdown: Slowdown | None
+    ) -> None:
         self._policy = policy
         self._identity = identity
         self._circuits = tuple((stage, call.circuit) for stage, call in enumerate(calls) if call.circuit is not None)
-        self.slowdown = Slowdown(policy) if policy.knows_time else None
-        """How much slower stages are than the policy expects; None where it knows no time."""
+        self.slowdown = slowdown
 
     def one(self, clock: Clock, seconds: float, rows: int = 1) -> Driver[Any]:
         """The driver of a request that begins now and has so many seconds, inf for no deadline; `rows` as of a

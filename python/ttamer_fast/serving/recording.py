@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from copy import copy
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,15 +28,12 @@ from .exploring import Exploring, ExploringMany
 from .failures import reason_of
 from .inputs import Input, Inputs
 from .request_ids import new_request_id
-from .served import Served
 from .served_batch import ServedBatch
 from .telling import StepDriver
 from .time_left import wait_until
 from .workers import Workers
 
-__all__ = ["Recorder", "recorder_of"]
-
-Y = TypeVar("Y")
+__all__ = ["Recorder", "Through", "recorder_of"]
 
 Through: TypeAlias = Exploring | ExploringMany
 
@@ -105,33 +103,18 @@ class Recorder:
         self.seed = seed
         self.explorations = Explorations(policy.stages, exploration.per_second)
         self._filling = log._filling
-        self._number = self._filling.declare(*prices_of(policy))
         self._calls = calls
-        self._prices: NDArray[np.float64] = policy._prices()
+        self._turn_to(policy)
         self._share = exploration.share
         self._is_timed = is_timed
         self._tasks: dict[asyncio.Task[None], Through] = {}
         self._workers = Workers("exploration", 1)
 
-    def served(self, driver: Driver[Y], x: Any, given: Input | None, has_deadline: bool) -> Served[Y]:
-        """What a decided request comes to, once it is recorded; `given` is what its stages were given of `x`, None for
-        that alone."""
-        name, share = new_request_id(), self._share
-        if share and drawn(name, self.seed, share):
-            record, through = self._drawn(driver, name)
-            if through is not None:
-                self.run(through, Input(x) if given is None else given, has_deadline)
-        else:
-            record = driver.record(name)
-            self._append(record, 0, None)
-        return driver.handed(record)
-
-    def served_async(self, driver: Driver[Y], x: Any, given: Input | None) -> Served[Y]:
-        """The same on an event loop, where the other stages run later."""
-        record, through = self.take(driver)
-        if through is not None:
-            self.start(through, Input(x) if given is None else given)
-        return driver.handed(record)
+    def of(self, policy: Policy) -> Recorder:
+        """The same for requests of another policy with these stages: what is under way is counted with it."""
+        other = copy(self)
+        other._turn_to(policy)
+        return other
 
     def take(self, driver: Driver[Any]) -> tuple[Record, Exploring | None]:
         """The record of a decided request, and the stages that it is to be run through."""
@@ -185,6 +168,10 @@ class Recorder:
         """What has been run through so far."""
         self._end_left()
         return self.explorations.report()
+
+    def _turn_to(self, policy: Policy) -> None:
+        self._number = self._filling.declare(*prices_of(policy))
+        self._prices: NDArray[np.float64] = policy._prices()
 
     def _run(self, through: Through, given: Input | Inputs) -> None:
         try:

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..traces.explanation import Explanation, explained
 from ..traces.record import Outcome, Record
 
 __all__ = ["Records", "Served"]
@@ -128,6 +129,33 @@ class Served(Generic[Y_co]):
     def request_id(self) -> str:
         """Different for every request, of all processes."""
         return self.record.request_id
+
+    def explain(self) -> Explanation:
+        """The request in words: what each stage said, what the policy made of it, and why the request ended.
+
+        Returns
+        -------
+        Explanation
+            ``str`` of it is the text.
+
+        Notes
+        -----
+        O(k) decisions, taken once more. What the policy made of each report is left out where the policy is not at
+        hand, as of a copy by pickle.
+
+        Examples
+        --------
+        >>> import numpy as np, ttamer_fast as tt
+        >>> rng = np.random.default_rng(0)
+        >>> signal = rng.random((1000, 2))
+        >>> trace = tt.Trace(signal, rng.random((1000, 2)) > signal, cost=[1.0, 2.0], stages=["small", "large"])
+        >>> cascade = tt.Cascade(tt.fit(trace, tradeoff=0.95), [lambda x: x, lambda x: x / 2], signal=lambda y: y)
+        >>> lines = cascade(0.9).explain().lines
+        >>> lines[1]
+        '1. small: signal 0.9; in hand the answer of small, expected loss 0.07127; ended'
+        """
+        record = self.record
+        return explained(record, record._policy.policy)
 
     def __reduce__(self) -> tuple[type[Served[Y_co]], tuple[Y_co | None, Record]]:
         return Served, (self._output, self.record)

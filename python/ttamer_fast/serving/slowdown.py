@@ -76,6 +76,11 @@ class Slowdown:
         self.factor = 1.0
         """Between 1/4 and 16; 1 before anything was observed."""
 
+    def turn_to(self, policy: Policy, expected: dict[tuple[int, int], float]) -> None:
+        """From now on times are compared with what another policy expects, of which `expected` is kept from time to
+        time. Requests that have begun by the one before may be compared with it too."""
+        self._policy, self._expected = policy, expected
+
     def expected(self, last: int, stage: int) -> float:
         """Seconds that the policy expects from the end of stage `last`, -1 for the start, to that of `stage`."""
         found = self._expected.get((last, stage))

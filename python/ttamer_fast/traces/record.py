@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -43,15 +43,20 @@ class PolicyIdentity:
 
     digest: str
     stages: tuple[str, ...]
+    policy: Policy | None = field(default=None, compare=False, repr=False)
+    """The policy itself, which explains what it decided; it stays behind in a pickle."""
 
     @classmethod
     def of(cls, policy: Policy) -> PolicyIdentity:
         """Of a policy; worked out once for all its requests, as the digest hashes the whole policy."""
-        return cls(policy.digest, policy.stages)
+        return cls(policy.digest, policy.stages, policy)
 
     def where(self, stage: int) -> str:
         """A stage by number and name, for messages."""
         return f"stage {stage} ({self.stages[stage]!r})"
+
+    def __reduce__(self) -> tuple[type[PolicyIdentity], tuple[str, tuple[str, ...]]]:
+        return PolicyIdentity, (self.digest, self.stages)
 
 
 class Record:

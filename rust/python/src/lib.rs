@@ -5,12 +5,14 @@
 
 mod barred;
 mod batch;
+mod betting;
 mod builder;
 mod calibration;
 mod certificate;
 mod convert;
 mod drift;
 mod errors;
+mod family;
 mod files;
 mod fit;
 mod known;
@@ -63,6 +65,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<trace::Trace>()?;
     module.add_class::<trace::Estimate>()?;
     module.add_function(wrap_pyfunction!(trace::estimate, module)?)?;
+    module.add_class::<betting::BoundedMean>()?;
     module.add_function(wrap_pyfunction!(names::in_order, module)?)?;
     module.add_function(wrap_pyfunction!(names::by_name, module)?)?;
     module.add_class::<builder::Builder>()?;
@@ -75,10 +78,13 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<operate::Counters>()?;
     module.add_class::<operate::Counted>()?;
     module.add_class::<drift::Monitor>()?;
+    module.add_class::<operate::Governor>()?;
     module.add_class::<outcome::Outcome>()?;
     module.add_class::<fit::Learner>()?;
     module.add_class::<calibration::Calibration>()?;
     module.add_function(wrap_pyfunction!(fit::fit, module)?)?;
+    module.add_class::<family::PolicyFamily>()?;
+    module.add_function(wrap_pyfunction!(family::fit_family, module)?)?;
     module.add_function(wrap_pyfunction!(signals::signal_of_logits, module)?)?;
     module.add_function(wrap_pyfunction!(signals::mean_logprob, module)?)?;
     module.add_function(wrap_pyfunction!(files::write_file, module)?)?;
