@@ -173,7 +173,7 @@ def looked_on(said: Any) -> Serving:
         with suppress(tt.ValidationError):
             SHADOW.follow([(0, 0.25, [])], 0, False, 3.0, 0.1, {}, {7: "open"})  # type: ignore[list-item]
             raise AssertionError("it should be refused")
-        assert (len(SHADOW.counts), len(COUNTERS.read().runs)) == (10, 3)
+        assert (len(SHADOW.counts), len(COUNTERS.read().runs)) == (11, 3)
 
     return Serving(call, 4000)
 

@@ -25,7 +25,7 @@ from ttamer_fast._core import Shadow
 KINDS = ("models", "exits", "threshold", "patience", "static", "coin", "declining", "refusing")
 """Of :func:`policy_of`: those over the same four stages."""
 
-COUNTS = 6
+COUNTS = 7
 """How many of `Shadow.counts` are counts."""
 
 
@@ -64,23 +64,24 @@ def test_counts_are_those_of_a_replay(kind: str) -> None:
     seen = np.zeros(3, int)
     for other in (*KINDS, "timed"):
         of = decide(of_kind(other), trace)
-        agreed = earlier = answers = 0
+        agreed = reordered = earlier = answers = 0
         costs = np.zeros(4)
         for row, record in enumerate(of.records):
             if set(np.flatnonzero(replay.consulted[row])) <= set(record.consulted):
-                is_same = alone[row].consulted == record.consulted
+                is_same = len(alone[row].consulted) == len(record.consulted)
                 agreed, earlier = agreed + is_same, earlier + (not is_same)
+                reordered += is_same and alone[row].consulted != record.consulted
                 answers += (-1 if record.answer is None else record.answer) != replay.answer[row]
                 costs += record.cost, replay.cost[row], record.expected_loss, alone[row].expected_loss
         found, batch = Shadow(policy), Shadow(policy)
         follow(found, of)
         follow_batch(batch, of)
         ended_at_all = agreed + earlier
-        assert found.counts[:COUNTS] == (agreed, earlier, ROWS - ended_at_all, 0, answers, ended_at_all)
+        assert found.counts[:COUNTS] == (agreed, reordered, earlier, ROWS - ended_at_all, 0, answers, ended_at_all)
         assert found.counts[COUNTS:] == pytest.approx(costs)
         check_alike(batch, found)
         if other == kind:
-            assert (agreed, answers) == (ROWS, 0)
+            assert (agreed, reordered, answers) == (ROWS, 0, 0)
         seen += agreed, earlier, ROWS - ended_at_all
     assert seen[0] >= ROWS
     assert seen[1:].sum() > 0
@@ -94,13 +95,13 @@ def test_a_policy_that_follows_itself_agrees_whatever_stages_do(kind: str, witho
     follow(alone, of)
     follow_batch(batch, of)
     late = sum(record.late for record in of.records)
-    assert alone.counts[:5] == (ROWS - late, 0, 0, late, 0)
+    assert alone.counts[:6] == (ROWS - late, 0, 0, 0, late, 0)
     assert late > 0
     check_alike(batch, alone)
     cost, beside, loss, loss_beside = alone.counts[COUNTS:]
     assert (cost, loss) == (beside, loss_beside)
     known = [one for one in of.records if not one.late and one.expected_loss < math.inf]
-    assert alone.counts[5] == len(known)
+    assert alone.counts[6] == len(known)
     assert cost == pytest.approx(sum(one.cost for one in known))
 
 
@@ -112,7 +113,8 @@ def test_a_batch_is_its_requests_where_stages_give_nothing(other: str) -> None:
         follow(alone, of)
         follow_batch(batch, of)
         check_alike(batch, alone)
-        assert sum(alone.counts[:4]) == ROWS
+        agreed, _, *others = alone.counts[:5]
+        assert agreed + sum(others) == ROWS
 
 
 def test_all_that_are_barred_were_barred_before_where_nobody_says() -> None:
@@ -208,9 +210,10 @@ def test_whatever_comes_is_counted_once(
     late = data.draw(st.booleans())
     shadow = Shadow(policy_of(kind))
     shadow.follow(steps, answer, late, cost, loss, failures, {}, {})
-    agreed, earlier, more, left_out, other, summed, *sums = shadow.counts
+    agreed, reordered, earlier, more, left_out, other, summed, *sums = shadow.counts
     assert (agreed + earlier + more, left_out) == ((0, 1) if late else (1, 0))
     assert max(other, summed) <= agreed + earlier
+    assert reordered <= agreed
     assert all(map(math.isfinite, sums))
 
 
