@@ -24,7 +24,7 @@ BELOW = {
     "records": {"_core", "_utils", "traces"},
     "serving": {"_core", "_utils", "records", "traces"},
     "stages": {"_core", "_utils", "serving", "signals"},
-    "monitoring": {"_core", "_utils", "traces"},
+    "monitoring": {"_core", "_utils", "records", "serving", "traces"},
     "integrations": {"_core", "_utils", "monitoring", "records", "serving", "traces"},
     "fitting": {"_core", "_utils", "traces"},
     "baselines": {"_core", "fitting", "traces"},

@@ -22,6 +22,14 @@ PAIRS = [(QUICK, CAREFUL), (CAREFUL, QUICK), (QUICK, QUICK), (CAREFUL, tt.baseli
 ROWS = range(120)
 
 
+def first(said: tuple[float, int]) -> float:
+    return said[0]
+
+
+def second(said: tuple[float, int]) -> int:
+    return said[1]
+
+
 def stages(calls: Counter[tuple[int, int]], is_async: bool = False) -> list[tt.Stage[int, tuple[float, int]]]:
     def stage(v: int) -> tt.Stage[int, tuple[float, int]]:
         def run(row: int) -> tuple[float, int]:
@@ -31,8 +39,9 @@ def stages(calls: Counter[tuple[int, int]], is_async: bool = False) -> list[tt.S
         async def arun(row: int) -> tuple[float, int]:
             return run(row)
 
-        read: dict[str, Callable[[Any], Any]] = {"signal": lambda said: said[0], "prediction": lambda said: said[1]}
-        return tt.Stage(arun if is_async else run, name=TRACE.stages[v], **read)
+        if is_async:
+            return tt.Stage(arun, signal=first, prediction=second, name=TRACE.stages[v])
+        return tt.Stage(run, signal=first, prediction=second, name=TRACE.stages[v])
 
     return [stage(v) for v in range(4)]
 
@@ -107,10 +116,14 @@ def test_what_it_would_have_cost() -> None:
 
 
 def test_failures_are_told_to_it() -> None:
-    first = QUICK.start().next
-    assert first is not None
+    begins = QUICK.start().next
+    assert begins is not None
+
+    def down(row: int) -> tuple[float, int]:
+        raise RuntimeError("down")
+
     made = stages(Counter())
-    made[first] = tt.Stage(lambda row: None, signal=float, name=TRACE.stages[first])
+    made[begins] = tt.Stage(down, signal=first, name=TRACE.stages[begins])
     cascade = tt.Cascade(QUICK, made, shadow=QUICK)
     for row in ROWS:
         cascade(row)
@@ -123,7 +136,8 @@ def test_a_request_that_a_deadline_ended_is_left_out() -> None:
         await asyncio.sleep(60.0)
         return 0.0
 
-    cascade = tt.Cascade(QUICK, [never] * 4, signal=float, shadow=CAREFUL)
+    stage: tt.Stage[int, float] = tt.Stage(never, signal=float)
+    cascade = tt.Cascade(QUICK, [stage] * 4, shadow=CAREFUL)
     with pytest.raises(tt.NoAnswerError):
         asyncio.run(cascade.acall(0, deadline=0.01))
     report = cascade.shadow_report()
@@ -150,16 +164,12 @@ def test_arguments() -> None:
     other = tt.fit(tt.Trace(SIGNAL, TRACE.loss, TRACE.cost, LABELS, "models", names), tradeoff=0.9)
     with pytest.raises(tt.ValidationError, match=r"`shadow` must have the stages \['stage 0', .* got \['other 0', "):
         tt.Cascade(QUICK, stages(Counter()), shadow=other)
-    with pytest.raises(tt.ValidationError, match="^`shadow` must be given for a shadow report, got None$"):
+    with pytest.raises(tt.ValidationError, match=r"^`shadow` must be given for a shadow report, got None$"):
         tt.Cascade(QUICK, stages(Counter())).shadow_report()
 
 
-def read_signal(said: tuple[float, int]) -> float:
-    return said[0]
-
-
 def test_a_cascade_keeps_its_shadow_in_a_pickle() -> None:
-    cascade = tt.Cascade(QUICK, [abs] * 4, signal=abs, shadow=tt.PolicySlot(CAREFUL))
+    cascade: tt.Cascade[float, float] = tt.Cascade(QUICK, [abs] * 4, signal=abs, shadow=tt.PolicySlot(CAREFUL))
     copy = pickle.loads(pickle.dumps(cascade))
     assert copy.shadow_report().digest == CAREFUL.digest
     assert isinstance(copy._listeners.shadow.given, tt.PolicySlot)
@@ -174,8 +184,11 @@ def test_what_comparing_predictions_raises_is_left_out() -> None:
             raise RuntimeError("no comparing")
 
     odd = [Odd() for _ in range(4)]
-    given = [tt.Stage(lambda row: 0.0, signal=float, prediction=lambda _, v=v: odd[v]) for v in range(4)]  # type: ignore[misc]
-    cascade = tt.Cascade(QUICK, given, shadow=QUICK)
+
+    def stage(v: int) -> tt.Stage[int, float]:
+        return tt.Stage(lambda row: 0.0, signal=float, prediction=lambda _: odd[v])
+
+    cascade = tt.Cascade(QUICK, [stage(v) for v in range(4)], shadow=QUICK)
     with pytest.raises(RuntimeError, match="no comparing"):
         cascade(0)
     assert cascade.shadow_report().compared == 0

@@ -61,6 +61,7 @@ from .fitting.certification import fit_certified
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
 from .monitoring.order import OrderFinding, OrderWarning, order_findings
+from .monitoring.promotion import Promotion, promote
 from .monitoring.report import Drift, DriftReport
 from .records.chunk import RecordChunk, RecordedPolicy, RecordedRequest
 from .records.log import RecordLog
@@ -121,6 +122,7 @@ __all__ = [
     "Policy",
     "PolicyFormatError",
     "PolicySlot",
+    "Promotion",
     "Record",
     "RecordChunk",
     "RecordCounts",
@@ -162,6 +164,7 @@ __all__ = [
     "integrations",
     "load",
     "order_findings",
+    "promote",
     "read_records",
     "read_trace",
     "risk_coverage",

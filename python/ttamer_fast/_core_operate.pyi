@@ -21,7 +21,7 @@ class Shadow:
     def __new__(cls, policy: Policy, /) -> Shadow: ...
     def follow(
         self,
-        steps: list[tuple[int, float, Hashable]],
+        steps: Sequence[tuple[int, float, Hashable]],
         answer: int | None,
         late: bool,
         cost: float,
@@ -42,10 +42,10 @@ class Shadow:
         /,
     ) -> None: ...
     @property
-    def counts(self) -> tuple[int, int, int, int, int, int, float, float, float, float]:
-        """agreed, stopped earlier, wanted more, left out (late); among those in which the shadow ended: with another
-        answer, and of how many the sums are; cost of the requests and of the shadow, expected loss of the requests and
-        of the shadow."""
+    def counts(self) -> tuple[int, int, int, int, int, int, int, float, float, float, float]:
+        """agreed, of these in another order, stopped earlier, wanted more, left out (late); among those in which the
+        shadow ended: with another answer, and of how many the sums are; cost of the requests and of the shadow,
+        expected loss of the requests and of the shadow."""
 
 @final
 class Counters:
@@ -59,14 +59,14 @@ class Counters:
     def __new__(cls, k: int, cost_bounds: Sequence[float], seconds_bounds: Sequence[float], /) -> Counters: ...
     def count(
         self,
-        steps: list[tuple[int, float, Hashable]],
+        steps: Sequence[tuple[int, float, Hashable]],
         answer: int | None,
         late: bool,
         cost: float,
         expected_loss: float,
         failures: Mapping[int, object],
         barred: Mapping[int, object],
-        seconds: dict[int, float] | None,
+        seconds: Mapping[int, float] | None,
         explored: bool,
         /,
     ) -> None: ...

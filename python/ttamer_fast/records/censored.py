@@ -52,8 +52,14 @@ class Censored(NamedTuple):
     teacher: str | None
 
     @classmethod
-    def of(cls, chunk: RecordChunk, labels: Labels, has_chosen: bool, met: set[int]) -> Censored:
-        """Of records that belong together, also with those of the policies met before; or a ValidationError."""
+    def of(
+        cls, chunk: RecordChunk, labels: Labels, has_chosen: bool, met: set[int], all_explored: bool = False
+    ) -> Censored:
+        """Of records that belong together, also with those of the policies met before; or a ValidationError.
+
+        `all_explored`: whether only requests that were run through are wanted: what the policy asked for is then known
+        by that chance too.
+        """
         if not len(chunk):
             raise ValidationError("`folder` must have records that are wanted, got none")
         met.update(np.unique(chunk.policy).tolist())
@@ -81,7 +87,8 @@ class Censored(NamedTuple):
         is_known = chunk.ran & (said != NO_PREDICTION) & (true != NO_PREDICTION)[:, np.newaxis]
         loss = np.where(is_known, said != true[:, np.newaxis], np.nan)
         teacher = None if labels.teacher is None else first.stages.index(labels.teacher)
-        return cls(chunk, first, loss, cost, _propensity(chunk, is_known, teacher), labels.teacher)
+        chance = _propensity(chunk, is_known, teacher, all_explored)
+        return cls(chunk, first, loss, cost, chance, labels.teacher)
 
     def trace(self) -> Trace:
         """As a trace."""
@@ -125,8 +132,9 @@ def _truth(chunk: RecordChunk, policy: RecordedPolicy, labels: Labels) -> Ints:
     return found
 
 
-def _propensity(chunk: RecordChunk, is_known: Bools, teacher: int | None) -> Floats | None:
-    """(n, k) chance that each known loss came to be known: 1 where the policy asked for the stage (and the teacher).
+def _propensity(chunk: RecordChunk, is_known: Bools, teacher: int | None, all_explored: bool) -> Floats | None:
+    """(n, k) chance that each known loss came to be known: 1 where the policy asked for the stage (and the teacher),
+    unless only requests that were run through are here.
 
     None where some requests had no chance of being run through. Where there were too many at times, the chance is that
     of all requests with this share.
@@ -138,7 +146,7 @@ def _propensity(chunk: RecordChunk, is_known: Bools, teacher: int | None) -> Flo
     for one in np.unique(share[drawn]).tolist():
         alike = share == one
         share = np.where(alike, one * (chunk.explored[alike].sum() / drawn[alike].sum()), share)
-    is_asked = chunk.ran & ~chunk.ran_for_record
+    is_asked = chunk.ran & ~chunk.ran_for_record & (not all_explored)
     if teacher is not None:
         is_asked &= is_asked[:, teacher][:, np.newaxis]
     return np.where(is_known, np.where(is_asked, 1.0, share[:, np.newaxis]), np.nan)

@@ -250,9 +250,43 @@ class Records:
         reader, core = self._reader(), labels.core()
         columns = reader.sample(most, check_seed(seed), core)
         self._tell(reader)
-        censored = Censored.of(_chunk(columns, reader), labels, self._has_chosen, set())
+        censored = Censored.of(_chunk(columns, reader), labels, self._has_chosen, set(), self._all_explored)
         _tell_unmet(core)
         return censored.trace()
+
+    def run_through(self, labels: Labels, stages: Sequence[str], since: Time | None = None) -> Trace | None:
+        """A trace of the requests that were run through, whichever policies with these stages decided.
+
+        Parameters
+        ----------
+        labels : Labels
+            Where losses come from; truth of other requests is passed over.
+        stages : sequence of k str
+            Names of the stages that their policies have.
+        since : float or datetime, optional
+            Only records from this time on: seconds since 1970, or a time with a zone.
+
+        Returns
+        -------
+        Trace or None
+            As :meth:`trace`; None where there is no such request.
+
+        Raises
+        ------
+        ValidationError
+            As :meth:`trace`, and for a `since` that is no time.
+        """
+        chosen, names, first, until, explored = self._wanted
+        start = max(first, _check_time("since", since, -math.inf))
+        if explored is False or (names is not None and names != list(stages)):
+            return None
+        some = Records(self._folder, self._files, (chosen, list(stages), start, until, True))
+        some._told = self._told
+        reader = some._reader()
+        columns = reader.sample(None, 0, labels.core())
+        some._tell(reader)
+        chunk = _chunk(columns, reader)
+        return Censored.of(chunk, labels, True, set(), all_explored=True).trace() if len(chunk) else None
 
     def into(
         self,
@@ -292,7 +326,7 @@ class Records:
         appended, met = 0, set[int]()
         while (columns := reader.piece(65_536, core)) is not None:
             chunk = _chunk(columns, reader)
-            Censored.of(chunk, labels, self._has_chosen, met).append(builder, is_timed)
+            Censored.of(chunk, labels, self._has_chosen, met, self._all_explored).append(builder, is_timed)
             appended += len(chunk)
         self._tell(reader)
         if not appended:
@@ -303,6 +337,10 @@ class Records:
     @property
     def _has_chosen(self) -> bool:
         return self._wanted[0] is not None
+
+    @property
+    def _all_explored(self) -> bool:
+        return self._wanted[4] is True
 
     def __len__(self) -> int:
         return self.counts().requests

@@ -24,9 +24,11 @@ class ShadowReport:
     compared : int
         Requests that it has followed: `agreed` + `stopped_earlier` + `wanted_more`.
     agreed : int
-        Of these, it would have run the same stages in the same order.
+        Of these, it would have run the same stages.
+    other_order : int
+        Of `agreed`: it would have run them in another order.
     stopped_earlier : int
-        It would have ended with fewer of the stages that ran, or with the same ones in another order.
+        It would have ended with fewer of the stages that ran.
     wanted_more : int
         It would have asked for a stage that did not run: how it would have ended is not known.
     left_out : int
@@ -45,6 +47,7 @@ class ShadowReport:
     digest: str
     compared: int
     agreed: int
+    other_order: int
     stopped_earlier: int
     wanted_more: int
     left_out: int
@@ -126,10 +129,10 @@ class Shadowing:
         slot = self.slot
         if slot is not None and slot._policy is not self._policy:
             self._turn(slot)
-        agreed, earlier, more, late, other, summed, *sums = self._shadow.counts
+        agreed, other_order, earlier, more, late, other, summed, *sums = self._shadow.counts
         compared = agreed + earlier + more
         return ShadowReport(
-            self._policy.digest, compared, agreed, earlier, more, late + self._lost, other, summed, *sums
+            self._policy.digest, compared, agreed, other_order, earlier, more, late + self._lost, other, summed, *sums
         )
 
     def _turn(self, slot: PolicySlot) -> None:

@@ -27,7 +27,7 @@ pub mod trace;
 
 pub use decide::{Barred, Batch, Replay, Run, State};
 pub use error::{Error, Result};
-pub use evaluate::{Estimate, Objective, Outcome, Terms};
+pub use evaluate::{BoundedMean, Estimate, Objective, Outcome, Terms};
 pub use model::{Csr, Graph, Jumps, Latency, Model, Transition};
 pub use parallel::{interruptible, prepare};
 pub use policy::{Candidate, Facts, MAX_BYTES, MAX_STAGES, Oddity, Policy, SCHEMA, Usual, compile, mixture, verify};

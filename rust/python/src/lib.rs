@@ -5,6 +5,7 @@
 
 mod barred;
 mod batch;
+mod betting;
 mod builder;
 mod calibration;
 mod certificate;
@@ -63,6 +64,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<trace::Trace>()?;
     module.add_class::<trace::Estimate>()?;
     module.add_function(wrap_pyfunction!(trace::estimate, module)?)?;
+    module.add_class::<betting::BoundedMean>()?;
     module.add_function(wrap_pyfunction!(names::in_order, module)?)?;
     module.add_function(wrap_pyfunction!(names::by_name, module)?)?;
     module.add_class::<builder::Builder>()?;

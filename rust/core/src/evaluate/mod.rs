@@ -1,11 +1,13 @@
 //! Judging decisions on a trace: losses and costs of every request, their means, and how far off these may be.
 
+mod betting;
 mod careful;
 mod estimate;
 mod objective;
 mod outcome;
 mod terms;
 
+pub use betting::BoundedMean;
 pub use estimate::Estimate;
 pub use objective::Objective;
 pub use outcome::Outcome;

@@ -13,8 +13,10 @@ use crate::rules::{Observation, UNTOLD};
 pub enum Followed {
     /// To its end.
     Ended {
-        /// Whether it ran the same stages in the same order; else fewer, or the same in another order.
+        /// Whether it ran the same stages; else fewer.
         is_same: bool,
+        /// Whether it ran them in the order of the request.
+        is_in_order: bool,
         /// The stage that it answers with, or [`NO_STAGE`](crate::plan::NO_STAGE).
         answer: u16,
         /// Of the stages that it ran, by its own prices.
@@ -31,9 +33,11 @@ pub enum Followed {
 /// How a shadow has been followed over many requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tallies {
-    /// Requests in which it ran the same stages in the same order.
+    /// Requests in which it ran the same stages.
     pub agreed: u64,
-    /// In which it ended within what they had run: with fewer stages, or the same in another order.
+    /// Those of them in which it ran them in another order.
+    pub other_order: u64,
+    /// In which it ended with fewer of the stages that they had run.
     pub stopped_earlier: u64,
     /// In which it asked for a stage that they had not run.
     pub wanted_more: u64,
@@ -61,8 +65,10 @@ impl Tallies {
 
     /// Takes in how a shadow was followed over a request.
     pub fn add(&mut self, request: &Ended, followed: &Followed) {
-        let (is_same, answer, cost, expected_loss) = match *followed {
-            Followed::Ended { is_same, answer, cost, expected_loss } => (is_same, answer, cost, expected_loss),
+        let (is_same, is_in_order, answer, cost, expected_loss) = match *followed {
+            Followed::Ended { is_same, is_in_order, answer, cost, expected_loss } => {
+                (is_same, is_in_order, answer, cost, expected_loss)
+            }
             Followed::WantedMore => {
                 self.wanted_more += 1;
                 return;
@@ -74,6 +80,7 @@ impl Tallies {
         };
         if is_same {
             self.agreed += 1;
+            self.other_order += u64::from(!is_in_order);
         } else {
             self.stopped_earlier += 1;
         }
@@ -118,7 +125,8 @@ pub fn follow(policy: &Policy, request: &Ended, ran: &[Ran], without: Option<&Ba
         }
     }
     Followed::Ended {
-        is_same: is_in_order && steps == ran.len(),
+        is_same: steps == ran.len(),
+        is_in_order,
         answer: policy.answer(&state),
         cost: state.progress().cost,
         expected_loss: policy.expected_loss(&state),

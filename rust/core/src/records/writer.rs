@@ -132,12 +132,14 @@ impl Pending {
 pub struct Appender {
     segments: Segments,
     waiting: Vec<(Vec<u8>, usize)>,
+    /// Records that were handed over and are not written.
+    left: usize,
 }
 
 impl Appender {
     /// Into these files.
     pub fn new(segments: Segments) -> Self {
-        Self { segments, waiting: Vec::new() }
+        Self { segments, waiting: Vec::new(), left: 0 }
     }
 
     /// Writes what waited and what is new, in this order; returns how many records are written now.
@@ -145,6 +147,7 @@ impl Appender {
     /// # Errors
     /// What the system says; the same is tried the next time.
     pub fn write(&mut self, taken: &[(Arc<About>, Columns)]) -> (usize, io::Result<()>) {
+        self.left += taken.iter().map(|(_, columns)| columns.len()).sum::<usize>();
         let encoded = taken.iter().map(|(about, columns)| Ok((encode(about, columns)?, columns.len())));
         let added = encoded.collect::<Result<Vec<_>>>().map(|blocks| self.waiting.extend(blocks));
         let mut written = 0;
@@ -161,7 +164,14 @@ impl Appender {
             done += 1;
         }
         self.waiting.drain(..done);
+        self.left -= written;
         (written, result)
+    }
+
+    /// Gives up what could not be written; returns how many records that are.
+    pub fn give_up(&mut self) -> usize {
+        self.waiting.clear();
+        std::mem::take(&mut self.left)
     }
 }
 
@@ -224,10 +234,23 @@ mod tests {
         }
         std::fs::create_dir(&absent)?;
         let (written, result) = appender.write(&[]);
-        assert_eq!((written, result.is_ok(), appender.waiting.len()), (3, true, 0));
+        assert_eq!((written, result.is_ok(), appender.waiting.len(), appender.give_up()), (3, true, 0, 0));
         let files = std::fs::read_dir(&absent)?.map(|entry| entry.map(|entry| (entry.path(), u64::MAX)));
         let counts = Reader::new(files.collect::<io::Result<_>>()?, ALL, false).counts()?;
         assert_eq!(counts.iter().map(|counts| counts.requests).sum::<u64>(), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_given_up_is_counted_once() -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let mut pending = Pending::new(100, 100);
+        let policy = pending.declare(about());
+        let mut appender = Appender::new(Segments::new(&folder.path().join("absent"), "a".into(), 1 << 20, 3600.0));
+        (0..2).for_each(|_| drop(push(&mut pending, policy, 0)));
+        assert_eq!(appender.write(&pending.take()).0, 0);
+        assert_eq!([appender.give_up(), appender.give_up()], [2, 0]);
+        assert!(matches!(appender.write(&[]), (0, Ok(()))));
         Ok(())
     }
 }

@@ -136,14 +136,16 @@ impl Shadow {
         Ok(())
     }
 
-    /// How it has been followed so far: requests in which it agreed, stopped earlier, wanted more; those left out; among
+    /// How it has been followed so far: requests in which it agreed, those of them in
+    /// which it did in another order, in which it stopped earlier, wanted more; those left out; among
     /// those in which it ended, how many had another answer, and of how many the sums are: cost of the request and of
     /// the shadow, expected loss of the request and of the shadow.
     #[getter]
-    fn counts(&self) -> (u64, u64, u64, u64, u64, u64, f64, f64, f64, f64) {
+    fn counts(&self) -> (u64, u64, u64, u64, u64, u64, u64, f64, f64, f64, f64) {
         let all = *self.lock();
         (
             all.agreed,
+            all.other_order,
             all.stopped_earlier,
             all.wanted_more,
             all.left_out,

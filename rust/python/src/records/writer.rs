@@ -6,7 +6,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use numpy::{PyArray1, PyReadonlyArray1};
@@ -27,6 +27,7 @@ pub struct RecordWriter {
     /// Records that could not be written yet.
     stuck: AtomicUsize,
     written: AtomicU64,
+    is_closed: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -60,6 +61,7 @@ impl RecordWriter {
             files: Mutex::new(Appender::new(segments)),
             stuck: AtomicUsize::new(0),
             written: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
         })
     }
 
@@ -192,23 +194,24 @@ impl RecordWriter {
         }
         let taken_rows = taken.iter().map(|(_, columns)| columns.len()).sum();
         self.stuck.fetch_add(taken_rows, Ordering::Relaxed);
-        let result: io::Result<()> = py.detach(|| {
+        let (result, lost): (io::Result<()>, usize) = py.detach(|| {
             let mut files = lock(&self.files);
             let (written, result) = files.write(&taken);
-            self.stuck.fetch_sub(written, Ordering::Relaxed);
+            // Whoever writes last of all that were taken gives up what is left: others may still wait for the files.
+            let lost = if self.is_closed.load(Ordering::Relaxed) { files.give_up() } else { 0 };
+            self.stuck.fetch_sub(written + lost, Ordering::Relaxed);
             self.written.fetch_add(written as u64, Ordering::Relaxed);
-            result
+            (result, lost)
         });
+        lock(&self.pending).lose(lost);
         result.err().map(|error| error.to_string())
     }
 
     /// Takes in nothing more, writes what waits, and counts what could not be written as dropped.
     fn close(&self, py: Python<'_>) -> Option<String> {
         lock(&self.pending).close();
-        let error = self.flush(py);
-        let left = self.stuck.swap(0, Ordering::Relaxed);
-        lock(&self.pending).lose(left);
-        error
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.flush(py)
     }
 
     /// So many records that were not taken in are lost.
