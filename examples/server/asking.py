@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -47,7 +47,9 @@ class Asker:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
         more = "" if token is None else f"authorization: Bearer {token}\r\n"
-        writer.write(f"{method} {path} HTTP/1.1\r\nhost: here\r\ncontent-length: {len(body)}\r\n{more}\r\n".encode() + body)
+        writer.write(
+            f"{method} {path} HTTP/1.1\r\nhost: here\r\ncontent-length: {len(body)}\r\n{more}\r\n".encode() + body
+        )
         try:
             first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").splitlines()
             headers = dict(line.lower().split(": ", 1) for line in lines if line)
@@ -92,7 +94,7 @@ class Load:
     """Seconds that a caller takes before the next sentence."""
     answers: list[Answer] = field(default_factory=list)
 
-    async def __call__(self, phase: str, sentences: Sequence[tuple[str, int]]) -> list[Answer]:
+    async def __call__(self, phase: str, sentences: Iterable[tuple[str, int]]) -> list[Answer]:
         """All sentences of a phase."""
         left, found = iter(sentences), list[Answer]()
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from operating import Day
 from page import page_of
-from processes import Program, free_port, until
+from processes import Program, free_port, until, until_there
 
 MISSING = 3
 """The exit status where something that this needs is not there."""
@@ -99,7 +99,7 @@ async def lived(data: Path, folder: Path, scale: Scale, picture: Path) -> int:
     from prepared import Sizes, prepare
 
     print(f"preparing: {scale.heads} sentences for the exits, {scale.policy} for the policy", file=sys.stderr)
-    trace, sentences = prepare(data, folder, Sizes(scale.heads, scale.policy, scale.monitor))
+    made = prepare(data, folder, Sizes(scale.heads, scale.policy, scale.monitor))
     port, token, listening = free_port(), secrets.token_urlsafe(24), str(folder / "encoder")
     encoder = Program("encoder_process.py", "--folder", str(folder), "--socket", listening)
     server = Program(
@@ -107,9 +107,10 @@ async def lived(data: Path, folder: Path, scale: Scale, picture: Path) -> int:
         *("--folder", str(folder), "--socket", listening, "--port", str(port), "--explore", str(scale.explore)),
         TTAMER_TOKEN=token,
     )
-    day = Day(folder, port, token, encoder, server, trace, sentences, scale.phase)
+    day = Day(folder, port, token, encoder, server, made, scale.phase)
     try:
         encoder.begin()
+        await until_there(folder / "encoder")
         server.begin()
         await until(port, "/v2/health/ready", 200)
         await day.live(scale.load)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def draw_state(day: Day, axes: Any) -> None:
     """Bars of what the metrics say: alarm, circuits that are not closed, and policies."""
     samples = day.samples
     digests = list(dict.fromkeys(sample.digest for sample in samples))
-    for before, after in zip(samples, samples[1:], strict=False):
+    for before, after in pairwise(samples):
         span = (before.time, after.time - before.time)
         if before.alarm:
             axes.broken_barh([span], (2.1, 0.8), color="#cb181d")

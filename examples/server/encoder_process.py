@@ -89,7 +89,7 @@ async def listen(folder: Path, socket: Path) -> None:
 def main() -> None:
     """As the command line says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--folder", type=Path, required=True, help="what prepared.py has written")
+    parser.add_argument("--folder", type=Path, required=True, help="with the exits and the policy, as day.py makes it")
     parser.add_argument("--socket", type=Path, required=True, help="where to listen")
     options = parser.parse_args()
     asyncio.run(listen(options.folder, options.socket))

@@ -70,7 +70,9 @@ def stages(socket: Path, cooldown: float = 1.0) -> list[tt.Stage[Sentence, float
         exit_ = Exit(socket, at)
         breaker = tt.Breaker(failures=3, cooldown=cooldown)
         made.append(
-            tt.Stage(exit_, batch=exit_.batch, signal=sure, prediction=positive, name=name, timeout=1.0, breaker=breaker)
+            tt.Stage(
+                exit_, batch=exit_.batch, signal=sure, prediction=positive, name=name, timeout=1.0, breaker=breaker
+            )
         )
     return made
 

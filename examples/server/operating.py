@@ -6,14 +6,15 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from asking import Answer, Asker, Load, Loaded, load
 from feeling import NAMES
-from processes import Program, until
+from prepared import Prepared
+from processes import Program
 from prometheus_client.parser import text_string_to_metric_families
 
 import ttamer_fast as tt
@@ -25,8 +26,12 @@ ADVERT = " . love movies ? great deals every day"
 
 TRADEOFF = 0.95
 CALLERS = 8
+PAUSE = 0.01
+"""Seconds between an answer and the next request of a caller."""
 LOOKS = 0.25
 """Seconds between two looks at the metrics."""
+PATIENCE = 30.0
+"""Seconds that something is waited for."""
 MOST_LOOKS = 6
 """How often a candidate is tested, at most."""
 
@@ -68,10 +73,7 @@ class Day:
     token: str
     encoder: Program
     server: Program
-    trace: tt.Trace
-    """What the policy was fitted to."""
-    sentences: Sequence[tuple[str, int]]
-    """That nothing has seen, with their labels."""
+    made: Prepared
     size: int
     """Sentences in a part of the day."""
     parts: list[Part] = field(default_factory=list)
@@ -83,8 +85,6 @@ class Day:
     shadow: str = ""
     promotion: tt.Promotion | None = None
     began: float = field(default_factory=time.monotonic)
-    truth: dict[str, int] = field(default_factory=dict)
-    """Labels of requests, as they come to be known."""
     _next: int = 0
 
     async def live(self, requests: int) -> None:
@@ -93,7 +93,10 @@ class Day:
         try:
             self.loaded = await load(self.port, requests, 2 * CALLERS, "a gorgeous , witty , seductive movie")
             self.began = time.monotonic()
+            # Not before: a load test of one sentence is drift.
+            self.made.monitor.save(self.folder / "monitor.ttamer")
             await self.serve("usual traffic")
+            self.check("no circuit is open in the morning", not any(sample.barred for sample in self.samples))
             await self.kill_and_revive()
             await self.swap()
             await self.drift()
@@ -108,30 +111,27 @@ class Day:
 
     async def kill_and_revive(self) -> None:
         """The encoder is killed under way, and begun anew."""
-        serving = asyncio.create_task(self.serve("the encoder is killed"))
+        ended = asyncio.Event()
+        serving = asyncio.create_task(self.serve("the encoder is killed", lasts=lambda: not ended.is_set()))
         await asyncio.sleep(0.5)
         self.encoder.kill()
         self.note("the encoder is killed (SIGKILL): its three exits answer no more", "killed")
-        opened = await self.seen(lambda sample: len(sample.barred) == len(NAMES) - 1, serving)
+        opened = await self.seen(lambda sample: len(sample.barred) == len(NAMES) - 1)
         self.check("all circuits of the encoder open", opened)
-        if opened:
-            self.note("its circuits are open: requests go without it from the start")
-        await asyncio.wait({serving}, timeout=1.0)
+        self.note("its circuits are open: requests go without it from the start")
+        await asyncio.sleep(1.0)
         self.encoder.begin()
         self.note("the encoder is begun again", "revived")
-        closed = await self.seen(lambda sample: not sample.barred, serving)
-        while not closed and len(self.parts[-1].answers) < 20 * self.size:
-            await self.serve("the encoder is back")
-            closed = not self.samples[-1].barred
+        self.check("and close once it is back", await self.seen(lambda sample: not sample.barred))
+        self.note("its circuits are closed", "closed")
+        await asyncio.sleep(0.5)
+        ended.set()
         await serving
-        self.check("and close once it is back", closed)
-        if closed:
-            self.note("its circuits are closed")
 
     async def swap(self) -> None:
         """Policies are swapped through the file of the slot."""
         path, first = self.folder / "policy.ttamer", tt.load(self.folder / "policy.ttamer")
-        careful = tt.fit(self.trace, tradeoff=0.99)
+        careful = tt.fit(self.made.trace, tradeoff=0.99)
         serving = asyncio.create_task(self.serve("policies are swapped"))
         path.write_bytes(first.to_bytes()[:-100])
         page = await self.policy(lambda page: page["changes"][-1]["what"] == "refused")
@@ -150,12 +150,11 @@ class Day:
         """Sentences come with an advert."""
         self.check("no alarm before the drift", not any(sample.alarm for sample in self.samples))
         self.note("a partner begins to send texts with an advert below each", "drift")
+        before = len(self.answers)
         serving = asyncio.create_task(self.serve("adverts: drift", ADVERT))
-        raised = await self.seen(lambda sample: sample.alarm, serving)
-        self.check("the drift raises an alarm", raised)
-        if raised:
-            answered = len(self.answers) - sum(len(part.answers) for part in self.parts)
-            self.note(f"the monitor raises its alarm, after about {answered} such requests", "alarm")
+        self.check("the drift raises an alarm", await self.seen(lambda sample: sample.alarm))
+        answered = len(self.answers) - before
+        self.note(f"the monitor raises its alarm, after at most {answered} such requests", "alarm")
         await serving
 
     async def refit(self) -> tuple[tt.Policy, float]:
@@ -165,9 +164,9 @@ class Day:
         since = time.time()
         ago = since - (time.monotonic() - self.began - begin)
         records = tt.read_records(self.folder / "records", since=ago, policy=tt.load(self.folder / "policy.ttamer"))
-        known = records.trace(truth=self.truth)
+        known = records.trace(truth=truth_of(self.parts[-1:]))
         candidate = tt.fit(known, tradeoff=TRADEOFF)
-        through = int((~known.run_through() if False else known.run_through()).sum())
+        through = known.run_through().n
         self.note(f"a candidate is fitted to the log: {known.n} requests, {through} of them run through", "refit")
         candidate.save(self.folder / "shadow.ttamer")
         await self.policy(lambda page: page["shadow"]["digest"] == candidate.digest)
@@ -177,24 +176,23 @@ class Day:
     async def promote(self, candidate: tt.Policy, since: float) -> None:
         """The candidate is tested on explored requests until it is promoted."""
         slot = tt.PolicySlot(self.folder / "policy.ttamer")
-        for look in range(1, MOST_LOOKS + 1):
+        looks, known = 0, len(self.parts)
+        while looks < MOST_LOOKS and not (self.promotion is not None and self.promotion.promoted):
+            looks += 1
             await self.serve("adverts: a candidate is tested", ADVERT, self.size // 2)
             await self.settled()
             records = tt.read_records(self.folder / "records", since=since)
-            self.promotion = tt.promote(slot, candidate, records, truth=self.truth, since=since)
-            if self.promotion.promoted:
-                break
+            self.promotion = tt.promote(slot, candidate, records, truth=truth_of(self.parts[known:]))
         promoted = self.promotion is not None and self.promotion.promoted
         self.check("the candidate is promoted", promoted)
         self.shadow = str(await self.shadow_page())
         if not promoted:
             return
-        judged = tt.read_records(self.folder / "records", since=since, explored=True).trace(truth=self.truth)
-        whole = judged[judged.run_through()]
-        tt.DriftMonitor.fit(candidate, whole).save(self.folder / "monitor.ttamer")
+        judged = records.trace(truth=truth_of(self.parts[known:])).run_through()
+        tt.DriftMonitor.fit(candidate, judged).save(self.folder / "monitor.ttamer")
         candidate.save(self.folder / "policy.ttamer")
         await self.policy(lambda page: page["digest"] == candidate.digest)
-        self.note(f"it is promoted after {look} looks at the log: {candidate.digest[:8]} serves", "promoted")
+        self.note(f"it is promoted after {looks} looks at the log: {candidate.digest[:8]} serves", "promoted")
         await self.serve("adverts: the candidate serves", ADVERT)
         self.check("the alarm is over with a monitor of the new policy", not self.samples[-1].alarm)
 
@@ -212,7 +210,7 @@ class Day:
     async def shut_down(self) -> None:
         """The server is ended with requests inside, while its encoder stands still."""
         self.encoder.tell(signal.SIGSTOP)
-        inside = [asyncio.create_task(self.ask("POST", "/predict", text.encode())) for text, _ in self.sentences[:8]]
+        inside = [asyncio.create_task(self.ask("POST", "/predict", text.encode())) for text, _ in self.made.sentences[:8]]
         await asyncio.sleep(0.3)
         self.server.tell(signal.SIGTERM)
         await asyncio.sleep(0.3)
@@ -230,15 +228,23 @@ class Day:
         return self._load.answers
 
     def __post_init__(self) -> None:
-        self._load = Load(self.port, CALLERS)
+        self._load = Load(self.port, CALLERS, PAUSE)
 
-    async def serve(self, name: str, after: str = "", count: int | None = None) -> None:
-        """The next sentences, with something after each of them."""
-        chosen = [self.sentences[(self._next + at) % len(self.sentences)] for at in range(count or self.size)]
-        self._next += len(chosen)
+    async def serve(
+        self, name: str, after: str = "", count: int | None = None, lasts: Callable[[], bool] | None = None
+    ) -> None:
+        """The next sentences, with something after each of them: so many, or as long as `lasts` says."""
         begin = time.monotonic() - self.began
-        answers = await self._load(name, [(text + after, label) for text, label in chosen])
-        self.truth |= {answer.request_id: answer.label for answer in answers if answer.request_id}
+
+        def chosen() -> Iterator[tuple[str, int]]:
+            left = self.size if count is None else count
+            while lasts() if lasts is not None else left:
+                left -= 1
+                text, label = self.made.sentences[self._next % len(self.made.sentences)]
+                self._next += 1
+                yield text + after, label
+
+        answers = await self._load(name, chosen())
         self.parts.append(Part(name, begin, time.monotonic() - self.began, answers))
 
     async def ask(self, method: str, path: str, body: bytes = b"", token: str | None = None) -> Any:
@@ -263,15 +269,14 @@ class Day:
         page = json.loads((await self.ask("GET", "/policy", token=self.token)).body)
         return tt.ShadowReport(**page["shadow"])
 
-    async def seen(self, is_so: Callable[[Sample], bool], serving: asyncio.Task[None]) -> bool:
-        """Whether the metrics say so, while this part is served."""
-        seen = len(self.samples)
-        while not serving.done():
+    async def seen(self, is_so: Callable[[Sample], bool]) -> bool:
+        """Whether the metrics come to say so."""
+        seen, ends = len(self.samples), time.monotonic() + PATIENCE
+        while time.monotonic() < ends:
             await asyncio.sleep(LOOKS / 2)
             if any(is_so(sample) for sample in self.samples[seen:]):
                 return True
-        await asyncio.sleep(2 * LOOKS)
-        return any(is_so(sample) for sample in self.samples[seen:])
+        return False
 
     async def settled(self) -> None:
         """Waits until what has been served is in the log."""
@@ -306,6 +311,11 @@ class Day:
         assert self.loaded is not None
         lost = self.loaded.lost + sum(answer.status != 200 for answer in self.answers)
         return all(self.found.values()) and not lost
+
+
+def truth_of(parts: Sequence[Part]) -> dict[str, int]:
+    """Labels of requests by their names, as they come to be known."""
+    return {answer.request_id: answer.label for part in parts for answer in part.answers}
 
 
 def scraped(text: str) -> dict[str, dict[tuple[str, ...], float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ import ttamer_fast as tt
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "sentiment_exits"))
 
-__all__ = ["Sizes", "prepare", "trace_of"]
+__all__ = ["Prepared", "Sizes", "prepare", "trace_of"]
 
 
 class Sizes(NamedTuple):
@@ -30,9 +29,19 @@ class Sizes(NamedTuple):
     """That a drift monitor compares with."""
 
 
-def prepare(data: Path, folder: Path, sizes: Sizes) -> tuple[tt.Trace, list[tuple[str, int]]]:
-    """Writes the exits, a policy and a monitor of it into a folder. Returns what the policy was fitted to, and the
-    sentences that nothing has seen, with their labels."""
+class Prepared(NamedTuple):
+    """What is not in the folder."""
+
+    trace: tt.Trace
+    """What the policy was fitted to."""
+    monitor: tt.DriftMonitor
+    """Of the policy."""
+    sentences: list[tuple[str, int]]
+    """That nothing has seen, with their labels."""
+
+
+def prepare(data: Path, folder: Path, sizes: Sizes) -> Prepared:
+    """Writes the exits and a policy into a folder."""
     from bert_blocks import Encoder
     from sentences import FILES, read, tokenized
     from sentiment import trained, weights
@@ -55,8 +64,8 @@ def prepare(data: Path, folder: Path, sizes: Sizes) -> tuple[tt.Trace, list[tupl
     policy = tt.fit(fitted, tradeoff=0.95)
     policy.save(folder / "policy.ttamer")
     policy.save(folder / "shadow.ttamer")
-    tt.DriftMonitor.fit(policy, trace[sizes.policy :]).save(folder / "monitor.ttamer")
-    return fitted, list(zip(texts[used:], label[used:].tolist(), strict=True))
+    monitor = tt.DriftMonitor.fit(policy, trace[sizes.policy :])
+    return Prepared(fitted, monitor, list(zip(texts[used:], label[used:].tolist(), strict=True)))
 
 
 def trace_of(folder: Path, texts: list[str], label: NDArray[np.int64]) -> tt.Trace:
@@ -70,19 +79,3 @@ def trace_of(folder: Path, texts: list[str], label: NDArray[np.int64]) -> tt.Tra
     odds = np.stack([moods, *[one[:, 1] - one[:, 0] for one in logits]], axis=1)
     said = (odds > 0.0).astype(np.int64)
     return tt.Trace(np.abs(odds), said != label[:, None], COST, said, kind="exits", stages=NAMES)
-
-
-def main() -> None:
-    """As the command line says."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sentences")
-    parser.add_argument("--folder", type=Path, required=True, help="where to write")
-    options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    trace, left = prepare(options.data, options.folder, Sizes(4500, 1600, 600))
-    print(tt.summarize(tt.load(options.folder / "policy.ttamer"), trace))
-    print(f"{len(left)} sentences are left to serve")
-
-
-if __name__ == "__main__":
-    main()

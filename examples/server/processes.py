@@ -13,7 +13,7 @@ from pathlib import Path
 
 from asking import Asker
 
-__all__ = ["Program", "free_port", "until"]
+__all__ = ["Program", "free_port", "until", "until_there"]
 
 HERE = Path(__file__).parent
 
@@ -87,3 +87,18 @@ async def until(port: int, path: str, status: int) -> None:
             ask.close()
         await asyncio.sleep(0.05)
     raise TimeoutError(f"{path} did not get the status {status}")
+
+
+async def until_there(path: Path) -> None:
+    """Waits until a file is there.
+
+    Raises
+    ------
+    TimeoutError
+        If it is not within a minute.
+    """
+    ends = time.monotonic() + LONGEST_WAIT
+    while not path.exists():
+        if time.monotonic() > ends:
+            raise TimeoutError(f"{path} did not appear")
+        await asyncio.sleep(0.05)

@@ -1,12 +1,14 @@
 """The server: the cascade behind HTTP, with all that an operator needs switched on.
 
-    TTAMER_TOKEN=... python examples/server/served.py --folder FOLDER --socket SOCKET --port PORT
+TTAMER_TOKEN=... python examples/server/served.py --folder FOLDER --socket SOCKET --port PORT
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
+import time
 from pathlib import Path
 
 import feeling
@@ -25,25 +27,31 @@ class Watch:
     Parameters
     ----------
     path : Path
-        The file of the monitor. It is read anew where requests come that another policy has decided.
+        The file of the monitor. It is read where requests come that another policy has decided, as
+        often as other files are looked at.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._monitor = tt.DriftMonitor.load(path)
+        self._monitor: tt.DriftMonitor | None = None
+        self._looked = -math.inf
 
-    def present(self) -> tt.DriftMonitor:
-        """The monitor at present."""
+    def present(self) -> tt.DriftMonitor | None:
+        """The monitor at present, None before there is one."""
         return self._monitor
 
     def __call__(self, record: tt.Record) -> None:
         """One request is decided."""
-        if record.digest != self._monitor.policy_digest:
-            found = tt.DriftMonitor.load(self._path)
-            if found.policy_digest != record.digest:
-                return
-            self._monitor = found
-        self._monitor.update_record(record)
+        if self._monitor is None or record.digest != self._monitor.policy_digest:
+            self._look()
+        if self._monitor is not None and record.digest == self._monitor.policy_digest:
+            self._monitor.update_record(record)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked > SECONDS and self._path.exists():
+            self._looked = now
+            self._monitor = tt.DriftMonitor.load(self._path)
 
 
 def main() -> None:
@@ -51,7 +59,7 @@ def main() -> None:
     import uvicorn
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--folder", type=Path, required=True, help="what prepared.py has written")
+    parser.add_argument("--folder", type=Path, required=True, help="with the exits and the policy, as day.py makes it")
     parser.add_argument("--socket", type=Path, required=True, help="where the encoder listens")
     parser.add_argument("--port", type=int, required=True, help="where to listen")
     parser.add_argument("--explore", type=float, default=0.02, help="share of requests that are run through")
@@ -69,7 +77,7 @@ def main() -> None:
         shadow=tt.PolicySlot(folder / "shadow.ttamer", watch=SECONDS),
         observers=[watch],
     )
-    devices = {name: "encoder" for name in feeling.NAMES[1:]} | {feeling.NAMES[0]: "here"}
+    devices = dict.fromkeys(feeling.NAMES[1:], "encoder") | {feeling.NAMES[0]: "here"}
     application = tt.integrations.asgi.app(
         cascade,
         feeling.decode,
