@@ -29,6 +29,7 @@ from ._core import (
     FormatError,
     Model,
     Policy,
+    PolicyFamily,
     PolicyFormatError,
     Replay,
     Run,
@@ -58,6 +59,7 @@ from .evaluation.summary import Saving, Summary, summarize
 from .fitting.aggregation import Aggregated, aggregate
 from .fitting.calibration import Calibration, calibrate
 from .fitting.certification import fit_certified
+from .fitting.family import fit_family
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
 from .monitoring.order import OrderFinding, OrderWarning, order_findings
@@ -120,6 +122,7 @@ __all__ = [
     "OverloadedError",
     "PermanentError",
     "Policy",
+    "PolicyFamily",
     "PolicyFormatError",
     "PolicySlot",
     "Promotion",
@@ -160,6 +163,7 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_certified",
+    "fit_family",
     "frontier",
     "integrations",
     "load",
