@@ -204,9 +204,7 @@ class Logged(Direct):
 
     def promote(self, slot: tt.PolicySlot, candidate: tt.Policy, first: int, last: int, **asked: float) -> tt.Promotion:
         truth, since = self._truth(first, last), self.begun[first]
-        return tt.promote(
-            slot, candidate, self._records(0, last), truth=truth, since=since, tradeoff=TRADEOFF, **asked
-        )
+        return tt.promote(slot, candidate, self._records(0, last), truth=truth, since=since, tradeoff=TRADEOFF, **asked)
 
     def _records(self, first: int, last: int) -> tt.Records:
         until = self.begun[last + 1] if last + 1 < len(self.begun) else None

@@ -262,8 +262,21 @@ impl Governor {
     }
 
     /// A request has cost so much, as was known at a time `now`; decides who serves the next one. Costs that are none, and
-    /// clocks that go back, count nothing. O(policies), a few nanoseconds.
+    /// clocks that go back, count nothing. O(policies), well below a microsecond.
     pub fn spend(&mut self, cost: f64, now: f64) {
+        self.note(cost, now);
+        self.choose(self.asked(self.demand()));
+    }
+
+    /// Requests that one policy has served have cost so much: those of a batch.
+    pub fn spend_many(&mut self, costs: &[f64], now: f64) {
+        for cost in costs {
+            self.note(*cost, now);
+        }
+        self.choose(self.asked(self.demand()));
+    }
+
+    fn note(&mut self, cost: f64, now: f64) {
         if !(0.0..=MOST_COST).contains(&cost) {
             return;
         }
@@ -290,7 +303,6 @@ impl Governor {
         self.expected.add(self.pace.known, self.serving.cost);
         let demand = self.demand();
         self.debt = self.owed(demand, self.debt * kept, cost - most * past);
-        self.choose(self.asked(demand));
     }
 
     /// Where it stands at a time `now`.
