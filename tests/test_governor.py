@@ -24,6 +24,7 @@ from conftest import make_trace
 TRACE = make_trace(n=2000, k=3)
 FAMILY = tt.fit_family(TRACE)
 OTHER = tt.fit_family(make_trace(n=1500, k=3, seed=1), [0.5, 0.8, 0.9, 0.97])
+NONE: Any = None
 BUDGET = float(0.5 * (FAMILY.costs[0] + FAMILY.costs[-1]))
 
 
@@ -98,11 +99,9 @@ def test_a_batch_is_of_the_policy_that_it_began_with() -> None:
     made = governor()
     serving = float(FAMILY.costs[list(FAMILY).index(made.policy)])
     made._spent_many(np.full(100, 2.0 * serving))
-    # A window of 200 requests knew of a ratio of 1 before.
+    # A window of 200 requests knew of a ratio of 1 before; requests count by what was asked of them.
     kept = (1.0 - 1.0 / 200.0) ** 100
-    ends = [float(FAMILY.costs[FAMILY.tradeoffs.tolist().index(made.ladder[at])]) for at in (0, -1)]
-    prior = (200.0 * kept + 10.0) * 0.5 * sum(ends)
-    served = 200.0 * (1.0 - kept) * serving
+    prior, served = 200.0 * kept + 0.01, 200.0 * (1.0 - kept) * serving / BUDGET
     assert made.report().ratio == pytest.approx((prior + 2.0 * served) / (prior + served), rel=1e-9)
     assert made.report().requests == 100
 
@@ -265,7 +264,12 @@ def test_threads_lose_no_request_and_swaps_are_followed() -> None:
     swapping.join()
     assert made.policy in list(made.family)
     without = governor()
-    threads = [threading.Thread(target=lambda: [without._spent(BUDGET) for _ in range(5000)]) for _ in range(4)]
+
+    def spend_some() -> None:
+        for _ in range(5000):
+            without._spent(BUDGET)
+
+    threads = [threading.Thread(target=spend_some) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -314,7 +318,7 @@ def test_a_call_is_short() -> None:
         (lambda: governor(slot=FAMILY.policies[0]), "`slot` must be a PolicySlot, got Policy"),
         (lambda: governor(slot=governor().slot), "`slot` must be moved by one governor, and has one"),
         (lambda: governor(slot=tt.PolicySlot(tt.fit(make_trace(n=500), tradeoff=0.9))), "`slot` must have the stages"),
-        (lambda: tt.BudgetGovernor(FAMILY.policies[0], max_cost=1.0, window=50), "`family` must be a PolicyFamily"),
+        (lambda: tt.BudgetGovernor(NONE, max_cost=1.0, window=50), "`family` must be a PolicyFamily, got NoneType"),
         (lambda: tt.BudgetGovernor(tt.fit_family(TRACE, [0.9]), max_cost=1.0, window=50), "`family` must have two pol"),
         (lambda: governor().swap(tt.fit_family(TRACE, [0.9])), "`family` must have two policies of which one costs"),
         (lambda: governor().swap(tt.fit_family(make_trace(n=500), [0.5, 0.9])), "`family` must have the stages"),
@@ -322,7 +326,7 @@ def test_a_call_is_short() -> None:
             lambda: governor().swap(tt.fit_family(make_trace(n=500, k=3, kind="exits"), [0.5, 0.9])),
             "`family` must be of kind 'models', as the policy in service is, got 'exits'",
         ),
-        (lambda: governor().swap(None), "`family` must be a PolicyFamily, got NoneType"),
+        (lambda: governor().swap(NONE), "`family` must be a PolicyFamily, got NoneType"),
     ],
 )
 def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:

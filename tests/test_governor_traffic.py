@@ -7,6 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,29 +32,30 @@ def traffic() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def replay(traffic: ModuleType) -> object:
+def replay(traffic: ModuleType) -> Any:
     return traffic.replayed(tt.read_trace(TRACE))
 
 
 @pytest.mark.parametrize(
     ("kind", "off", "worst", "given"),
     [
-        # Shares of the budget; the loss given away, where 0.3 is that of the first stage alone and 0.11 that of the last.
-        ("constant", 0.05, 0.25, 0.004),
-        ("step", 0.10, 0.60, 0.010),
-        ("drift", 0.06, 0.30, 0.010),
-        ("alternating", 0.05, 0.25, 0.004),
-        ("waves", 0.25, 0.60, 0.020),
+        # Shares of the budget; and loss beyond the frontier known afterwards, where the first stage alone loses 0.31 and
+        # the last 0.11. To hold windows while traffic changes, easy requests get what hard ones would need.
+        ("constant", 0.035, 0.12, 0.004),
+        ("step", 0.06, 0.25, 0.020),
+        ("drift", 0.035, 0.14, 0.020),
+        ("alternating", 0.025, 0.10, 0.003),
+        ("waves", 0.20, 0.30, 0.030),
     ],
 )
 def test_a_budget_a_request_is_held(
-    traffic: ModuleType, replay: tt.PolicyFamily, kind: str, off: float, worst: float, given: float
+    traffic: ModuleType, replay: Any, kind: str, off: float, worst: float, given: float
 ) -> None:
     made: list[tuple[float, ...]] = []
     for rng in traffic.seeds(SEEDS):
-        usual = float(replay.cost.mean(axis=0)[len(replay.expected) // 2])  # type: ignore[attr-defined]
+        usual = float(replay.cost.mean(axis=0)[len(replay.expected) // 2])
         rows = traffic.TRAFFIC[kind](replay, WINDOW, rng)
-        governor = tt.BudgetGovernor(replay.family, max_cost=usual, window=WINDOW)  # type: ignore[attr-defined]
+        governor = tt.BudgetGovernor(replay.family, max_cost=usual, window=WINDOW)
         served = traffic.governed(replay, governor, rows, None, traffic.Clock())
         late = traffic.sliding(served.cost, WINDOW)[2 * WINDOW :] / usual - 1.0
         away = float(served.loss.mean()) - traffic.on_frontier(replay, rows, float(served.cost.mean()))
@@ -65,38 +67,39 @@ def test_a_budget_a_request_is_held(
     assert found[:, 3].mean() == pytest.approx(1.0, abs=0.03)
 
 
-def test_a_step_is_met_within_three_windows(traffic: ModuleType, replay: tt.PolicyFamily) -> None:
-    usual = float(replay.cost.mean(axis=0)[len(replay.expected) // 2])  # type: ignore[attr-defined]
+def test_a_step_is_met_within_three_windows(traffic: ModuleType, replay: Any) -> None:
+    usual = float(replay.cost.mean(axis=0)[len(replay.expected) // 2])
     after = []
     for rng in traffic.seeds(SEEDS):
         rows = traffic.step(replay, WINDOW, rng)
-        governor = tt.BudgetGovernor(replay.family, max_cost=usual, window=WINDOW)  # type: ignore[attr-defined]
+        governor = tt.BudgetGovernor(replay.family, max_cost=usual, window=WINDOW)
         served = traffic.governed(replay, governor, rows, None, traffic.Clock())
-        # The twentieth that is left of the traffic's own noise is a policy that is too dear by the step, unless it moves.
         after.append(float(served.cost[13 * WINDOW :].mean() / usual))
-    fixed = replay.cost[replay.hard].mean(axis=0)[len(replay.expected) // 2] / usual  # type: ignore[attr-defined]
+    fixed = replay.cost[replay.hard].mean(axis=0)[len(replay.expected) // 2] / usual
     assert fixed > 1.2
     assert np.mean(after) == pytest.approx(1.0, abs=0.03)
     assert max(after) < 1.1
 
 
-def test_a_budget_a_second_is_held_through_a_burst(traffic: ModuleType, replay: tt.PolicyFamily) -> None:
+@pytest.mark.parametrize("share", [1.3, 3.0])
+def test_a_budget_a_second_is_held_through_a_burst(traffic: ModuleType, replay: Any, share: float) -> None:
     rate, window = 20.0, 30.0
-    cost = replay.cost.mean(axis=0)  # type: ignore[attr-defined]
-    budget = 1.3 * 5.0 * rate * float(cost[0])
-    for rng in traffic.seeds(3):
+    # So much more than the cheapest policy costs in the burst.
+    budget = share * 5.0 * rate * float(replay.cost.mean(axis=0)[0])
+    found = []
+    for rng in traffic.seeds(5):
         clock = traffic.Clock()
         at = traffic.arrivals(window, rate, rng)
         rows = traffic.mixed(replay, np.full(len(at), 0.5), rng)
-        governor = tt.BudgetGovernor(replay.family, max_rate=budget, window=window, clock=clock)  # type: ignore[attr-defined]
+        governor = tt.BudgetGovernor(replay.family, max_rate=budget, window=window, clock=clock)
         served = traffic.governed(replay, governor, rows, at, clock)
         means = traffic.per_second(served, window) / budget
-        usual = rate * replay.cost[rows].mean(axis=0) / budget  # type: ignore[attr-defined]
-        # Without a burst the budget is held, or all of what the dearest policy takes is less.
-        assert means[40:90].mean() == pytest.approx(min(1.0, usual[-1]), abs=0.08)
-        # A window within the burst, once it is known.
-        assert means[105:120].mean() < 1.15
-        assert means.max() < 1.6
+        found.append((means[40:90].mean(), means[105:120].mean(), means[160:].mean(), means.max()))
+    before, during, after, worst = np.mean(found, axis=0)
+    assert before == pytest.approx(1.0, abs=0.05)
+    assert after == pytest.approx(1.0, abs=0.05)
+    assert during < 1.1
+    assert worst < 1.5
 
 
 def test_the_bench_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
