@@ -39,8 +39,8 @@ def replay(traffic: ModuleType) -> Any:
 @pytest.mark.parametrize(
     ("kind", "off", "worst", "given"),
     [
-        # Shares of the budget; and loss beyond the frontier known afterwards, where the first stage alone loses 0.31 and
-        # the last 0.11. To hold windows while traffic changes, easy requests get what hard ones would need.
+        # Shares of the budget; and loss beyond the frontier known afterwards, where the first stage alone loses 0.31
+        # and the last 0.11. To hold windows while traffic changes, easy requests get what hard ones would need.
         ("constant", 0.035, 0.12, 0.004),
         ("step", 0.06, 0.25, 0.020),
         ("drift", 0.035, 0.14, 0.020),
