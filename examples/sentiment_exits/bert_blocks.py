@@ -38,15 +38,20 @@ class Encoder:
     def block(self, at: int, head: Head | None = None) -> bytes:
         """Block 0 is the embeddings, block i layer i. It takes `hidden_<i - 1>`, or `input_ids`, and `attention_mask`,
         and gives `hidden_<i>`, but for the last, and `logits`: of the head, or without one the mean that it gets."""
+        return self.part(at - 1, at, head)
+
+    def part(self, after: int, to: int, head: Head | None = None) -> bytes:
+        """The blocks after one, -1 for all from the first, up to another one, as a single block."""
         graph = _Graph(self)
-        if at:
-            graph.takes(f"hidden_{at - 1}")
-            graph.layer(at - 1, f"hidden_{at - 1}", f"hidden_{at}")
-        else:
+        if after < 0:
             graph.embeddings("hidden_0")
-        if at < self.layers:
-            graph.gives(f"hidden_{at}")
-        graph.exit(f"hidden_{at}", head)
+        else:
+            graph.takes(f"hidden_{after}")
+        for layer in range(max(after, 0), to):
+            graph.layer(layer, f"hidden_{layer}", f"hidden_{layer + 1}")
+        if to < self.layers:
+            graph.gives(f"hidden_{to}")
+        graph.exit(f"hidden_{to}", head)
         return graph.model()
 
     def whole(self, head: Head) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FILES", "Sentences", "read", "tokenized"]
+__all__ = ["FILES", "Sentences", "read", "tokenized", "tokenizer_of"]
 
 FILES = ("sst2_train.tsv", "sst2_dev.tsv", "sst2_test.tsv")
 """A sentence, a tab and its label a line: 1 positive, 0 negative."""
@@ -31,12 +31,17 @@ def read(path: Path) -> Sentences:
     return Sentences([text for text, _, _ in lines], np.array([int(label) for _, _, label in lines]))
 
 
-def tokenized(folder: Path, sentences: Sentences) -> list[dict[str, Any]]:
-    """What an encoder takes, a dict a sentence; not padded."""
+def tokenizer_of(folder: Path) -> Any:
+    """What makes tokens of text, not padded."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length=128)
-    encodings = tokenizer.encode_batch(sentences.texts)
+    return tokenizer
+
+
+def tokenized(folder: Path, sentences: Sentences) -> list[dict[str, Any]]:
+    """What an encoder takes, a dict a sentence; not padded."""
+    encodings = tokenizer_of(folder).encode_batch(sentences.texts)
     return [{"input_ids": one.ids, "attention_mask": one.attention_mask} for one in encodings]

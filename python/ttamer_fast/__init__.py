@@ -52,6 +52,7 @@ from ._utils.warnings import (
     TTamerWarning,
 )
 from .evaluation.comparison import Compared, Comparison, compare
+from .evaluation.difference import DiffFact, DiffOnTrace, MeanDifference, PolicyDiff, diff
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.frontier import Frontier, FrontierPoint, frontier
 from .evaluation.risk_coverage import RiskCoverage, risk_coverage
@@ -104,6 +105,8 @@ __all__ = [
     "Certificate",
     "Compared",
     "Comparison",
+    "DiffFact",
+    "DiffOnTrace",
     "Drift",
     "DriftMonitor",
     "DriftReport",
@@ -117,6 +120,7 @@ __all__ = [
     "FrontierPoint",
     "GovernorReport",
     "HeavyTailWarning",
+    "MeanDifference",
     "MissingExtraError",
     "Model",
     "NoAnswerError",
@@ -125,6 +129,7 @@ __all__ = [
     "OverloadedError",
     "PermanentError",
     "Policy",
+    "PolicyDiff",
     "PolicyFamily",
     "PolicyFormatError",
     "PolicySlot",
@@ -163,6 +168,7 @@ __all__ = [
     "build_info",
     "calibrate",
     "compare",
+    "diff",
     "evaluate",
     "fit",
     "fit_certified",

@@ -1,5 +1,5 @@
-//! What an operator sees of a policy in service: counts of what became of requests, a second policy beside it,
-//! and a governor that moves it.
+//! What an operator needs around a policy in service: counts of what became of requests, a second policy beside it, and
+//! what keeps it within a budget.
 
 mod counters;
 mod governor;
