@@ -35,7 +35,10 @@ def test_a_short_day(outside_sst2: Path, tmp_path: Path) -> None:
     for what in ("SIGKILL", "refused", "alarm", "fitted to the log", "promoted after", "401", "SIGTERM"):
         assert what in done.stdout, what
     row = r"^(.+?) +(\d+) +(\d+) +([\d.]+) +[\d.]+ +[\d.]+ +[\d.]+  +\d+ +\d+ +\d+ +\d+$"
-    parts = {name: (int(count), int(lost), float(right)) for name, count, lost, right in re.findall(row, done.stdout, re.MULTILINE)}
+    parts = {
+        name: (int(count), int(lost), float(right))
+        for name, count, lost, right in re.findall(row, done.stdout, re.MULTILINE)
+    }
     assert sum(lost for _, lost, _ in parts.values()) == 0
     # What the promotion is for.
     assert parts["adverts: the candidate serves"][2] > parts["adverts: drift"][2] + 0.03

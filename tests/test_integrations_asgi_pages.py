@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -26,8 +27,7 @@ QUICK, CAREFUL = (tt.fit(TRACE, tradeoff=weight) for weight in (0.6, 0.97))
 
 def looking_up() -> list[tt.Stage[Any, Any]]:
     """Coroutine functions that look up a row of the trace."""
-    assert TRACE.prediction is not None
-    said = TRACE.prediction
+    said = np.asarray(TRACE.prediction)
 
     def stage(v: int) -> tt.Stage[Any, Any]:
         async def run(row: int) -> tuple[float, int]:

@@ -210,7 +210,9 @@ class Day:
     async def shut_down(self) -> None:
         """The server is ended with requests inside, while its encoder stands still."""
         self.encoder.tell(signal.SIGSTOP)
-        inside = [asyncio.create_task(self.ask("POST", "/predict", text.encode())) for text, _ in self.made.sentences[:8]]
+        inside = [
+            asyncio.create_task(self.ask("POST", "/predict", text.encode())) for text, _ in self.made.sentences[:8]
+        ]
         await asyncio.sleep(0.3)
         self.server.tell(signal.SIGTERM)
         await asyncio.sleep(0.3)
