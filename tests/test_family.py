@@ -56,13 +56,16 @@ def test_models_and_deadlines_too() -> None:
 
 
 def test_what_a_family_says_of_itself() -> None:
-    assert len(FAMILY) == 5 and FAMILY.tradeoffs.tolist() == TRADEOFFS
-    assert FAMILY.stages == TRACE.stages and FAMILY.estimate == "held-out"
+    assert len(FAMILY) == 5
+    assert FAMILY.tradeoffs.tolist() == TRADEOFFS
+    assert FAMILY.stages == TRACE.stages
+    assert FAMILY.estimate == "held-out"
     assert list(FAMILY) == list(FAMILY.policies) == [FAMILY.at(tradeoff) for tradeoff in TRADEOFFS]
     for policy, cost, loss in zip(FAMILY, FAMILY.costs, FAMILY.losses, strict=True):
         chosen = next(found for found in policy.report if found["chosen"])
         assert (cost, loss) == (chosen["cost"], chosen["loss"])
-    assert FAMILY.costs[0] < FAMILY.costs[-1] and FAMILY.losses[0] > FAMILY.losses[-1]
+    assert FAMILY.costs[0] < FAMILY.costs[-1]
+    assert FAMILY.losses[0] > FAMILY.losses[-1]
     assert repr(FAMILY).startswith("PolicyFamily(n=5, stages=[")
     FAMILY.costs[0] = 5.0
     assert FAMILY.costs[0] < 5.0
@@ -86,17 +89,21 @@ def test_means_with_recall_given_are_held_out() -> None:
 
 def test_the_usual_trade_offs_follow_the_unit_of_the_losses() -> None:
     family = tt.fit_family(TRACE)
-    assert len(family) == 13 and (np.diff(family.tradeoffs) > 0.0).all()
+    assert len(family) == 13
+    assert (np.diff(family.tradeoffs) > 0.0).all()
     dollars = tt.fit_family(tt.Trace(TRACE.signal, 1000.0 * TRACE.loss, TRACE.cost, TRACE.prediction))
     assert dollars.costs == pytest.approx(family.costs, rel=0.2)
 
 
 def test_equal_families_are_alike() -> None:
     again = tt.fit_family(TRACE, TRADEOFFS[::-1])
-    assert again == FAMILY and hash(again) == hash(FAMILY) and again.digest == FAMILY.digest
+    assert again == FAMILY
+    assert hash(again) == hash(FAMILY)
+    assert again.digest == FAMILY.digest
     assert again.to_bytes() == FAMILY.to_bytes()
     other = tt.fit_family(TRACE, TRADEOFFS[:-1])
-    assert other != FAMILY and FAMILY != "a family"
+    assert other != FAMILY
+    assert FAMILY != "a family"
     assert pickle.loads(pickle.dumps(FAMILY)) == FAMILY == copy.copy(FAMILY) == copy.deepcopy(FAMILY)
     assert told_by_child(lambda: FAMILY.digest) == FAMILY.digest
 

@@ -10,12 +10,19 @@ from ttamer_fast.evaluation import intervals
 
 @pytest.mark.parametrize("freedom", [1.0, 1.3, 2.0, 2.5, 3.0, 4.0, 7.0, 11.7, 30.0, 299.0, 1e4, 1e6, 1e7])
 def test_student_quantiles(freedom: float) -> None:
-    assert intervals.student_95(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-6)
+    assert intervals.student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-6)
 
 
 def test_student_quantiles_of_every_small_sample() -> None:
     for freedom in range(2, 200):
-        assert intervals.student_95(float(freedom)) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-10)
+        assert intervals.student_quantile(float(freedom)) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-10)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.99, 0.999])
+def test_student_quantiles_of_other_levels(level: float) -> None:
+    for freedom in (1.0, 2.5, 9.0, 200.0, 1e5):
+        expected = stats.t.ppf(0.5 + 0.5 * level, freedom)
+        assert intervals.student_quantile(freedom, level) == pytest.approx(expected, rel=1e-6)
 
 
 def test_standard_errors() -> None:

@@ -25,7 +25,7 @@ from ttamer_fast._utils.arrays import Floats, Ints
 from ttamer_fast._utils.rule_names import CLAIRVOYANT, FIT, FIT_NO_RECALL
 from ttamer_fast.evaluation import cross_validation as cv
 from ttamer_fast.evaluation.comparison import hindsight_of
-from ttamer_fast.evaluation.intervals import cross_validated_error, mean_interval, student_95
+from ttamer_fast.evaluation.intervals import cross_validated_error, mean_interval, student_quantile
 from ttamer_fast.traces import outcome
 
 TRADEOFF = 0.9
@@ -83,7 +83,7 @@ SITUATIONS: dict[str, Requests] = {
 
 def student(values: Floats, weight: Floats | None) -> Interval:
     found = estimate(values, weight)
-    half = student_95(found.size - 1.0) * found.standard_error
+    half = student_quantile(found.size - 1.0) * found.standard_error
     return found.mean - half, found.mean + half
 
 

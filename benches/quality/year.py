@@ -4,16 +4,16 @@ usage: python benches/quality/year.py [FOLDER] [--trace NAME] [--seeds 50] [--lo
 
 Each week 4,000 requests are drawn from the rows of a recorded trace, 2 % of them are run through every stage, and what
 was true becomes known two weeks later. A `DriftMonitor` watches what is served. Every six weeks, and once there are two
-known weeks after an alarm, a candidate is fitted to the censored trace of the last six known weeks; `tt.promote` then
-tests it each week on explored requests that came later, for at most twelve weeks. In the middle of the year the traffic
-drifts: signals (half of those of the first stage turn into others), requests (those that the first stage gets wrong come
-three times as often), answers (the first stage gets every fifth answer wrong), or nothing.
+known weeks after an alarm, a candidate is fitted to the censored trace of the last three known weeks; `tt.promote` then
+tests it each week on explored requests that came later, for at most twelve weeks. In the middle of the year something
+happens to the stage that answers most: half of its signals are stuck at a high value (signals), requests that it gets
+wrong come three times as often (requests), three of ten of its answers become wrong (answers), or nothing.
 
 Against it stand the first policy all year, and an oracle that knows every stage and label of the last 4,000 requests at
-once and takes a new policy every four weeks, and a week after the drift. Objectives are exact means over all rows of
-the trace as the traffic of the week weighs and changes them. A promotion is wrong if the candidate was worse on these,
-by more than the margin. `--logged` of the seeds go through `Cascade`, `RecordLog` and `read_records`; all others make
-the same traces directly.
+once and takes a new policy every thirteen weeks, and a week after the drift. Objectives are exact means over all rows
+of the trace as the traffic of the week weighs and changes them. A promotion is wrong if the candidate was worse on
+these, by more than the margin. `--logged` of the seeds go through `Cascade`, `RecordLog` and `read_records`; all others
+make such traces directly.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from ttamer_fast.evaluation.intervals import share_interval
 
 WEEKS, DRIFT, REQUESTS = 52, 26, 4000
 EXPLORED, DELAY = 0.02, 2
-EVERY, WINDOW, LEAST, TESTED = 6, 6, 2, 12
+EVERY, WINDOW, LEAST, TESTED = 6, 3, 2, 12
 """Weeks between candidates, weeks that one is fitted to at most and at least, and weeks for which it is tested."""
-FIRST_ROWS, REFERENCE, ORACLE_EVERY = 1000, 1500, 4
+FIRST_ROWS, REFERENCE, ORACLE_EVERY = 1000, 1500, 13
 TRADEOFF, ALPHA = 0.95, 0.01
 MOST_ROWS = 10_000
 
@@ -48,10 +48,14 @@ class Regime(NamedTuple):
     trace: tt.Trace
     chance: np.ndarray
     truth: np.ndarray
+    known: dict[str, float]
 
     def objective(self, policy: tt.Policy) -> float:
         """The exact mean of a policy."""
-        return tt.evaluate(policy, self.trace.weighted(self.chance), TRADEOFF).objective
+        if policy.digest not in self.known:
+            found = tt.evaluate(policy, self.trace.weighted(self.chance), TRADEOFF)
+            self.known[policy.digest] = found.objective
+        return self.known[policy.digest]
 
 
 def said_by(trace: tt.Trace) -> np.ndarray:
@@ -74,18 +78,16 @@ def regimes(trace: tt.Trace) -> dict[str, tuple[Regime, Regime]]:
     said, right = said_by(trace), trace.loss == 0.0
     truth = np.where(right.any(axis=1), said[np.arange(trace.n), right.argmax(axis=1)], said.min() - 1)
     usual = changed(trace, trace.signal, said, truth)
-    alike = np.full(trace.n, 1.0 / trace.n)
-    before = Regime(usual, alike, truth)
+    most = int(tt.evaluate(tt.fit(usual, tradeoff=TRADEOFF), usual).answer_share.argmax())
     signal, other = trace.signal.copy(), said.copy()
-    moved = rng.random(trace.n) < 0.5
-    signal[moved, 0] = rng.permutation(signal[:, 0])[moved]
-    is_wrong = rng.random(trace.n) < 0.2
-    other[is_wrong, 0] = said.max() + 1
-    harder = np.where(usual.loss[:, 0] > 0.0, 3.0, 1.0)
+    signal[rng.random(trace.n) < 0.5, most] = np.quantile(signal[:, most], 0.9)
+    other[rng.random(trace.n) < 0.3, most] = said.max() + 1
+    alike, harder = np.full(trace.n, 1.0 / trace.n), np.where(usual.loss[:, most] > 0.0, 3.0, 1.0)
+    before = Regime(usual, alike, truth, {})
     return {
-        "signals": (before, Regime(changed(trace, signal, said, truth), alike, truth)),
-        "requests": (before, Regime(usual, harder / harder.sum(), truth)),
-        "answers": (before, Regime(changed(trace, trace.signal, other, truth), alike, truth)),
+        "signals": (before, Regime(changed(trace, signal, said, truth), alike, truth, {})),
+        "requests": (before, Regime(usual, harder / harder.sum(), truth, {})),
+        "answers": (before, Regime(changed(trace, trace.signal, other, truth), alike, truth, {})),
         "none": (before, before),
     }
 
@@ -204,9 +206,7 @@ class Logged(Direct):
 
     def promote(self, slot: tt.PolicySlot, candidate: tt.Policy, first: int, last: int, **asked: float) -> tt.Promotion:
         truth, since = self._truth(first, last), self.begun[first]
-        return tt.promote(
-            slot, candidate, self._records(0, last), truth=truth, since=since, tradeoff=TRADEOFF, **asked
-        )
+        return tt.promote(slot, candidate, self._records(0, last), truth=truth, since=since, tradeoff=TRADEOFF, **asked)
 
     def _records(self, first: int, last: int) -> tt.Records:
         until = self.begun[last + 1] if last + 1 < len(self.begun) else None
@@ -303,7 +303,7 @@ def lines(name: str, how: str, years: list[Year], error: float) -> Iterator[str]
         str(promoted),
         str(wrong),
         f"{wrong / max(candidates, 1):.1%} ({low:.1%} to {high:.1%})",
-        "yes" if low <= error else "NO",
+        "yes" if wrong <= error * candidates else "NO",
     ]
     yield "| " + " | ".join(columns) + " |"
 

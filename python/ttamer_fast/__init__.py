@@ -52,6 +52,7 @@ from ._utils.warnings import (
     TTamerWarning,
 )
 from .evaluation.comparison import Compared, Comparison, compare
+from .evaluation.difference import DiffFact, DiffOnTrace, MeanDifference, PolicyDiff, diff
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.frontier import Frontier, FrontierPoint, frontier
 from .evaluation.risk_coverage import RiskCoverage, risk_coverage
@@ -73,6 +74,7 @@ from .serving.breaker import Breaker
 from .serving.cascade import Cascade
 from .serving.exploration import Exploration, ExplorationReport
 from .serving.failures import NoAnswerError, PermanentError
+from .serving.governor import BudgetGovernor, GovernorReport
 from .serving.queues import StageStats
 from .serving.request import Request
 from .serving.served import Served
@@ -95,6 +97,7 @@ __all__ = [
     "Batch",
     "Batcher",
     "Breaker",
+    "BudgetGovernor",
     "Calibration",
     "CalibrationWarning",
     "Cascade",
@@ -102,6 +105,8 @@ __all__ = [
     "Certificate",
     "Compared",
     "Comparison",
+    "DiffFact",
+    "DiffOnTrace",
     "Drift",
     "DriftMonitor",
     "DriftReport",
@@ -113,7 +118,9 @@ __all__ = [
     "FormatError",
     "Frontier",
     "FrontierPoint",
+    "GovernorReport",
     "HeavyTailWarning",
+    "MeanDifference",
     "MissingExtraError",
     "Model",
     "NoAnswerError",
@@ -122,6 +129,7 @@ __all__ = [
     "OverloadedError",
     "PermanentError",
     "Policy",
+    "PolicyDiff",
     "PolicyFamily",
     "PolicyFormatError",
     "PolicySlot",
@@ -160,6 +168,7 @@ __all__ = [
     "build_info",
     "calibrate",
     "compare",
+    "diff",
     "evaluate",
     "fit",
     "fit_certified",

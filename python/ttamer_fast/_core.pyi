@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._core_fitting import Calibration, Learner, PolicyFamily, fit, fit_family
 from ._core_monitor import Monitor
-from ._core_operate import Counted, Counters, Shadow
+from ._core_operate import Counted, Counters, Governor, Shadow
 from ._core_records import RecordReader, RecordTruth, RecordWriter, drawn, drawn_of_batch
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Counters",
     "Estimate",
     "FormatError",
+    "Governor",
     "Learner",
     "Model",
     "Monitor",

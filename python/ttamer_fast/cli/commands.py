@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -32,6 +31,7 @@ from ..monitoring.order import OrderWarning, order_findings
 from ..plotting.canvas import picture_path
 from ..traces.files import read_trace, trace_in
 from ..traces.trace import Trace
+from .difference import diff_command
 from .gates import Check, at_most, check_limit, check_output, no_drift, no_simple_rule_is_better
 from .options import (
     DeadlineOption,
@@ -47,6 +47,7 @@ from .options import (
     TraceFile,
 )
 from .policy_text import policy_summary, policy_text
+from .showing import CHECK_FAILED, PIPE_CLOSED, show
 from .terminal import terminal, write
 
 __all__ = ["app", "run"]
@@ -59,7 +60,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-OK, CHECK_FAILED, USAGE, SOFTWARE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 70, 130, 141
+OK, USAGE, SOFTWARE, INTERRUPTED = 0, 2, 70, 130
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 """Of the command line itself; its base class, whatever package it is in."""
 
@@ -140,7 +141,7 @@ def demo_command(
         result = run_demo(output, settings, bar)
     same = result.serving.as_replayed
     check = Check("replay", same, f"requests served one by one get {'the' if same else 'other'} answers of a replay")
-    _show(result.to_dict(), _demo_text(result), as_json, [check])
+    show(result.to_dict(), _demo_text(result), as_json, [check])
 
 
 @app.command("fit")
@@ -223,7 +224,7 @@ def fit_command(
     if summary:
         held_out, sentence = _held_out(policy, read, summary_deadline)
         content, text = content | {"held_out": held_out}, f"{text}\n{sentence}"
-    _show(content, text, as_json)
+    show(content, text, as_json)
 
 
 @app.command("evaluate")
@@ -247,7 +248,7 @@ def evaluate_command(
     result = evaluate(Policy.load(policy), judged, tradeoff, default_loss=default_loss, deadline=deadline)
     checks = at_most("--max-loss", "mean loss", result.loss, max_loss)
     checks += at_most("--max-cost", "mean cost", result.cost, max_cost)
-    _show(result.to_dict(), str(result), as_json, checks)
+    show(result.to_dict(), str(result), as_json, checks)
 
 
 @app.command("compare")
@@ -275,7 +276,7 @@ def compare_command(
             default_loss=default_loss,
             deadline=deadline,
         )
-    _show(result.to_dict(), str(result), as_json, [no_simple_rule_is_better(result)] if check else [])
+    show(result.to_dict(), str(result), as_json, [no_simple_rule_is_better(result)] if check else [])
 
 
 @app.command("frontier")
@@ -308,7 +309,7 @@ def frontier_command(
         )
     if picture is not None:
         result.plot(picture, chosen=chosen, loss_unit=loss_unit, cost_unit=cost_unit)
-    _show(result.to_dict(), str(result), as_json)
+    show(result.to_dict(), str(result), as_json)
 
 
 @app.command("drift")
@@ -342,7 +343,10 @@ def drift_command(
         )
     ]
     text = "\n".join([str(report), *(f"hint: rows are not in a random order: {hint}" for hint in hints)])
-    _show(report.to_dict() | {"hints": hints}, text, as_json, [no_drift(report)])
+    show(report.to_dict() | {"hints": hints}, text, as_json, [no_drift(report)])
+
+
+app.command("diff")(diff_command)
 
 
 @app.command("inspect")
@@ -360,7 +364,7 @@ def inspect_command(
         from ..plotting.policy import plot_policy
 
         plot_policy(loaded, picture, None if trace is None else trace_in(trace)[0])
-    _show(policy_summary(loaded) | {"describe": loaded.describe()}, policy_text(loaded), as_json)
+    show(policy_summary(loaded) | {"describe": loaded.describe()}, policy_text(loaded), as_json)
 
 
 @app.command("bench")
@@ -378,22 +382,7 @@ def bench_command(
         None if policy is None else Policy.load(policy), None if trace is None else trace_in(trace)[0]
     )
     checks = at_most("--max-call-ratio", "function calls a call takes as long as", result.call_ratio, max_call_ratio)
-    _show(result.to_dict(), str(result), as_json, checks)
-
-
-def _show(content: dict[str, Any], text: str, as_json: bool, checks: Sequence[Check] = ()) -> None:
-    """Print what was found and what the checks say; a failed one ends the command with its exit code."""
-    if checks:
-        content = content | {"checks": [check.to_dict() for check in checks]}
-        text = "\n".join([text, *map(str, checks)])
-    written = write(json.dumps(_finite(content), indent=2) if as_json else text)
-    failed = [check for check in checks if not check.passed]
-    for check in failed:
-        print(f"check failed: {check.text}", file=sys.stderr)
-    if failed:
-        raise typer.Exit(CHECK_FAILED)
-    if not written:
-        raise typer.Exit(PIPE_CLOSED)
+    show(result.to_dict(), str(result), as_json, checks)
 
 
 def _held_out(policy: Policy, trace: Trace, deadline: float) -> tuple[dict[str, Any] | None, str]:
@@ -403,17 +392,6 @@ def _held_out(policy: Policy, trace: Trace, deadline: float) -> tuple[dict[str, 
     except ValidationError as error:
         return None, f"what it is worth on new requests is not known: {error}"
     return found.to_dict(), str(found)
-
-
-def _finite(content: Any) -> Any:
-    """JSON has no infinities: they become strings."""
-    if isinstance(content, dict):
-        return {str(key): _finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    if isinstance(content, float) and not abs(content) < float("inf"):
-        return str(content)
-    return content
 
 
 def _order(value: str) -> str | list[int | str]:

@@ -1,24 +1,32 @@
-"""95 % intervals of the mean of a sample, and standard errors of cross-validation."""
+"""Intervals of the mean of a sample, and standard errors of cross-validation."""
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 
 from .._core import Estimate
 
-NORMAL_95 = 1.959963984540054
+USUAL = 0.95
+"""Level of an interval."""
 NODES = 32
 NEWTON_STEPS = 50
 ROUNDING = 1e-14
 
 
 def mean_interval(
-    found: Estimate, low: float, high: float, two_valued: bool = False, *, heaviest: bool = False
+    found: Estimate,
+    low: float,
+    high: float,
+    two_valued: bool = False,
+    *,
+    heaviest: bool = False,
+    level: float = USUAL,
 ) -> tuple[float, float]:
-    """95 % interval of the mean of values in [`low`, `high`], in their unit: Wilson's, made for any values.
+    """Interval of the mean of values in [`low`, `high`], in their unit: Wilson's, made for any values.
 
     An end is where the mean found is as many standard errors away as the quantile says, and the standard error is that
     of values of which some have moved to `low` or `high`, so many that they have the mean of that end. Thus a value
@@ -37,6 +45,8 @@ def mean_interval(
     heaviest : bool
         Whether the values that have moved are taken to be the heaviest: m is then the weight of all over that of the
         heaviest, the degrees of freedom are at least 1, and `two_valued` plays no part.
+    level : float
+        Probability, above 0 and below 1, with which the interval is to hold the mean.
 
     Returns
     -------
@@ -49,12 +59,12 @@ def mean_interval(
     variance = found.standard_error**2 if size > 1.0 else 0.0
     if heaviest:
         size = found.heavy
-        quantile = student_95(max(size - 1.0, 1.0))
+        quantile = student_quantile(max(size - 1.0, 1.0), level)
     elif two_valued:
-        quantile = NORMAL_95
+        quantile = _normal(level)
         variance *= 1.0 - 1.0 / size
     else:
-        quantile = student_95(size - 1.0)
+        quantile = student_quantile(size - 1.0, level)
     below = _reach(found.mean - low, variance, size, quantile)
     above = _reach(high - found.mean, variance, size, quantile)
     return found.mean - below, found.mean + above
@@ -92,19 +102,24 @@ def cross_validated_error(found: Estimate, folds: int) -> float:
 
 
 @lru_cache(maxsize=1024)
-def student_95(freedom: float) -> float:
-    """t with P(|T| ≤ t) = 0.95 for Student's T with `freedom` ≥ 1 degrees, a whole number or not.
+def student_quantile(freedom: float, level: float = USUAL) -> float:
+    """t with P(|T| ≤ t) = `level` for Student's T with `freedom` ≥ 1 degrees, a whole number or not.
 
     With t = √ν · tan θ, P = 2 / B(½, ν/2) · ∫ cos^(ν−1) from 0 to θ, which is smooth and concave: Gauss-Legendre for
     the integral, and Newton's method, which climbs to the root from the normal quantile without passing it.
     """
     node, node_weight = np.polynomial.legendre.leggauss(NODES)
     scale = 2.0 / math.sqrt(math.pi) * math.exp(math.lgamma(0.5 * (freedom + 1.0)) - math.lgamma(0.5 * freedom))
-    angle = math.atan(NORMAL_95 / math.sqrt(freedom))
+    angle = math.atan(_normal(level) / math.sqrt(freedom))
     for _ in range(NEWTON_STEPS):
         height = np.cos(0.5 * angle * (node + 1.0)) ** (freedom - 1.0)
-        missing = 0.95 - scale * 0.5 * angle * float(node_weight @ height)
+        missing = level - scale * 0.5 * angle * float(node_weight @ height)
         if missing <= ROUNDING:
             break
         angle += missing / (scale * math.cos(angle) ** (freedom - 1.0))
     return math.sqrt(freedom) * math.tan(angle)
+
+
+def _normal(level: float) -> float:
+    """z with P(|Z| ≤ z) = `level` for a normal Z."""
+    return NormalDist().inv_cdf(0.5 + 0.5 * level)

@@ -19,7 +19,7 @@ from ..traces.outcome import Terms
 from ..traces.trace import Trace
 from . import cross_validation as cv
 from .comparison import hindsight_of
-from .intervals import cross_validated_error, student_95
+from .intervals import cross_validated_error, student_quantile
 from .judged import Interval, Judge, against_teacher
 
 __all__ = ["Saving", "Summary", "summarize"]
@@ -298,7 +298,7 @@ def _summary(
         """Mean of paired differences, and its interval."""
         paired = judge.mean(values)
         error = paired.standard_error if folds == 1 else cross_validated_error(paired, folds)
-        half = student_95(paired.size - 1.0) * math.hypot(error, hindsight) if paired.size >= 2.0 else math.inf
+        half = student_quantile(paired.size - 1.0) * math.hypot(error, hindsight) if paired.size >= 2.0 else math.inf
         return paired.mean, (paired.mean - half, paired.mean + half)
 
     def saving(rule: str, hindsight: float = 0.0) -> Saving:

@@ -57,6 +57,12 @@ impl Budget {
         }
     }
 
+    /// How fast it forgets, a request.
+    fn pace(self) -> Pace {
+        let per_window = self.window().recip();
+        Pace { per_window, kept: 1.0 - per_window, known: 1.0 - self.horizon().recip() }
+    }
+
     fn check(self) -> Result<()> {
         let (name, least, unit) = match self {
             Self::Request { .. } => ("max_cost", FEWEST_REQUESTS, "requests"),
@@ -120,10 +126,22 @@ impl Leaky {
     }
 }
 
+/// Shares, worked out once.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// One over the window.
+    per_window: f64,
+    /// What a request leaves of a window of requests.
+    kept: f64,
+    /// What a request leaves of what the ratio is learned from.
+    known: f64,
+}
+
 /// Holds a budget.
 #[derive(Clone, Debug)]
 pub struct Governor {
     budget: Budget,
+    pace: Pace,
     ladder: Ladder,
     /// Spent beyond the budget.
     debt: f64,
@@ -141,8 +159,9 @@ pub struct Governor {
     requests: u64,
     level: Between,
     serving: Rung,
-    /// What has been asked for beyond what has been served.
+    /// What had been asked for beyond what had been served, before the next request, and what that adds to it.
     residual: f64,
+    error: f64,
 }
 
 impl Governor {
@@ -153,7 +172,7 @@ impl Governor {
     /// [`Error::Invalid`] for a budget or a window that is none.
     pub fn new(ladder: Ladder, budget: Budget, now: f64) -> Result<Self> {
         budget.check()?;
-        let middle = middle(&ladder);
+        let middle = ladder.middle();
         let asked = match budget {
             Budget::Request { most, .. } => most,
             Budget::Second { .. } => middle,
@@ -163,6 +182,7 @@ impl Governor {
         let elapsed = budget.window() * RATE_WINDOWS * RATE_PRIOR;
         let mut governor = Self {
             budget,
+            pace: budget.pace(),
             ladder,
             debt: 0.0,
             spent: Leaky(0.0),
@@ -176,6 +196,7 @@ impl Governor {
             level,
             serving: level.below,
             residual: 0.0,
+            error: 0.0,
         };
         governor.choose(asked);
         Ok(governor)
@@ -205,10 +226,10 @@ impl Governor {
     /// learned anew.
     #[must_use]
     pub fn along(&self, ladder: Ladder) -> Self {
-        let weight = self.budget.horizon() * middle(&ladder);
-        let (observed, expected, residual) = (Leaky(weight), Leaky(weight), 0.0);
-        let mut governor = Self { ladder, observed, expected, residual, ..self.clone() };
-        governor.choose(governor.asked());
+        let weight = self.budget.horizon() * ladder.middle();
+        let (observed, expected) = (Leaky(weight), Leaky(weight));
+        let mut governor = Self { ladder, observed, expected, residual: 0.0, error: 0.0, ..self.clone() };
+        governor.choose(governor.asked(governor.demand()));
         governor
     }
 
@@ -232,11 +253,11 @@ impl Governor {
         if !(debt.is_finite() && residual.is_finite()) {
             return Err(Error::invalid("`learned` must have a finite debt"));
         }
-        (self.debt, self.residual, self.requests) = (debt, residual, requests);
+        (self.debt, self.residual, self.error, self.requests) = (debt, residual, 0.0, requests);
         (self.spent, self.past) = (Leaky(spent), Leaky(past));
         (self.observed, self.expected) = (Leaky(observed), Leaky(expected));
         (self.arrived, self.elapsed) = (Leaky(arrived), Leaky(elapsed));
-        self.choose(self.asked());
+        self.choose(self.asked(self.demand()));
         Ok(())
     }
 
@@ -246,11 +267,11 @@ impl Governor {
         if !(0.0..=MOST_COST).contains(&cost) {
             return;
         }
-        let (window, most) = (self.budget.window(), self.budget.most());
+        let most = self.budget.most();
         let (kept, past) = match self.budget {
-            Budget::Request { .. } => (1.0 - window.recip(), 1.0),
+            Budget::Request { .. } => (self.pace.kept, 1.0),
             Budget::Second { .. } => {
-                let seconds = self.seconds(now);
+                let (window, seconds) = (self.budget.window(), self.seconds(now));
                 let short = window * RATE_WINDOWS;
                 let fresh = (-seconds / short).exp();
                 self.arrived.add(fresh, 1.0);
@@ -265,11 +286,11 @@ impl Governor {
         self.requests += 1;
         self.spent.add(kept, cost);
         self.past.add(kept, past);
-        let known = 1.0 - self.budget.horizon().recip();
-        self.observed.add(known, cost);
-        self.expected.add(known, self.serving.cost);
-        self.owe(self.debt * kept, cost - most * past);
-        self.choose(self.asked());
+        self.observed.add(self.pace.known, cost);
+        self.expected.add(self.pace.known, self.serving.cost);
+        let demand = self.demand();
+        self.debt = self.owed(demand, self.debt * kept, cost - most * past);
+        self.choose(self.asked(demand));
     }
 
     /// Where it stands at a time `now`.
@@ -279,7 +300,7 @@ impl Governor {
             let kept = (-self.seconds(now) / window).exp();
             let more = window * (1.0 - kept);
             (spent, past) = (spent * kept, past * kept + more);
-            debt = self.owed(debt * kept, -most * more);
+            debt = self.owed(self.demand(), debt * kept, -most * more);
         }
         let (below, above) = (self.level.below, self.level.above);
         let (cheapest, dearest) = self.ladder.ends();
@@ -290,7 +311,7 @@ impl Governor {
             _ => None,
         };
         Governed {
-            level: self.level.level,
+            level: self.level.lower as f64 + self.level.share,
             serving: self.serving,
             mean_cost: if past > 0.0 { spent / past } else { 0.0 },
             expected_cost: cost * self.ratio(),
@@ -309,7 +330,7 @@ impl Governor {
 
     /// What requests cost over what was expected of them.
     fn ratio(&self) -> f64 {
-        let prior = RATIO_PRIOR * middle(&self.ladder);
+        let prior = RATIO_PRIOR * self.ladder.middle();
         (self.observed.0 + prior) / (self.expected.0 + prior)
     }
 
@@ -321,16 +342,23 @@ impl Governor {
         }
     }
 
+    /// What the budget's unit, a request or a second, costs where the calibration expects requests to cost 1.
+    #[inline]
+    fn demand(&self) -> f64 {
+        self.flow() * self.ratio()
+    }
+
     /// The mean cost, as the calibration has it, at which the budget is held and the debt paid back.
-    fn asked(&self) -> f64 {
-        (self.budget.most() - GAIN * self.debt / self.budget.window()) / (self.flow() * self.ratio())
+    #[inline]
+    fn asked(&self, demand: f64) -> f64 {
+        (self.budget.most() - GAIN * self.pace.per_window * self.debt) / demand
     }
 
     /// What is owed once `more` is added to an `old` debt.
-    fn owed(&self, old: f64, more: f64) -> f64 {
-        let (most, scale) = (self.budget.most(), self.budget.window() / GAIN);
+    #[inline]
+    fn owed(&self, demand: f64, old: f64, more: f64) -> f64 {
+        let (most, scale) = (self.budget.most(), self.budget.window() * (1.0 / GAIN));
         let (cheapest, dearest) = self.ladder.ends();
-        let demand = self.flow() * self.ratio();
         // A debt that brings the level to the foot, and what is left over that brings it to the top, or to twice the budget.
         let highest = (most - demand * cheapest).max(0.0) * scale;
         let lowest = -(demand * dearest - most).clamp(0.0, most) * scale;
@@ -344,25 +372,16 @@ impl Governor {
         }
     }
 
-    fn owe(&mut self, old: f64, more: f64) {
-        self.debt = self.owed(old, more);
-    }
-
     /// Who serves the next request, of the neighbours of a mean cost.
     fn choose(&mut self, asked: f64) {
         let (cheapest, dearest) = self.ladder.ends();
         let asked = if asked.is_nan() { cheapest } else { asked.clamp(cheapest, dearest) };
         let Some(level) = self.ladder.at(asked) else { return };
         let gap = level.above.cost - level.below.cost;
+        self.residual += self.error;
         let is_dearer = level.share + self.residual / gap > uniform(mix64(self.requests));
         self.serving = if is_dearer { level.above } else { level.below };
-        self.residual += asked - self.serving.cost;
+        self.error = asked - self.serving.cost;
         self.level = level;
     }
-}
-
-/// The cost in the middle between the ends of a ladder.
-fn middle(ladder: &Ladder) -> f64 {
-    let (cheapest, dearest) = ladder.ends();
-    0.5 * (cheapest + dearest)
 }

@@ -19,19 +19,21 @@ pub struct Rung {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ladder {
     rungs: Vec<Rung>,
+    /// Mean costs of the first and the last.
+    ends: (f64, f64),
 }
 
 /// Two neighbours on a ladder, and how far a cost is between them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Between {
+    /// Number of the cheaper one on the ladder.
+    pub lower: usize,
     /// The cheaper one.
     pub below: Rung,
     /// The dearer one.
     pub above: Rung,
     /// How far between them, 0 at the cheaper one, 1 at the dearer one.
     pub share: f64,
-    /// How far up the ladder, 0 at its foot, 1 a rung.
-    pub level: f64,
 }
 
 impl Ladder {
@@ -60,15 +62,15 @@ impl Ladder {
             }
             hull.push((rung, loss));
         }
-        if hull.len() < 2 {
-            let cost = hull.first().map_or(0.0, |(rung, _)| rung.cost);
-            return Err(Error::invalid(format!(
+        let rungs: Vec<Rung> = hull.into_iter().map(|(rung, _)| rung).collect();
+        match rungs.as_slice() {
+            [first, .., last] => Ok(Self { ends: (first.cost, last.cost), rungs }),
+            alone => Err(Error::invalid(format!(
                 "`family` must have two policies of which one costs more and loses less than the other, got none beside \
                  the one that costs {}",
-                number(cost)
-            )));
+                number(alone.first().map_or(0.0, |rung| rung.cost))
+            ))),
         }
-        Ok(Self { rungs: hull.into_iter().map(|(rung, _)| rung).collect() })
     }
 
     /// The rungs, from the cheapest to the dearest.
@@ -77,18 +79,30 @@ impl Ladder {
     }
 
     /// Mean costs of the cheapest and the dearest policy.
+    #[inline]
     pub fn ends(&self) -> (f64, f64) {
-        let cost = |rung: Option<&Rung>| rung.map_or(0.0, |rung| rung.cost);
-        (cost(self.rungs.first()), cost(self.rungs.last()))
+        self.ends
+    }
+
+    /// The cost in the middle between the ends.
+    #[inline]
+    pub fn middle(&self) -> f64 {
+        0.5 * (self.ends.0 + self.ends.1)
     }
 
     /// Where a mean cost lies; beyond an end, at it. O(m).
+    #[inline]
     pub fn at(&self, cost: f64) -> Option<Between> {
-        let last = self.rungs.len().checked_sub(2)?;
-        let is_beyond = |rung: &Rung| rung.cost <= cost;
-        let lower = self.rungs.iter().skip(1).take(last).take_while(|rung| is_beyond(rung)).count();
-        let (below, above) = (*self.rungs.get(lower)?, *self.rungs.get(lower + 1)?);
+        let pairs = self.rungs.iter().zip(self.rungs.iter().skip(1)).enumerate();
+        let mut found = None;
+        for (lower, (below, above)) in pairs {
+            found = Some((lower, *below, *above));
+            if cost < above.cost {
+                break;
+            }
+        }
+        let (lower, below, above) = found?;
         let share = ((cost - below.cost) / (above.cost - below.cost)).clamp(0.0, 1.0);
-        Some(Between { below, above, share, level: lower as f64 + share })
+        Some(Between { lower, below, above, share })
     }
 }
