@@ -191,6 +191,28 @@ def test_queues_of_a_batcher(trace: tt.Trace, policy: tt.Policy, registry: clien
             assert seen["ttamer_batcher_calls_total"][(reason, name)] == count
 
 
+def test_where_a_governor_stands(trace: tt.Trace, registry: client.CollectorRegistry) -> None:
+    family = tt.fit_family(trace, tradeoffs=[0.6, 0.9, 0.98])
+    governor = tt.BudgetGovernor(family, max_cost=float(family.costs.mean()), window=50.0)
+    cascade = tt.Cascade(governor.slot, lookups(trace, 0.0))
+    prometheus.register(cascade, registry)
+    for row in range(N):
+        cascade(row)
+    seen, report = scrape(registry), governor.report()
+    told = {
+        name: seen[f"ttamer_governor_{name}"][()] for name in ("level", "tradeoff", "mean_cost", "debt", "saturated")
+    }
+    assert told == {
+        "level": report.level,
+        "tradeoff": report.tradeoff,
+        "mean_cost": report.mean_cost,
+        "debt": report.debt,
+        "saturated": float(report.saturated is not None),
+    }
+    assert report.requests == N
+    assert list(seen["ttamer_policy_info"]) == [(cascade.policy.digest,)]
+
+
 def test_unregistered_is_gone_and_the_counts_go_on(
     trace: tt.Trace, policy: tt.Policy, registry: client.CollectorRegistry
 ) -> None:
