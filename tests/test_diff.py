@@ -76,7 +76,7 @@ def test_limits_that_moved() -> None:
     moved = tt.diff(one, two).moved
     first = one.describe()["rule"]["decisions"][0]
     found = next(fact for fact in moved if fact.name == f"after {stages[first['after'][0]]}")
-    assert found.a.startswith(f"stop {first['stop']:.4g}; ")
+    assert found.a.startswith(f"stop up to {first['stop']:.4g}; ")
     assert found.b != found.a
 
 
@@ -140,7 +140,13 @@ def test_a_censored_trace_is_judged_on_what_was_run_through() -> None:
     hidden[:, 0] = test.loss[:, 0]
     chance = np.where(np.isnan(hidden), np.nan, 0.5)
     log = tt.Trace(
-        test.signal, hidden, test.cost, prediction=test.prediction, kind=test.kind, stages=test.stages, propensity=chance
+        test.signal,
+        hidden,
+        test.cost,
+        prediction=test.prediction,
+        kind=test.kind,
+        stages=test.stages,
+        propensity=chance,
     )
     judged = tt.diff(policies()["threshold"], policies()["fit"], log).judged
     assert judged is not None
@@ -155,7 +161,9 @@ def test_a_line_has_at_most_80_signs() -> None:
             assert max(map(len, text.splitlines())) <= WIDTH
             assert text.isascii()
     trace = parts()[0]
-    names = [f"a stage with a name that is far longer than {n} lines of a terminal would be wide, and more" for n in "abcd"]
+    names = [
+        f"a stage with a name that is far longer than {n} lines of a terminal would be wide, and more" for n in "abcd"
+    ]
     named = tt.Trace(trace.signal, trace.loss, trace.cost, prediction=trace.prediction, kind=trace.kind, stages=names)
     one, two = (tt.fit(named.rows(slice(stop)), tradeoff=0.9, graph="line") for stop in (700, 1500))
     assert max(map(len, str(tt.diff(one, two)).splitlines())) <= WIDTH
