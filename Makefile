@@ -23,6 +23,9 @@ export PYO3_PYTHON := $(abspath $(PYTHON))
 SOURCES := $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml') \
 	Cargo.toml Cargo.lock pyproject.toml
 WITHOUT_OUTSIDE := env -u TTAMER_TRACES -u TTAMER_ACCEPTANCE -u TTAMER_SST2
+# A process for each core, at most 8 as each takes half a GB; `make test-python WORKERS=0` runs one test after the other.
+WORKERS ?= auto
+SIDE_BY_SIDE := -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
 
 .PHONY: demo test test-all lint test-rust test-python doc instructions deny fuzz mutants test-debug test-lowest \
 	test-extras test-torch test-outside bench bench-smoke clean
@@ -47,7 +50,7 @@ test-rust: $(PYTHON)
 	cargo test --locked --workspace
 
 test-python: $(VENV)/test
-	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest
+	$(WITHOUT_OUTSIDE) $(PYTHON) $(SIDE_BY_SIDE)
 
 # What is not installed is reported by pytest, a line each.
 EXTRAS := onnx sentiment language-id
@@ -108,6 +111,9 @@ mutants: $(PYTHON)
 	test -x $(TOOLS)/bin/cargo-mutants || cargo install --quiet --locked --debug --root $(TOOLS) cargo-mutants@27.1.0
 	PATH=$(TOOLS)/bin:$$PATH PYTHONPATH=tests $(PYTHON) -m mutants
 
+# How often something holds depends neither on checks of arithmetic nor on old packages: `make test-python` sees to that.
+WITHOUT_RATES := -m "not rates"
+
 # The library beside the sources of the package, in a folder that goes before the installed one.
 DEBUG := build/debug
 DEBUG_WARNING := ignore:ttamer_fast was built with profile:RuntimeWarning
@@ -117,12 +123,13 @@ test-debug: $(VENV)/test
 	cp $${CARGO_TARGET_DIR:-target}/debug-assertions/lib_core.so \
 	$(DEBUG)/ttamer_fast/_core$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 	$(WITHOUT_OUTSIDE) PYTHONPATH=$(abspath $(DEBUG)) PYTHONWARNINGS="$(DEBUG_WARNING)" \
-	$(PYTHON) -m pytest -W "$(DEBUG_WARNING)"
+	$(PYTHON) $(SIDE_BY_SIDE) $(WITHOUT_RATES) -W "$(DEBUG_WARNING)"
 
-# Old packages warn about new ones that they meet: warnings are no errors here.
+# Old packages warn about new ones that they meet: warnings are no errors here. Random examples look at this package and
+# not at others: few of them do.
 LOWEST := .venv-lowest
 test-lowest: $(LOWEST)/test
-	$(WITHOUT_OUTSIDE) $(LOWEST)/bin/python -m pytest -W default
+	$(WITHOUT_OUTSIDE) HYPOTHESIS_PROFILE=brief $(LOWEST)/bin/python $(SIDE_BY_SIDE) $(WITHOUT_RATES) -W default
 
 $(LOWEST)/test: build/wheel/built
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv

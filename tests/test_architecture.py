@@ -25,6 +25,7 @@ BELOW = {
     "serving": {"_core", "_utils", "records", "traces"},
     "stages": {"_core", "_utils", "serving", "signals"},
     "monitoring": {"_core", "_utils", "records", "serving", "traces"},
+    "integrations": {"_core", "_utils", "monitoring", "records", "serving", "traces"},
     "fitting": {"_core", "_utils", "traces"},
     "baselines": {"_core", "fitting", "traces"},
     "signals": {"_core"},
@@ -95,6 +96,6 @@ def test_public_is_what_is_listed_and_the_named_submodules() -> None:
     listed = ttamer_fast.__all__
     assert len(set(listed)) == len(listed)
     submodules = {name for name in listed if isinstance(getattr(ttamer_fast, name), ModuleType)}
-    assert submodules == {"baselines", "signals", "stages"}
+    assert submodules == {"baselines", "integrations", "signals", "stages"}
     beside = {name for name in vars(ttamer_fast) if not name.startswith("_")} - {*listed, "annotations"}
     assert all(isinstance(getattr(ttamer_fast, name), ModuleType) for name in beside)

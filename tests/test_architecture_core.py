@@ -31,7 +31,7 @@ BELOW = {
     "records": {"error", "parallel", "policy", "random", "rules", "trace"},
     "evaluate": {"decide", "error", "mean", "parallel", "plan", "policy", "trace"},
     "monitor": {"decide", "error", "plan", "policy", "random", "rules", "trace"},
-    "operate": {"decide", "error", "plan", "policy", "rules"},
+    "operate": {"decide", "error", "plan", "policy", "random", "rules"},
     "learn": {"error", "evaluate", "model", "parallel", "plan", "policy", "price", "random", "rules", "solve", "trace"},
 }
 """What each room of rust/core/src may import."""

@@ -29,6 +29,7 @@ def log() -> Log:
     return log_of(make_trace(n=4000, seed=1), tt.baselines.stage_thresholds(rule, 0.9))
 
 
+@pytest.mark.rates
 def test_a_fit_to_a_log_is_worth_nearly_what_one_to_complete_requests_is(log: Log) -> None:
     test = make_trace(n=20_000, seed=2)
     for tradeoff in (0.8, 0.95):
@@ -134,6 +135,7 @@ class TestJudging:
         assert (found.n, found.observed) == (log.whole.n, log.whole.n)
         assert (found.loss, found.cost, found.loss_ci) == (whole.loss, whole.cost, whole.loss_ci)
 
+    @pytest.mark.rates
     def test_intervals_hold_the_mean_of_the_population(self) -> None:
         """95 %, for policies that ask for more than the one that served, over drawn logs."""
         population = make_trace(n=200_000, seed=11)

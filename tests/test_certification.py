@@ -47,6 +47,7 @@ def test_p_values_hold_at_the_limit(teacher: bool, binary: bool) -> None:
         assert accepted >= binom.ppf(0.0001, draws, binom.cdf(most, n, limit))
 
 
+@pytest.mark.rates
 def test_the_promise_fails_no_more_often_than_stated() -> None:
     population = make_trace(n=60_000, k=3, seed=5)
     rng = np.random.default_rng(1)

@@ -60,6 +60,7 @@ def again(rng: np.random.Generator, n: int) -> tt.Trace:
     return requests(rng, n // 5, 0.2).rows(np.repeat(np.arange(n // 5), 5))
 
 
+@pytest.mark.rates
 @pytest.mark.parametrize("draw", [requests, severe, in_groups, again])
 def test_intervals_of_small_samples(draw: Callable[[np.random.Generator, int], tt.Trace]) -> None:
     policy = tt.fit(draw(np.random.default_rng(0), 3000), tradeoff=0.95)
@@ -79,6 +80,7 @@ def test_intervals_of_small_samples(draw: Callable[[np.random.Generator, int], t
     assert falls_short(by_student, DRAWS)
 
 
+@pytest.mark.rates
 @pytest.mark.parametrize("n", [50, 300])
 def test_shares_of_stages(n: int) -> None:
     policy = tt.fit(requests(np.random.default_rng(0), 3000), tradeoff=0.95)
@@ -90,6 +92,7 @@ def test_shares_of_stages(n: int) -> None:
     assert not any(falls_short(int(count), DRAWS) for count in holds)
 
 
+@pytest.mark.rates
 def test_errors_of_groups_are_not_those_of_rows() -> None:
     """Intervals that took the rows of a session for independent requests would hold the truth too seldom."""
     policy = tt.fit(in_groups(np.random.default_rng(0), 3000), tradeoff=0.95)
@@ -111,6 +114,7 @@ def heavy(rng: np.random.Generator, n: int, spread: float) -> tt.Trace:
     return tt.Trace(plain.signal, plain.loss * np.exp(spread * rng.normal(size=(n, 1))), plain.cost, kind="models")
 
 
+@pytest.mark.rates
 def test_heavy_tails_are_said() -> None:
     """Where losses differ by orders of magnitude an interval holds the truth, or says that it may not."""
     policy = tt.fit(heavy(np.random.default_rng(0), 3000, 0.0), tradeoff=0.95)
@@ -149,6 +153,7 @@ def test_one_huge_loss_or_cost_is_said() -> None:
         assert tt.evaluate(policy, tt.Trace(plain.signal, plain.loss, cost, kind="models")).heavy_tailed
 
 
+@pytest.mark.rates
 def test_differences_of_a_comparison() -> None:
     """Within two standard errors of what the rules are worth that are tuned on all rows, on new requests."""
     fresh, draws, lam = make_trace(n=20_000, seed=999), 60, 0.9

@@ -43,6 +43,7 @@ def one_by_one(monitor: tt.DriftMonitor, policy: tt.Policy, stream: tt.Trace) ->
     return monitor
 
 
+@pytest.mark.rates
 @pytest.mark.parametrize("ties", [False, True])
 def test_false_alarms_are_as_rare_as_stated(ties: bool) -> None:
     """Many short references: an estimate of their distribution alone would alarm far too often."""

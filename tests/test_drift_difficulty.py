@@ -54,6 +54,7 @@ def requests(policy: tt.Policy, trace: tt.Trace) -> list[tuple[dict[int, float],
     return found
 
 
+@pytest.mark.rates
 def test_requests_that_became_harder_raise_an_alarm(parts: Parts) -> None:
     policy, reference, rest = parts
     draws, alarms, calm, named = 20, 0, 0, 0

@@ -41,6 +41,7 @@ def worth(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("worth")
 
 
+@pytest.mark.rates
 def test_a_router_pays_where_errors_are_dear_and_a_witness_everywhere(tmp_path: Path) -> None:
     done = run("--recorded", str(RECORDED), "--at", "0.8", "0.95")
     assert done.returncode == 0, done.stdout + done.stderr

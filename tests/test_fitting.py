@@ -198,6 +198,7 @@ def test_the_report_says_what_was_chosen_from() -> None:
     assert tt.fit(trace, tradeoff=0.9, recall=True).report == []
 
 
+@pytest.mark.rates
 @pytest.mark.parametrize("kind", ["models", "exits"])
 def test_budgets_hold_on_other_requests(kind: str) -> None:
     loss_excess, cost_excess = [], []

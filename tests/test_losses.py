@@ -64,6 +64,7 @@ def test_the_unit_of_the_loss_changes_no_decision(unit: float) -> None:
     assert share_differing(plain, scaled) < 0.001
 
 
+@pytest.mark.rates
 def test_severities_that_nothing_tells_cost_little() -> None:
     """As good as a fit to right and wrong at the mean severity."""
     ratios, tradeoff = [], 0.9 * 1.4 / (0.9 * 1.4 + 0.1)

@@ -131,10 +131,12 @@ def oracle_of(trace: tt.Trace, full: float, fold: NDArray[np.int64]) -> NDArray[
     return total
 
 
+@pytest.mark.rates
 def test_noise_costs_nothing_on_digits(digits: tt.Trace) -> None:
     check_noise("digits", digits)
 
 
+@pytest.mark.rates
 def test_the_label_is_worth_nearly_what_it_can_be_on_digits(digits: tt.Trace) -> None:
     check_label("digits", digits)
 

@@ -234,7 +234,7 @@ WRONG: list[Any] = [
     np.array([0.5, 0.6]),
     np.array([1j]),
     [0.5],
-    object(),
+    ...,
     {},
 ]
 

@@ -31,6 +31,7 @@ SIGNALS: dict[str, Callable[[Floats], Floats]] = {
 }
 
 
+@pytest.mark.rates
 @pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 @pytest.mark.parametrize("kind", ["models", "exits"])
 @pytest.mark.parametrize("name", SIGNALS)

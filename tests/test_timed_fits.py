@@ -79,6 +79,7 @@ def known(kind: str, k: int, seed: int) -> Known:
     )
 
 
+@pytest.mark.rates
 @pytest.mark.parametrize(("kind", "k"), [("models", 2), ("models", 3), ("exits", 2), ("exits", 3)])
 def test_a_fitted_policy_is_close_to_the_best_within_any_deadline(kind: str, k: int) -> None:
     ratios = []

@@ -29,6 +29,7 @@ from ._core import (
     FormatError,
     Model,
     Policy,
+    PolicyFamily,
     PolicyFormatError,
     Replay,
     Run,
@@ -59,6 +60,7 @@ from .evaluation.summary import Saving, Summary, summarize
 from .fitting.aggregation import Aggregated, aggregate
 from .fitting.calibration import Calibration, calibrate
 from .fitting.certification import fit_certified
+from .fitting.family import fit_family
 from .fitting.fit import fit
 from .monitoring.drift import DriftMonitor
 from .monitoring.order import OrderFinding, OrderWarning, order_findings
@@ -72,6 +74,7 @@ from .serving.breaker import Breaker
 from .serving.cascade import Cascade
 from .serving.exploration import Exploration, ExplorationReport
 from .serving.failures import NoAnswerError, PermanentError
+from .serving.governor import BudgetGovernor, GovernorReport
 from .serving.queues import StageStats
 from .serving.request import Request
 from .serving.served import Served
@@ -87,13 +90,14 @@ from .traces.record import Record
 from .traces.trace import Trace
 
 if typing.TYPE_CHECKING:
-    from . import stages
+    from . import integrations, stages
 
 __all__ = [
     "Aggregated",
     "Batch",
     "Batcher",
     "Breaker",
+    "BudgetGovernor",
     "Calibration",
     "CalibrationWarning",
     "Cascade",
@@ -114,6 +118,7 @@ __all__ = [
     "FormatError",
     "Frontier",
     "FrontierPoint",
+    "GovernorReport",
     "HeavyTailWarning",
     "MeanDifference",
     "MissingExtraError",
@@ -125,6 +130,7 @@ __all__ = [
     "PermanentError",
     "Policy",
     "PolicyDiff",
+    "PolicyFamily",
     "PolicyFormatError",
     "PolicySlot",
     "Promotion",
@@ -166,7 +172,9 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_certified",
+    "fit_family",
     "frontier",
+    "integrations",
     "load",
     "order_findings",
     "promote",
@@ -188,9 +196,9 @@ load = Policy.load
 if not typing.TYPE_CHECKING:
 
     def __getattr__(name: str) -> typing.Any:
-        if name != "stages":
+        if name not in ("integrations", "stages"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return importlib.import_module(f"{__name__}.stages")
+        return importlib.import_module(f"{__name__}.{name}")
 
 
 if build_info["profile"] != "release":

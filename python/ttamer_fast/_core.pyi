@@ -8,8 +8,9 @@ import numpy as np
 from _typeshed import ReadableBuffer, StrOrBytesPath
 from numpy.typing import ArrayLike, NDArray
 
+from ._core_fitting import Calibration, Learner, PolicyFamily, fit, fit_family
 from ._core_monitor import Monitor
-from ._core_operate import Counted, Counters, Shadow
+from ._core_operate import Counted, Counters, Governor, Shadow
 from ._core_records import RecordReader, RecordTruth, RecordWriter, drawn, drawn_of_batch
 
 __all__ = [
@@ -22,11 +23,13 @@ __all__ = [
     "Counters",
     "Estimate",
     "FormatError",
+    "Governor",
     "Learner",
     "Model",
     "Monitor",
     "Outcome",
     "Policy",
+    "PolicyFamily",
     "PolicyFormatError",
     "RecordReader",
     "RecordTruth",
@@ -45,6 +48,7 @@ __all__ = [
     "drawn_of_batch",
     "estimate",
     "fit",
+    "fit_family",
     "in_order",
     "mean_logprob",
     "mixture",
@@ -285,71 +289,6 @@ def estimate(
     unit: NDArray[np.int64] | None = None,
     /,
 ) -> Estimate: ...
-def fit(
-    trace: Trace,
-    *,
-    tradeoff: float | None = None,
-    max_cost: float | None = None,
-    max_loss: float | None = None,
-    method: str = "pathwise",
-    graph: str = "auto",
-    order: list[int] | None = None,
-    recall: bool | None = None,
-    default_loss: float | None = None,
-    seed: int = 0,
-    deadline: bool = False,
-    tuning: dict[str, Any] | None = None,
-) -> Policy: ...
-
-@final
-class Learner:
-    def __new__(
-        cls,
-        trace: Trace,
-        *,
-        method: str = "pathwise",
-        graph: str = "auto",
-        order: list[int] | None = None,
-        default_loss: float | None = None,
-        deadline: bool = False,
-        tuning: dict[str, Any] | None = None,
-    ) -> Learner: ...
-    def policy(
-        self, tradeoff: float, recall: bool | None = None, provenance: list[tuple[str, str]] = ...
-    ) -> Policy: ...
-    def draft(self, tradeoff: float, recall: bool | None = None) -> Policy: ...
-    @property
-    def log_odds_range(self) -> tuple[float, float]: ...
-    @staticmethod
-    def tradeoff_at(log_odds: float, /) -> float: ...
-
-@final
-class Calibration:
-    def __new__(
-        cls,
-        trace: Trace,
-        *,
-        graph: str = "auto",
-        order: list[int] | None = None,
-        default_loss: float | None = None,
-        deadline: bool = False,
-    ) -> Calibration: ...
-    def policy(
-        self,
-        *,
-        tradeoff: float | None = None,
-        max_cost: float | None = None,
-        max_loss: float | None = None,
-        recall: bool | None = None,
-        cost: ArrayLike | None = None,
-        seed: int = 0,
-    ) -> Policy: ...
-    @property
-    def stages(self) -> tuple[str, ...]: ...
-    @property
-    def n(self) -> int: ...
-    @property
-    def cost(self) -> NDArray[np.float64]: ...
 
 @final
 class Policy:

@@ -29,6 +29,9 @@ class Counting(NamedTuple):
 def counting_of(policy: Policy) -> Counting:
     """Counters for requests of a cascade whose first policy is this one: what they are cut at stays."""
     prices = policy._prices()
-    full = float(np.nansum(np.where(np.isfinite(prices[0]), prices[0], np.nan))) or 1.0
+    # After the stage before, where that is a price: exits cost what they run beyond it.
+    step = np.diagonal(prices)
+    each = np.where(np.isfinite(step), step, prices[0])
+    full = float(each[np.isfinite(each)].sum()) or 1.0
     bounds = tuple(full * share for share in COST_SHARES)
     return Counting(Counters(len(policy.stages), list(bounds), list(SECONDS)), bounds, SECONDS)

@@ -85,6 +85,11 @@ class Asker:
         if self._logprobs:
             self._fixed |= {"logprobs": top} if is_plain else {"logprobs": True, "top_logprobs": top}
 
+    @property
+    def operation(self) -> str:
+        """What is asked for, as OpenTelemetry calls it."""
+        return "text_completion" if self._is_plain else "chat"
+
     async def __call__(self, x: Any) -> Completion:
         """The answer for one input.
 

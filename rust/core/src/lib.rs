@@ -30,7 +30,10 @@ pub use error::{Error, Result};
 pub use evaluate::{BoundedMean, Estimate, Objective, Outcome, Terms};
 pub use model::{Csr, Graph, Jumps, Latency, Model, Transition};
 pub use parallel::{interruptible, prepare};
-pub use policy::{Candidate, Facts, MAX_BYTES, MAX_STAGES, Oddity, Policy, SCHEMA, Usual, compile, mixture, verify};
+pub use policy::{
+    Candidate, Facts, Family, MAX_BYTES, MAX_STAGES, MOST_MEMBERS, Member, Oddity, Policy, SCHEMA, Usual, compile,
+    mixture, verify,
+};
 pub use price::Price;
 pub use solve::{Solution, SolveOptions, solve};
 pub use trace::{Charge, Cost, Kind, Table, Trace};

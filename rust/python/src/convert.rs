@@ -52,6 +52,12 @@ pub fn integers<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadon
     Ok(made.cast_into::<PyArrayDyn<i64>>().map_err(PyErr::from)?.readonly())
 }
 
+/// A number, as `check_number` of `ttamer_fast._utils.checks` takes it.
+pub fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    static CHECK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    CHECK.import(value.py(), "ttamer_fast._utils.checks", "check_number")?.call1((name, value))?.extract()
+}
+
 /// The numbers of a one-dimensional array.
 pub fn vector(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<f64>> {
     let array = floats(name, value)?;

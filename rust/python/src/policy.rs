@@ -50,10 +50,11 @@ impl Policy {
     }
 
     /// The same of a policy that can be decided anew.
-    pub fn of(py: Python<'_>, policy: ttamer::Policy, origin: Option<Arc<Origin>>) -> PyResult<Self> {
-        let numbers = Numbers::new(py, policy.stages().len())?;
-        let watch = Arc::new(Watch::new(&policy));
-        Ok(Self { inner: Arc::new(policy), numbers, watch, origin })
+    pub fn of(py: Python<'_>, policy: impl Into<Arc<ttamer::Policy>>, origin: Option<Arc<Origin>>) -> PyResult<Self> {
+        let inner: Arc<ttamer::Policy> = policy.into();
+        let numbers = Numbers::new(py, inner.stages().len())?;
+        let watch = Arc::new(Watch::new(&inner));
+        Ok(Self { inner, numbers, watch, origin })
     }
 
     /// The policy of the engine.

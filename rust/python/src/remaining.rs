@@ -2,11 +2,10 @@
 
 use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use ttamer::Policy;
 use ttamer::rules::UNTOLD;
 
-use crate::convert::floats;
+use crate::convert::{floats, number};
 use crate::errors::invalid;
 
 /// Of one request: at least 0, infinite without a deadline; finite only where the policy knows time. None is not told.
@@ -14,14 +13,11 @@ use crate::errors::invalid;
 /// # Errors
 /// A `ValidationError` for anything else, and whatever its own methods raise.
 pub fn seconds(policy: &Policy, given: &Bound<'_, PyAny>) -> PyResult<f64> {
-    static CHECK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     if given.is_none() {
         return Ok(UNTOLD);
     }
-    let py = given.py();
-    let check_number = CHECK.import(py, "ttamer_fast._utils.checks", "check_number")?;
-    let seconds: f64 = check_number.call1(("remaining", given))?.extract()?;
-    check(py, policy, "`remaining`", seconds)?;
+    let seconds = number("remaining", given)?;
+    check(given.py(), policy, "`remaining`", seconds)?;
     Ok(seconds)
 }
 

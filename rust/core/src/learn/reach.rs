@@ -1,11 +1,15 @@
 //! From a learner and a goal to a policy, and what is remembered of that.
 
+use std::sync::Arc;
+
 use super::budget::{Budget, Limited, within};
 use super::learner::{Learner, Provenance};
 use super::options::{Goal, Recall};
 use super::provenance::{listed, provenance, restrictions};
+use super::select::Means;
 use crate::error::Result;
-use crate::policy::Policy;
+use crate::evaluate::Outcome;
+use crate::policy::{Member, Policy};
 
 /// What a policy was decided for, and at which prices: enough to decide it anew.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,17 +33,43 @@ impl Learner {
     pub fn reach(&self, goal: Goal, recall: Recall, seed: u64) -> Result<(Policy, Decided)> {
         let budget = |limited, most| within(self, Budget { limited, most }, recall, seed);
         let policy = match goal {
-            Goal::Tradeoff(tradeoff) => {
-                let known = self.provenance(tradeoff, &format!("tradeoff={tradeoff:?}"));
-                self.policy(tradeoff, recall, known)
-            }
+            Goal::Tradeoff(tradeoff) => self.policy(tradeoff, recall, self.provenance_of(tradeoff)),
             Goal::MaxCost(most) => budget(Limited::Cost, most),
             Goal::MaxLoss(most) => budget(Limited::Loss, most),
         }?;
+        Ok(self.remembered(policy, goal, recall, seed))
+    }
+
+    /// The policy for a trade-off, with what it costs and loses on average, as a member of a family; what it was decided
+    /// for; and whether that is on rows that were not learned from, as [`Learner::judged_draft`] holds them back, else on
+    /// the trace itself.
+    ///
+    /// # Errors
+    /// As [`Learner::reach`].
+    pub fn member(&self, tradeoff: f64, recall: Recall, seed: u64) -> Result<(Member, Decided, bool)> {
+        let goal = Goal::Tradeoff(tradeoff);
+        let (draft, held) = self.judged_draft(tradeoff, recall, self.provenance_of(tradeoff))?;
+        let (policy, decided) = self.remembered(self.finished(draft)?, goal, recall, seed);
+        let (loss, cost) = match held {
+            Some(Means { loss, cost }) => (loss, cost),
+            None => {
+                let found = Outcome::of_policy(&policy, &self.trace)?;
+                (self.trace.mean(found.loss()), self.trace.mean(found.cost()))
+            }
+        };
+        Ok((Member { tradeoff, loss, cost, policy: Arc::new(policy) }, decided, held.is_some()))
+    }
+
+    /// A policy that says how it was restricted, and what it was decided for.
+    fn remembered(&self, policy: Policy, goal: Goal, recall: Recall, seed: u64) -> (Policy, Decided) {
         let mut facts = policy.facts().clone();
         facts.provenance.extend(restrictions(&self.approach, recall));
         let decided = Decided { goal, recall, seed, full_cost: self.learned().full_cost() };
-        Ok((policy.with_facts(facts), decided))
+        (policy.with_facts(facts), decided)
+    }
+
+    fn provenance_of(&self, tradeoff: f64) -> Provenance {
+        self.provenance(tradeoff, &format!("tradeoff={tradeoff:?}"))
     }
 
     /// What policies say that they are made from.

@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn threads_lose_nothing() {
         let sum = Sum::default();
-        parallel::for_each((0..64).collect(), |_: i32| (0..1000).for_each(|_| sum.add(0.25)));
+        parallel::for_each(0..64, |_: i32| (0..1000).for_each(|_| sum.add(0.25)));
         assert_eq!(sum.get(), 16_000.0);
     }
 }

@@ -247,7 +247,9 @@ mod tests {
         let mut pending = Pending::new(100, 100);
         let policy = pending.declare(about());
         let mut appender = Appender::new(Segments::new(&folder.path().join("absent"), "a".into(), 1 << 20, 3600.0));
-        (0..2).for_each(|_| drop(push(&mut pending, policy, 0)));
+        for _ in 0..2 {
+            push(&mut pending, policy, 0);
+        }
         assert_eq!(appender.write(&pending.take()).0, 0);
         assert_eq!([appender.give_up(), appender.give_up()], [2, 0]);
         assert!(matches!(appender.write(&[]), (0, Ok(()))));

@@ -15,7 +15,7 @@ use crate::rules::{self, BeliefRule, Curve, Detour, Line, Node, SLOTS};
 #[serde(deny_unknown_fields)]
 pub(super) struct Belief {
     recall: bool,
-    beliefs: Beliefs,
+    pub(super) beliefs: Beliefs,
     situations: Vec<Situation>,
     decisions: Intervals,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,17 +60,17 @@ struct Time {
 /// What signals mean, and how answers are weighed.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Beliefs {
+pub(super) struct Beliefs {
     margin: f64,
     scale: f64,
-    calibration: Vec<Calibration>,
+    pub(super) calibration: Vec<Calibration>,
     /// The sets of stages that are weighed together.
-    sets: Vec<Set>,
+    pub(super) sets: Vec<Set>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Calibration {
+pub(super) struct Calibration {
     /// Signals, ascending, and the logit of the expected loss at each.
     signal: Vec<f64>,
     logit: Vec<f64>,
@@ -81,9 +81,9 @@ struct Calibration {
 }
 
 /// Stages whose answers are weighed against each other.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Set {
+pub(super) struct Set {
     members: Vec<u16>,
     favoured: u16,
     /// For each pair of members, offset and slope where predictions differ, are equal, or are not known.

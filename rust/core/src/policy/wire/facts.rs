@@ -15,12 +15,12 @@ pub(super) struct Facts {
     provenance: Vec<(String, String)>,
     candidates: Vec<Candidate>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    usual: Vec<Usual>,
+    pub(super) usual: Vec<Usual>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Usual {
+pub(super) struct Usual {
     low: f64,
     high: f64,
     predictions: Option<(i64, i64)>,
