@@ -184,11 +184,21 @@ def test_nothing_as_an_answer_is_judged_alike_for_both() -> None:
         ({"truth": {}}, "`truth`, `teacher` and `since` must come with records, not with a trace"),
         ({"since": 3.0}, "`truth`, `teacher` and `since` must come with records, not with a trace"),
         ({"records": "weighted"}, "`records` must be requests that count alike, got a trace with weights"),
+        ({"records": "censored"}, "`records` must know every loss, or say with which chance"),
+        ({"records": "asked"}, "`records` must be requests that were run through with one chance: give the log"),
         ({"records": "own"}, "`candidate` must be judged on other requests than those that it was fitted on"),
     ],
 )
 def test_what_is_not_allowed(given: dict[str, Any], text: str) -> None:
-    made = {"weighted": rows(2000, 2100).weighted(np.arange(1.0, 101.0)), "own": rows(0, 2000)}
+    some = rows(2000, 2100)
+    loss = np.where(np.arange(100)[:, np.newaxis] % 3 == [0, 3, 3], np.nan, some.loss)
+    chance = np.where(np.isnan(loss), np.nan, np.where(np.arange(100)[:, np.newaxis] % 2, 1.0, 0.02))
+    made = {
+        "weighted": some.weighted(np.arange(1.0, 101.0)),
+        "censored": tt.Trace(some.signal, loss, some.cost, kind="models", stages=some.stages),
+        "asked": tt.Trace(some.signal, loss, some.cost, kind="models", stages=some.stages, propensity=chance),
+        "own": rows(0, 2000),
+    }
     given = {name: made.get(value, value) if name == "records" else value for name, value in given.items()}
     arguments: dict[str, Any] = {"slot": tt.PolicySlot(poor()), "candidate": fitted(), "records": rows(2000, 3000)}
     arguments |= given

@@ -156,10 +156,11 @@ def promote(
     *What it promises*, for each candidate: that it replaces a policy that is no worse (by `margin`) with probability at
     most `error`. Who tests a hundred candidates has a hundred such chances.
 
-    *What it takes for granted.* Explored requests are like all others, which holds by how they are drawn; while traffic
-    changes, the test is about the traffic since `since`. Truth becomes known of any request alike. Requests of which a
-    stage gave nothing, as it failed or its circuit was open, are left out and counted: the candidate is judged on
-    requests that all stages answered. Where failures go with hard requests, that is not all of the traffic.
+    *What it takes for granted.* Explored requests are like all others, which holds by how they are drawn, but for busy
+    times under a cap (`Exploration(per_second=)`); while traffic changes, the test is about that since `since`. Truth
+    becomes known of any request alike. Requests of which a stage gave nothing, as it failed or its circuit was open,
+    are left out and counted: the candidate is judged on requests that all stages answered. Where failures go with hard
+    requests, that is not all of the traffic.
 
     O(n k) for n explored requests. Any thread may call it: where the policy in service has changed meanwhile, nothing
     is swapped.
@@ -253,8 +254,7 @@ def _explored(
     if isinstance(records, Trace):
         if (truth, teacher, since) != (None, None, None):
             raise ValidationError("`truth`, `teacher` and `since` must come with records, not with a trace")
-        if records.weight is not None and np.ptp(records.weight) > 0.0:
-            raise ValidationError("`records` must be requests that count alike, got a trace with weights")
+        _check_drawn_alike(records)
         _refuse_own(fitted_to, records)
         return RunThrough(len(records), records.matching(incumbent, "records"))
     if not isinstance(records, Records):
@@ -270,6 +270,21 @@ def _explored(
         if whole is not None:
             _refuse_own(fitted_to, whole)
     return found
+
+
+def _check_drawn_alike(trace: Trace) -> None:
+    """Whether the requests of which all is known are a sample in which all had the same chance."""
+    if trace.weight is not None and np.ptp(trace.weight) > 0.0:
+        raise ValidationError("`records` must be requests that count alike, got a trace with weights")
+    if not trace.is_censored:
+        return
+    if trace.propensity is None:
+        raise ValidationError(
+            "`records` must know every loss, or say with which chance: got a trace without `propensity`"
+        )
+    chance = trace.propensity.min(axis=1)
+    if len(np.unique(chance[~np.isnan(chance)])) > 1:
+        raise ValidationError("`records` must be requests that were run through with one chance: give the log itself")
 
 
 def _refuse_own(fitted_to: str | None, trace: Trace) -> None:
