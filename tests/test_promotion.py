@@ -215,10 +215,9 @@ def test_the_tradeoff_has_to_be_known() -> None:
 
 
 def test_a_governed_slot_refuses() -> None:
-    slot = tt.PolicySlot(poor())
-    slot._govern(object())
+    governor = tt.BudgetGovernor(tt.fit_family(rows(0, 1000)), max_cost=3.0, window=100)
     with pytest.raises(tt.ValidationError, match="`slot` is moved by a governor"):
-        tt.promote(slot, fitted(), rows(2000, 3000))
+        tt.promote(governor.slot, fitted(), rows(2000, 3000))
 
 
 def test_a_promotion_is_readable_and_frozen() -> None:
@@ -246,7 +245,8 @@ class Log:
         self.folder = folder
         said = logged.table().prediction
         assert said is not None
-        self.said, self.truth = said, {}
+        self.said = said
+        self.truth: dict[str, int] = {}
         self.explore, self.runs = explore, runs
 
     def serve(self, rows: range) -> list[tt.Served[Any]]:
