@@ -49,6 +49,43 @@ def test_fit_and_inspect(files: tuple[str, str], tmp_path: Path, capsys: pytest.
     assert content["stages"] == ["stage 0", "stage 1", "stage 2", "stage 3"]
 
 
+def test_a_family_is_fitted_and_inspected(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace, policy = files
+    output = str(tmp_path / "family.policies")
+    assert main(["fit", trace, "--tradeoffs", "0.95,0.8,0.9", "-o", output]) == 0
+    assert "3 policies; means are held-out" in capsys.readouterr().out
+    family = tt.PolicyFamily.load(output)
+    assert family.tradeoffs.tolist() == [0.8, 0.9, 0.95]
+    assert family.at(0.9) == tt.load(policy)
+    assert main(["inspect", output]) == 0
+    shown = capsys.readouterr().out
+    assert family.digest in shown
+    assert all(f"{cost:.6g}" in shown for cost in family.costs)
+    assert main(["inspect", output, "--json"]) == 0
+    assert [one["digest"] for one in json_of(capsys)["policies"]] == [one.digest for one in family]  # type: ignore[attr-defined]
+    assert main(["fit", trace, "--tradeoffs", "auto", "-o", output, "--json"]) == 0
+    assert json_of(capsys)["file"] == output
+    for arguments, told in (
+        (["fit", trace, "--tradeoffs", "0.8,x", "-o", output], "`--tradeoffs` must be auto, or numbers with commas"),
+        (
+            ["fit", trace, "--tradeoffs", "0.8", "--tradeoff", "0.9", "-o", output],
+            "`--tradeoffs` must be the only goal",
+        ),
+        (["fit", trace, "--tradeoffs", "0.8,2", "-o", output], "`tradeoffs[1]` must be between 0 and 1"),
+        (["inspect", output, "--picture", str(tmp_path / "a.png")], "`--picture` must be of one policy, got a family"),
+        (["evaluate", output, trace], "not a policy file: it holds a family of policies"),
+    ):
+        assert main(arguments) == 2
+        assert told in capsys.readouterr().err
+    damaged = bytearray(Path(output).read_bytes())
+    damaged[100] ^= 1
+    Path(output).write_bytes(damaged)
+    assert main(["inspect", output]) == 2
+    assert "damaged family file" in capsys.readouterr().err
+
+
 def test_every_baseline_can_be_inspected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, tuned in tt.baselines.ALL.items():
         path = tmp_path / name

@@ -15,6 +15,8 @@ import ttamer_fast as tt
 from children import told_by_child
 from conftest import make_trace
 
+TEXT: Any = "0.9"
+NUMBER: Any = 0.5
 TRADEOFFS = [0.5, 0.8, 0.9, 0.95, 0.99]
 TRACE = make_trace(n=1500)
 FAMILY = tt.fit_family(TRACE, TRADEOFFS)
@@ -48,7 +50,8 @@ def test_models_and_deadlines_too() -> None:
     timed = tt.Trace(
         trace.signal, trace.loss, trace.cost, trace.prediction, "models", latency=rng.lognormal(size=trace.signal.shape)
     )
-    for known, more in ((trace, {}), (timed, {"deadline": True})):
+    cases: list[tuple[tt.Trace, dict[str, Any]]] = [(trace, {}), (timed, {"deadline": True})]
+    for known, more in cases:
         family = tt.fit_family(known, [0.8, 0.95], **more)
         back = tt.PolicyFamily.from_bytes(family.to_bytes())
         for policy in (family.at(0.95), back.at(0.95)):
@@ -154,17 +157,17 @@ def test_damage_is_found_wherever_it_is() -> None:
     [
         (lambda: FAMILY.at(0.7), r"`tradeoff` must be one of 0.5, 0.8, 0.9, 0.95, 0.99, got 0.7"),
         (lambda: FAMILY.at(float("nan")), "got nan"),
-        (lambda: FAMILY.at("0.9"), "`tradeoff` must be a number"),
+        (lambda: FAMILY.at(TEXT), "`tradeoff` must be a number"),
         (lambda: tt.fit_family(TRACE, []), "`tradeoffs` must have at least one entry, got none"),
         (lambda: tt.fit_family(TRACE, [0.5, 1.5]), r"`tradeoffs\[1\]` must be between 0 and 1, got 1.5"),
         (lambda: tt.fit_family(TRACE, [0.5, float("nan")]), r"`tradeoffs\[1\]` must be between 0 and 1, got nan"),
         (lambda: tt.fit_family(TRACE, [0.5, 0.5]), r"`tradeoffs\[1\]` must be another one than those before"),
         (lambda: tt.fit_family(TRACE, [0.0, -0.0]), r"`tradeoffs\[1\]` must be another one"),
-        (lambda: tt.fit_family(TRACE, [0.5, "a"]), r"`tradeoffs\[1\]` must be a number"),
-        (lambda: tt.fit_family(TRACE, 0.5), "`tradeoffs` must be a sequence of numbers, got float"),
-        (lambda: tt.fit_family(TRACE, "0.5"), "`tradeoffs` must be a sequence of numbers, got str"),
+        (lambda: tt.fit_family(TRACE, [0.5, TEXT]), r"`tradeoffs\[1\]` must be a number"),
+        (lambda: tt.fit_family(TRACE, NUMBER), "`tradeoffs` must be a sequence of numbers, got float"),
+        (lambda: tt.fit_family(TRACE, TEXT), "`tradeoffs` must be a sequence of numbers, got str"),
         (lambda: tt.fit_family(TRACE, np.linspace(0.0, 1.0, 65)), "`tradeoffs` must have at most 64 entries, got 65"),
-        (lambda: tt.fit_family("trace", [0.5]), "`trace` must be a Trace, got str"),
+        (lambda: tt.fit_family(TEXT, [0.5]), "`trace` must be a Trace, got str"),
         (lambda: tt.fit_family(TRACE, [0.5], graph="tree"), "`graph` must be one of"),
         (lambda: tt.fit_family(TRACE, [0.5], graph="skip", estimator="markov"), "`graph` 'skip'"),
         (lambda: tt.fit_family(TRACE, [0.5], deadline=True), "`deadline` needs a trace with `latency`"),

@@ -300,7 +300,7 @@ def test_stages_that_are_not_the_policy_s() -> None:
         tt.Cascade(policy, [small])
     with refused(wrong + r"\['\(no name\)', '\(no name\)', '\(no name\)'\]"):
         tt.Cascade(policy, [magnitude] * 3, signal=float)
-    with refused("`policy` must be a Policy or a PolicySlot, got Trace"):
+    with refused("`policy` must be a Policy, a PolicySlot or a BudgetGovernor, got Trace"):
         tt.Cascade(trace, [small, large])  # type: ignore[arg-type]
     with refused("`stages` must be a sequence or mapping of Stage or callables, got Stage"):
         tt.Cascade(policy, small)  # type: ignore[arg-type]

@@ -17,21 +17,24 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from .._core import Policy, TTamerError, ValidationError, build_info
-from ..demo import DemoResult, DemoSettings, run_demo
+from .._core import Policy, PolicyFamily, TTamerError, ValidationError, build_info
+from ..demo import DemoSettings, run_demo
 from ..evaluation.comparison import compare
 from ..evaluation.evaluate import evaluate
 from ..evaluation.frontier import frontier
 from ..evaluation.overhead import measure_overhead
 from ..evaluation.summary import summarize
 from ..fitting.certification import fit_certified
+from ..fitting.family import fit_family
 from ..fitting.fit import fit
 from ..monitoring.drift import DriftMonitor
 from ..monitoring.order import OrderWarning, order_findings
 from ..plotting.canvas import picture_path
 from ..traces.files import read_trace, trace_in
 from ..traces.trace import Trace
+from .demo_text import demo_text
 from .difference import diff_command
+from .family_text import family_summary, family_text, load_either, tradeoffs_of
 from .gates import Check, at_most, check_limit, check_output, no_drift, no_simple_rule_is_better
 from .options import (
     DeadlineOption,
@@ -141,7 +144,7 @@ def demo_command(
         result = run_demo(output, settings, bar)
     same = result.serving.as_replayed
     check = Check("replay", same, f"requests served one by one get {'the' if same else 'other'} answers of a replay")
-    show(result.to_dict(), _demo_text(result), as_json, [check])
+    show(result.to_dict(), demo_text(result), as_json, [check])
 
 
 @app.command("fit")
@@ -149,6 +152,9 @@ def fit_command(
     trace: TraceFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the policy.")],
     tradeoff: Annotated[float | None, typer.Option(help="Weight of the loss against the cost, 0 to 1.")] = None,
+    tradeoffs: Annotated[
+        str | None, typer.Option(help="Several, with commas, or auto: writes a family of policies.")
+    ] = None,
     max_cost: Annotated[float | None, typer.Option(help="Largest mean cost, in the trace's unit.")] = None,
     max_loss: Annotated[
         str | None, typer.Option(help="Largest mean loss, or last+X: X above the last stage's.")
@@ -186,6 +192,23 @@ def fit_command(
     check_output("--output", output, trace)
     read = read_trace(trace, loss=loss, kind=kind)
     recalls = "auto" if recall is Recall.AUTO else recall is Recall.YES
+    if tradeoffs is not None:
+        if (tradeoff, max_cost, max_loss, certify) != (None, None, None, None):
+            raise ValidationError("`--tradeoffs` must be the only goal")
+        family = fit_family(
+            read,
+            tradeoffs_of(tradeoffs),
+            graph=graph,
+            order=_order(order),
+            estimator=estimator,
+            recall=recalls,
+            default_loss=default_loss,
+            deadline=deadline,
+            seed=seed,
+        )
+        family.save(output)
+        written = {"file": str(output)}
+        return show(family_summary(family) | written, f"{family_text(family)}\nwritten to {output}", as_json)
     if certify is None:
         if binary or delta is not None or largest_loss is not None:
             raise ValidationError("`--delta`, `--binary` and `--largest-loss` must come with `--certify`")
@@ -356,10 +379,14 @@ def inspect_command(
     trace: Annotated[Path | None, typer.Option(help="Trace whose requests are counted in the picture.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What is in a policy file: stages, rule, provenance, size."""
+    """What is in a file of a policy, or of a family: stages, rule, provenance, size."""
     if picture is not None:
         check_output("--picture", picture_path(picture), policy, trace)
-    loaded = Policy.load(policy)
+    loaded = load_either(policy)
+    if isinstance(loaded, PolicyFamily):
+        if picture is not None:
+            raise ValidationError("`--picture` must be of one policy, got a family")
+        return show(family_summary(loaded), family_text(loaded), as_json)
     if picture is not None:
         from ..plotting.policy import plot_policy
 
@@ -409,28 +436,6 @@ def _number_or_text(value: str | None) -> float | str | None:
         return float(value)
     except ValueError:
         return value
-
-
-def _demo_text(result: DemoResult) -> str:
-    serving = result.serving
-    lines = ["stage                 accuracy   latency"]
-    for name, accuracy, latency in zip(result.stages, result.accuracy, result.latency_ms, strict=True):
-        lines.append(f"{name:<20}  {accuracy:>8.2%}  {latency:>6.3f} ms")
-    lines += ["", str(result.comparison), "", f"{serving.requests} held-out requests, served one by one:"]
-    lines.append(f"{'way':<22}  accuracy  mean ms   p99 ms  models run")
-    for way in serving.ways:
-        lines.append(
-            f"{way.name:<22}  {way.accuracy:>8.2%}  {way.mean_ms:>7.3f}  {way.p99_ms:>7.3f}  {way.models_run:>10.2f}"
-        )
-    share = serving.deciding_us / 1e3 / serving["policy"].mean_ms
-    lines.append(f"deciding takes the policy {serving.deciding_us:.2f} µs a request, {share:.2%} of its mean latency")
-    lines.append(f"the same answers as in a replay: {'yes' if serving.as_replayed else 'NO'}")
-    lines += ["", "expected loss over a prophet's, on the instance of T-Tamer's Theorem 3.4:"]
-    lines.append("alpha            " + "".join(f"{row.alpha:>9g}" for row in result.prophet))
-    lines.append("without recall   " + "".join(f"{row.without_recall:>9.6g}" for row in result.prophet))
-    lines.append("with recall      " + "".join(f"{row.with_recall:>9.6g}" for row in result.prophet))
-    lines += ["", "written: " + ", ".join(result.files.values())]
-    return "\n".join(lines)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from .counting import Counting, counting_of
 from .driver import Driver
 from .exploration import Exploration, ExplorationReport
 from .failures import RETURNED_NONE, reason_of
+from .governor import BudgetGovernor
 from .incumbent import Incumbents
 from .inputs import Input, Inputs, count_rows
 from .limits import check_deadline
@@ -146,7 +147,7 @@ class Cascade(Generic[X, Y]):
 
     def __init__(
         self,
-        policy: Policy | PolicySlot,
+        policy: Policy | PolicySlot | BudgetGovernor,
         stages: Stages[X, Y],
         *,
         signal: Callable[[Y], Any] | None = None,
@@ -158,10 +159,12 @@ class Cascade(Generic[X, Y]):
         shadow: Policy | PolicySlot | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
-        slot = policy if isinstance(policy, PolicySlot) else None
-        first = policy.policy if isinstance(policy, PolicySlot) else policy
+        given = policy.slot if isinstance(policy, BudgetGovernor) else policy
+        slot = given if isinstance(given, PolicySlot) else None
+        first = given.policy if isinstance(given, PolicySlot) else given
         if not isinstance(first, Policy):
-            raise ValidationError(f"`policy` must be a Policy or a PolicySlot, got {type(policy).__name__}")
+            allowed = "a Policy, a PolicySlot or a BudgetGovernor"
+            raise ValidationError(f"`policy` must be {allowed}, got {type(policy).__name__}")
         self._names = first.stages
         self._stages = arranged(stages, first.stages, signal, prediction)
         self._calls = calls_of(self._stages, PolicyIdentity.of(first))

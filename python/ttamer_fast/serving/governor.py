@@ -311,8 +311,8 @@ def _restored(
     with warnings.catch_warnings():
         # What is said of the budget has been said where the governor was made.
         warnings.simplefilter("ignore", ServingWarning)
-        more = {} if clock is None else {"clock": clock}
-        governor = BudgetGovernor(family, max_cost=most, max_rate=rate, window=window, **more)
+        clock = clock or time.monotonic
+        governor = BudgetGovernor(family, max_cost=most, max_rate=rate, window=window, clock=clock)
     governor._earlier.extend(earlier)
     governor._service.core.resume(*learned)
     governor._serve()

@@ -197,6 +197,24 @@ fn neighbours_serve_in_the_share_that_is_asked_for() {
 }
 
 #[test]
+fn batches_are_held_to_the_budget_too() {
+    for seed in 0..20 {
+        let budget = budget_of(0.5, 1000.0);
+        let mut traffic = Traffic::new(budget, seed);
+        let mut total = 0.0;
+        for batch in 0..300 {
+            let expected = traffic.costs[traffic.governor.serving()];
+            let costs: Vec<f64> = (0..50).map(|_| 2.0 * 1.2 * traffic.numbers.next() * expected).collect();
+            traffic.governor.spend_many(&costs, 0.0);
+            total += if batch < 100 { 0.0 } else { costs.iter().sum::<f64>() };
+        }
+        let found = traffic.governor.report(0.0);
+        assert!((total / 10_000.0 / most(budget) - 1.0).abs() < 0.03, "{seed}: {total}");
+        assert!(found.requests == 15_000 && (found.ratio / 1.2 - 1.0).abs() < 0.15, "{seed}: {found:?}");
+    }
+}
+
+#[test]
 fn any_number_is_taken_and_none_breaks_it() {
     let (cheapest, _) = Ladder::of(family()).unwrap().ends();
     for budget in [Budget::Request { most: 2.0, window: 10.0 }, Budget::Second { most: 1e-9, window: 1e-3 }] {

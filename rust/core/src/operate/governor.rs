@@ -14,7 +14,8 @@
 
 use super::ladder::{Between, Ladder, Rung};
 use super::law::{
-    FEWEST_REQUESTS, GAIN, LONGEST, MOST_COST, RATE_PRIOR, RATE_WINDOWS, RATIO_PRIOR, RATIO_REQUESTS, RATIO_WINDOWS,
+    FEWEST_REQUESTS, GAIN, LONGEST, MOST_COST, RATE_PRIOR, RATE_WINDOWS, RATIO_FLOOR, RATIO_PRIOR, RATIO_REQUESTS,
+    RATIO_WINDOWS,
 };
 use crate::error::{Error, Result, number};
 use crate::random::{mix64, uniform};
@@ -148,7 +149,7 @@ pub struct Governor {
     /// Spent in the last window, and how much of it has been: requests or seconds.
     spent: Leaky,
     past: Leaky,
-    /// What requests cost, and what was expected of them.
+    /// What requests cost, and what was expected of them, each in units of the mean cost that was asked for.
     observed: Leaky,
     expected: Leaky,
     /// Requests, and seconds in which they came.
@@ -157,6 +158,8 @@ pub struct Governor {
     /// When the last request was told of, in seconds.
     last: f64,
     requests: u64,
+    /// The mean cost that is asked for, as the calibration has it, and where that is.
+    asked: f64,
     level: Between,
     serving: Rung,
     /// What had been asked for beyond what had been served, before the next request, and what that adds to it.
@@ -187,12 +190,13 @@ impl Governor {
             debt: 0.0,
             spent: Leaky(0.0),
             past: Leaky(0.0),
-            observed: Leaky(horizon * middle),
-            expected: Leaky(horizon * middle),
+            observed: Leaky(horizon),
+            expected: Leaky(horizon),
             arrived: Leaky(elapsed * budget.most() / middle),
             elapsed: Leaky(elapsed),
             last: if now.is_finite() { now } else { 0.0 },
             requests: 0,
+            asked,
             level,
             serving: level.below,
             residual: 0.0,
@@ -226,10 +230,10 @@ impl Governor {
     /// learned anew.
     #[must_use]
     pub fn along(&self, ladder: Ladder) -> Self {
-        let weight = self.budget.horizon() * ladder.middle();
-        let (observed, expected) = (Leaky(weight), Leaky(weight));
+        let horizon = Leaky(self.budget.horizon());
+        let (observed, expected) = (horizon, horizon);
         let mut governor = Self { ladder, observed, expected, residual: 0.0, error: 0.0, ..self.clone() };
-        governor.choose(governor.asked(governor.demand()));
+        governor.choose(governor.wanted(governor.demand()));
         governor
     }
 
@@ -257,13 +261,26 @@ impl Governor {
         (self.spent, self.past) = (Leaky(spent), Leaky(past));
         (self.observed, self.expected) = (Leaky(observed), Leaky(expected));
         (self.arrived, self.elapsed) = (Leaky(arrived), Leaky(elapsed));
-        self.choose(self.asked(self.demand()));
+        self.choose(self.wanted(self.demand()));
         Ok(())
     }
 
     /// A request has cost so much, as was known at a time `now`; decides who serves the next one. Costs that are none, and
-    /// clocks that go back, count nothing. O(policies), a few nanoseconds.
+    /// clocks that go back, count nothing. O(policies), well below a microsecond.
     pub fn spend(&mut self, cost: f64, now: f64) {
+        self.note(cost, now);
+        self.choose(self.wanted(self.demand()));
+    }
+
+    /// Requests that one policy has served have cost so much: those of a batch.
+    pub fn spend_many(&mut self, costs: &[f64], now: f64) {
+        for cost in costs {
+            self.note(*cost, now);
+        }
+        self.choose(self.wanted(self.demand()));
+    }
+
+    fn note(&mut self, cost: f64, now: f64) {
         if !(0.0..=MOST_COST).contains(&cost) {
             return;
         }
@@ -286,11 +303,11 @@ impl Governor {
         self.requests += 1;
         self.spent.add(kept, cost);
         self.past.add(kept, past);
-        self.observed.add(self.pace.known, cost);
-        self.expected.add(self.pace.known, self.serving.cost);
+        let unit = self.asked.max(RATIO_FLOOR * self.ladder.middle()).recip();
+        self.observed.add(self.pace.known, cost * unit);
+        self.expected.add(self.pace.known, self.serving.cost * unit);
         let demand = self.demand();
         self.debt = self.owed(demand, self.debt * kept, cost - most * past);
-        self.choose(self.asked(demand));
     }
 
     /// Where it stands at a time `now`.
@@ -302,19 +319,17 @@ impl Governor {
             (spent, past) = (spent * kept, past * kept + more);
             debt = self.owed(self.demand(), debt * kept, -most * more);
         }
-        let (below, above) = (self.level.below, self.level.above);
         let (cheapest, dearest) = self.ladder.ends();
-        let cost = below.cost + self.level.share * (above.cost - below.cost);
-        let saturated = match cost {
-            cost if cost <= cheapest => Some(End::Cheapest),
-            cost if cost >= dearest => Some(End::Dearest),
+        let saturated = match self.asked {
+            asked if asked <= cheapest => Some(End::Cheapest),
+            asked if asked >= dearest => Some(End::Dearest),
             _ => None,
         };
         Governed {
             level: self.level.lower as f64 + self.level.share,
             serving: self.serving,
             mean_cost: if past > 0.0 { spent / past } else { 0.0 },
-            expected_cost: cost * self.ratio(),
+            expected_cost: self.asked * self.ratio(),
             ratio: self.ratio(),
             rate: matches!(self.budget, Budget::Second { .. }).then(|| self.flow()),
             debt,
@@ -330,8 +345,7 @@ impl Governor {
 
     /// What requests cost over what was expected of them.
     fn ratio(&self) -> f64 {
-        let prior = RATIO_PRIOR * self.ladder.middle();
-        (self.observed.0 + prior) / (self.expected.0 + prior)
+        (self.observed.0 + RATIO_PRIOR) / (self.expected.0 + RATIO_PRIOR)
     }
 
     /// Requests in a unit of what a window is counted in.
@@ -350,7 +364,7 @@ impl Governor {
 
     /// The mean cost, as the calibration has it, at which the budget is held and the debt paid back.
     #[inline]
-    fn asked(&self, demand: f64) -> f64 {
+    fn wanted(&self, demand: f64) -> f64 {
         (self.budget.most() - GAIN * self.pace.per_window * self.debt) / demand
     }
 
@@ -382,6 +396,7 @@ impl Governor {
         let is_dearer = level.share + self.residual / gap > uniform(mix64(self.requests));
         self.serving = if is_dearer { level.above } else { level.below };
         self.error = asked - self.serving.cost;
+        self.asked = asked;
         self.level = level;
     }
 }

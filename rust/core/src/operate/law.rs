@@ -15,8 +15,13 @@ pub const RATIO_WINDOWS: f64 = 1.0;
 /// known to a few per cent where costs vary by as much as their mean.
 pub const RATIO_REQUESTS: f64 = 1000.0;
 
-/// Requests as expected that are always counted into the ratio: it has a value where members of no cost serve.
-pub const RATIO_PRIOR: f64 = 10.0;
+/// Requests as expected that are always counted into the ratio, so that it has a value where policies of no cost serve; so
+/// few that they pull it nowhere else.
+pub const RATIO_PRIOR: f64 = 0.01;
+
+/// Requests count alike in the ratio, whatever is asked of them; but for what is below this share of the cost in the middle
+/// of the ladder, where one that costs something would be taken for a large change. No unit.
+pub const RATIO_FLOOR: f64 = 0.01;
 
 /// Seconds over which the rate of requests is learned, in windows. A burst is met after a tenth of a window; ten times less
 /// than a window is still many requests where a window is.

@@ -1,8 +1,9 @@
-//! Stored policies, taken apart and put together.
+//! Stored policies and families, taken apart and put together.
+#![allow(dead_code, reason = "each test takes some of it")]
 
 use rmpv::Value;
 use sha2::{Digest, Sha256};
-use ttamer::Policy;
+use ttamer::{Family, Policy};
 
 const HEADER: usize = 20;
 /// Bytes of the checksum that ends a file.
@@ -23,10 +24,37 @@ pub fn file(fields: &Value) -> Vec<u8> {
 
 /// A file of this body, likewise.
 pub fn file_of(body: &[u8]) -> Vec<u8> {
-    let mut bytes = b"TTAMER\r\n".to_vec();
-    bytes.extend(ttamer::SCHEMA.to_le_bytes());
+    framed(b"TTAMER\r\n", ttamer::SCHEMA, body)
+}
+
+/// The stored fields of a family.
+pub fn family_fields(family: &Family) -> Value {
+    let bytes = family.to_bytes().unwrap();
+    rmpv::decode::read_value(&mut &bytes[HEADER..bytes.len() - CHECKSUM]).unwrap()
+}
+
+/// The file of a family of these fields.
+pub fn family_file(fields: &Value) -> Vec<u8> {
+    let mut body = Vec::new();
+    rmpv::encode::write_value(&mut body, fields).unwrap();
+    family_file_of(&body)
+}
+
+/// The file of a family of this body.
+pub fn family_file_of(body: &[u8]) -> Vec<u8> {
+    framed(b"TTFAMI\r\n", 1, body)
+}
+
+fn framed(magic: &[u8], schema: u32, body: &[u8]) -> Vec<u8> {
+    let mut bytes = magic.to_vec();
+    bytes.extend(schema.to_le_bytes());
     bytes.extend((body.len() as u64).to_le_bytes());
     bytes.extend(body);
+    signed(bytes)
+}
+
+/// The same with its checksum.
+pub fn signed(mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = Sha256::digest(&bytes);
     bytes.extend(checksum);
     bytes

@@ -58,14 +58,12 @@ impl Governor {
         governor.serving()
     }
 
-    /// Requests that ended together have cost so much.
+    /// Requests that one policy has served have cost so much.
     #[pyo3(signature = (costs, now, /))]
     fn spend_many(&self, costs: PyReadonlyArray1<'_, f64>, now: f64) -> PyResult<usize> {
         let costs = costs.as_slice()?;
         let mut governor = self.lock();
-        for cost in costs {
-            governor.spend(*cost, now);
-        }
+        governor.spend_many(costs, now);
         Ok(governor.serving())
     }
 
