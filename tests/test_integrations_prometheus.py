@@ -47,7 +47,10 @@ def scrape(registry: client.CollectorRegistry) -> dict[str, Counter[tuple[str, .
     found: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
     for family in text_string_to_metric_families(client.generate_latest(registry).decode()):
         for sample in family.samples:
-            found[sample.name][tuple(text for _, text in sorted(sample.labels.items()))] += sample.value  # type: ignore[assignment]
+            labels = tuple(text for _, text in sorted(sample.labels.items()))
+            # A Counter takes floats too.
+            value: Any = sample.value
+            found[sample.name][labels] += value
     return found
 
 
