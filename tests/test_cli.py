@@ -12,8 +12,8 @@ import pytest
 import ttamer_fast as tt
 from conftest import make_trace
 from ttamer_fast.cli import main
-from ttamer_fast.cli.commands import _finite
 from ttamer_fast.cli.policy_text import _recall_text
+from ttamer_fast.cli.showing import _finite
 
 
 @pytest.fixture
