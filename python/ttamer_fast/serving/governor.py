@@ -135,7 +135,7 @@ class BudgetGovernor:
     >>> governor = tt.BudgetGovernor(tt.fit_family(trace), max_cost=2.5, window=200)
     >>> cascade = tt.Cascade(governor, [lambda x: x[0], lambda x: x[1]], signal=lambda y: y)
     >>> costs = [cascade(row).cost for row in signal]
-    >>> 2.4 < np.mean(costs) < 2.6, governor.report().saturated
+    >>> bool(2.4 < np.mean(costs) < 2.6), governor.report().saturated
     (True, None)
     """
 

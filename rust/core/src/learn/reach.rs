@@ -50,12 +50,11 @@ impl Learner {
         let goal = Goal::Tradeoff(tradeoff);
         let (draft, held) = self.judged_draft(tradeoff, recall, self.provenance_of(tradeoff))?;
         let (policy, decided) = self.remembered(self.finished(draft)?, goal, recall, seed);
-        let (loss, cost) = match held {
-            Some(Means { loss, cost }) => (loss, cost),
-            None => {
-                let found = Outcome::of_policy(&policy, &self.trace)?;
-                (self.trace.mean(found.loss()), self.trace.mean(found.cost()))
-            }
+        let (loss, cost) = if let Some(Means { loss, cost }) = held {
+            (loss, cost)
+        } else {
+            let found = Outcome::of_policy(&policy, &self.trace)?;
+            (self.trace.mean(found.loss()), self.trace.mean(found.cost()))
         };
         Ok((Member { tradeoff, loss, cost, policy: Arc::new(policy) }, decided, held.is_some()))
     }
