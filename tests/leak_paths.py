@@ -13,7 +13,7 @@ import numpy as np
 import ttamer_fast as tt
 from conftest import make_trace
 from leak_paths_serving import CALLS
-from ttamer_fast._core import prediction_codes
+from ttamer_fast._core import Counters, Shadow, prediction_codes
 
 POLICY = tt.fit(make_trace(n=800, k=3, seed=1), tradeoff=0.95)
 ENTRY = POLICY.start().next or 0
@@ -153,6 +153,31 @@ def batch_in_time() -> None:
     batch.observe(stage, [0.5] * len(rows), None, 1.5)
 
 
+SHADOW, COUNTERS = Shadow(POLICY), Counters(3, [1.0], [0.5])
+
+
+def looked_on(said: Any) -> Serving:
+    """A request, and a batch of two, that a shadow follows and that are counted; and one that is refused."""
+    steps, down, none = [(0, 0.25, said), (1, 0.5, said)], {2: "down"}, dict[int, str]()
+    reports: list[tuple[Any, ...]] = [
+        (stage, np.arange(2), np.full(2, 0.5), [said, said], None, True, 0.25) for stage in range(2)
+    ]
+    reports.append((2, np.arange(2), None, None, ["open", "open"], False, None))
+    columns = np.ones(2, np.int32), None, np.ones(2), np.ones(2)
+
+    def call() -> None:
+        SHADOW.follow(steps, 1, False, 3.0, 0.1, down, none)
+        COUNTERS.count(steps, 1, False, 3.0, 0.1, down, none, {0: 0.25}, False)
+        SHADOW.follow_batch(*columns, reports)
+        COUNTERS.count_batch(*columns, reports, None)
+        with suppress(tt.ValidationError):
+            SHADOW.follow([(0, 0.25, [])], 0, False, 3.0, 0.1, {}, {7: "open"})  # type: ignore[list-item]
+            raise AssertionError("it should be refused")
+        assert (len(SHADOW.counts), len(COUNTERS.read().runs)) == (11, 3)
+
+    return Serving(call, 4000)
+
+
 def refused_logits() -> None:
     """Logits that raise."""
     with suppress(tt.ValidationError):
@@ -212,6 +237,9 @@ PATHS: dict[str, Serving] = {
     "replay, text": replay(np.array([["a", "b", "c"]] * 2)),
     "replay, rows": replay([["a", None, 2.5], [(1,), Said(1), Said(1)]]),
     "codes": Serving(lambda: prediction_codes([["a", 1, Said(1)]]), 10_000),
+    "looked on": looked_on(1),
+    "looked on, text": looked_on("positive"),
+    "looked on, objects": looked_on(Said(1)),
     "signal": Serving(lambda: tt.signals.margin(LOGITS[0], argmax=True), 40_000),
     "signals": Serving(lambda: tt.signals.margin(LOGITS, argmax=True), 10_000),
     "signals of a list": Serving(lambda: tt.signals.margin([[1.0, 2.0], [0.0, 1.0]]), 10_000),

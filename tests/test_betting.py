@@ -63,12 +63,12 @@ def test_the_order_of_values_plays_no_part() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(tt.ValidationError, match=r"`values` row 2 must be between 0 and 1, got 1\.5"):
+    with pytest.raises(tt.ValidationError, match=r"`values` row 2 must be between 0\.0 and 1\.0, got 1\.5"):
         BoundedMean(np.array([0.0, 1.0, 1.5]), 0.0, 1.0)
-    with pytest.raises(tt.ValidationError, match="`low` must be below `high`, both finite, got 1 and 1"):
+    with pytest.raises(tt.ValidationError, match=r"`low` must be below `high`, both finite, got 1.0 and 1.0"):
         BoundedMean(np.array([1.0]), 1.0, 1.0)
     found = BoundedMean(np.array([0.5]), 0.0, 1.0)
-    with pytest.raises(tt.ValidationError, match="`error` must be above 0 and below 1, got 0"):
+    with pytest.raises(tt.ValidationError, match=r"`error` must be above 0 and below 1, got 0.0"):
         found.interval(0.0)
     with pytest.raises(tt.ValidationError, match="`m` must be a number, got NaN"):
         found.rows_needed(math.nan, 0.05)

@@ -13,7 +13,7 @@ import ttamer_fast as tt
 from conftest import make_trace
 from ttamer_fast.cli import main
 from ttamer_fast.cli.policy_text import _recall_text
-from ttamer_fast.cli.showing import _finite
+from ttamer_fast.cli.showing import finite
 
 
 @pytest.fixture
@@ -317,4 +317,4 @@ def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def test_infinities_are_strings_in_json() -> None:
-    assert _finite({"a": [float("inf"), (1.5, float("-inf"))]}) == {"a": ["inf", [1.5, "-inf"]]}
+    assert finite({"a": [float("inf"), (1.5, float("-inf"))]}) == {"a": ["inf", [1.5, "-inf"]]}

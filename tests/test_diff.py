@@ -76,7 +76,7 @@ def test_limits_that_moved() -> None:
     moved = tt.diff(one, two).moved
     first = one.describe()["rule"]["decisions"][0]
     found = next(fact for fact in moved if fact.name == f"after {stages[first['after'][0]]}")
-    assert found.a.startswith(f"stop {first['stop']:.4g}; ")
+    assert found.a.startswith(f"stop up to {first['stop']:.4g}; ")
     assert found.b != found.a
 
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -26,8 +27,7 @@ QUICK, CAREFUL = (tt.fit(TRACE, tradeoff=weight) for weight in (0.6, 0.97))
 
 def looking_up() -> list[tt.Stage[Any, Any]]:
     """Coroutine functions that look up a row of the trace."""
-    assert TRACE.prediction is not None
-    said = TRACE.prediction
+    said = np.asarray(TRACE.prediction)
 
     def stage(v: int) -> tt.Stage[Any, Any]:
         async def run(row: int) -> tuple[float, int]:
@@ -38,9 +38,15 @@ def looking_up() -> list[tt.Stage[Any, Any]]:
     return [stage(v) for v in range(TRACE.k)]
 
 
+def prediction(served: tt.Served[Any]) -> Any:
+    """What is sent back."""
+    assert served.output is not None
+    return served.output[1]
+
+
 def run(cascade: tt.Cascade[Any, Any], do: Callable[[Any], Awaitable[Any]], **options: Any) -> Any:
     """What comes of asking an application."""
-    application = asgi.app(cascade, json.loads, lambda served: served.output[1], token=TOKEN, **options)
+    application = asgi.app(cascade, json.loads, prediction, token=TOKEN, **options)
 
     async def asked() -> Any:
         async with asking(application) as client:
@@ -149,6 +155,24 @@ def test_a_policy_without_a_slot_cannot_be_changed() -> None:
 
     answer = run(tt.Cascade(slot, looking_up()), reload)
     assert (answer.status_code, answer.json()["error"][:44]) == (409, "`reload` must be of a slot with a file, got ")
+
+
+def test_a_governed_policy_is_moved_by_its_governor_alone() -> None:
+    family = tt.fit_family(TRACE, tradeoffs=[0.6, 0.97])
+    governor = tt.BudgetGovernor(family, max_cost=float(family.costs.mean()), window=20.0)
+
+    async def do(client: Any) -> None:
+        for row in range(60):
+            assert (await client.post("/predict", content=str(row))).status_code == 200
+        page = (await client.get("/policy", headers=bearer())).json()
+        assert page["governor"]["requests"] == 60
+        assert page["digest"] in {one.digest for one in family.policies}
+        for action in ("reload", "rollback"):
+            answer = await client.post(f"/policy/{action}", headers=bearer())
+            assert answer.status_code == 409
+            assert list(answer.json()) == ["error"]
+
+    run(tt.Cascade(governor.slot, looking_up()), do)
 
 
 @pytest.mark.parametrize("page", ["reload", "rollback"])

@@ -207,8 +207,9 @@ def test_a_call_that_fails_says_which_error(traced: Traced) -> None:
 
 
 def test_bad_arguments() -> None:
+    number: Any = 3
     with pytest.raises(tt.ValidationError, match="`tracer` must be a Tracer or None, got int"):
-        opentelemetry.observer(3)  # type: ignore[arg-type]
+        opentelemetry.observer(number)
     with pytest.raises(tt.ValidationError, match="`reasons` must be True or False, got 1"):
         opentelemetry.observer(reasons=1)  # type: ignore[arg-type]
     others: list[Any] = [tt.Stage(abs, signal=float), 3]

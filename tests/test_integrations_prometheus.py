@@ -47,7 +47,10 @@ def scrape(registry: client.CollectorRegistry) -> dict[str, Counter[tuple[str, .
     found: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
     for family in text_string_to_metric_families(client.generate_latest(registry).decode()):
         for sample in family.samples:
-            found[sample.name][tuple(text for _, text in sorted(sample.labels.items()))] += sample.value  # type: ignore[assignment]
+            labels = tuple(text for _, text in sorted(sample.labels.items()))
+            # A Counter takes floats too.
+            value: Any = sample.value
+            found[sample.name][labels] += value
     return found
 
 
@@ -189,6 +192,28 @@ def test_queues_of_a_batcher(trace: tt.Trace, policy: tt.Policy, registry: clien
         assert seen["ttamer_batcher_wait_seconds_sum"][(name,)] == pytest.approx(total)
         for reason, count in one.released.items():
             assert seen["ttamer_batcher_calls_total"][(reason, name)] == count
+
+
+def test_where_a_governor_stands(trace: tt.Trace, registry: client.CollectorRegistry) -> None:
+    family = tt.fit_family(trace, tradeoffs=[0.6, 0.9, 0.98])
+    governor = tt.BudgetGovernor(family, max_cost=float(family.costs.mean()), window=50.0)
+    cascade = tt.Cascade(governor.slot, lookups(trace, 0.0))
+    prometheus.register(cascade, registry)
+    for row in range(N):
+        cascade(row)
+    seen, report = scrape(registry), governor.report()
+    told = {
+        name: seen[f"ttamer_governor_{name}"][()] for name in ("level", "tradeoff", "mean_cost", "debt", "saturated")
+    }
+    assert told == {
+        "level": report.level,
+        "tradeoff": report.tradeoff,
+        "mean_cost": report.mean_cost,
+        "debt": report.debt,
+        "saturated": float(report.saturated is not None),
+    }
+    assert report.requests == N
+    assert list(seen["ttamer_policy_info"]) == [(cascade.policy.digest,)]
 
 
 def test_unregistered_is_gone_and_the_counts_go_on(

@@ -23,6 +23,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
@@ -92,6 +93,13 @@ def regimes(trace: tt.Trace) -> dict[str, tuple[Regime, Regime]]:
     }
 
 
+class Asked(NamedTuple):
+    """Of a promotion."""
+
+    margin: float
+    error: float
+
+
 class Week(NamedTuple):
     """Requests of a week: rows of the regime, which stages ran for the policy, and which were run through."""
 
@@ -138,9 +146,10 @@ class Direct:
             propensity=np.where(run, np.where(own, 1.0, EXPLORED), math.nan),
         )
 
-    def promote(self, slot: tt.PolicySlot, candidate: tt.Policy, first: int, last: int, **asked: float) -> tt.Promotion:
+    def promote(self, slot: tt.PolicySlot, candidate: tt.Policy, first: int, last: int, asked: Asked) -> tt.Promotion:
         """Judged by the explored requests of some weeks."""
-        return tt.promote(slot, candidate, self.explored(first, last), tradeoff=TRADEOFF, **asked)
+        margin, error = asked
+        return tt.promote(slot, candidate, self.explored(first, last), margin=margin, error=error, tradeoff=TRADEOFF)
 
     def complete(self, first: int, last: int) -> tt.Trace:
         """Some weeks with every stage of every request."""
@@ -173,7 +182,7 @@ class Direct:
 class Logged(Direct):
     """The same traffic through a cascade, its log, and what is read of it again."""
 
-    def __init__(self, seed: int, folder: str) -> None:
+    def __init__(self, folder: str, seed: int) -> None:
         super().__init__(seed)
         self.folder, self.log_file = folder, tt.RecordLog(folder)
         self.begun: list[float] = []
@@ -204,9 +213,18 @@ class Logged(Direct):
     def log(self, first: int, last: int) -> tt.Trace:
         return self._records(first, last).trace(self._truth(first, last))
 
-    def promote(self, slot: tt.PolicySlot, candidate: tt.Policy, first: int, last: int, **asked: float) -> tt.Promotion:
-        truth, since = self._truth(first, last), self.begun[first]
-        return tt.promote(slot, candidate, self._records(0, last), truth=truth, since=since, tradeoff=TRADEOFF, **asked)
+    def promote(self, slot: tt.PolicySlot, candidate: tt.Policy, first: int, last: int, asked: Asked) -> tt.Promotion:
+        margin, error = asked
+        return tt.promote(
+            slot,
+            candidate,
+            self._records(0, last),
+            truth=self._truth(first, last),
+            since=self.begun[first],
+            margin=margin,
+            error=error,
+            tradeoff=TRADEOFF,
+        )
 
     def _records(self, first: int, last: int) -> tt.Records:
         until = self.begun[last + 1] if last + 1 < len(self.begun) else None
@@ -231,7 +249,7 @@ class Year:
     alarms: list[int] = field(default_factory=list)
 
 
-def year(pair: tuple[Regime, Regime], traffic: Direct, seed: int, asked: dict[str, float]) -> Year:
+def year(pair: tuple[Regime, Regime], traffic: Direct, seed: int, asked: Asked) -> Year:
     """Serve, watch, refit, test and promote for a year."""
     rng = np.random.default_rng(10_000 + seed)
     first = tt.fit(pair[0].trace.rows(rng.choice(pair[0].trace.n, FIRST_ROWS)), tradeoff=TRADEOFF)
@@ -256,9 +274,9 @@ def year(pair: tuple[Regime, Regime], traffic: Direct, seed: int, asked: dict[st
             found.candidates += 1
         if candidate is not None and known >= tests_from:
             before = regime.objective(slot.policy)
-            if traffic.promote(slot, candidate, tests_from, known, **asked).promoted:
+            if traffic.promote(slot, candidate, tests_from, known, asked).promoted:
                 found.promoted.append(week)
-                found.wrong += regime.objective(candidate) > before + asked["margin"]
+                found.wrong += regime.objective(candidate) > before + asked.margin
                 reference = traffic.explored(tests_from, known)
                 monitor, began = tt.DriftMonitor.fit(candidate, reference, alpha=ALPHA), week + 1
                 candidate = None
@@ -308,9 +326,7 @@ def lines(name: str, how: str, years: list[Year], error: float) -> Iterator[str]
     yield "| " + " | ".join(columns) + " |"
 
 
-def years_of(
-    pair: tuple[Regime, Regime], seeds: range, asked: dict[str, float], make: Callable[[int], Direct]
-) -> list[Year]:
+def years_of(pair: tuple[Regime, Regime], seeds: range, asked: Asked, make: Callable[[int], Direct]) -> list[Year]:
     """One year a seed."""
     return [year(pair, make(seed), seed, asked) for seed in seeds]
 
@@ -324,7 +340,7 @@ def main() -> None:
     parser.add_argument("--margin", type=float, default=0.0)
     parser.add_argument("--error", type=float, default=0.05)
     given = parser.parse_args()
-    asked = {"margin": given.margin, "error": given.error}
+    asked = Asked(given.margin, given.error)
     # Of single weeks there may be something to say, and classes of a reference repeat each other.
     warnings.simplefilter("ignore", tt.TTamerWarning)
     names = (
@@ -342,7 +358,7 @@ def main() -> None:
             found = []
             for seed in range(given.logged):
                 with TemporaryDirectory() as folder:
-                    found += years_of(pair, range(seed, seed + 1), asked, lambda seed, at=folder: Logged(seed, at))
+                    found += years_of(pair, range(seed, seed + 1), asked, partial(Logged, folder))
             for line in lines(name, "logged", found, given.error):
                 print(line, flush=True)
 

@@ -105,8 +105,11 @@ class Load:
                 said = await ask("POST", "/predict", text.encode())
                 ended = time.monotonic()
                 positive = json.loads(said.body).get("positive")
-                told = [said.headers.get(f"x-ttamer-{name}", "") for name in ("stage", "outcome", "request-id")]
-                found.append(Answer(phase, ended, ended - began, said.status, *told, label, positive == bool(label)))
+                stage, outcome, name = (
+                    said.headers.get(f"x-ttamer-{one}", "") for one in ("stage", "outcome", "request-id")
+                )
+                is_right = positive == bool(label)
+                found.append(Answer(phase, ended, ended - began, said.status, stage, outcome, name, label, is_right))
                 self.answers.append(found[-1])
                 await asyncio.sleep(self.pause)
             ask.close()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from feeling import NAMES
-from operating import Day
+from operating import Day, Event
 
 __all__ = ["draw"]
 
@@ -47,15 +48,28 @@ def draw(day: Day, path: Path) -> None:
 
     draw_state(day, state)
     marks = [event for event in day.events if event.mark]
-    for number, event in enumerate(marks):
+    for event, level in zip(marks, levels(marks), strict=True):
         for axes in (right, stages, times, state):
             axes.axvline(event.time, color="black", linewidth=0.7, alpha=0.5)
-        level = 1.02 + 0.09 * (number % 3)
-        right.annotate(event.mark, (event.time, level), xycoords=("data", "axes fraction"), fontsize=8, ha="center")
+        place = (event.time, 1.02 + 0.09 * level)
+        right.annotate(event.mark, place, xycoords=("data", "axes fraction"), fontsize=8, ha="center")
     lost = sum(answer.status != 200 for answer in day.answers)
-    right.set_title(f"A day of the server: {len(day.answers)} requests, {lost} lost\n\n\n", fontsize=11)
+    right.set_title(f"A day of the server: {len(day.answers)} requests, {lost} lost" + "\n" * 4, fontsize=11)
     state.set_xlabel("seconds")
     figure.savefig(path, dpi=110)
+
+
+def levels(marks: Sequence[Event]) -> list[int]:
+    """How high each mark stands, so that none lies on another one."""
+    letter = 0.007 * marks[-1].time
+    ends: list[float] = []
+    found = []
+    for event in marks:
+        half = 0.5 * letter * (len(event.mark) + 2)
+        level = next((at for at, end in enumerate(ends) if end <= event.time - half), len(ends))
+        ends[level : level + 1] = [event.time + half]
+        found.append(level)
+    return found
 
 
 def draw_state(day: Day, axes: Any) -> None:

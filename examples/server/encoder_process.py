@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ async def listen(folder: Path, socket: Path) -> None:
         if line:
             asked = json.loads(line)
             writer.write(json.dumps(kept.odds(asked["exit"], asked["sentences"])).encode() + b"\n")
-            await writer.drain()
+            with suppress(ConnectionError):  # who asked had no time left to wait
+                await writer.drain()
         writer.close()
 
     socket.unlink(missing_ok=True)

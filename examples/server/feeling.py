@@ -19,7 +19,7 @@ LAYERS = (1, 3, 5)
 NAMES = ("words", *(f"layer {layer}" for layer in LAYERS))
 """Of the stages."""
 
-COST = (0.1, 1.15, 2.0, 2.0)
+COST = (0.03, 1.15, 2.0, 2.0)
 """Of the stages, in layers of the encoder: measured, in README.md; exits cost what they run beyond the one before."""
 
 LONGEST_LINE = 1 << 24

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from asking import Answer
-from feeling import NAMES
+from feeling import COST, NAMES
 from operating import Day, Part
 
 import ttamer_fast as tt
@@ -26,7 +26,10 @@ def page_of(day: Day) -> str:
         f"{'part':<32}{'requests':>9}{'lost':>6}{'right':>8}{'cost':>7}{'p50 ms':>8}{'p95 ms':>8}  answered by",
     ]
     lines += [row(name, answers, costs) for name, answers in grouped(day.parts).items()]
-    lines += ["(cost in layers of the encoder, of 5.25; answered by: the list of words, layers 1, 3, 5, in %)", ""]
+    lines += [
+        f"(cost in layers of the encoder, of {sum(COST):.2f}; answered by: the list of words, layers 1, 3, 5, in %)",
+        "",
+    ]
     lines += [f"{event.time:7.1f} s  {event.text}" for event in day.events]
     if day.promotion is not None:
         found = day.promotion

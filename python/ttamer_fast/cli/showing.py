@@ -12,7 +12,7 @@ import typer
 from .gates import Check
 from .terminal import write
 
-__all__ = ["CHECK_FAILED", "PIPE_CLOSED", "show"]
+__all__ = ["CHECK_FAILED", "PIPE_CLOSED", "finite", "show"]
 
 CHECK_FAILED, PIPE_CLOSED = 1, 141
 
@@ -22,7 +22,7 @@ def show(content: dict[str, Any], text: str, as_json: bool, checks: Sequence[Che
     if checks:
         content = content | {"checks": [check.to_dict() for check in checks]}
         text = "\n".join([text, *map(str, checks)])
-    written = write(json.dumps(_finite(content), indent=2) if as_json else text)
+    written = write(json.dumps(finite(content), indent=2) if as_json else text)
     failed = [check for check in checks if not check.passed]
     for check in failed:
         print(f"check failed: {check.text}", file=sys.stderr)
@@ -32,12 +32,12 @@ def show(content: dict[str, Any], text: str, as_json: bool, checks: Sequence[Che
         raise typer.Exit(PIPE_CLOSED)
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
     """JSON has no infinities: they become strings."""
     if isinstance(content, dict):
-        return {str(key): _finite(value) for key, value in content.items()}
+        return {str(key): finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     if isinstance(content, float) and not abs(content) < float("inf"):
         return str(content)
     return content

@@ -231,7 +231,7 @@ def _facts(policy: Policy, described: dict[str, Any]) -> dict[str, str]:
         "kind": known.get("kind", ""),
         "rows": known.get("rows", ""),
         "trace": known.get("trace", "")[:DIGEST],
-        "prices": ", ".join(map(_short, described["cost"])),
+        "cost from start": ", ".join(map(_short, policy._prices()[0])),
         "default loss": _short(policy.default_loss),
         "knows the time": "yes" if policy.knows_time else "no",
         "first stage": "none" if first is None else policy.stages[first],
@@ -276,7 +276,7 @@ def _limits(stages: tuple[str, ...], rule: dict[str, Any]) -> dict[str, str]:
     for row in rule.get("decisions", []):
         name = "after " + ", ".join(stages[stage] for stage in row.get("after", [row["stage"]]))
         name += f" in state {row['state']}" if "state" in row else ""
-        steps = [f"stop {_short(row['stop'])}"]
+        steps = [f"stop up to {_short(row['stop'])}"]
         # The last step has no limit.
         steps += [
             stages[stage] if limit == "inf" else f"{stages[stage]} {_short(limit)}" for limit, stage in row["next"]
@@ -355,7 +355,7 @@ def _wrapped(text: str) -> list[str]:
 
 def _judged_lines(found: DiffOnTrace) -> list[str]:
     lines = [
-        f"{found.n} requests, tradeoff {found.tradeoff:g}, differences with {found.level:.4g} intervals",
+        f"{found.n} requests, tradeoff {found.tradeoff:g}, differences with {100.0 * found.level:.4g} % intervals",
         f"{'':<10}  {'first':>10}  {'second':>10}  {'difference':>11}  interval",
     ]
     for name in ("loss", "cost", "objective"):

@@ -10,8 +10,8 @@ import numpy as np
 
 from .._core import Estimate
 
-USUAL = 0.95
-"""Level of an interval."""
+USUAL, NORMAL_USUAL = 0.95, 1.959963984540054
+"""Level of an interval, and its normal quantile, the nearest float."""
 NODES = 32
 NEWTON_STEPS = 50
 ROUNDING = 1e-14
@@ -122,4 +122,4 @@ def student_quantile(freedom: float, level: float = USUAL) -> float:
 
 def _normal(level: float) -> float:
     """z with P(|Z| ≤ z) = `level` for a normal Z."""
-    return NormalDist().inv_cdf(0.5 + 0.5 * level)
+    return NORMAL_USUAL if level == USUAL else NormalDist().inv_cdf(0.5 + 0.5 * level)

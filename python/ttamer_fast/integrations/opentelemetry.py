@@ -257,4 +257,5 @@ def _tracer_of(tracer: Any) -> Tracer:
         return found
     if not hasattr(tracer, "start_as_current_span"):
         raise ValidationError(f"`tracer` must be a Tracer or None, got {type(tracer).__name__}")
-    return tracer  # type: ignore[no-any-return]
+    given: Tracer = tracer
+    return given

@@ -15,7 +15,7 @@ from .._core import BoundedMean, Policy, ValidationError
 from .._utils.checks import check_between, check_number, check_tradeoff
 from ..records.censored import Labels
 from ..records.log import prices_of
-from ..records.reading import Records
+from ..records.reading import Records, RunThrough
 from ..serving.slot import PolicySlot, check_fits
 from ..traces import outcome
 from ..traces.outcome import Terms
@@ -84,8 +84,8 @@ class Promotion:
         lines.append(f"explored requests  {self.requests} judged, {self.left_out} left out")
         if self.requests:
             low, high = self.interval
-            level = 1.0 - 2.0 * self.error
-            interval = f"{level:.4g} interval {low:+.5g} to {high:+.5g}, at any time"
+            level = 100.0 - 200.0 * self.error
+            interval = f"{level:.4g} % interval {low:+.5g} to {high:+.5g}, at any time"
             lines.append(f"difference         {self.difference:+.5g}  ({interval})")
             lines.append(f"capital            {self.capital:.4g} of {1.0 / self.error:.4g}")
         lines.append(f"objective          of tradeoff {self.tradeoff:g}, margin {self.margin:g}")
@@ -156,10 +156,11 @@ def promote(
     *What it promises*, for each candidate: that it replaces a policy that is no worse (by `margin`) with probability at
     most `error`. Who tests a hundred candidates has a hundred such chances.
 
-    *What it takes for granted.* Explored requests are like all others, which holds by how they are drawn; while traffic
-    changes, the test is about the traffic since `since`. Truth becomes known of any request alike. Requests of which a
-    stage gave nothing, as it failed or its circuit was open, are left out and counted: the candidate is judged on
-    requests that all stages answered. Where failures go with hard requests, that is not all of the traffic.
+    *What it takes for granted.* Explored requests are like all others, which holds by how they are drawn, but for busy
+    times under a cap (`Exploration(per_second=)`); while traffic changes, the test is about that since `since`. Truth
+    becomes known of any request alike. Requests of which a stage gave nothing, as it failed or its circuit was open,
+    are left out and counted: the candidate is judged on requests that all stages answered. Where failures go with hard
+    requests, that is not all of the traffic.
 
     O(n k) for n explored requests. Any thread may call it: where the policy in service has changed meanwhile, nothing
     is swapped.
@@ -200,22 +201,23 @@ def promote(
         incumbent=incumbent.digest,
         teacher=teacher,
     )
-    judging = _judging(records, truth, teacher, since, candidate, incumbent)
+    explored = _explored(records, truth, teacher, since, candidate, incumbent)
     if candidate.digest == incumbent.digest:
         return asked
     try:
         check_fits("candidate", candidate, incumbent)
     except ValidationError as unfit:
         return replace(asked, reason=str(unfit))
-    if judging is None:
+    if not explored.requests:
         reason = "there is no explored request of these stages: serve with `explore=`, or look further back"
         return replace(asked, reason=reason)
-    is_known = ~np.isnan(judging.loss).any(axis=1)
-    asked = replace(asked, left_out=int((~is_known).sum()), teacher=judging.teacher)
-    if not is_known.any():
-        reason = f"nothing is known of the losses of {asked.left_out} explored requests: give `truth`, or wait for it"
+    judging = _judging(explored.trace, incumbent)
+    asked = replace(asked, left_out=explored.requests - (0 if judging is None else judging.n))
+    if judging is None:
+        reason = f"of none of {asked.left_out} explored requests every loss is known: give `truth`, or wait for it"
         return replace(asked, reason=reason)
-    found = _differences(candidate, incumbent, _priced(judging.rows(is_known), incumbent), asked.tradeoff, largest)
+    asked = replace(asked, teacher=judging.teacher)
+    found = _differences(candidate, incumbent, judging, asked.tradeoff, largest)
     log_capital = found.log_capital(asked.margin)
     is_shown = log_capital >= -math.log(asked.error)
     interval = found.interval(2.0 * asked.error)
@@ -239,33 +241,50 @@ def promote(
     return result
 
 
-def _judging(
+def _explored(
     records: Records | Trace,
     truth: Mapping[str, Hashable] | None,
     teacher: str | None,
     since: float | datetime | None,
     candidate: Policy,
     incumbent: Policy,
-) -> Trace | None:
-    """The explored requests, None where there are none; a ValidationError where the candidate was fitted to them."""
+) -> RunThrough:
+    """The explored requests; a ValidationError where the candidate was fitted to them."""
     fitted_to = candidate.provenance.get("trace")
     if isinstance(records, Trace):
         if (truth, teacher, since) != (None, None, None):
             raise ValidationError("`truth`, `teacher` and `since` must come with records, not with a trace")
-        if records.weight is not None and np.ptp(records.weight) > 0.0:
-            raise ValidationError("`records` must be requests that count alike, got a trace with weights")
+        _check_drawn_alike(records)
         _refuse_own(fitted_to, records)
-        return records.matching(incumbent, "records")
+        return RunThrough(len(records), records.matching(incumbent, "records"))
     if not isinstance(records, Records):
         raise ValidationError(f"`records` must be Records or a Trace, got {type(records).__name__}")
     labels = Labels.of(truth, teacher)
     found = records.run_through(labels, incumbent.stages, since)
-    if found is not None:
-        _refuse_own(fitted_to, found)
+    if found.trace is not None:
+        _refuse_own(fitted_to, found.trace)
     if fitted_to is not None and since is None:
-        with suppress(ValidationError):  # of a log that is no trace, nobody fitted one
-            _refuse_own(fitted_to, records.trace(truth, teacher=teacher))
+        whole = None
+        with suppress(ValidationError):  # nobody fitted a log that makes no trace
+            whole = records.trace(truth, teacher=teacher)
+        if whole is not None:
+            _refuse_own(fitted_to, whole)
     return found
+
+
+def _check_drawn_alike(trace: Trace) -> None:
+    """Whether the requests of which all is known are a sample in which all had the same chance."""
+    if trace.weight is not None and np.ptp(trace.weight) > 0.0:
+        raise ValidationError("`records` must be requests that count alike, got a trace with weights")
+    if not trace.is_censored:
+        return
+    if trace.propensity is None:
+        raise ValidationError(
+            "`records` must know every loss, or say with which chance: got a trace without `propensity`"
+        )
+    chance = trace.propensity.min(axis=1)
+    if len(np.unique(chance[~np.isnan(chance)])) > 1:
+        raise ValidationError("`records` must be requests that were run through with one chance: give the log itself")
 
 
 def _refuse_own(fitted_to: str | None, trace: Trace) -> None:
@@ -274,11 +293,23 @@ def _refuse_own(fitted_to: str | None, trace: Trace) -> None:
         raise ValidationError(f"`candidate` must be judged on other requests than those that it was fitted on: {told}")
 
 
-def _priced(trace: Trace, incumbent: Policy) -> Trace:
-    """The same requests at the prices of the policy in service, each counting alike."""
-    prices = prices_of(incumbent)[3]
-    said = trace.prediction
-    return Trace(trace.signal, trace.loss, prices, prediction=said, kind=trace.kind, stages=trace.stages)
+def _judging(explored: Trace | None, incumbent: Policy) -> Trace | None:
+    """Those with every loss known, each counting alike, at the prices of the policy in service; None without one."""
+    if explored is None:
+        return None
+    is_known = ~np.isnan(explored.loss).any(axis=1)
+    if not is_known.any():
+        return None
+    known, prices = explored.rows(is_known), prices_of(incumbent)[3]
+    return Trace(
+        known.signal,
+        known.loss,
+        prices,
+        prediction=known.prediction,
+        kind=known.kind,
+        stages=known.stages,
+        teacher=known.teacher,
+    )
 
 
 def _differences(

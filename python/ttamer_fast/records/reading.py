@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from .._core import Policy, RecordReader, RecordTruth, ValidationError
 from .._utils.checks import check_flag, check_integer, check_number, check_seed, shown
@@ -20,7 +22,7 @@ from ..traces.trace import Trace
 from .censored import Censored, Labels
 from .chunk import RecordChunk, RecordedPolicy, RecordedRequest
 
-__all__ = ["RecordCounts", "Records", "read_records"]
+__all__ = ["RecordCounts", "Records", "RunThrough", "read_records"]
 
 SUFFIX = "*.ttrec"
 
@@ -125,6 +127,15 @@ class RecordCounts:
     policies: dict[RecordedPolicy, int]
     damaged: int
     torn: int
+
+
+class RunThrough(NamedTuple):
+    """Requests that were run through every stage."""
+
+    requests: int
+    """How many there are."""
+    trace: Trace | None
+    """Of all of them; None where no loss is known."""
 
 
 class Records:
@@ -254,7 +265,7 @@ class Records:
         _tell_unmet(core)
         return censored.trace()
 
-    def run_through(self, labels: Labels, stages: Sequence[str], since: Time | None = None) -> Trace | None:
+    def run_through(self, labels: Labels, stages: Sequence[str], since: Time | None = None) -> RunThrough:
         """A trace of the requests that were run through, whichever policies with these stages decided.
 
         Parameters
@@ -268,8 +279,8 @@ class Records:
 
         Returns
         -------
-        Trace or None
-            As :meth:`trace`; None where there is no such request.
+        RunThrough
+            How many requests, and their trace, as :meth:`trace`.
 
         Raises
         ------
@@ -279,14 +290,17 @@ class Records:
         chosen, names, first, until, explored = self._wanted
         start = max(first, _check_time("since", since, -math.inf))
         if explored is False or (names is not None and names != list(stages)):
-            return None
+            return RunThrough(0, None)
         some = Records(self._folder, self._files, (chosen, list(stages), start, until, True))
         some._told = self._told
         reader = some._reader()
         columns = reader.sample(None, 0, labels.core())
         some._tell(reader)
         chunk = _chunk(columns, reader)
-        return Censored.of(chunk, labels, True, set(), all_explored=True).trace() if len(chunk) else None
+        if not len(chunk):
+            return RunThrough(0, None)
+        found = Censored.of(chunk, labels, True, set(), all_explored=True)
+        return RunThrough(len(chunk), None if np.isnan(found.loss).all() else found.trace())
 
     def into(
         self,

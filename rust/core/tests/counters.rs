@@ -141,7 +141,9 @@ proptest! {
     #[test]
     fn a_batch_is_its_requests(requests in requests()) {
         let (single, batch) = (new(), new());
-        requests.iter().for_each(|request| count(&single, request));
+        for request in &requests {
+            count(&single, request);
+        }
         count_batch(&batch, &requests);
         prop_assert_eq!(single.read(), by_hand(&requests));
         prop_assert_eq!(batch.read(), by_hand(&requests));

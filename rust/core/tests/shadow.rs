@@ -88,8 +88,9 @@ fn counts_are_those_of_replays() {
                         expected.wanted_more += 1;
                         continue;
                     }
-                    let is_same = order(&ran) == order(&order_alone);
+                    let is_same = ran.len() == order_alone.len();
                     expected.agreed += u64::from(is_same);
+                    expected.other_order += u64::from(is_same && order(&ran) != order(&order_alone));
                     expected.stopped_earlier += u64::from(!is_same);
                     let answer = u16::try_from(replay.answer[row]).unwrap_or(NO_STAGE);
                     expected.other_answer += u64::from(answer != ended.answer);
@@ -101,7 +102,7 @@ fn counts_are_those_of_replays() {
                 }
                 assert_eq!((found, found.compared()), (expected, ROWS as u64));
                 if std::ptr::eq(policy, shadow) {
-                    assert_eq!((found.agreed, found.other_answer), (ROWS as u64, 0));
+                    assert_eq!((found.agreed, found.other_order, found.other_answer), (ROWS as u64, 0, 0));
                 }
                 seen.agreed += found.agreed;
                 seen.stopped_earlier += found.stopped_earlier;
@@ -130,7 +131,7 @@ fn check_itself(policy: &Policy, turns: &[Turn], set: u8) {
     let (ended, ran, mut barred) = served(policy.start_without(f64::INFINITY, &without), turns);
     barred.extend(stages.iter().map(|stage| *stage as u16));
     let Ended { answer, cost, expected_loss, .. } = ended;
-    let itself = Followed::Ended { is_same: true, answer, cost, expected_loss };
+    let itself = Followed::Ended { is_same: true, is_in_order: true, answer, cost, expected_loss };
     assert_eq!(follow(policy, &ended, &ran, Some(&without), &barred), itself);
     assert_eq!(follow(policy, &Ended { is_late: true, ..ended }, &ran, Some(&without), &barred), Followed::LeftOut);
 }
@@ -159,7 +160,8 @@ proptest! {
             && barred_alone.iter().all(|stage| barred.contains(stage));
         let expected = if is_known {
             Followed::Ended {
-                is_same: order(&ran) == order(&ran_alone),
+                is_same: ran.len() == ran_alone.len(),
+                is_in_order: order(&ran).starts_with(&order(&ran_alone)),
                 answer: alone.answer,
                 cost: alone.cost,
                 expected_loss: alone.expected_loss,

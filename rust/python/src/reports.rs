@@ -30,8 +30,8 @@ pub struct Report<'py> {
 pub struct Row<'a, 'py> {
     /// Its place in the report.
     pub at: usize,
-    /// Its number.
-    pub row: i64,
+    /// Which request it is of.
+    pub request: i64,
     /// NaN: no information.
     pub signal: f64,
     /// Code of the prediction, if that has one of its own.
@@ -86,7 +86,7 @@ impl<'py> Report<'py> {
         for (at, row) in self.rows()?.iter().enumerate() {
             each(Row {
                 at,
-                row: *row,
+                request: *row,
                 signal: signal.get(at).copied().unwrap_or(f64::NAN),
                 code: codes.get(at).copied().unwrap_or(NO_PREDICTION),
                 object: objects.next_if(|(place, _)| *place == at).map(|(_, object)| object),

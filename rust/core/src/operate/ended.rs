@@ -76,8 +76,8 @@ impl Ended {
     /// In a word, of a request that ran `last` last and was last answered by `answered`, both [`NO_STAGE`] where there
     /// is none.
     pub fn outcome(&self, last: u16, answered: u16) -> Outcome {
-        let has_answer = self.answer != NO_STAGE;
-        if !has_answer && !(self.expected_loss < f64::INFINITY) {
+        let (has_answer, has_default) = (self.answer != NO_STAGE, self.expected_loss < f64::INFINITY);
+        if !has_answer && !has_default {
             Outcome::Nothing
         } else if self.is_late {
             Outcome::Deadline

@@ -58,10 +58,12 @@ impl Counters {
             let became = if has_failed { Became::Failed } else { Became::Answered };
             told.push((stage, became, taken.unwrap_or(f64::NAN)));
         }
-        for stage in barred.iter().flat_map(|barred| barred.keys()) {
+        for stage in barred.iter().flat_map(PyDictMethods::keys) {
             told.push((stage.extract()?, Became::Barred, f64::NAN));
         }
-        told.into_iter().for_each(|(stage, became, seconds)| self.inner.stage(stage, became, seconds));
+        for (stage, became, seconds) in told {
+            self.inner.stage(stage, became, seconds);
+        }
         self.inner.ended(&ended(answer, late, cost, expected_loss), last, answered, explored);
         Ok(())
     }

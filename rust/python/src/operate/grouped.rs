@@ -40,7 +40,7 @@ impl<T: Clone + Default> Grouped<T> {
         let mut all = vec![T::default(); total];
         for report in reports {
             report.each(|said| {
-                let row = said.row as usize;
+                let row = said.request as usize;
                 let made = of(report, row, &said)?;
                 if let Some(place) = ends.get_mut(row) {
                     if let Some(cell) = all.get_mut(*place) {

@@ -132,7 +132,9 @@ impl Shadow {
             all.push((request, follow(&self.policy, &request, ran.row(row), bars.as_ref(), barred)));
         }
         let mut tallies = self.lock();
-        all.iter().for_each(|(request, followed)| tallies.add(request, followed));
+        for (request, followed) in &all {
+            tallies.add(request, followed);
+        }
         Ok(())
     }
 

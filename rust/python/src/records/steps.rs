@@ -115,7 +115,8 @@ impl<'py> StagesOfMany<'py> {
             };
             let seconds = report.seconds.filter(|_| report.is_begun).unwrap_or(f64::NAN);
             report.each(|said| {
-                let Some(place) = usize::try_from(said.row).ok().and_then(|row| self.place.get(row).copied().flatten())
+                let Some(place) =
+                    usize::try_from(said.request).ok().and_then(|row| self.place.get(row).copied().flatten())
                 else {
                     return Ok(());
                 };
