@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import ttamer_fast as tt
-from ttamer_fast.cli.commands import _demo_text
+from ttamer_fast.cli.demo_text import demo_text
 from ttamer_fast.demo import DemoSettings, prophet_ratios, run_demo
 
 
@@ -25,7 +25,7 @@ def test_demo_with_few_images(tmp_path: Path) -> None:
     for picture in ("frontier", "picture"):
         assert Path(result.files[picture]).stat().st_size > 10_000
     assert len(set(steps)) == 6
-    text = _demo_text(result)
+    text = demo_text(result)
     assert "held-out requests, served one by one" in text
     assert result.to_dict()["serving"]["requests"] == 150
 
