@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import ttamer_fast as tt
-from ttamer_fast.cli.commands import demo_text
+from ttamer_fast.cli.demo_text import demo_text
 from ttamer_fast.demo import DemoSettings, prophet_ratios, run_demo
 
 

@@ -2,9 +2,8 @@
 
 /// How hard a debt is paid back: a governor that owes `1 / GAIN` of what the budget allows in a window asks for nothing. No
 /// unit. Larger values hold the mean of each window closer and move more: with 1, 3 and 5, on three public traces at constant
-/// traffic, means of windows of 1,000 requests vary by 2.9, 2.1 and 1.8 % of the budget (standard deviation; one policy for
-/// all: about 3), and the level by 4, 6 and 7 %. It is stable as long as fewer than `π / (2 (1 + GAIN))` of a window's
-/// requests are in flight.
+/// traffic, means of windows of 1,000 requests vary by 2.8, 2.1 and 1.8 % of the budget (standard deviation), and the level
+/// by 4, 6 and 7 %. It is stable as long as fewer than `π / (2 (1 + GAIN))` of a window's requests are in flight.
 pub const GAIN: f64 = 4.0;
 
 /// Requests over which the ratio of observed to expected costs is learned, in windows. With half of it means are further off
