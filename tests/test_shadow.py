@@ -6,6 +6,7 @@ import asyncio
 import pickle
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,24 @@ def test_counted_as_replays_say(pair: int, door: str) -> None:
     report = cascade.shadow_report()
     assert counts(report) == by_replay(main, shadow)
     assert (report.digest, report.left_out) == (shadow.digest, 0)
+
+
+@pytest.mark.parametrize("door", ["call", "batch", "rows", "acall", "within", "batcher"])
+def test_a_log_and_metrics_beside_it_change_no_count(door: str, tmp_path: Path) -> None:
+    """Those who count and follow are told by the log where it is told of a request as it was decided."""
+    is_async = door in ("acall", "within", "batcher")
+    with tt.RecordLog(tmp_path) as log:
+        cascade = tt.Cascade(QUICK, stages(Counter(), is_async), record=log, explore=0.3, shadow=CAREFUL)
+        counters = cascade._counted().counters
+        served = served_by(door, cascade)
+    assert counts(cascade.shadow_report()) == by_replay(QUICK, CAREFUL)
+    counted = counters.read()
+    assert counted.runs.tolist() == [sum(v in one.consulted for one in served) for v in range(4)]
+    assert counted.outcomes == {**dict.fromkeys(counted.outcomes, 0), **Counter(one.outcome for one in served)}
+    assert counted.explored == sum(one.explored for one in served) > 0
+    answers = Counter((one.stage, one.recalled) for one in served)
+    assert counted.answers.tolist() == [[answers[v, False], answers[v, True]] for v in range(4)]
+    assert len(tt.read_records(tmp_path)) == len(ROWS)
 
 
 def test_what_it_would_have_cost() -> None:

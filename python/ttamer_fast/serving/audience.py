@@ -56,13 +56,12 @@ class Audience:
 
     def take(self, driver: Driver[Any]) -> tuple[Record, Exploring | None]:
         """The record of a decided request, and the stages that it is to be run through."""
-        recorder = self.recorder
-        if recorder is None:
-            record, through = driver.record(new_request_id()), None
-        else:
-            record, through = recorder.take(driver)
-        self._listeners.tell(record)
-        return record, through
+        recorder, listeners = self.recorder, self._listeners
+        if recorder is not None:
+            return recorder.take(driver, listeners)
+        record = driver.record(new_request_id())
+        listeners.tell(record)
+        return record, None
 
     def served_batch(self, driver: StepDriver[Y], given: Inputs, has_deadline: bool) -> ServedBatch[Y]:
         """The same of a batch."""

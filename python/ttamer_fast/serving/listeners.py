@@ -90,7 +90,12 @@ class Listeners:
 
     def tell(self, record: Record) -> None:
         """A request that was served by itself is decided."""
-        counting, shadow, slot = self.counting, self.shadow, self.slot
+        self.count(record)
+        self.tell_others(record)
+
+    def count(self, record: Record) -> None:
+        """Those are told that a log tells in one with itself: counters and the shadow."""
+        counting, shadow = self.counting, self.shadow
         if counting is not None:
             counting.counters.count(
                 record._steps,
@@ -105,6 +110,10 @@ class Listeners:
             )
         if shadow is not None:
             shadow.follow(record)
+
+    def tell_others(self, record: Record) -> None:
+        """The others are told."""
+        slot = self.slot
         if slot is not None and slot._governor is not None:
             slot._governor._spent(record._cost)
         for observer in self._plain:

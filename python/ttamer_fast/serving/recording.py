@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import Policy, ValidationError, drawn, drawn_of_batch
+from .._core import Counters, Policy, Shadow, ValidationError, drawn, drawn_of_batch
 from ..records.chunk import CAPPED, EXPLORED
 from ..records.filling import Explored
 from ..records.log import RecordLog, prices_of
@@ -27,6 +27,7 @@ from .exploration import Exploration, ExplorationReport, Explorations, check_exp
 from .exploring import Exploring, ExploringMany
 from .failures import reason_of
 from .inputs import Input, Inputs
+from .listeners import Listeners
 from .request_ids import new_request_id
 from .served_batch import ServedBatch
 from .telling import StepDriver
@@ -116,13 +117,20 @@ class Recorder:
         other._turn_to(policy)
         return other
 
-    def take(self, driver: Driver[Any]) -> tuple[Record, Exploring | None]:
-        """The record of a decided request, and the stages that it is to be run through."""
+    def take(self, driver: Driver[Any], listeners: Listeners) -> tuple[Record, Exploring | None]:
+        """The record of a decided request, of which listeners are told too, and the stages that it is to be run
+        through."""
         name, share = new_request_id(), self._share
         if share and drawn(name, self.seed, share):
-            return self._drawn(driver, name)
+            record, through = self._drawn(driver, name)
+            listeners.tell(record)
+            return record, through
         record = driver.record(name)
-        self._append(record, 0, None)
+        counting, shadow = listeners.counting, listeners.shadow
+        counters = None if counting is None else counting.counters
+        if not self._append(record, 0, None, counters, None if shadow is None else shadow.core()):
+            listeners.count(record)
+        listeners.tell_others(record)
         return record, None
 
     def take_many(self, driver: StepDriver[Any]) -> tuple[ServedBatch[Any], Through | None]:
@@ -217,8 +225,16 @@ class Recorder:
                 break
             self._ended(task)
 
-    def _append(self, record: Record, flags: int, explored: Explored | None) -> None:
-        """A request to the log; whatever goes wrong, it is counted."""
+    def _append(
+        self,
+        record: Record,
+        flags: int,
+        explored: Explored | None,
+        counters: Counters | None = None,
+        shadow: Shadow | None = None,
+    ) -> bool:
+        """A request to the log, with those who count and follow; whatever goes wrong, it is counted as lost, and they
+        have not been told: False."""
         filling = self._filling
         try:
             if filling.core.append(
@@ -235,10 +251,14 @@ class Recorder:
                 self._share,
                 flags,
                 explored,
+                counters,
+                shadow,
             ):
                 filling.wake()
         except Exception:  # of comparing objects of somebody else's class
             filling.core.lose(1)
+            return False
+        return True
 
     def _drawn(self, driver: Driver[Any], name: str) -> tuple[Record, Exploring | None]:
         """A request that is to be run through, if there are not too many."""

@@ -95,13 +95,17 @@ class Shadowing:
         """What a cascade is given as its shadow."""
         return self._policy if self.slot is None else self.slot
 
-    def follow(self, record: Record) -> None:
-        """A request is decided."""
+    def core(self) -> Shadow:
+        """What follows the present policy."""
         slot = self.slot
         if slot is not None and slot._policy is not self._policy:
             self._turn(slot)
+        return self._shadow
+
+    def follow(self, record: Record) -> None:
+        """A request is decided."""
         try:
-            self._shadow.follow(
+            self.core().follow(
                 record._steps,
                 record._answer,
                 record._late,
@@ -115,21 +119,15 @@ class Shadowing:
 
     def follow_many(self, decided: Decided) -> None:
         """A batch is decided."""
-        slot = self.slot
-        if slot is not None and slot._policy is not self._policy:
-            self._turn(slot)
         columns = decided.stage, decided.is_late, decided.cost, decided.expected_loss
         try:
-            self._shadow.follow_batch(*columns, decided.reports)
+            self.core().follow_batch(*columns, decided.reports)
         except Exception:  # of comparing objects of somebody else's class
             self._lost += len(decided.stage)
 
     def report(self) -> ShadowReport:
         """What has been counted."""
-        slot = self.slot
-        if slot is not None and slot._policy is not self._policy:
-            self._turn(slot)
-        agreed, other_order, earlier, more, late, other, summed, *sums = self._shadow.counts
+        agreed, other_order, earlier, more, late, other, summed, *sums = self.core().counts
         compared = agreed + earlier + more
         return ShadowReport(
             self._policy.digest, compared, agreed, other_order, earlier, more, late + self._lost, other, summed, *sums

@@ -3,7 +3,7 @@
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
-use ttamer::operate::{self, Became, Outcome};
+use ttamer::operate::{self, Became, Ended, Outcome};
 use ttamer::plan::NO_STAGE;
 
 use super::request::{Columns, ended, reports};
@@ -14,6 +14,22 @@ use crate::reports::{Report, mapping};
 #[pyclass(frozen, module = "ttamer_fast._core")]
 pub struct Counters {
     inner: operate::Counters,
+}
+
+impl Counters {
+    /// Counts one request, of whose stages is said what became of them and how long they took.
+    pub fn take_in(&self, request: &Ended, stages: impl Iterator<Item = (u16, Became, f64)>, explored: bool) {
+        let (mut last, mut answered) = (NO_STAGE, NO_STAGE);
+        for (stage, became, seconds) in stages {
+            self.inner.stage(stage, became, seconds);
+            match became {
+                Became::Answered => (last, answered) = (stage, stage),
+                Became::Failed => last = stage,
+                Became::Barred => {}
+            }
+        }
+        self.inner.ended(request, last, answered, explored);
+    }
 }
 
 #[pymethods]
@@ -42,7 +58,6 @@ impl Counters {
     ) -> PyResult<()> {
         let (failures, barred) = (mapping(failures)?, mapping(barred)?);
         let mut told = Vec::with_capacity(steps.len());
-        let (mut last, mut answered) = (NO_STAGE, NO_STAGE);
         for step in steps.iter() {
             let number = step.cast_exact::<PyTuple>()?.get_borrowed_item(0)?;
             let stage: u16 = number.extract()?;
@@ -51,20 +66,13 @@ impl Counters {
                 None => None,
                 Some(seconds) => seconds.get_item(&*number)?.map(|seconds| seconds.extract()).transpose()?,
             };
-            last = stage;
-            if !has_failed {
-                answered = stage;
-            }
             let became = if has_failed { Became::Failed } else { Became::Answered };
             told.push((stage, became, taken.unwrap_or(f64::NAN)));
         }
         for stage in barred.iter().flat_map(PyDictMethods::keys) {
             told.push((stage.extract()?, Became::Barred, f64::NAN));
         }
-        for (stage, became, seconds) in told {
-            self.inner.stage(stage, became, seconds);
-        }
-        self.inner.ended(&ended(answer, late, cost, expected_loss), last, answered, explored);
+        self.take_in(&ended(answer, late, cost, expected_loss), told.into_iter(), explored);
         Ok(())
     }
 

@@ -9,4 +9,5 @@ mod shadow;
 
 pub use counters::{Counted, Counters};
 pub use governor::Governor;
+pub use request::ended;
 pub use shadow::Shadow;

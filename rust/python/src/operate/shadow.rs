@@ -9,7 +9,7 @@ use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use ttamer::Barred;
-use ttamer::operate::{Ran, Tallies, follow};
+use ttamer::operate::{Ended, Ran, Tallies, follow};
 
 use super::grouped::Grouped;
 use super::request::{Columns, ended};
@@ -28,6 +28,18 @@ pub struct Shadow {
 impl Shadow {
     fn lock(&self) -> MutexGuard<'_, Tallies> {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows it over one request, which went from the start without all that were barred.
+    pub fn over(&self, py: Python<'_>, request: &Ended, ran: &[Ran], barred: &[u16]) -> PyResult<()> {
+        self.along(py, request, ran, barred, barred)
+    }
+
+    fn along(&self, py: Python<'_>, request: &Ended, ran: &[Ran], barred: &[u16], from_start: &[u16]) -> PyResult<()> {
+        let without = self.without(py, from_start)?;
+        let followed = follow(&self.policy, request, ran, without.as_ref(), barred);
+        self.lock().add(request, &followed);
+        Ok(())
     }
 
     /// Stages that a request goes without, if there are any.
@@ -81,11 +93,7 @@ impl Shadow {
             None => barred.clone(),
             Some(without) => stages(without)?,
         };
-        let without = self.without(py, &from_start)?;
-        let request = ended(answer, late, cost, expected_loss);
-        let followed = follow(&self.policy, &request, &ran, without.as_ref(), &barred);
-        self.lock().add(&request, &followed);
-        Ok(())
+        self.along(py, &ended(answer, late, cost, expected_loss), &ran, &barred, &from_start)
     }
 
     /// Follows it over the n requests of a batch.

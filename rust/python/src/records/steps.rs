@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
-use ttamer::operate::Became;
+use ttamer::operate::{Became, Ran};
 use ttamer::records::{ANSWERED, BARRED, FAILED, FOR_RECORD, Step};
 use ttamer::rules::NO_PREDICTION;
 
@@ -76,6 +76,44 @@ impl<'py> Stages<'py> {
         }
         Ok(())
     }
+
+    /// Those that the policy ran, as a shadow is told of them.
+    pub fn ran(&self) -> Vec<Ran> {
+        let ran = self.decided().filter(|step| !is(step, BARRED));
+        ran.map(|step| Ran {
+            stage: step.stage,
+            has_failed: is(step, FAILED),
+            signal: step.signal,
+            prediction: step.prediction,
+        })
+        .collect()
+    }
+
+    /// Those that were not tried.
+    pub fn barred(&self) -> Vec<u16> {
+        self.decided().filter(|step| is(step, BARRED)).map(|step| step.stage).collect()
+    }
+
+    /// What became of them, and how long they took.
+    pub fn became(&self) -> impl Iterator<Item = (u16, Became, f64)> {
+        self.decided().map(|step| {
+            let became = match (is(step, BARRED), is(step, FAILED)) {
+                (true, _) => Became::Barred,
+                (false, true) => Became::Failed,
+                (false, false) => Became::Answered,
+            };
+            (step.stage, became, step.seconds)
+        })
+    }
+
+    fn decided(&self) -> impl Iterator<Item = &Step<'static>> {
+        self.told.iter().map(|told| &told.step).filter(|step| step.what & FOR_RECORD == 0)
+    }
+}
+
+/// Whether a step is of this kind.
+fn is(step: &Step<'_>, kind: u8) -> bool {
+    step.what & !FOR_RECORD == kind
 }
 
 fn not_tried(stage: u16, mark: u8) -> Step<'static> {

@@ -18,6 +18,7 @@ use super::steps::{Stages, StagesOfMany, Told};
 use crate::convert::column;
 use crate::errors::{invalid, raise};
 use crate::files::path_of;
+use crate::operate::{Counters, Shadow, ended};
 
 /// Takes in records, and writes them when it is told to.
 #[pyclass(frozen, module = "ttamer_fast._core")]
@@ -79,10 +80,10 @@ impl RecordWriter {
         Ok(lock(&self.pending).declare(about))
     }
 
-    /// Takes in one request. True where somebody should write.
+    /// Takes in one request, of which those who count and follow are told too. True where somebody should write.
     #[pyo3(signature = (
         policy, id, steps, answer, late, cost, expected_loss, failures, barred, seconds, propensity, flags = 0,
-        exploration = None, /
+        exploration = None, counters = None, shadow = None, /
     ))]
     #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see RecordLog.append")]
     fn append<'py>(
@@ -101,6 +102,8 @@ impl RecordWriter {
         propensity: f64,
         flags: u8,
         exploration: Option<&Bound<'py, PyTuple>>,
+        counters: Option<&Bound<'py, Counters>>,
+        shadow: Option<&Bound<'py, Shadow>>,
     ) -> PyResult<bool> {
         let mut stages = Stages::with_room(steps.len());
         stages.add(steps, failures, barred, seconds, false)?;
@@ -124,7 +127,15 @@ impl RecordWriter {
         let elsewhere = self.stuck.load(Ordering::Relaxed);
         let steps = stages.told.iter().map(Told::step);
         let pushed = lock(&self.pending).push(policy, id, ending, steps, elsewhere);
-        is_news(py, pushed)
+        let is_new = is_news(py, pushed)?;
+        let request = ended(answer.and_then(|answer| u16::try_from(answer).ok()), late, cost, expected_loss);
+        if let Some(shadow) = shadow {
+            shadow.get().over(py, &request, &stages.ran(), &stages.barred())?;
+        }
+        if let Some(counters) = counters {
+            counters.get().take_in(&request, stages.became(), false);
+        }
+        Ok(is_new)
     }
 
     /// Takes in some requests of a batch of n, all where `rows` is None. True where somebody should write.
