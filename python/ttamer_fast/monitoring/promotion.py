@@ -150,7 +150,7 @@ def promote(
     are λ · loss + (1 − λ) · cost / cost of running every stage, as :func:`evaluate` has them, at the prices of the
     policy in service, without deadlines. A capital bets on every paired difference against "the mean is at least
     `margin`"; if that is true, the capital is ever at 1 / `error` with probability at most `error` (Ville 1939; bets on
-    the mean of bounded values: Waudby-Smith and Ramdas 2024, arXiv 2010.09686, Theorem 3, with fixed bets). The order
+    the mean of bounded values: Waudby-Smith and Ramdas 2024, arXiv 2010.09686, section 4, with fixed bets). The order
     of the requests plays no part, so that a second look, with more requests of the log, goes on with the same bets.
 
     *What it promises*, for each candidate: that it replaces a policy that is no worse (by `margin`) with probability at

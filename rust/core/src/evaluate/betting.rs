@@ -4,7 +4,7 @@
 //! beforehand and no value able to ruin it, the capital is a non-negative supermartingale that starts at 1 while the mean
 //! is at least m, so it *ever* reaches 1 / α with probability at most α (Ville 1939). The mean of the capitals of many
 //! bets is one too. It is one side of the hedged capital process of Waudby-Smith and Ramdas (2024, arXiv 2010.09686,
-//! Theorem 3), with bets from a grid in place of bets that learn: the capital then does not depend on the order of the
+//! section 4), with bets from a grid in place of bets that learn: the capital then does not depend on the order of the
 //! values, and who looks again with more values goes on with the same process.
 
 use crate::error::{Error, Result, number};
