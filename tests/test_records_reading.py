@@ -9,12 +9,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import logged
 import ttamer_fast as tt
+from ttamer_fast.records.filling import Filling
 from ttamer_fast.records.log import RecordLog
 
 
@@ -25,7 +27,8 @@ def only(folder: Path) -> Path:
 
 def served(folder: Path, rows: int = 120, blocks: int = 1, **given: Any) -> list[str]:
     """Names of requests 0, 1, …, written in so many blocks of one file."""
-    with tt.RecordLog(folder, flush_seconds=1000.0) as log:
+    # Without the thread that writes too, when it comes to it.
+    with mock.patch.object(Filling, "wake"), tt.RecordLog(folder, flush_seconds=1000.0) as log:
         cascade = logged.cascade(log, **given)
         ids = []
         for x in range(rows):
