@@ -204,13 +204,7 @@ class Batcher(Generic[X, Y]):
         if dispatcher is None or loop is not self._loop or self._state != "open":
             raise self._refusal(loop)
         seconds = check_deadline(deadline)
-        listeners = self._cascade._listeners
-        if listeners.is_told_of_beginnings:
-            with listeners.begin() as begun:
-                served = await self._serve(x, seconds, loop, dispatcher)
-                begun.decided(served)
-                return served
-        return await self._serve(x, seconds, loop, dispatcher)
+        return await self._cascade._listeners.around(self._serve(x, seconds, loop, dispatcher))
 
     async def __aenter__(self) -> Self:
         if self._state != "new":

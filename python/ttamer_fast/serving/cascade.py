@@ -300,7 +300,7 @@ class Cascade(Generic[X, Y]):
         """
         seconds = check_deadline(deadline)
         if seconds < math.inf or not self._is_plain_async:
-            return await self._aserve_observed(x, seconds)
+            return await self._listeners.around(self._aserve_within(x, seconds))
         incumbent = self._incumbents.now()
         driver: Driver[Y] = Driver(incumbent.policy, incumbent.identity)
         asked = driver.ask
@@ -397,17 +397,7 @@ class Cascade(Generic[X, Y]):
         if not self._listeners.is_told_of_beginnings:
             return self._serve_within(x, seconds)
         with self._listeners.begin() as begun:
-            served = self._serve_within(x, seconds)
-            begun.decided(served)
-            return served
-
-    async def _aserve_observed(self, x: X, seconds: float) -> Served[Y]:
-        if not self._listeners.is_told_of_beginnings:
-            return await self._aserve_within(x, seconds)
-        with self._listeners.begin() as begun:
-            served = await self._aserve_within(x, seconds)
-            begun.decided(served)
-            return served
+            return begun.decided(self._serve_within(x, seconds))
 
     def _serve_within(self, x: X, seconds: float) -> Served[Y]:
         if self._refusals[0] is not None:

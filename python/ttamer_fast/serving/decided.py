@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .._core import Batch
 from ..traces.record import NONE_LOST, PolicyIdentity, Record, Step
 from .answers import Predictions, listed
-from .failures import NoAnswerError
+from .failures import answered
 
 __all__ = ["Columns", "Decided", "Records", "Report"]
 
@@ -147,8 +147,8 @@ class Decided:
 
     def has_answer(self) -> NDArray[np.bool_]:
         """(n,) whether a stage answered, or the policy has a default."""
-        answered: NDArray[np.bool_] = self.stage >= 0
-        return answered if answered.all() else answered | (self.expected_loss < math.inf)
+        by_stage: NDArray[np.bool_] = self.stage >= 0
+        return by_stage if by_stage.all() else by_stage | (self.expected_loss < math.inf)
 
     def records(self) -> Records:
         """Those of all requests."""
@@ -173,7 +173,11 @@ class Decided:
             for is_begun in (True, False)
         )
         seconds = {report.stage: report.seconds for report, _ in reports if report.seconds is not None}
-        return self.made(row, steps, failures, barred, seconds or None)
+        return answered(self.made(row, steps, failures, barred, seconds or None))
+
+    def every_record(self) -> Iterator[Record]:
+        """The records of all requests, also of those that nobody answered; O(n k)."""
+        return map(self.records().made, range(len(self.stage)))
 
     def made(
         self,
@@ -183,33 +187,7 @@ class Decided:
         barred: Mapping[int, str],
         seconds: Mapping[int, float] | None,
     ) -> Record:
-        """The record of a request whose steps are known.
-
-        Raises
-        ------
-        NoAnswerError
-            If no stage answered, and the policy has no default.
-        """
-        record = self._record(row, steps, failures, barred, seconds)
-        if record._answer is None and record._expected_loss == math.inf:
-            raise NoAnswerError.of(self.identity, record)
-        return record
-
-    def every_record(self) -> Iterator[Record]:
-        """The records of all requests, also of those that nobody answered; O(n k)."""
-        steps, failures, barred, seconds = _spread(self)
-        for row, own in enumerate(steps):
-            lost = failures.get(row, NONE_LOST), barred.get(row, NONE_LOST)
-            yield self._record(row, own, *lost, seconds.get(row))
-
-    def _record(
-        self,
-        row: int,
-        steps: list[Step],
-        failures: Mapping[int, str],
-        barred: Mapping[int, str],
-        seconds: Mapping[int, float] | None,
-    ) -> Record:
+        """The record of a request whose steps are known, also where nobody answered it."""
         stage = self.stage.item(row)
         return Record.of_steps(
             f"{self.batch_id}.{row}",
@@ -236,7 +214,17 @@ class Records:
         self._spread: _Spread | None = None
 
     def of(self, row: int) -> Record:
-        """The record of one request."""
+        """The record of one request.
+
+        Raises
+        ------
+        NoAnswerError
+            If no stage answered, and the policy has no default.
+        """
+        return answered(self.made(row))
+
+    def made(self, row: int) -> Record:
+        """The same, also where nobody answered it."""
         if self._spread is None:
             self._spread = _spread(self._decided)
         steps, failures, barred, seconds = self._spread

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..traces.record import PolicyIdentity, Record
-from .failures import NoAnswerError
+from .failures import answered
 
 __all__ = ["DecidedOne"]
 
@@ -67,7 +67,7 @@ class DecidedOne:
 
     def has_answer(self) -> NDArray[np.bool_]:
         """(1,) whether a stage answered, or the policy has a default."""
-        return np.array([self._has_answer()])
+        return np.array([self._record.answer is not None or self._record.expected_loss < math.inf])
 
     def records(self) -> DecidedOne:
         """Those of all requests."""
@@ -85,13 +85,7 @@ class DecidedOne:
         NoAnswerError
             If no stage answered, and the policy has no default.
         """
-        record = self._record
-        if not self._has_answer():
-            raise NoAnswerError.of(self.identity, record)
-        return record
-
-    def _has_answer(self) -> bool:
-        return self._record.answer is not None or self._record.expected_loss < math.inf
+        return answered(self._record)
 
 
 def _read_only(column: NDArray[S]) -> NDArray[S]:

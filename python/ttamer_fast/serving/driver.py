@@ -10,7 +10,7 @@ from .._core import Policy, RunFinishedError, TTamerError, ValidationError
 from .._utils.checks import shown
 from ..traces.record import NONE_LOST, PolicyIdentity, Record, Step
 from .answers import as_signal
-from .failures import NoAnswerError
+from .failures import answered
 from .request_ids import new_request_id
 from .served import Served
 from .slowdown import Slowdown, planned
@@ -284,9 +284,7 @@ class Driver(Generic[Y]):
         answer = record._answer
         if answer is not None:
             return Served(self._outputs[answer], record)
-        if record._expected_loss == math.inf:
-            raise NoAnswerError.of(self._identity, record)
-        return Served(None, record)
+        return Served(None, answered(record))
 
     def record(self, request_id: str, explored: bool = False) -> Record:
         """The record of the decided request, also of one that has no answer.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from .._core import TTamerError, ValidationError
-from ..traces.record import PolicyIdentity, Record
+from ..traces.record import Record
 
-__all__ = ["Final", "NoAnswerError", "PermanentError", "reason_of"]
+__all__ = ["Final", "NoAnswerError", "PermanentError", "answered", "reason_of"]
 
 LONGEST = 300
 """Characters of a reason that are kept."""
@@ -63,14 +64,22 @@ class NoAnswerError(TTamerError):
         self.record = record
 
     @classmethod
-    def of(cls, identity: PolicyIdentity, record: Record) -> NoAnswerError:
+    def of(cls, record: Record) -> NoAnswerError:
         """The error for a request that no stage answered."""
         failures = {**record._failures, **record._barred}
-        reasons = "; ".join(f"{identity.where(stage)}: {reason}" for stage, reason in failures.items())
+        where = record._policy.where
+        reasons = "; ".join(f"{where(stage)}: {reason}" for stage, reason in failures.items())
         return cls(f"no stage answered: {reasons or 'too little time was left to ask any'}", failures, record)
 
     def __reduce__(self) -> tuple[type[NoAnswerError], tuple[str, dict[int, str], Record]]:
         return NoAnswerError, (str(self), self.failures, self.record)
+
+
+def answered(record: Record) -> Record:
+    """The record of a request that a stage answered, or whose policy has a default; else a NoAnswerError."""
+    if record._answer is None and record._expected_loss == math.inf:
+        raise NoAnswerError.of(record)
+    return record
 
 
 def reason_of(error: Exception) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 from .._core import ValidationError
 from .._utils.warnings import ServingWarning
@@ -19,6 +19,8 @@ from .shadow import Shadowing
 from .slot import Governor, PolicySlot
 
 __all__ = ["Begun", "Listeners", "Observer", "check_observers"]
+
+Y = TypeVar("Y")
 
 Observer: TypeAlias = Callable[[Record], Any]
 """Called with the record of every decided request."""
@@ -87,6 +89,13 @@ class Listeners:
             except Exception as error:
                 self._complain(error)
         return Begun(ends, self._complain)
+
+    async def around(self, serving: Awaitable[Served[Y]]) -> Served[Y]:
+        """A request that is served by itself on an event loop, from its beginning to its end."""
+        if not self._spanning:
+            return await serving
+        with self.begin() as begun:
+            return begun.decided(await serving)
 
     def tell(self, record: Record) -> None:
         """A request that was served by itself is decided."""
@@ -167,9 +176,10 @@ class Begun:
         self._complain = complain
         self._record: Record | None = None
 
-    def decided(self, served: Served[Any]) -> None:
+    def decided(self, served: Served[Y]) -> Served[Y]:
         """What it came to."""
         self._record = served.record
+        return served
 
     def __enter__(self) -> Self:
         return self

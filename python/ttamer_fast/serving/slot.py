@@ -34,6 +34,10 @@ Signature: TypeAlias = tuple[int, int, int, int]
 """What changes with a file: time, size, device and number."""
 
 
+What: TypeAlias = Literal["began", "swapped", "reloaded", "rolled back", "refused"]
+"""What can become of a slot."""
+
+
 class Governor(Protocol):
     """What moves a slot, and is told what requests have cost."""
 
@@ -47,7 +51,7 @@ class SlotChange(NamedTuple):
 
     time: float
     """Seconds since 1970."""
-    what: Literal["began", "swapped", "reloaded", "rolled back", "refused"]
+    what: What
     """What was done; "refused" is a file that was not taken."""
     digest: str
     """`Policy.digest` of the policy in service after it."""
@@ -253,16 +257,14 @@ class PolicySlot:
         if path is not None and self._governor is None and _signature(path) != self._seen:
             self.reload()
 
-    def _put(self, policy: Policy, what: Literal["swapped", "reloaded"]) -> None:
+    def _put(self, policy: Policy, what: What) -> None:
         if policy.digest == self._policy.digest:
             return
         self._earlier.append(self._policy)
         self._policy = policy
         self._note(what, policy.digest)
 
-    def _note(
-        self, what: Literal["began", "swapped", "reloaded", "rolled back", "refused"], digest: str, reason: str = ""
-    ) -> None:
+    def _note(self, what: What, digest: str, reason: str = "") -> None:
         self._changes.append(SlotChange(time.time(), what, digest, reason))
 
     def _govern(self, governor: Governor) -> None:
