@@ -31,6 +31,7 @@ def test_the_capital_is_that_of_a_mixture_of_bets(n: int) -> None:
         assert below is None or found.log_capital_below(m) == pytest.approx(below, rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.rates
 @pytest.mark.parametrize(("rare", "chance"), [(1.0, 0.5), (1.0, 0.03), (-1.0, 0.03)])
 def test_intervals_hold_the_mean_at_every_look(rare: float, chance: float) -> None:
     rng, streams, error = np.random.default_rng(7), 600, 0.2
@@ -44,6 +45,7 @@ def test_intervals_hold_the_mean_at_every_look(rare: float, chance: float) -> No
     assert missed / streams <= error + 3.0 * math.sqrt(error * (1.0 - error) / streams)
 
 
+@pytest.mark.rates
 def test_who_stops_when_it_looks_best_is_rarely_wrong() -> None:
     # Values of mean 0 in [-1, 1]; somebody looks after each of 200 and stops at the best capital.
     rng, streams = np.random.default_rng(3), 400

@@ -121,6 +121,7 @@ def test_the_level_widens_and_the_other_way_round_mirrors() -> None:
     assert (back.earlier, back.later) == (found[1].later, found[1].earlier)
 
 
+@pytest.mark.rates
 def test_intervals_hold_the_difference_of_the_population() -> None:
     population = make_trace(20_000, 3, seed=9)
     a, b = (tt.baselines.static(population, 1.0), tt.baselines.stage_thresholds(population, 0.8))

@@ -108,6 +108,7 @@ def test_the_capital_is_at_the_limit_where_the_interval_is_below_the_margin() ->
             assert found.promoted == (found.interval[1] < margin) == (found.capital >= 1.0 / found.error)
 
 
+@pytest.mark.rates
 def test_equal_candidates_are_rarely_promoted_however_often_one_looks() -> None:
     """Two policies whose objectives are equal on average: each looks at one of two stages that are alike."""
     rng, tests, wrong = np.random.default_rng(5), 200, 0
