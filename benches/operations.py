@@ -28,7 +28,7 @@ from urllib.request import urlopen
 import prometheus_client
 
 import ttamer_fast as tt
-from records import ROWS, looked_up, synthetic
+from records import in_turns, looked_up, print_beyond_the_first, synthetic
 
 SHARE = 0.02
 ROUNDS = 10
@@ -67,20 +67,12 @@ def overhead(requests: int, repeats: int) -> None:
         plain = [(one.stage, one.consulted, one.cost) for one in served["nothing"]]
         for name, found in served.items():
             assert [(one.stage, one.consulted, one.cost) for one in found] == plain, name
-        took: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(repeats):
-            for name, cascade in ways.items():
-                started = time.process_time()
-                for at in range(requests):
-                    cascade(at % ROWS)
-                took[name].append(1e6 * (time.process_time() - started) / requests)
+        least = in_turns(ways, requests, repeats)
         for cascade in ways.values():
             if cascade._recorder is not None:
                 cascade._recorder.log.close()
     print("| on | µs of CPU a request | beyond nothing |\n| --- | --- | --- |")
-    least = {name: min(times) for name, times in took.items()}
-    for name, micros in least.items():
-        print(f"| {name} | {micros:.2f} | {micros - least['nothing']:.2f} |")
+    print_beyond_the_first(least)
 
 
 def serve(port: int, folder: Path) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import sys
-import threading
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import pytest
 import logged
 import ttamer_fast as tt
 from children import told_by_child
-from decided_requests import ROWS, Requests, answers, decide, ended, ended_batch, has_answer, turn
+from decided_requests import ROWS, Requests, answers, decide, ended, ended_batch, has_answer, in_threads, turn
 from serving_policies import policy_of
 from ttamer_fast._core import Counted, Counters
 
@@ -168,16 +167,8 @@ def test_rows_that_are_none_are_refused_and_nothing_is_counted() -> None:
 def test_threads_lose_no_counts() -> None:
     of, counters, alone = requests("timed"), new(), new()
     count(alone, of)
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=way, args=(counters, of)) for way in (count, count_batch) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(before)
+    ways = (count, count_batch) * 4
+    in_threads([partial(way, counters, of) for way in ways])
     once, all_of_them = as_dict(alone.read()), as_dict(counters.read())
     for name, one in once.items():
         values = np.array(list(one.values()) if isinstance(one, dict) else one)

@@ -47,12 +47,12 @@ def test_a_short_day(outside_sst2: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_said_in_a_line(tmp_path: Path) -> None:
-    pytest.importorskip("prometheus_client")
     done = run("--data", str(tmp_path))
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("server: needs sst2_train.tsv in the folder --data or TTAMER_SST2, got ")
     for name in ("sst2_train.tsv", "sst2_dev.tsv", "sst2_test.tsv"):
         (tmp_path / name).write_text("good\t1\nbad\t0\n", encoding="utf-8")
-    done = run("--data", str(tmp_path), without=["uvicorn"])
-    assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == 'server: needs uvicorn: pip install "ttamer_fast[server]"\n'
+    for name, without in {"starlette": ["starlette"], "uvicorn": ["uvicorn", "prometheus_client"]}.items():
+        done = run("--data", str(tmp_path), without=without)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr == f'server: needs {name}: pip install "ttamer_fast[server]"\n'

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import sys
-import threading
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ import logged
 import ttamer_fast as tt
 from children import told_by_child
 from conftest import make_trace
-from decided_requests import ROWS, Requests, answers, decide, ended, ended_batch, turn
+from decided_requests import ROWS, Requests, answers, decide, ended, ended_batch, in_threads, turn
 from serving_policies import policy_of, walk
 from ttamer_fast._core import Shadow
 
@@ -221,16 +219,8 @@ def test_threads_lose_no_counts() -> None:
     of = decide(logged.policy(), logged.table(), turn)
     shadow, alone = Shadow(policy_of("models")), Shadow(policy_of("models"))
     follow(alone, of)
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=way, args=(shadow, of)) for way in (follow, follow_batch) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(before)
+    ways = (follow, follow_batch) * 4
+    in_threads([partial(way, shadow, of) for way in ways])
     assert shadow.counts[:COUNTS] == tuple(8 * count for count in alone.counts[:COUNTS])
     np.testing.assert_allclose(shadow.counts, 8 * np.array(alone.counts))
 

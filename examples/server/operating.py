@@ -15,7 +15,6 @@ from asking import Answer, Asker, Load, Loaded, load
 from feeling import NAMES
 from prepared import Prepared
 from processes import Program
-from prometheus_client.parser import text_string_to_metric_families
 
 import ttamer_fast as tt
 
@@ -322,6 +321,8 @@ def truth_of(parts: Sequence[Part]) -> dict[str, int]:
 
 def scraped(text: str) -> dict[str, dict[tuple[str, ...], float]]:
     """Metrics by name and labels."""
+    from prometheus_client.parser import text_string_to_metric_families
+
     found: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +11,6 @@ from feeling import COST, LAYERS, NAMES, word_list
 from numpy.typing import NDArray
 
 import ttamer_fast as tt
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "sentiment_exits"))
 
 __all__ = ["Prepared", "Sizes", "prepare", "trace_of"]
 

@@ -191,21 +191,17 @@ def fit_command(
         raise ValidationError("`--summary-deadline` must come without `--no-summary`")
     check_output("--output", output, trace)
     read = read_trace(trace, loss=loss, kind=kind)
-    recalls = "auto" if recall is Recall.AUTO else recall is Recall.YES
+    options: dict[str, Any] = {
+        "graph": graph,
+        "order": _order(order),
+        "recall": "auto" if recall is Recall.AUTO else recall is Recall.YES,
+        "default_loss": default_loss,
+        "seed": seed,
+    }
     if tradeoffs is not None:
         if (tradeoff, max_cost, max_loss, certify) != (None, None, None, None):
             raise ValidationError("`--tradeoffs` must be the only goal")
-        family = fit_family(
-            read,
-            tradeoffs_of(tradeoffs),
-            graph=graph,
-            order=_order(order),
-            estimator=estimator,
-            recall=recalls,
-            default_loss=default_loss,
-            deadline=deadline,
-            seed=seed,
-        )
+        family = fit_family(read, tradeoffs_of(tradeoffs), estimator=estimator, deadline=deadline, **options)
         family.save(output)
         written = {"file": str(output)}
         return show(family_summary(family) | written, f"{family_text(family)}\nwritten to {output}", as_json)
@@ -217,13 +213,9 @@ def fit_command(
             tradeoff=tradeoff,
             max_cost=max_cost,
             max_loss=_number_or_text(max_loss),
-            graph=graph,
-            order=_order(order),
             estimator=estimator,
-            recall=recalls,
-            default_loss=default_loss,
             deadline=deadline,
-            seed=seed,
+            **options,
         )
     else:
         if (tradeoff, max_cost, max_loss) != (None, None, None) or estimator is Estimator.MARKOV or deadline:
@@ -236,11 +228,7 @@ def fit_command(
             delta=0.05 if delta is None else delta,
             largest_loss=1.0 if largest_loss is None else largest_loss,
             binary=binary,
-            graph=graph,
-            order=_order(order),
-            recall=recalls,
-            default_loss=default_loss,
-            seed=seed,
+            **options,
         )
     policy.save(output)
     content, text = policy_summary(policy) | {"file": str(output)}, f"{policy_text(policy)}\nwritten to {output}"

@@ -12,7 +12,7 @@ from .._core import ValidationError
 from .._utils.extras import require
 from ..serving.cascade import Cascade
 from ..serving.slot import PolicySlot
-from .asgi_bodies import RefusalError
+from .asgi_messages import RefusalError, as_json
 from .inside import exploration_of, governor_of, shadow_of, slot_of
 
 if TYPE_CHECKING:
@@ -54,18 +54,20 @@ class PolicyPages:
         policy, shadow, exploration = cascade.policy, shadow_of(cascade), exploration_of(cascade)
         changes = () if slot is None else slot.changes
         governor = governor_of(cascade)
-        return _said(
-            {
-                "digest": policy.digest,
-                "stages": list(policy.stages),
-                "changes": [change._asdict() for change in changes],
-                "earlier": [] if slot is None else [one.digest for one in slot.earlier],
-                "shadow": None if shadow is None else asdict(shadow),
-                "governor": None if governor is None else asdict(governor),
-                "exploration": None if exploration is None else asdict(exploration),
-                "circuits": {stage: circuit.state for stage, circuit in cascade.circuits.items()},
-                "slowdown": cascade.slowdown,
-            }
+        return as_json(
+            _plain(
+                {
+                    "digest": policy.digest,
+                    "stages": list(policy.stages),
+                    "changes": [change._asdict() for change in changes],
+                    "earlier": [] if slot is None else [one.digest for one in slot.earlier],
+                    "shadow": None if shadow is None else asdict(shadow),
+                    "governor": None if governor is None else asdict(governor),
+                    "exploration": None if exploration is None else asdict(exploration),
+                    "circuits": {stage: circuit.state for stage, circuit in cascade.circuits.items()},
+                    "slowdown": cascade.slowdown,
+                }
+            )
         )
 
     async def reload(self, request: Request) -> Response:
@@ -79,7 +81,7 @@ class PolicyPages:
         if not is_taken:
             refused = [change.reason for change in slot.changes if change.what == "refused"]
             raise RefusalError(409, refused[-1], digest=slot.policy.digest)
-        return _said({"digest": slot.policy.digest})
+        return as_json({"digest": slot.policy.digest})
 
     async def roll_back(self, request: Request) -> Response:
         """Brings back the policy before, or says why not."""
@@ -88,7 +90,7 @@ class PolicyPages:
             policy = self._slot().rollback()
         except ValidationError as error:
             raise RefusalError(409, str(error)) from None
-        return _said({"digest": policy.digest})
+        return as_json({"digest": policy.digest})
 
     def _slot(self) -> PolicySlot:
         slot = slot_of(self._cascade)
@@ -104,11 +106,6 @@ class PolicyPages:
         is_token = hmac.compare_digest(given.strip().encode(), self._token)
         if scheme.lower() != "bearer" or not is_token:
             raise RefusalError(401, "unauthorized", {"www-authenticate": "Bearer"})
-
-
-def _said(what: Any) -> Response:
-    made: Response = require("starlette.responses", "server").JSONResponse(_plain(what))
-    return made
 
 
 def _plain(what: Any) -> Any:

@@ -15,7 +15,7 @@ from ..serving.batcher import Batcher, OverloadedError
 from ..serving.cascade import Cascade
 from ..serving.failures import NoAnswerError
 from ..serving.served import Served
-from .asgi_bodies import RefusalError, answer_headers, body_of, decoding_refusal, seconds_of, to_response
+from .asgi_messages import RefusalError, answer_headers, as_json, body_of, decoding_refusal, seconds_of, to_response
 from .asgi_policy import PolicyPages
 from .asgi_responses import Responses
 from .inside import log_of
@@ -200,12 +200,12 @@ class Service:
 
     async def live(self, _: Request) -> Response:
         """Whether the event loop runs."""
-        return _said({"live": True})
+        return as_json({"live": True})
 
     async def ready(self, _: Request) -> Response:
         """Whether requests are served."""
         is_ready = self._state == "ready"
-        return _said({"ready": is_ready, "state": self._state}, 200 if is_ready else 503)
+        return as_json({"ready": is_ready, "state": self._state}, 200 if is_ready else 503)
 
     async def metrics(self, request: Request) -> Response:
         """Of the cascade and whatever else is in the registry."""
@@ -216,11 +216,6 @@ class Service:
         responses = require("starlette.responses", "server")
         made: Response = responses.Response(encode(self._read), headers={"content-type": content_type})
         return made
-
-
-def _said(what: Any, status: int = 200) -> Response:
-    made: Response = require("starlette.responses", "server").JSONResponse(what, status)
-    return made
 
 
 def _broken(what: str) -> RefusalError:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["RefusalError", "answer_headers", "body_of", "decoding_refusal", "seconds_of", "to_response"]
+__all__ = ["RefusalError", "answer_headers", "as_json", "body_of", "decoding_refusal", "seconds_of", "to_response"]
 
 DEADLINE = "x-ttamer-deadline"
 
@@ -35,8 +35,13 @@ class RefusalError(Exception):
 
     def response(self) -> Response:
         """As it is sent."""
-        made: Response = require("starlette.responses", "server").JSONResponse(self.said, self.status, self.headers)
-        return made
+        return as_json(self.said, self.status, self.headers)
+
+
+def as_json(what: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """What JSON can hold, as it is sent."""
+    made: Response = require("starlette.responses", "server").JSONResponse(what, status, headers)
+    return made
 
 
 async def body_of(request: Request, most: int) -> bytes:
@@ -99,14 +104,11 @@ def to_response(encoded: Any, media_type: str, headers: dict[str, str]) -> Respo
     TypeError, ValueError
         If JSON cannot hold it.
     """
-    responses = require("starlette.responses", "server")
-    made: Response
-    if isinstance(encoded, bytes | bytearray | memoryview):
-        made = responses.Response(bytes(encoded), 200, headers, media_type)
-    elif encoded is None:
+    if encoded is None:
         raise ValidationError("`encode` must return bytes or what JSON can hold, got None")
-    else:
-        made = responses.JSONResponse(encoded, 200, headers)
+    if not isinstance(encoded, bytes | bytearray | memoryview):
+        return as_json(encoded, 200, headers)
+    made: Response = require("starlette.responses", "server").Response(bytes(encoded), 200, headers, media_type)
     return made
 
 
