@@ -75,3 +75,15 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(tt.ValidationError, match="`m` must be a number, got NaN"):
         found.rows_needed(math.nan, 0.05)
     assert repr(found) == "BoundedMean(n=1, mean=0.5)"
+
+
+@pytest.mark.parametrize(("share", "difference", "rows"), [(0.01, 0.01, 823), (0.1, 0.01, 9758)])
+def test_how_many_requests_a_promotion_takes(share: float, difference: float, rows: int) -> None:
+    """What `docs/how-to/retrain.md` says of policies that differ in a share of their answers."""
+    n = 20_000
+    better, worse = round(n * (share + difference) / 2), round(n * (share - difference) / 2)
+    values = np.repeat([-1.0, 1.0, 0.0], [better, worse, n - better - worse])
+    found = BoundedMean(values, -1.0, 1.0)
+    assert found.rows_needed(0.0, 0.05) == rows
+    enough = np.repeat([-1.0, 1.0, 0.0], np.round(np.array([better, worse, n - better - worse]) * rows / n).astype(int))
+    assert BoundedMean(enough, -1.0, 1.0).log_capital(0.0) == pytest.approx(math.log(20.0), abs=0.3)
