@@ -53,8 +53,7 @@ def draw(day: Day, path: Path) -> None:
             axes.axvline(event.time, color="black", linewidth=0.7, alpha=0.5)
         place = (event.time, 1.02 + 0.09 * level)
         right.annotate(event.mark, place, xycoords=("data", "axes fraction"), fontsize=8, ha="center")
-    lost = sum(answer.status != 200 for answer in day.answers)
-    right.set_title(f"A day of the server: {len(day.answers)} requests, {lost} lost" + "\n" * 4, fontsize=11)
+    right.set_title(f"A day of the server: {day.asked} requests, {day.lost} lost" + "\n" * 4, fontsize=11)
     state.set_xlabel("seconds")
     figure.savefig(path, dpi=110)
 

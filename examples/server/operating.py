@@ -307,11 +307,19 @@ class Day:
         """What should have come true."""
         self.found[what] = is_so
 
+    @property
+    def asked(self) -> int:
+        """Requests of the day, those of the load included."""
+        return len(self.answers) + (0 if self.loaded is None else self.loaded.requests)
+
+    @property
+    def lost(self) -> int:
+        """Those of them that had no answer."""
+        return sum(answer.status != 200 for answer in self.answers) + (0 if self.loaded is None else self.loaded.lost)
+
     def is_as_it_should_be(self) -> bool:
         """Whether all of it has, and no request was lost."""
-        assert self.loaded is not None
-        lost = self.loaded.lost + sum(answer.status != 200 for answer in self.answers)
-        return all(self.found.values()) and not lost
+        return all(self.found.values()) and not self.lost
 
 
 def truth_of(parts: Sequence[Part]) -> dict[str, int]:

@@ -41,10 +41,7 @@ def page_of(day: Day) -> str:
             f"the {day.shadow}",
         ]
     lines += ["", *(f"{'yes' if is_so else 'NO ':<4}{what}" for what, is_so in day.found.items())]
-    lost = loaded.lost + sum(answer.status != 200 for answer in day.answers)
-    lines.append(
-        f"{'yes' if not lost else 'NO ':<4}no request was lost: {len(day.answers) + loaded.requests} asked, {lost} lost"
-    )
+    lines.append(f"{'yes' if not day.lost else 'NO ':<4}no request was lost: {day.asked} asked, {day.lost} lost")
     return "\n".join(lines)
 
 
