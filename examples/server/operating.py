@@ -191,7 +191,10 @@ class Day:
         tt.DriftMonitor.fit(candidate, judged).save(self.folder / "monitor.ttamer")
         candidate.save(self.folder / "policy.ttamer")
         await self.policy(lambda page: page["digest"] == candidate.digest)
-        self.note(f"it is promoted after {looks} looks at the log: {candidate.digest[:8]} serves", "promoted")
+        self.note(
+            f"it is promoted after {looks} look{'s' * (looks != 1)} at the log: {candidate.digest[:8]} serves",
+            "promoted",
+        )
         await self.serve("adverts: the candidate serves", ADVERT)
         self.check("the alarm is over with a monitor of the new policy", not self.samples[-1].alarm)
 
