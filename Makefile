@@ -149,6 +149,7 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/records.py
 	$(PYTHON) benches/serving.py
 	$(PYTHON) benches/operations.py
+	$(PYTHON) benches/governor.py
 	$(PYTHON) benches/batching.py
 	$(PYTHON) benches/signals.py
 	$(PYTHON) benches/watching.py
@@ -162,6 +163,7 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/quality/logs.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/production.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/intervals.py $(TTAMER_TRACES)
+	$(PYTHON) benches/quality/year.py $(TTAMER_TRACES)
 
 bench-smoke: $(VENV)/test
 	$(PYTHON) -m pytest benches --benchmark-disable
@@ -171,6 +173,7 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/records.py --requests 1000 --repeats 2 --records 100000
 	$(PYTHON) benches/serving.py --repeats 2
 	$(PYTHON) benches/operations.py --requests 500 --repeats 2
+	$(PYTHON) benches/governor.py --seeds 1 --window 200
 	$(PYTHON) benches/batching.py --requests 200 --repeats 2
 	$(PYTHON) benches/signals.py --rounds 1
 	$(PYTHON) benches/watching.py --rounds 1
@@ -183,6 +186,7 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/quality/logs.py --explore 0.1 --draws 1 --rounds 5
 	$(PYTHON) benches/quality/production.py
 	$(PYTHON) benches/quality/intervals.py --draws 20 --repeats 1
+	$(PYTHON) benches/quality/year.py --seeds 1 --logged 1 --drifts signals
 	@echo "not run here, they take minutes: cargo bench, benches/solve.py, speed.py solve and fit; make bench does"
 
 $(PYTHON):
