@@ -166,7 +166,7 @@ class BudgetGovernor:
             slot = PolicySlot(family.policies[core.serving])
         elif not isinstance(slot, PolicySlot):
             raise ValidationError(f"`slot` must be a PolicySlot, got {type(slot).__name__}")
-        check_fits("slot", slot.policy, family.policies[0])
+        check_fits("slot", slot.policy, family.policies[0], "the family")
         slot._govern(self)
         self._slot = slot
         self._earlier: deque[PolicyFamily] = deque(maxlen=MOST_FAMILIES)

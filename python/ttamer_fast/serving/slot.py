@@ -289,8 +289,9 @@ class PolicySlot:
         return f"PolicySlot(policy={self._policy.digest[:12]}, earlier={len(self._earlier)}{where})"
 
 
-def check_fits(name: str, policy: Any, present: Policy) -> None:
-    """Whether a policy can take the place of another one, or a ValidationError that names both lists of stages."""
+def check_fits(name: str, policy: Any, present: Policy, whose: str = "the policy in service") -> None:
+    """Whether a policy can take the place of another one, `whose` in words, or a ValidationError that names both lists
+    of stages."""
     if not isinstance(policy, Policy):
         raise ValidationError(f"`{name}` must be a Policy, got {type(policy).__name__}")
     if policy.stages != present.stages:
@@ -298,7 +299,7 @@ def check_fits(name: str, policy: Any, present: Policy) -> None:
         raise ValidationError(f"`{name}` must have the stages {wanted}, in this order, got {given}")
     kinds = present.provenance.get("kind"), policy.provenance.get("kind")
     if None not in kinds and kinds[0] != kinds[1]:
-        raise ValidationError(f"`{name}` must be of kind {kinds[0]!r}, as the policy in service is, got {kinds[1]!r}")
+        raise ValidationError(f"`{name}` must be of kind {kinds[0]!r}, as {whose} is, got {kinds[1]!r}")
 
 
 def _check_watch(watch: Any) -> float | None:
