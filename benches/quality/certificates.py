@@ -7,8 +7,9 @@ limit that is the true mean is certified: at most δ. *Least* is the median of t
 the true mean, in standard errors of a mean.
 
 *policies* is about whole fits to 2,000 rows of recorded traces (half of those that have fewer than 4,000), judged on
-the rows that are left. A policy is *broken* if it loses more there than it may. Costs are held against those of fits to
-all of the rows, mixed at will, that lose as much as the limit allows, and as much as the certified policy does.
+the rows that are left. *Broken* is the share of them that lose more there than they may. Costs are held against those
+of fits to all of the rows, mixed at will, that lose as much as the limit allows, and as much as the certified policy
+does; and against what the bound of Hoeffding and Bentkus certifies among policies for single trade-offs, where it does.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ import ttamer_fast as tt
 from ttamer_fast._core import BoundedMean, Learner, PlannedMean
 from ttamer_fast._utils.arrays import Floats
 from ttamer_fast.fitting import binomial
+from ttamer_fast.fitting.candidates import points_of
 from ttamer_fast.traces import outcome
 
 DELTA = 0.1
 ROWS, MOST_ROWS = 2000, 20_000
 EXCESS = (0.01, 0.02, 0.05)
+REFERENCE = "Hoeffding-Bentkus"
+COSTS = ("cost to that at the limit", "to that at its loss", f"to {REFERENCE}")
 LOOKS = (0.25, 0.5, 0.75, 1.0)
 """Of the rows that test, where one looks again and again."""
 
@@ -150,15 +154,18 @@ def tests(_traces: Mapping[str, tt.Trace], draws: int, _splits: int) -> Iterator
 
 @dataclass(frozen=True)
 class Certified:
-    """What became of one certificate, judged on the rest; costs as logarithms of ratios."""
+    """What became of one certificate, judged on the rest; costs as logarithms."""
 
     is_certified: bool
+    is_alone: bool
+    """Nothing is cheaper than the stage that the limit is relative to, or can be certified."""
     is_broken: bool
+    cost: float
     at_limit: float
     at_loss: float
 
 
-NONE = Certified(False, False, math.nan, math.nan)
+NONE = Certified(False, False, False, math.nan, math.nan, math.nan)
 
 
 def hull_of(learner: Learner, rest: tt.Trace) -> Floats:
@@ -183,9 +190,21 @@ def judged(policy: tt.Policy | None, rest: tt.Trace, limit: float, hull: Floats)
     if policy is None:
         return NONE
     found = outcome.of_policy(policy, rest)
-    loss, cost = float(found.loss.mean()), float(found.cost.mean())
-    against = [math.log(cost / float(np.interp(at, *hull))) for at in (limit, loss)]
-    return Certified(True, loss > limit, *against)
+    loss, cost = float(found.loss.mean()), math.log(float(found.cost.mean()))
+    against = [cost - math.log(float(np.interp(at, *hull))) for at in (limit, loss)]
+    return Certified(True, policy.provenance.get("p_value") == "0.0", loss > limit, cost, *against)
+
+
+def learned_then_tested(trace: tt.Trace, more: float, stage: int | None, seed: int) -> tt.Policy | None:
+    """What `fit_certified` improves on: policies for single trade-offs, the bound of Hoeffding and Bentkus."""
+    fitting, testing = trace.split(0.5, seed)
+    low, last = 0.0 if stage is None else -1.0, None
+    for point in points_of(Learner(fitting.core), fitting, None):
+        values = outcome.of_policy(point.policy, testing).loss
+        if general(values if stage is None else values - testing.loss[:, stage], values, low, more) > DELTA:
+            break
+        last = point.policy
+    return last
 
 
 def at_once(trace: tt.Trace, max_loss: float | str, seed: int, binary: bool = False) -> tt.Policy | None:
@@ -195,10 +214,9 @@ def at_once(trace: tt.Trace, max_loss: float | str, seed: int, binary: bool = Fa
         return None
 
 
-def looked_at_often(trace: tt.Trace, max_loss: float | str, seed: int) -> tt.Policy | None:
-    """A family of the first half; one looks until something is certified."""
-    train, test = trace.split(0.5, seed)
-    family, ends = tt.fit_family(train), [round(share * test.n) for share in LOOKS]
+def looked_at_often(family: tt.PolicyFamily, test: tt.Trace, max_loss: str) -> tt.Policy | None:
+    """One looks until something is certified."""
+    ends = [round(share * test.n) for share in LOOKS]
     found = tt.certify(family, test[: ends[0]], max_loss=max_loss, delta=DELTA)
     for start, end in pairwise(ends):
         if found.policy is not None:
@@ -214,11 +232,25 @@ def graded(trace: tt.Trace) -> tt.Trace:
     return tt.Trace(trace.signal, loss, trace.cost, trace.prediction, kind=trace.kind, stages=trace.stages)
 
 
+def ways_of(
+    trace: tt.Trace, family: tt.PolicyFamily, best: int, most: float, more: float, seed: int
+) -> Iterator[tuple[str, tt.Policy | None]]:
+    """Names of limits and of tests, and what they certify; the family is of the first half."""
+    relative = f"{trace.stages[best]}+{more}"
+    yield f"a number, x = {more} | {REFERENCE}", learned_then_tested(trace, most, None, seed)
+    yield f"a number, x = {more} | fit_certified", at_once(trace, most, seed)
+    if np.isin(trace.loss, (0.0, 1.0)).all():
+        yield f"a number, x = {more} | fit_certified, binary", at_once(trace, most, seed, binary=True)
+    yield f"best stage + {more} | {REFERENCE}", learned_then_tested(trace, more, best, seed)
+    yield f"best stage + {more} | fit_certified", at_once(trace, relative, seed)
+    yield f"best stage + {more} | certify, 4 looks", looked_at_often(family, trace.split(0.5, seed)[1], relative)
+
+
 def policies(traces: Mapping[str, tt.Trace], _draws: int, splits: int) -> Iterator[str]:
-    yield "| losses | limit | way | certified | broken | cost to that at the limit | cost to that at its loss | fits |"
-    yield "| --- |" + " --- |" * 7
+    yield f"| losses | limit | way | certified, stage alone | broken | {', '.join(COSTS)} | fits |"
+    yield "| --- |" + " --- |" * 6
     for kind in ("0 or 1", "graded"):
-        cells: dict[tuple[str, str], list[Certified]] = {}
+        cells: dict[str, list[Certified]] = {}
         for trace in traces.values():
             population = trace if kind == "0 or 1" else graded(trace)
             rows = min(ROWS, trace.n // 2)
@@ -227,27 +259,23 @@ def policies(traces: Mapping[str, tt.Trace], _draws: int, splits: int) -> Iterat
                 some, rest = population.rows(order[:rows]), population.rows(order[rows : rows + MOST_ROWS])
                 hull, alone = hull_of(Learner(some.core), rest), rest.loss.mean(axis=0)
                 best = int(alone.argmin())
+                family = tt.fit_family(some.split(0.5, seed)[0])
                 for more in EXCESS:
                     most = float(alone[best]) + more
-                    relative = f"{trace.stages[best]}+{more}"
-                    ways = {
-                        ("a number", "fit_certified"): at_once(some, most, seed),
-                        ("best stage + x", "fit_certified"): at_once(some, relative, seed),
-                        ("best stage + x", "certify, 4 looks"): looked_at_often(some, relative, seed),
-                    }
-                    if kind == "0 or 1":
-                        ways["a number", "fit_certified, binary"] = at_once(some, most, seed, binary=True)
-                    for (limit, way), policy in ways.items():
-                        cells.setdefault((f"{limit}, x = {more}", way), []).append(judged(policy, rest, most, hull))
-        for (limit, way), found in cells.items():
-            yield f"| {kind} | {limit} | {way} | {summed(found)} | {len(found)} |"
+                    for way, policy in ways_of(some, family, best, most, more, seed):
+                        cells.setdefault(way, []).append(judged(policy, rest, most, hull))
+        for way, found in cells.items():
+            reference = cells[f"{way.partition(' | ')[0]} | {REFERENCE}"]
+            yield f"| {kind} | {way} | {summed(found, reference)} | {len(found)} |"
 
 
-def summed(found: list[Certified]) -> str:
-    certified, broken = (np.mean([getattr(one, name) for one in found]) for name in ("is_certified", "is_broken"))
-    return f"{certified:.2f} | {broken:.3f} | {ratio([one.at_limit for one in found])} | " + ratio(
-        [one.at_loss for one in found]
+def summed(found: list[Certified], reference: list[Certified]) -> str:
+    certified, alone, broken = (
+        float(np.mean([getattr(one, name) for one in found])) for name in ("is_certified", "is_alone", "is_broken")
     )
+    against = [one.cost - other.cost for one, other in zip(found, reference, strict=True)]
+    costs = [ratio(logs) for logs in ([one.at_limit for one in found], [one.at_loss for one in found], against)]
+    return f"{certified:.2f}, {alone:.2f} | {broken:.3f} | {', '.join(costs)}"
 
 
 def ratio(logs: list[float]) -> str:

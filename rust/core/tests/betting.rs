@@ -1,4 +1,5 @@
 //! What bets against a mean promise, at any time of looking and in one look.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use ttamer::{BoundedMean, PlannedMean};
 
