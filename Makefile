@@ -169,6 +169,7 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/quality/logs.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/production.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/intervals.py $(TTAMER_TRACES)
+	$(PYTHON) benches/quality/certificates.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/year.py $(TTAMER_TRACES)
 
 bench-smoke: $(VENV)/test
@@ -192,6 +193,7 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/quality/logs.py --explore 0.1 --draws 1 --rounds 5
 	$(PYTHON) benches/quality/production.py
 	$(PYTHON) benches/quality/intervals.py --draws 20 --repeats 1
+	$(PYTHON) benches/quality/certificates.py --draws 4 --splits 1
 	$(PYTHON) benches/quality/year.py --seeds 1 --logged 1 --drifts signals
 	@echo "not run here, they take minutes: cargo bench, benches/solve.py, speed.py solve and fit; make bench does"
 
