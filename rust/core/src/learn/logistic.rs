@@ -103,11 +103,6 @@ fn objective(design: &Design, prior: &Prior, t: &[f64], mean: &mut [f64], tuning
     log_loss(design, t, mean, tuning) + prior.pull(t).0
 }
 
-/// `Σ weight · logloss` at `t`.
-pub fn loss(design: &Design, t: &[f64], tuning: &Tuning) -> f64 {
-    log_loss(design, t, &mut vec![0.0; design.target.len()], tuning)
-}
-
 fn log_loss(design: &Design, t: &[f64], mean: &mut [f64], tuning: &Tuning) -> f64 {
     let clip = tuning.newton_clip;
     let mut sum = 0.0;
@@ -165,7 +160,7 @@ fn derivatives(design: &Design, d: usize, mean: &[f64], tuning: &Tuning) -> (Vec
 
 /// Solves the symmetric positive definite system by Cholesky decomposition; a pivot that is not positive (a direction
 /// without information) leaves its coordinate unchanged.
-fn solve(mut a: Vec<f64>, mut b: Vec<f64>) -> Vec<f64> {
+pub fn solve(mut a: Vec<f64>, mut b: Vec<f64>) -> Vec<f64> {
     let d = b.len();
     for j in 0..d {
         for k in 0..j {

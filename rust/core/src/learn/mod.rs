@@ -20,6 +20,7 @@ mod markov;
 mod nodes;
 mod options;
 mod order;
+mod pairs;
 mod parts;
 mod provenance;
 mod reach;
@@ -30,6 +31,7 @@ mod select;
 mod situations;
 mod subset;
 mod tuning;
+mod weigher;
 mod whole;
 
 pub use budget::{Budget, Limited, log_odds_range, tradeoff_at, within};

@@ -48,10 +48,13 @@ pub struct Tuning {
     /// Log loss, summed over rows, by which a curve that rises must beat one that falls: more confidence is no more loss,
     /// unless rows clearly say so.
     pub curve_rise: f64,
+    /// Share of the rows from which on a signal that they have in common gets a level of its own, of more than a few values:
+    /// it often means something else than those beside it.
+    pub curve_tie: f64,
     /// Cells of equally many rows that rows are gathered in before a curve is fitted: for speed.
     pub curve_cells: usize,
     /// Strengths, in rows, of the pull of a class towards the curve of all classes, in the order in which they are tried.
-    pub class_ridges: [f64; 3],
+    pub class_ridges: [f64; 4],
     /// Rows of a class from which on it may get a line of its own.
     pub class_rows: f64,
     /// Classes that may get a line of their own, the most frequent ones: a bound on time.
@@ -62,6 +65,22 @@ pub struct Tuning {
     pub class_errors: f64,
     /// Parts that rows are held back in for that.
     pub class_folds: usize,
+    /// Newton's steps from a fit to all rows to one without a part of them.
+    pub class_steps: usize,
+    /// Cells of equally many rows that rows are gathered in where classes may have curves of their own: for speed.
+    pub class_cells: usize,
+    /// Strengths, in rows, of the pull of what two named classes say towards nothing, in the order in which they are tried.
+    pub pair_ridges: [f64; 3],
+    /// Rows on which two stages name two classes from which on these may say something.
+    pub pair_rows: f64,
+    /// Classes of a stage of which that is learned, the most frequent ones: a bound on the size of tables. 0: of none.
+    pub pair_classes: usize,
+    /// Standard errors by which what they say must win on rows held back.
+    pub pair_errors: f64,
+    /// Log loss, summed over rows and both stages, by which they must win at least: less would change no decision.
+    pub pair_gain: f64,
+    /// Newton's steps for what two classes say.
+    pub pair_steps: usize,
 
     // Newton's method.
     /// Steps, at most: it converges in fewer.
@@ -164,13 +183,22 @@ impl Default for Tuning {
             curve_smoothness: 20.0,
             curve_ridge: 1e-3,
             curve_rise: 3.0,
+            curve_tie: 0.05,
             curve_cells: 256,
-            class_ridges: [50.0, 10.0, 2.0],
+            class_ridges: [50.0, 10.0, 2.0, 0.5],
             class_rows: 10.0,
             classes: 64,
             class_numbers: 1024,
             class_errors: 2.0,
             class_folds: 4,
+            class_steps: 2,
+            class_cells: 64,
+            pair_ridges: [10.0, 4.0, 1.5],
+            pair_rows: 5.0,
+            pair_classes: 32,
+            pair_errors: 3.0,
+            pair_gain: 3.0,
+            pair_steps: 4,
             newton_steps: 12,
             newton_warm_rows: 4096,
             newton_thinning: 8,
@@ -238,6 +266,10 @@ impl Tuning {
             ("curve_cells", self.curve_cells),
             ("class_numbers", self.class_numbers),
             ("class_folds", self.class_folds),
+            ("class_steps", self.class_steps),
+            ("class_cells", self.class_cells),
+            ("pair_classes", self.pair_classes),
+            ("pair_steps", self.pair_steps),
             ("newton_thinning", self.newton_thinning),
             ("belief_cells", self.belief_cells),
             ("exact_cell_rows", self.exact_cell_rows),
@@ -251,13 +283,18 @@ impl Tuning {
             ("markov_bins", self.markov_bins),
         ];
         let least = |name: &str| {
-            if matches!(name, "folds" | "newton_thinning" | "shared_cuts" | "time_blocks") { 2 } else { 1 }
+            if matches!(name, "folds" | "newton_thinning" | "shared_cuts" | "time_blocks") {
+                2
+            } else {
+                usize::from(name != "pair_classes")
+            }
         };
         let most = |name: &str| match name {
             "belief_cells" => 256,
             "time_blocks" => MAX_BLOCKS,
             "lattice_stages" | "detour_stages" => SLOTS,
             "class_numbers" => 1 << 20,
+            "pair_classes" => usize::from(u8::MAX),
             _ => usize::MAX,
         };
         for (name, given) in counts {
@@ -294,8 +331,8 @@ mod tests {
 
     #[test]
     fn a_few_fields_are_changed() {
-        let made = Tuning::from_json(r#"{"ridge_models": 10, "class_ridges": [1, 2, 3]}"#).ok();
-        let by_hand = Tuning { ridge_models: 10.0, class_ridges: [1.0, 2.0, 3.0], ..Tuning::default() };
+        let made = Tuning::from_json(r#"{"ridge_models": 10, "class_ridges": [1, 2, 3, 4]}"#).ok();
+        let by_hand = Tuning { ridge_models: 10.0, class_ridges: [1.0, 2.0, 3.0, 4.0], ..Tuning::default() };
         assert_eq!(made, Some(by_hand));
         assert_eq!(Tuning::from_json("{}").ok(), Some(Tuning::default()));
     }

@@ -4,6 +4,7 @@ use super::super::checks;
 use super::calibration::Calibration;
 use super::entry::{EntryCuts, MOST_PAIRS};
 use super::node::Node;
+use super::pairs::Pair;
 use super::reading::SLOTS;
 use super::rule::BeliefRule;
 use crate::error::{Checked, check};
@@ -45,6 +46,19 @@ impl BeliefRule {
             let is_once = stages.iter().zip(stages.iter().skip(1)).all(|(one, next)| one != next);
             check(is_once, "a stage may run twice")?;
         }
+        Ok(())
+    }
+
+    /// Which tables of named classes are about members of each node: of each two stages at most one.
+    pub(super) fn find_disputes(&mut self) -> Checked {
+        let pairs = &self.beliefs.pairs;
+        let ascend = pairs.iter().zip(pairs.iter().skip(1)).all(|(one, next)| one.stages() < next.stages());
+        check(ascend && pairs.len() <= usize::from(u16::MAX), "the pairs of stages do not ascend")?;
+        let is_there =
+            |pair: &Pair| pair.stages().iter().all(|stage| usize::from(*stage) < self.beliefs.calibration.len());
+        check(pairs.iter().all(is_there), "a pair of stages is not there")?;
+        let nodes = std::mem::take(&mut self.nodes);
+        self.nodes = nodes.into_iter().map(|node| node.disputed(pairs)).collect();
         Ok(())
     }
 
