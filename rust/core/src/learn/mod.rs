@@ -21,6 +21,7 @@ mod nodes;
 mod options;
 mod order;
 mod parts;
+mod patterned;
 mod provenance;
 mod reach;
 mod repriced;
