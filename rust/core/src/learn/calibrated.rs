@@ -290,8 +290,11 @@ impl Calibrated {
     /// The rule for one objective where only the given stages may run; a line takes all of them regardless.
     /// O(rows · situations).
     pub fn rule_among(&self, stages: &[usize], objective: Objective, recall: bool) -> Learned {
-        let situations =
-            if self.is_line() { Situations::line(&self.trace, &self.order()) } else { self.lattice(stages, recall) };
+        let situations = if self.is_line() {
+            Situations::line(&self.trace, &self.order(), self.tuning.line_members)
+        } else {
+            self.lattice(stages, recall)
+        };
         let known = self.known(&[&situations], recall);
         let induced = self.induce(&situations, &known, objective);
         let index = nodes::index_of(&situations, &induced, self.trace.stages(), &self.beliefs);

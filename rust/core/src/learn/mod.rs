@@ -22,6 +22,7 @@ mod options;
 mod order;
 mod pairs;
 mod parts;
+mod patterned;
 mod provenance;
 mod reach;
 mod repriced;

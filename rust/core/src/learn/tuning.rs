@@ -91,7 +91,7 @@ pub struct Tuning {
     pub newton_thinning: usize,
     /// Halvings of one step before the search gives up.
     pub newton_halvings: usize,
-    /// Relative decrease of the objective below which the search ends.
+    /// Log loss, summed over rows, below which the step that promises to lower it by that is the last.
     pub newton_tolerance: f64,
     /// Logits are kept within ± this while fitting: beyond, their exponentials add nothing.
     pub newton_clip: f64,
@@ -99,6 +99,9 @@ pub struct Tuning {
     pub newton_curvature: f64,
 
     // Weighing the answers of several stages.
+    /// Answers that are weighed against each other where each stage follows the one before, at most, the latest ones:
+    /// what earlier ones say is in them, and time and files grow with the square of this.
+    pub line_members: usize,
     /// Strength, in rows, of the pull of models towards "believe each stage as calibrated".
     pub ridge_models: f64,
     /// The same of exits, which repeat each other more: their weights are known less well.
@@ -203,9 +206,10 @@ impl Default for Tuning {
             newton_warm_rows: 4096,
             newton_thinning: 8,
             newton_halvings: 8,
-            newton_tolerance: 1e-7,
+            newton_tolerance: 1e-3,
             newton_clip: 30.0,
             newton_curvature: 1e-6,
+            line_members: 6,
             ridge_models: 5.0,
             ridge_exits: 20.0,
             margin_models: 0.5,
@@ -271,6 +275,7 @@ impl Tuning {
             ("pair_classes", self.pair_classes),
             ("pair_steps", self.pair_steps),
             ("newton_thinning", self.newton_thinning),
+            ("line_members", self.line_members),
             ("belief_cells", self.belief_cells),
             ("exact_cell_rows", self.exact_cell_rows),
             ("time_blocks", self.time_blocks),
@@ -282,17 +287,16 @@ impl Tuning {
             ("cut_rows", self.cut_rows),
             ("markov_bins", self.markov_bins),
         ];
-        let least = |name: &str| {
-            if matches!(name, "folds" | "newton_thinning" | "shared_cuts" | "time_blocks") {
-                2
-            } else {
-                usize::from(name != "pair_classes")
-            }
+        let least = |name: &str| match name {
+            "pair_classes" => 0,
+            "line_members" => 3,
+            "folds" | "newton_thinning" | "shared_cuts" | "time_blocks" => 2,
+            _ => 1,
         };
         let most = |name: &str| match name {
             "belief_cells" => 256,
             "time_blocks" => MAX_BLOCKS,
-            "lattice_stages" | "detour_stages" => SLOTS,
+            "lattice_stages" | "detour_stages" | "line_members" => SLOTS,
             "class_numbers" => 1 << 20,
             "pair_classes" => usize::from(u8::MAX),
             _ => usize::MAX,
