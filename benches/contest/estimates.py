@@ -13,16 +13,16 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.linear_model import LogisticRegression, Ridge
 
 INNER_FOLDS = 3
-ITERATIONS = 60
 TREES: dict[str, Any] = {
-    "max_iter": ITERATIONS,
+    "max_iter": 60,
+    "learning_rate": 0.07,
     "max_leaf_nodes": 8,
     "min_samples_leaf": 20,
     "l2_regularization": 1.0,
     "early_stopping": False,
 }
 INVERSE_PENALTY = 1.0
-PENALTY = 3.0
+PENALTY = 10.0
 LOSS_KNOTS = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0])
 
 Estimate = tuple[Floats, Floats]
