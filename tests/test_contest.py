@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,17 @@ from hands import MOST_MODELS, Hands
 from kept import Kept
 from library import choice_of, fitted
 from rows import Rows, objective, spent
-from standings import Cell, Contest, check_complete
+from standings import THREADS, Cell, Contest, check_complete
 
 TRADEOFF = 0.9
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Learners of scikit-learn wait for their threads longer than they work, where other tests run beside them."""
+    with THREADS.limit(limits=1):
+        yield
+
 
 pytestmark = pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -20,8 +21,16 @@ import frugal_ml
 from agreement import agreement_cascade, all_tiers, cascades, thresholds, vote
 from hands import STOP, Hands
 from rows import NOTHING, Floats, Rows, objective
+from standings import THREADS
 
 TRADEOFF = 0.9
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Learners of scikit-learn wait for their threads longer than they work, where other tests run beside them."""
+    with THREADS.limit(limits=1):
+        yield
 
 
 def complementary(n: int, seed: int) -> tt.Trace:
