@@ -85,6 +85,7 @@ from .serving.slot import PolicySlot, SlotChange
 from .serving.stage import Stage
 from .serving.time_left import time_left
 from .traces.builder import TraceBuilder
+from .traces.class_losses import class_losses
 from .traces.explanation import Explanation
 from .traces.files import read_trace
 from .traces.record import Record
@@ -170,6 +171,7 @@ __all__ = [
     "build_info",
     "calibrate",
     "certify",
+    "class_losses",
     "compare",
     "diff",
     "evaluate",
