@@ -12,6 +12,7 @@ from ._core_fitting import Calibration, Learner, PolicyFamily, fit, fit_family
 from ._core_monitor import Monitor
 from ._core_operate import Counted, Counters, Governor, Shadow
 from ._core_records import RecordReader, RecordTruth, RecordWriter, drawn, drawn_of_batch
+from .traces.trace import Trace as _Trace
 
 __all__ = [
     "Batch",
@@ -321,6 +322,7 @@ class Policy:
         deadline: float = ...,
     ) -> Replay: ...
     def repriced(self, cost: ArrayLike, /) -> Policy: ...
+    def recalibrated(self, trace: _Trace, /) -> Policy: ...
     @property
     def knows_time(self) -> bool: ...
     @property

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::calibrate::{self, Column};
 use super::clock::Clock;
 use super::deadlines::induce_within;
-use super::evidence::Sample;
 use super::induction::{self, Induced, Recorded};
 use super::known::Known;
 use super::logistic::sigmoid;
 use super::options::{Approach, Shape};
 use super::order::check_order;
 use super::parts;
+use super::readings::{logits, weighed_sample};
 use super::scale::{self, Scale};
 use super::situations::Situations;
 use super::tuning::Tuning;
@@ -131,6 +131,21 @@ impl Calibrated {
         let sample = weighed_sample(&some, &beliefs, target, weight);
         let is_long = is_line(shape, trace.kind()) && k > SLOTS;
         let weigher = Weigher::new(sample, &beliefs.calibration, is_long, &tuning);
+        Self::believing(trace, (shape, order, default_loss), scale.cap, beliefs, weigher, tuning)
+    }
+
+    /// With beliefs that are known, which were fitted to losses up to `cap`; `asked`: the shape, the order and the loss of
+    /// answering with nothing. O(n k).
+    pub fn believing(
+        trace: Trace,
+        asked: (Shape, Option<Vec<usize>>, f64),
+        cap: f64,
+        beliefs: Beliefs,
+        weigher: Weigher,
+        tuning: Arc<Tuning>,
+    ) -> Self {
+        let (shape, order, default_loss) = asked;
+        let k = trace.stages();
         let situations = if is_line(shape, trace.kind()) { k } else { (1 << k.min(tuning.lattice_stages)) - 1 };
         let thinned = parts::spread(&trace, tuning.decision_cells / situations).map(|rows| trace.select(&rows));
         let logit = logits(thinned.as_ref().unwrap_or(&trace), &beliefs);
@@ -143,7 +158,7 @@ impl Calibrated {
             default_loss,
             missed: Arc::default(),
             tuning,
-            cap: scale.cap,
+            cap,
             beliefs,
             weigher: Arc::new(weigher),
             logit: Arc::new(logit),
@@ -463,31 +478,4 @@ impl Calibrated {
 /// Whether each stage can only follow the one before.
 fn is_line(shape: Shape, kind: Kind) -> bool {
     shape == Shape::Line || (shape == Shape::Auto && kind == Kind::Exits)
-}
-
-/// The rows that weights are fitted on, calibrated.
-fn weighed_sample(some: &Trace, beliefs: &Beliefs, target: Vec<Vec<f64>>, weight: Vec<f64>) -> Sample {
-    let read = logits(some, beliefs);
-    let is_known = read.iter().map(|column| column.iter().map(|z| z.is_finite()).collect()).collect();
-    let filled = read.into_iter().zip(&beliefs.calibration).map(|(column, calibration)| {
-        column.into_iter().map(|z| if z.is_finite() { z } else { calibration.missing_logit }).collect()
-    });
-    Sample { logit: filled.collect(), is_known, target, weight, trace: some.clone() }
-}
-
-/// Calibrated logits of every stage, infinite without a signal.
-fn logits(trace: &Trace, beliefs: &Beliefs) -> Vec<Vec<f64>> {
-    let read = |v: usize| {
-        let (signal, prediction) = (trace.signal(v), trace.prediction(v));
-        let mut column = vec![0.0; trace.rows()];
-        parallel::for_each(column.chunks_mut(CHUNK).enumerate(), |(chunk, out)| {
-            for (at, out) in out.iter_mut().enumerate() {
-                let row = chunk * CHUNK + at;
-                *out = beliefs.calibration[v]
-                    .read(signal[row], prediction.map_or(NO_PREDICTION, |prediction| prediction[row]));
-            }
-        });
-        column
-    };
-    parallel::map(0..trace.stages(), read)
 }

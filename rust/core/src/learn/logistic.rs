@@ -118,11 +118,6 @@ pub fn ridge(d: usize, strength: f64) -> Vec<f64> {
     penalty
 }
 
-/// `Σ weight · logloss` at `t`.
-pub fn loss(rows: &dyn Rows, t: &[f64], tuning: &Tuning) -> f64 {
-    rows.at(t, tuning).loss
-}
-
 impl Rows for Design<'_> {
     fn count(&self) -> usize {
         self.target.len()

@@ -82,6 +82,18 @@ pub struct Tuning {
     /// Newton's steps for what two classes say.
     pub pair_steps: usize,
 
+    // Calibration of a policy on other rows.
+    /// Strength, in rows, of the pull of what all signals of a stage mean towards what they meant.
+    pub tilt_ridge: f64,
+    /// The same of a class towards all of them.
+    pub tilt_class_ridge: f64,
+    /// Classes that may differ from the others, the most frequent ones: a bound on time.
+    pub tilt_classes: usize,
+    /// Standard errors by which the policy that has been calibrated anew must be better.
+    pub tilt_errors: f64,
+    /// Factor that logits keep, at least: more confidence is no more loss.
+    pub tilt_least: f64,
+
     // Newton's method.
     /// Steps, at most: it converges in fewer.
     pub newton_steps: usize,
@@ -202,6 +214,11 @@ impl Default for Tuning {
             pair_errors: 3.0,
             pair_gain: 3.0,
             pair_steps: 4,
+            tilt_ridge: 3.0,
+            tilt_class_ridge: 2.0,
+            tilt_classes: 32,
+            tilt_errors: 0.5,
+            tilt_least: 0.05,
             newton_steps: 12,
             newton_warm_rows: 4096,
             newton_thinning: 8,
@@ -316,6 +333,9 @@ impl Tuning {
             ("ridge_models", self.ridge_models),
             ("ridge_exits", self.ridge_exits),
             ("margin_rows", self.margin_rows),
+            ("tilt_ridge", self.tilt_ridge),
+            ("tilt_class_ridge", self.tilt_class_ridge),
+            ("tilt_least", self.tilt_least),
             ("tied_rows", self.tied_rows),
             ("least_odds", self.least_odds),
             ("greatest_odds", self.greatest_odds),
