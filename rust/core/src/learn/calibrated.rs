@@ -29,6 +29,9 @@ const CHUNK: usize = 4096;
 /// Rows times situations that are kept for further goals, at most, over those of one policy (`decision_cells`).
 const KEPT_BUDGETS: usize = 2;
 
+/// The bonus of the best answer with few rows, over that with `margin_rows`, at most.
+const MOST_MARGIN: f64 = 2.0;
+
 /// A rule, and what it says about itself.
 pub struct Learned {
     /// The rule.
@@ -123,6 +126,7 @@ impl Calibrated {
             if some.is_probe(v) { Calibration { mean_loss: f64::INFINITY, ..calibration } } else { calibration }
         });
         let margin = if trace.kind() == Kind::Exits { tuning.margin_exits } else { tuning.margin_models };
+        let margin = margin * (tuning.margin_rows / some.effective_rows()).sqrt().min(MOST_MARGIN);
         let beliefs = Beliefs { recall: true, margin, scale: scale.unit, calibration };
         let sample = weighed_sample(&some, &beliefs, target, weight);
         let situations = if is_line(shape, trace.kind()) { k } else { (1 << k.min(tuning.lattice_stages)) - 1 };

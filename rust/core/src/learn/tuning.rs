@@ -89,6 +89,8 @@ pub struct Tuning {
     pub margin_models: f64,
     /// The same for the deepest exit in hand.
     pub margin_exits: f64,
+    /// Rows that this is for: with more of them estimates are less noisy, as the root of their number.
+    pub margin_rows: f64,
     /// Weight of the believed loss, against the realised one, in what stopping costs: the one is less noisy, the other
     /// not biased.
     pub belief_share: f64,
@@ -102,6 +104,8 @@ pub struct Tuning {
     pub smoothing_rounds: f64,
     /// Rows from which on that is enough; with fewer, rounds grow with the root of this over the rows.
     pub smoothing_rows: f64,
+    /// Rows of equal belief whose own gains count as much as those of their neighbours, smoothed.
+    pub tied_rows: f64,
     /// Rows up to which a decision stops below one limit and goes on above it: of few rows no more can be told.
     pub one_limit_rows: f64,
     /// Blocks of the time that is left, at most: decisions of each are made apart.
@@ -178,11 +182,13 @@ impl Default for Tuning {
             ridge_exits: 20.0,
             margin_models: 0.5,
             margin_exits: 0.3,
+            margin_rows: 500.0,
             belief_share: 0.5,
             belief_cells: 64,
             exact_cell_rows: 65_536,
             smoothing_rounds: 4.0,
             smoothing_rows: 12_000.0,
+            tied_rows: 200.0,
             one_limit_rows: 3_000.0,
             time_blocks: 32,
             time_waits: 1 << 16,
@@ -268,6 +274,8 @@ impl Tuning {
             ("newton_curvature", self.newton_curvature),
             ("ridge_models", self.ridge_models),
             ("ridge_exits", self.ridge_exits),
+            ("margin_rows", self.margin_rows),
+            ("tied_rows", self.tied_rows),
             ("least_odds", self.least_odds),
             ("greatest_odds", self.greatest_odds),
         ];
