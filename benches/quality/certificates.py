@@ -6,6 +6,9 @@ usage: python benches/quality/certificates.py [FOLDER] [--draws 400] [--splits 1
 limit that is the true mean is certified: at most δ. *Least* is the median of the least limit that is certified, less
 the true mean, in standard errors of a mean.
 
+*coverage* is about the candidates of a fit to 1,000 rows: the share of draws of as many rows from the others after
+which one is certified that loses more than it may, on average over those others: at most δ.
+
 *policies* is about whole fits to 2,000 rows of recorded traces (half of those that have fewer than 4,000), judged on
 the rows that are left. *Broken* is the share of them that lose more there than they may. Costs are held against those
 of fits to all of the rows, mixed at will, that lose as much as the limit allows, and as much as the certified policy
@@ -27,7 +30,7 @@ import ttamer_fast as tt
 from ttamer_fast._core import BoundedMean, Learner, PlannedMean
 from ttamer_fast._utils.arrays import Floats
 from ttamer_fast.fitting import binomial
-from ttamer_fast.fitting.candidates import points_of
+from ttamer_fast.fitting.candidates import path, points_of
 from ttamer_fast.traces import outcome
 
 DELTA = 0.1
@@ -287,7 +290,61 @@ def ratio(logs: list[float]) -> str:
     return f"{mean:.3f} ± {mean * known.std() / math.sqrt(len(known)):.3f}"
 
 
-PARTS = (tests, policies)
+def passed(values: Floats, known: Floats, low: float, limit: float, binary: bool) -> int:
+    """How many of the candidates (c, n) pass in one look, up to the first that does not."""
+    for number, (row, before) in enumerate(zip(values, known, strict=True)):
+        test = exact if binary else planned
+        if test(row, before, low, limit) > DELTA:
+            return number
+    return len(values)
+
+
+def ever_passed(values: Floats, low: float, limit: float) -> int:
+    """The same of capitals that were large enough at one of the looks."""
+    ends = [round(share * values.shape[1]) for share in LOOKS]
+    for number, row in enumerate(values):
+        if all(anytime(row[:end], row, low, limit) > DELTA for end in ends):
+            return number
+    return len(values)
+
+
+def coverage(traces: Mapping[str, tt.Trace], draws: int, _splits: int) -> Iterator[str]:
+    """Candidates of one half, tested on rows that are drawn again and again from the other: its means are the truth."""
+    yield "| trace | losses | " + " | ".join(f"{name}, x = {EXCESS[1]}" for name in COVERED) + " |"
+    yield "| --- |" + " --- |" * (len(COVERED) + 1)
+    for name, trace in traces.items():
+        for kind, whole in (("0 or 1", trace), ("graded", graded(trace))):
+            order = np.random.default_rng(0).permutation(whole.n)
+            rows = min(ROWS // 2, whole.n // 3)
+            fitting, population = whole.rows(order[:rows]), whole.rows(order[rows : rows + MOST_ROWS])
+            candidates = path(points_of(Learner(fitting.core), fitting, None), rows)
+            fitted, found = (
+                np.stack([outcome.of_policy(one.draft(0), part).loss for one in candidates])
+                for part in (fitting, population)
+            )
+            alone = population.loss.mean(axis=0)
+            best = int(alone.argmin())
+            most, rng = float(alone[best]) + EXCESS[1], np.random.default_rng(1)
+            over = np.append(found.mean(axis=1) > most, False)
+            broken: dict[str, list[bool]] = {label: [] for label in COVERED}
+            for _ in range(draws):
+                drawn = rng.integers(population.n, size=rows)
+                values, stage = np.ascontiguousarray(found[:, drawn]), population.loss[drawn, best]
+                counts = {
+                    COVERED[0]: passed(values, fitted, 0.0, most, binary=False),
+                    COVERED[2]: passed(values - stage, fitted - fitting.loss[:, best], -1.0, EXCESS[1], False),
+                    COVERED[3]: ever_passed(values - stage, -1.0, EXCESS[1]),
+                }
+                if kind == "0 or 1":
+                    counts[COVERED[1]] = passed(values, fitted, 0.0, most, binary=True)
+                for label, count in counts.items():
+                    broken[label].append(bool(over[count - 1]) if count else False)
+            cells = [f"{np.mean(broken[label]):.3f}" if broken[label] else "" for label in COVERED]
+            yield f"| {name} | {kind} | {' | '.join(cells)} |"
+
+
+COVERED = ("a number", "a number, binary", "best stage + x", "best stage + x, 4 looks")
+PARTS = (tests, coverage, policies)
 
 
 def main() -> None:

@@ -312,5 +312,5 @@ fn any_numbers_are_told_or_refused() {
     assert_eq!(told(zeros.least(1.0)), "`error` must be above 0 and below 1, got 1.0");
     let refused = |values: &[f64], known: &[f64]| PlannedMean::new(values, known, 0.0, 1.0).unwrap_err().to_string();
     assert_eq!(refused(&[0.5, 1.5], &[]), "`values` row 1 must be between 0.0 and 1.0, got 1.5");
-    assert_eq!(refused(&[0.5], &[f64::NAN]), "`known` row 0 must be between 0.0 and 1.0, got NaN");
+    assert_eq!(refused(&[0.5], &[f64::NAN]), "`known` row 0 must be between 0.0 and 1.0, got nan");
 }
