@@ -21,8 +21,8 @@ WAYS = ["as it was", "calibration", "calibration and decisions"]
 
 
 def domain(n: int, seed: int, hotter: float = 1.0, weak: int | None = None, kind: str = "models") -> tt.Trace:
-    """Stages that know how sure they may be. `hotter`: signals are so many times as sure; answers of the class `weak` are
-    wrong twice as often as elsewhere."""
+    """Stages that know how sure they may be. `hotter`: signals are so many times as sure; wrong answers of the first two
+    stages are mostly of the class `weak`."""
     rng = np.random.default_rng(seed)
     difficulty = rng.normal(size=(n, 1))
     logit = np.array([0.3, 1.3, 2.6]) - 1.1 * difficulty + 0.7 * rng.normal(size=(n, 3))
@@ -45,7 +45,8 @@ def objective(policy: tt.Policy, trace: tt.Trace) -> float:
 def test_few_requests_of_another_domain_win_back_most(kind: str, shift: dict[str, Any], share: float) -> None:
     old = tt.fit(domain(6000, 1, kind=kind), tradeoff=TRADEOFF)
     judge = domain(20_000, 2, kind=kind, **shift)
-    stale, best = objective(old, judge), objective(tt.fit(domain(6000, 3, kind=kind, **shift), tradeoff=TRADEOFF), judge)
+    fresh = tt.fit(domain(6000, 3, kind=kind, **shift), tradeoff=TRADEOFF)
+    stale, best = objective(old, judge), objective(fresh, judge)
     assert stale > 1.02 * best
     found = [objective(old.recalibrated(domain(400, 10 + seed, kind=kind, **shift)), judge) for seed in range(4)]
     assert np.mean(found) < stale - share * (stale - best)
@@ -149,7 +150,8 @@ def test_decisions_by_time_stay_and_a_price_of_no_answer_too() -> None:
 def test_only_beliefs_can_be_recalibrated(rule: str) -> None:
     trace = domain(1000, 1)
     policy = getattr(tt.baselines, rule)(trace, tradeoff=TRADEOFF)
-    with pytest.raises(tt.ValidationError, match=f"`recalibrated` needs a policy that weighs beliefs.*, got {rule}: fit"):
+    said = f"`recalibrated` needs a policy that weighs beliefs, for one trade-off, got {rule}: fit"
+    with pytest.raises(tt.ValidationError, match=said):
         policy.recalibrated(trace)
 
 
