@@ -21,7 +21,7 @@ WAYS = ["as it was", "calibration", "calibration and decisions"]
 
 
 def domain(n: int, seed: int, hotter: float = 1.0, weak: int | None = None, kind: str = "models") -> tt.Trace:
-    """Stages that know how sure they may be. `hotter`: signals are so many times as sure; wrong answers of the first two
+    """Stages that know how sure they may be. `hotter`: signals are so many times as sure; wrong answers of two
     stages are mostly of the class `weak`."""
     rng = np.random.default_rng(seed)
     difficulty = rng.normal(size=(n, 1))
