@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def size_lines(rows: int) -> Iterator[str]:
         taken = time.process_time() - started
         signal, prediction = np.asarray(trace.signal), np.asarray(trace.prediction)
         reports = int(policy.replay(signal, prediction).consulted.sum())
-        each = seconds(lambda p=policy, s=signal, q=prediction: p.replay(s, q)) / reports * 1e9
+        each = seconds(partial(policy.replay, signal, prediction)) / reports * 1e9
         size = len(policy.to_bytes())
         yield f"| {trace.kind} | {n:,} × {k} | {taken:.2f} s | {size:,} | {each:.0f} ns | {reports / n:.1f} |"
 

@@ -135,8 +135,8 @@ fn summed<const C: usize>(blocks: &[Block<C>], slopes: &[f64; C], tuning: &Tunin
             for (scaled, x) in scaled.iter_mut().zip(&columns[a]) {
                 *scaled *= x;
             }
-            for b in a..C {
-                add_products(&mut sums.curvature[a][b], &scaled, &columns[b]);
+            for (sum, other) in sums.curvature[a].iter_mut().zip(columns).skip(a) {
+                add_products(sum, &scaled, other);
             }
         }
     }
@@ -155,8 +155,7 @@ fn add_products(sums: &mut [f64; LANES], a: &[f64; ROWS], b: &[f64; ROWS]) {
 }
 
 /// log(1 + e) for e in [0, 1], to 1e-13: twice the series of the inverse hyperbolic tangent.
-#[expect(clippy::inline_always, reason = "so that the compiler works on several at once")]
-#[inline(always)]
+#[inline]
 fn log_of_one_and(e: f64) -> f64 {
     const TERMS: [f64; 13] = {
         let mut terms = [0.0; 13];
