@@ -59,8 +59,8 @@ pub struct Calibrated {
     /// What a request loses that ends without an answer, once somebody has asked.
     missed: Arc<OnceLock<f64>>,
     tuning: Arc<Tuning>,
-    /// The loss that beliefs are fitted up to.
-    cap: f64,
+    /// From losses to what beliefs are fitted to, and to what decisions are found on.
+    scale: Scale,
     /// Calibration, with recall.
     beliefs: Beliefs,
     sample: Arc<Sample>,
@@ -141,7 +141,7 @@ impl Calibrated {
             default_loss,
             missed: Arc::default(),
             tuning,
-            cap: scale.cap,
+            scale,
             beliefs,
             sample: Arc::new(sample),
             logit: Arc::new(logit),
@@ -172,7 +172,7 @@ impl Calibrated {
             default_loss: self.default_loss,
             missed: Arc::clone(&self.missed),
             tuning: Arc::clone(&self.tuning),
-            cap: self.cap,
+            scale: self.scale,
             beliefs: self.beliefs.clone(),
             sample: Arc::clone(&self.sample),
             logit: Arc::clone(&self.logit),
@@ -341,8 +341,8 @@ impl Calibrated {
                 *least = least.min(*loss);
             }
         }
-        let beyond: Vec<f64> = least.iter().map(|least| (least - self.cap).max(0.0)).collect();
-        objective.loss * rows.mean(&beyond)
+        let beyond: Vec<f64> = least.iter().map(|least| (least - self.scale.cap).max(0.0)).collect();
+        objective.loss * (1.0 - self.scale.noise) * rows.mean(&beyond)
     }
 
     /// What is best in every situation.
@@ -446,7 +446,7 @@ impl Calibrated {
             if is_silent || nothing.beats(belief) {
                 return (belief, self.missed());
             }
-            let realised = losses[usize::from(stage)][row];
+            let realised = self.scale.settled(losses[usize::from(stage)][row]);
             (belief, (1.0 - share) * realised + share * beliefs.scale * sigmoid(belief))
         };
         let n = rows.rows();
