@@ -169,6 +169,8 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/quality/logs.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/production.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/intervals.py $(TTAMER_TRACES)
+	$(PYTHON) benches/quality/certificates.py $(TTAMER_TRACES)
+	$(PYTHON) benches/quality/domains.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/year.py $(TTAMER_TRACES)
 	$(PYTHON) benches/contest/run.py $(TTAMER_TRACES)
 
@@ -193,6 +195,8 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/quality/logs.py --explore 0.1 --draws 1 --rounds 5
 	$(PYTHON) benches/quality/production.py
 	$(PYTHON) benches/quality/intervals.py --draws 20 --repeats 1
+	$(PYTHON) benches/quality/certificates.py --draws 4 --splits 1
+	$(PYTHON) benches/quality/domains.py --sizes 100 --draws 2
 	$(PYTHON) benches/quality/year.py --seeds 1 --logged 1 --drifts signals
 	$(PYTHON) benches/contest/run.py --rows 400 --folds 2 --lams 0.9
 	@echo "not run here, they take minutes: cargo bench, benches/solve.py, speed.py solve and fit; make bench does"

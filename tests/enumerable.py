@@ -48,7 +48,7 @@ class Problem:
 
         @cache
         def least(seen: tuple[int, ...]) -> float:
-            """What is paid from here on, where stage v has said `seen[v]`, −1: nothing yet; times the chance of that."""
+            """What is paid from here on, where stage v said `seen[v]`, −1: nothing yet; times the chance of that."""
             said = np.array(seen)
             rows = ((self.signals == said) | (said < 0)).all(1)
             chance = self.chance[rows]
@@ -75,8 +75,8 @@ def independent(high: Floats, loss: Floats, cost: Floats) -> Problem:
 
 
 def of_difficulty(easy: float, high: Floats, loss: Floats, cost: Floats) -> Problem:
-    """Requests are easy or not. `high` (2, k): how likely each signal is high, of hard and of easy ones; `loss` (2, k, 2):
-    of hard and easy ones, low and high. What one signal says of the difficulty it says of all answers."""
+    """Requests are easy or not. `high` (2, k): how likely each signal is high, of hard and of easy ones; `loss`
+    (2, k, 2): of hard and easy ones, low and high. What one signal says of the difficulty it says of all answers."""
     signals = _listed(len(cost))
     share = np.array([1 - easy, easy])[:, None] * np.where(signals > 0, high[:, None], 1 - high[:, None]).prod(2)
     chance = share.sum(0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import enumerable
 import numpy as np
 import pytest
-from enumerable import Problem
 
+import enumerable
 import ttamer_fast as tt
+from enumerable import Problem
 
 # One stage may well be the best rule there is.
 pytestmark = pytest.mark.filterwarnings("ignore::ttamer_fast.CalibrationWarning")

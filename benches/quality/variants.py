@@ -36,14 +36,20 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "weights: half the pull": {"ridge_models": 2.5, "ridge_exits": 10.0},
     "weights: twice the pull": {"ridge_models": 10.0, "ridge_exits": 40.0},
     "weights: eight times the pull": {"ridge_models": 40.0, "ridge_exits": 160.0},
+    "exits: the last 4 answers are weighed": {"line_members": 4},
+    "exits: the last 8 answers are weighed": {"line_members": 8},
     "best stage: no bonus": {"margin_models": 0.0, "margin_exits": 0.0},
     "best stage: twice the bonus": {"margin_models": 1.0, "margin_exits": 0.6},
     "curve: a quarter of the smoothness": {"curve_smoothness": 5.0},
     "curve: four times the smoothness": {"curve_smoothness": 80.0},
     "curve: may rise freely": {"curve_rise": 0.0},
     "curve: never rises": {"curve_rise": 1e9},
-    "classes: no lines of their own": {"classes": 0},
-    "classes: lines without standard errors": {"class_errors": 0.0},
+    "curve: no value has a level of its own": {"curve_tie": 2.0},
+    "classes: no curves of their own": {"classes": 0},
+    "classes: curves and pairs without standard errors": {"class_errors": 0.0},
+    "classes: a pull of 2 rows": {"class_ridges": [2.0] * 4},
+    "pairs of classes: none": {"pair_classes": 0},
+    "pairs of classes: a pull of 1.5 rows": {"pair_ridges": [1.5] * 3},
     "stopping costs the realised loss": {"belief_share": 0.0},
     "stopping costs the believed loss": {"belief_share": 1.0},
     "gains: 2 rounds of smoothing": {"smoothing_rounds": 2.0, "smoothing_rows": 1.0},
@@ -100,6 +106,11 @@ def table(found: list[Draw]) -> Iterator[str]:
         yield f"| {variant} | {' | '.join(cells)} |"
 
 
+def shown(value: float | list[float]) -> str:
+    """A constant, or several that are equal as one."""
+    return f"{value[0] if isinstance(value, list) else value:g}"
+
+
 def wrapped(text: str) -> str:
     return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False) + "\n"
 
@@ -125,7 +136,7 @@ def page(found: list[Draw], names: list[str], folder: Path | None, given: argpar
     yield "| variant | constants |"
     yield "| --- | --- |"
     for name, changed in VARIANTS.items():
-        yield f"| {name} | {', '.join(f'`{constant}` {value:g}' for constant, value in changed.items())} |"
+        yield f"| {name} | {', '.join(f'`{constant}` {shown(value)}' for constant, value in changed.items())} |"
 
 
 def main() -> None:

@@ -58,6 +58,7 @@ from .evaluation.frontier import Frontier, FrontierPoint, frontier
 from .evaluation.risk_coverage import RiskCoverage, risk_coverage
 from .evaluation.summary import Saving, Summary, summarize
 from .fitting.aggregation import Aggregated, aggregate
+from .fitting.anytime import LossCertificate, certify
 from .fitting.calibration import Calibration, calibrate
 from .fitting.certification import fit_certified
 from .fitting.family import fit_family
@@ -121,6 +122,7 @@ __all__ = [
     "FrontierPoint",
     "GovernorReport",
     "HeavyTailWarning",
+    "LossCertificate",
     "MeanDifference",
     "MissingExtraError",
     "Model",
@@ -168,6 +170,7 @@ __all__ = [
     "baselines",
     "build_info",
     "calibrate",
+    "certify",
     "class_losses",
     "compare",
     "diff",

@@ -29,30 +29,34 @@ class Calibration:
     def __init__(self, stored: Fields) -> None:
         self.signal: list[float] = stored["signal"]
         self.logit: list[float] = stored["logit"]
-        self.classes: list[tuple[float, float]] = stored["class"]
+        self.number: list[int] = stored["class"]
+        self.curves: list[list[float]] = stored["curves"]
         self.missing_logit: float = stored["missing_logit"]
         self.is_probe: bool = stored["mean_loss"] == math.inf
         """Whether the stage informs and never answers."""
 
-    def curve(self, signal: float) -> float:
+    def curve(self, prediction: int) -> list[float]:
+        """Logits at the signals: those of the class that a prediction from 0 on is, where it has its own."""
+        number = self.number[prediction] if 0 <= prediction < len(self.number) else 0
+        return self.logit if number == 0 else self.curves[number - 1]
+
+    def along(self, logit: list[float], signal: float) -> float:
         """Straight between the points, constant beyond them; a step where they are too close for a finite slope."""
         left = bisect_right(self.signal, signal) - 1
         if left < 0:
-            return self.logit[0]
+            return logit[0]
         if left == len(self.signal) - 1:
-            return self.logit[-1]
-        slope = (self.logit[left + 1] - self.logit[left]) / (self.signal[left + 1] - self.signal[left])
-        return self.logit[left] + (slope * (signal - self.signal[left]) if math.isfinite(slope) else 0.0)
+            return logit[-1]
+        width = self.signal[left + 1] - self.signal[left]
+        if not math.isfinite(1.0 / width):
+            return logit[left]
+        return logit[left] + (signal - self.signal[left]) / width * (logit[left + 1] - logit[left])
 
     def read(self, report: Report) -> float | None:
-        """None where the signal says nothing; classes are numbered by predictions from 0 on."""
+        """None where the signal says nothing."""
         if not report.is_known:
             return None
-        logit = self.curve(report.signal)
-        if 0 <= report.prediction < len(self.classes):
-            offset, slope = self.classes[report.prediction]
-            logit = offset + slope * logit
-        return limited(logit)
+        return limited(self.along(self.curve(report.prediction), report.signal))
 
 
 def _detours(stored: Fields) -> dict[tuple[frozenset[int], frozenset[int]], int]:
@@ -65,6 +69,27 @@ def _detours(stored: Fields) -> dict[tuple[frozenset[int], frozenset[int]], int]
 
     rows = zip(stored["missing"], stored["ran"], stored["situation"], strict=True)
     return {(stages(missing), stages(ran)): situation for missing, ran, situation in rows}
+
+
+class Pair:
+    """What it says about two stages that they name certain classes."""
+
+    def __init__(self, stored: Fields) -> None:
+        self.stages: list[int] = stored["stages"]
+        self.places: list[list[int]] = stored["class"]
+        self.offset: list[list[int]] = stored["offset"]
+
+    def about(self, stage: int, said: dict[int, Report]) -> float:
+        """What to add to the logit of the loss of one of the two; 0 where a class is not in the table."""
+        if not all(said[one].is_known for one in self.stages):
+            return 0.0
+        row, column = (
+            classes[said[one].prediction] if 0 <= said[one].prediction < len(classes) else 0
+            for one, classes in zip(self.stages, self.places, strict=True)
+        )
+        if row == 0 or column == 0:
+            return 0.0
+        return self.offset[(row - 1) * max(self.places[1]) + column - 1][self.stages.index(stage)] / 16.0
 
 
 class Best(NamedTuple):
@@ -85,6 +110,7 @@ class Belief(Rule):
         self.scale: float = beliefs["scale"]
         self.calibrations = [Calibration(one) for one in beliefs["calibration"]]
         self.sets: list[Fields] = beliefs["sets"]
+        self.pairs = [Pair(one) for one in beliefs.get("pairs", [])]
         self.situations: list[Fields] = stored["situations"]
         self.decisions = Decisions(stored["decisions"])
         self.time: Fields | None = stored.get("time")
@@ -259,4 +285,9 @@ class Belief(Rule):
             else:
                 offset, slope = equal if mine.agrees(theirs) else differ
             total += offset + slope * self._read(theirs)
+        shares: list[float] = weighed.get("shares", [])
+        if shares:
+            share = shares[members.index(member)]
+            about = [pair for pair in self.pairs if member in pair.stages and set(pair.stages) <= set(members)]
+            total += sum(share * pair.about(member, said) for pair in about)
         return total

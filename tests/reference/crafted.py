@@ -147,11 +147,16 @@ def dag(rng: Rng, k: int) -> Fields:
 def calibration(rng: Rng) -> Fields:
     steps = [2.0 ** int(rng.integers(-2, 2)) for _ in range(int(rng.integers(0, 16)))]
     rises = [picked(rng, [-32.0, -16.0, -8.0, -4.0, -2.0, -1.0, -1.0, 0.0, 1.0, 2.0]) for _ in steps]
-    classes = [[eighths(rng, -2, 2), picked(rng, [1.0, 1.0, 2.0, 0.5, 0.0, -1.0])] for _ in range(int(rng.integers(4)))]
+    logit = np.clip(np.cumsum([eighths(rng, 0, 16), *rises]), -40.0, 24.0)
+    curves = [
+        (eighths(rng, -2, 2) + picked(rng, [1.0, 1.0, 2.0, 0.5, 0.0, -1.0]) * logit).tolist()
+        for _ in range(int(rng.integers(4)))
+    ]
     return {
         "signal": np.cumsum([eighths(rng, -2, 0), *steps]).tolist(),
-        "logit": np.clip(np.cumsum([eighths(rng, 0, 16), *rises]), -40.0, 24.0).tolist(),
-        "class": classes if rng.random() < 0.6 else [],
+        "logit": logit.tolist(),
+        "class": rng.integers(len(curves) + 1, size=int(rng.integers(5))).tolist() if rng.random() < 0.6 else [],
+        "curves": curves,
         "mean_loss": eighths(rng, 0, 1),
         "missing_logit": eighths(rng, -3, 3),
     }
@@ -163,6 +168,17 @@ def evidence(rng: Rng, count: int, is_plain: bool) -> list[list[list[float]]]:
         return [[[0.0, float(i == j)]] * 3 for j in range(count) for i in range(count)]
     factors = [0.0, 0.25, 0.5, 1.0, -0.25]
     return [[[eighths(rng, -1, 1), picked(rng, factors)] for _ in range(3)] for _ in range(count**2)]
+
+
+def classes_of_pair(rng: Rng, stages: tuple[int, int]) -> Fields:
+    """A small table of two stages: not every class is in it, and some share a place."""
+    places = [rng.integers(0, 4, size=int(rng.integers(0, 5))).tolist() for _ in stages]
+    rows, columns = (max(one, default=0) for one in places)
+    return {
+        "stages": list(stages),
+        "class": places,
+        "offset": rng.choice([-128, -24, -8, 0, 4, 16, 127], size=(rows * columns, 2)).tolist(),
+    }
 
 
 def situations(rng: Rng, k: int, entry: int, line: bool) -> Iterator[tuple[tuple[int, ...], int, list[int]]]:
@@ -196,6 +212,9 @@ def belief(rng: Rng, k: int, entry: int | None = None) -> Fields:
         [nodes[at][1] for at in range(k)] if line else [entry, *rng.permutation([v for v in range(k) if v != entry])]
     )
     slot = {int(stage): at % MEMBERS for at, stage in enumerate(order)}
+    has_pairs = bool(rng.random() < 0.4)
+    two = [(one, other) for other in range(k) for one in range(other)]
+    pairs = [classes_of_pair(rng, stages) for stages in sorted(two) if has_pairs and rng.random() < 0.6]
     sets: list[Fields] = []
     numbers: dict[tuple[Any, ...], int] = {}
     stored = []
@@ -204,7 +223,11 @@ def belief(rng: Rng, k: int, entry: int | None = None) -> Fields:
         if (members, favoured) not in numbers:
             numbers[members, favoured] = len(sets)
             weights = evidence(rng, len(members), is_plain)
-            sets.append({"members": list(members), "favoured": favoured, "evidence": weights})
+            shares = [eighths(rng, 0, 2) for _ in members] if has_pairs and rng.random() < 0.8 else []
+            sets.append(
+                {"members": list(members), "favoured": favoured, "evidence": weights}
+                | ({"shares": shares} if shares else {})
+            )
         places = [slot[member] for member in members]
         places = [] if places == list(range(len(places))) else places
         stored.append({"set": numbers[members, favoured], "stage": stage, "slot": slot[stage], "places": places})
@@ -243,7 +266,8 @@ def belief(rng: Rng, k: int, entry: int | None = None) -> Fields:
                 # Plain evidence and equal calibrations: stages that say the same are tied.
                 "calibration": [one | {"mean_loss": math.inf} if v in probes else one for v, one in enumerate(known)],
                 "sets": sets,
-            },
+            }
+            | ({"pairs": pairs} if pairs else {}),
             "situations": stored,
             "decisions": rows,
         }

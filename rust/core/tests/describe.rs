@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use ttamer::plan::{ChainPlan, DagPlan, Intervals, TreePlan};
 use ttamer::rules::{
-    AnyRule, BeliefRule, Beliefs, Calibration, ChainRule, Component, Curve, DagRule, Line, MixtureRule, Node,
+    AnyRule, BeliefRule, Beliefs, Calibration, ChainRule, Classes, Component, Curve, DagRule, Line, MixtureRule, Node,
     PatienceRule, StateReader, ThresholdRule, TreeRule, Walk,
 };
 use ttamer::{Candidate, Facts, Policy, Price};
@@ -39,17 +39,17 @@ fn chain(recall: bool) -> Component {
 }
 
 fn belief(recall: bool) -> Component {
-    let curve = |x: &[f64], z: &[f64]| Curve::through(x, z).unwrap();
+    let curve = |x: &[f64], z: &[f32]| Curve::through(x, z).unwrap();
     let calibration = vec![
         Calibration {
             curve: curve(&[0.0, 1.0], &[0.0, -1.0]),
-            class: vec![[0.0, 1.0]; 2],
+            classes: Classes { number: vec![1, 0, 1], levels: vec![[0.5; 16]] },
             mean_loss: 0.5,
             missing_logit: 0.0,
         },
-        Calibration { curve: Curve::constant(0.0), class: vec![], mean_loss: 0.25, missing_logit: 0.0 },
+        Calibration { curve: Curve::constant(0.0), classes: Classes::default(), mean_loss: 0.25, missing_logit: 0.0 },
     ];
-    let beliefs = Beliefs { recall, margin: 0.5, scale: 4.0, calibration };
+    let beliefs = Beliefs { recall, margin: 0.5, scale: 4.0, calibration, pairs: [].into() };
     let nodes = vec![
         Node::new(&[0], 0, 0, &[[Line::default(); 3]], &[0, 1]),
         Node::new(&[0, 1], 1, 1, &[[Line::default(); 3]; 4], &[0, 1]),

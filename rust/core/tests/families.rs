@@ -184,7 +184,7 @@ fn every_byte_is_guarded_and_other_files_say_what_they_are() {
     let told = ttamer::Policy::from_bytes(&bytes).unwrap_err().to_string();
     assert_eq!(told, "not a policy file: it holds a family of policies, which `PolicyFamily` reads");
     let mut newer = bytes[..bytes.len() - 32].to_vec();
-    newer[8] = 2;
+    newer[8] = 3;
     let told = Family::from_bytes(&stored::signed(newer)).unwrap_err().to_string();
-    assert_eq!(told, "family schema 2 is not readable by this version, which reads 1");
+    assert_eq!(told, "family schema 3 is not readable by this version, which reads 2");
 }

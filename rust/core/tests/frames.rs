@@ -46,17 +46,17 @@ fn wrong_frames() {
     let body = body();
     let length = body.len() as u64;
     let with = |magic: &[u8], schema, length, body: &[u8]| refusal(&file(magic, schema, length, body));
-    assert!(with(b"TTAMER\n\n", 3, length, &body).starts_with("not a policy file"));
-    for schema in [0, 2, 4, 3 << 8, 3 << 16, 3 << 24] {
-        let expected = format!("policy schema {schema} is not readable by this version, which reads 3");
+    assert!(with(b"TTAMER\n\n", 4, length, &body).starts_with("not a policy file"));
+    for schema in [0, 3, 5, 4 << 8, 4 << 16, 4 << 24] {
+        let expected = format!("policy schema {schema} is not readable by this version, which reads 4");
         assert_eq!(with(b"TTAMER\r\n", schema, length, &body), expected);
     }
     for wrong in [0, length - 1, length + 1, length << 8, length | 1 << 32, length | 1 << 63] {
         let expected = format!("damaged policy file: body of {length} bytes, expected {wrong}");
-        assert_eq!(with(b"TTAMER\r\n", 3, wrong, &body), expected);
+        assert_eq!(with(b"TTAMER\r\n", 4, wrong, &body), expected);
     }
     let longer = [&body[..], &[0xc0]].concat();
-    assert_eq!(with(b"TTAMER\r\n", 3, length + 1, &longer), "damaged policy file: 1 bytes are left over");
+    assert_eq!(with(b"TTAMER\r\n", 4, length + 1, &longer), "damaged policy file: 1 bytes are left over");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn files_too_short_for_a_frame() {
     for length in [8, 20, HEADER + CHECKSUM - 1] {
         assert!(refusal(&bytes[..length]).starts_with("truncated policy file"), "{length}");
     }
-    let mut empty = file(b"TTAMER\r\n", 3, 0, &[]);
+    let mut empty = file(b"TTAMER\r\n", 4, 0, &[]);
     assert!(refusal(&empty).starts_with("damaged policy file: "));
     assert!(!refusal(&empty).contains("checksum"));
     empty[HEADER] ^= 1;

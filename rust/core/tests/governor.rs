@@ -16,8 +16,9 @@ fn family() -> &'static Family {
 }
 
 fn fitted() -> Family {
-    let (signal, loss, prediction) = recorded::data(600);
-    let trace = Trace::from_rows(&signal, &loss, Some(&prediction), &[1.0, 2.0, 4.0], Kind::Models).unwrap();
+    let (signal, loss, _) = recorded::data(600);
+    // Predictions would say who is right.
+    let trace = Trace::from_rows(&signal, &loss, None, &[1.0, 2.0, 4.0], Kind::Models).unwrap();
     let learner = Learner::new(trace, &Approach::default(), Tuning::default()).unwrap();
     let tradeoffs = [0.2, 0.6, 0.8, 0.9, 0.97];
     let members = tradeoffs.map(|tradeoff| learner.member(tradeoff, Recall::Auto, 0).unwrap().0);

@@ -48,7 +48,8 @@ impl Arrays {
                 let right = uniform(seed + 2, row * k + v) < signal.powf(1.0 / (v + 1) as f64);
                 made.signal.push(signal);
                 made.loss.push(f64::from(u8::from(!right)));
-                made.prediction.push(if right { truth } else { (truth + 1) % 3 });
+                let wrong = truth + 1 + (uniform(seed + 3, row * k + v) * 2.0) as i64;
+                made.prediction.push(if right { truth } else { wrong % 3 });
             }
         }
         made

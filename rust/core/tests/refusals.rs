@@ -131,7 +131,7 @@ fn beliefs() {
             (
                 "rule.component.belief.beliefs.calibration.1.missing_logit",
                 nan(),
-                "a number of a calibration is not within 1e100 of 0",
+                "the logit of a missing signal is not within 1e100 of 0",
             ),
             ("rule.component.belief.beliefs.calibration.0.signal", Shorter, "ascending signals"),
             ("rule.component.belief.beliefs.calibration.0.signal.0", To(1e9.into()), "ascending signals"),
@@ -205,7 +205,7 @@ fn members_and_slots_of_situations() {
                 "a weight of the evidence is not within 1e100 of 0",
             ),
             ("rule.component.belief.beliefs.calibration.1.missing_logit", To(1e101.into()), "within 1e100 of 0"),
-            ("rule.component.belief.beliefs.calibration.1.logit.0", To(1e101.into()), "ascending signals"),
+            ("rule.component.belief.beliefs.calibration.1.logit.0", nan(), "ascending signals"),
             (
                 "rule.component.belief.beliefs.sets.2.evidence.3.2.0",
                 nan(),
@@ -214,8 +214,13 @@ fn members_and_slots_of_situations() {
             ("rule.component.belief.beliefs.calibration", Longer, "the calibrations do not fit the stages"),
             (
                 "rule.component.belief.beliefs.calibration.2.class",
-                To(Value::Array(vec![Value::Array(vec![f64::INFINITY.into(), 1.0.into()])])),
-                "a number of a calibration is not within 1e100 of 0",
+                numbers(&[99]),
+                "a class has a curve that is not there",
+            ),
+            (
+                "rule.component.belief.beliefs.calibration.2.curves",
+                To(Value::Array(vec![Value::Array(vec![f64::INFINITY.into()])])),
+                "the curve of a class is not one finite logit for each signal",
             ),
         ],
     );

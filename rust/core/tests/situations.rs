@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ttamer::plan::Intervals;
-use ttamer::rules::{BeliefRule, Beliefs, Calibration, Component, Curve, Line, Node};
+use ttamer::rules::{BeliefRule, Beliefs, Calibration, Classes, Component, Curve, Line, Node};
 use ttamer::{Batch, Facts, Policy, Price};
 
 /// On a line of ten stages the first two are let go: running one of them again would be another request's answer.
@@ -13,10 +13,15 @@ fn no_stage_runs_twice() {
     let k = 10;
     let names = |k: usize| (0..k).map(|v| v.to_string()).collect();
     let calibration =
-        || Calibration { curve: Curve::constant(0.0), class: Vec::new(), mean_loss: 0.5, missing_logit: 0.0 };
+        || Calibration { curve: Curve::constant(0.0), classes: Classes::default(), mean_loss: 0.5, missing_logit: 0.0 };
     let line = |order: &[u16]| {
-        let beliefs =
-            Beliefs { recall: true, margin: 0.0, scale: 1.0, calibration: (0..k).map(|_| calibration()).collect() };
+        let beliefs = Beliefs {
+            recall: true,
+            margin: 0.0,
+            scale: 1.0,
+            calibration: (0..k).map(|_| calibration()).collect(),
+            pairs: [].into(),
+        };
         let mut slot = vec![0; k];
         let mut decisions = Intervals::new();
         let mut nodes = Vec::new();
@@ -41,9 +46,14 @@ fn no_stage_runs_twice() {
 #[test]
 fn ways_into_a_situation_cost_the_same() {
     let calibration =
-        || Calibration { curve: Curve::constant(0.0), class: Vec::new(), mean_loss: 0.5, missing_logit: 0.0 };
-    let beliefs =
-        Beliefs { recall: true, margin: 0.0, scale: 1.0, calibration: (0..4).map(|_| calibration()).collect() };
+        || Calibration { curve: Curve::constant(0.0), classes: Classes::default(), mean_loss: 0.5, missing_logit: 0.0 };
+    let beliefs = Beliefs {
+        recall: true,
+        margin: 0.0,
+        scale: 1.0,
+        calibration: (0..4).map(|_| calibration()).collect(),
+        pairs: [].into(),
+    };
     let sets: [(&[u16], u16); 6] =
         [(&[0], 0), (&[0, 1], 1), (&[0, 2], 2), (&[0, 1, 2], 2), (&[0, 1, 2], 1), (&[0, 1, 2, 3], 3)];
     let node = |(members, stage): (&[u16], u16)| {
@@ -73,8 +83,8 @@ fn ways_into_a_situation_cost_the_same() {
 /// Beliefs over so many stages, none of which says anything by itself.
 fn beliefs(k: usize, recall: bool) -> Beliefs {
     let calibration =
-        Calibration { curve: Curve::constant(0.0), class: Vec::new(), mean_loss: 0.5, missing_logit: 0.0 };
-    Beliefs { recall, margin: 0.0, scale: 1.0, calibration: vec![calibration; k] }
+        Calibration { curve: Curve::constant(0.0), classes: Classes::default(), mean_loss: 0.5, missing_logit: 0.0 };
+    Beliefs { recall, margin: 0.0, scale: 1.0, calibration: vec![calibration; k], pairs: [].into() }
 }
 
 /// A situation in which every member says of every member that it loses so many logits.

@@ -22,12 +22,14 @@ fn learned(kind: Kind) -> Value {
 /// A policy whose first stage has so many classes, and whose first decision so many limits.
 fn with_classes_and_limits(classes: usize, limits: usize) -> Vec<u8> {
     let mut stored = learned(Kind::Exits);
-    let steep = |i: usize| Value::Array(vec![0.0.into(), (i as f64 / classes as f64).into()]);
+    let zigzag =
+        |share: f32| Value::Array((0..16).map(|i| (if i % 2 == 0 { 5.0 } else { -5.0 } * share).into()).collect());
     let path = format!("{BELIEF}.beliefs.calibration.0");
     *at(&mut stored, &format!("{path}.signal")) = Value::Array((0..16).map(|i| f64::from(i).into()).collect());
-    let zigzag = (0..16).map(|i| if i % 2 == 0 { 5.0 } else { -5.0 }.into()).collect();
-    *at(&mut stored, &format!("{path}.logit")) = Value::Array(zigzag);
-    *at(&mut stored, &format!("{path}.class")) = Value::Array((0..classes).map(steep).collect());
+    *at(&mut stored, &format!("{path}.logit")) = zigzag(1.0);
+    *at(&mut stored, &format!("{path}.class")) = Value::Array((1..=classes).map(Value::from).collect());
+    let curves = (0..classes).map(|i| zigzag(i as f32 / classes as f32)).collect();
+    *at(&mut stored, &format!("{path}.curves")) = Value::Array(curves);
     let decisions = format!("{BELIEF}.decisions");
     let own = at(&mut stored, &format!("{decisions}.steps.0")).as_u64().unwrap() as usize;
     *at(&mut stored, &format!("{decisions}.steps.0")) = limits.into();

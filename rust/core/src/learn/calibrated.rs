@@ -7,21 +7,22 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::calibrate::{self, Column};
 use super::clock::Clock;
 use super::deadlines::induce_within;
-use super::evidence::{self, Sample};
 use super::induction::{self, Induced, Recorded};
 use super::known::Known;
 use super::logistic::sigmoid;
 use super::options::{Approach, Shape};
 use super::order::check_order;
 use super::parts;
+use super::readings::{logits, weighed_sample};
 use super::scale::{self, Scale};
 use super::situations::Situations;
 use super::tuning::Tuning;
+use super::weigher::Weigher;
 use super::{cells, nodes, sample};
 use crate::error::Result;
 use crate::evaluate::{Objective, Terms};
 use crate::parallel;
-use crate::rules::{BeliefRule, Beliefs, Calibration, Evidence, NO_PREDICTION, Node, Nothing, Reading, SLOTS};
+use crate::rules::{BeliefRule, Beliefs, Calibration, NO_PREDICTION, Node, Nothing, Pair, Reading, SLOTS};
 use crate::trace::{Kind, Trace};
 
 /// Rows walked by one task.
@@ -63,10 +64,9 @@ pub struct Calibrated {
     scale: Scale,
     /// Calibration, with recall.
     beliefs: Beliefs,
-    sample: Arc<Sample>,
+    weigher: Arc<Weigher>,
     /// `logit[v][row]` on the rows that decisions are found on; infinite without a signal.
     logit: Arc<Vec<Vec<f64>>>,
-    evidence: Cache<Vec<u16>, Vec<Evidence>>,
     /// By recall and members.
     known: Cache<(bool, Vec<u16>), Known>,
     scout: OnceLock<Box<Self>>,
@@ -127,8 +127,25 @@ impl Calibrated {
         });
         let margin = if trace.kind() == Kind::Exits { tuning.margin_exits } else { tuning.margin_models };
         let margin = margin * (tuning.margin_rows / some.effective_rows()).sqrt().min(MOST_MARGIN);
-        let beliefs = Beliefs { recall: true, margin, scale: scale.unit, calibration };
+        let beliefs = Beliefs { recall: true, margin, scale: scale.unit, calibration, pairs: Arc::default() };
         let sample = weighed_sample(&some, &beliefs, target, weight);
+        let is_long = is_line(shape, trace.kind()) && k > SLOTS;
+        let weigher = Weigher::new(sample, &beliefs.calibration, is_long, &tuning);
+        Self::believing(trace, (shape, order, default_loss), scale, beliefs, weigher, tuning)
+    }
+
+    /// With beliefs that are known, which were fitted to losses divided by `scale`; `asked`: the shape, the order and the
+    /// loss of answering with nothing. O(n k).
+    pub fn believing(
+        trace: Trace,
+        asked: (Shape, Option<Vec<usize>>, f64),
+        scale: Scale,
+        beliefs: Beliefs,
+        weigher: Weigher,
+        tuning: Arc<Tuning>,
+    ) -> Self {
+        let (shape, order, default_loss) = asked;
+        let k = trace.stages();
         let situations = if is_line(shape, trace.kind()) { k } else { (1 << k.min(tuning.lattice_stages)) - 1 };
         let thinned = parts::spread(&trace, tuning.decision_cells / situations).map(|rows| trace.select(&rows));
         let logit = logits(thinned.as_ref().unwrap_or(&trace), &beliefs);
@@ -143,9 +160,8 @@ impl Calibrated {
             tuning,
             scale,
             beliefs,
-            sample: Arc::new(sample),
+            weigher: Arc::new(weigher),
             logit: Arc::new(logit),
-            evidence: Arc::default(),
             known: Arc::default(),
             scout: OnceLock::new(),
             checked: OnceLock::new(),
@@ -174,9 +190,8 @@ impl Calibrated {
             tuning: Arc::clone(&self.tuning),
             scale: self.scale,
             beliefs: self.beliefs.clone(),
-            sample: Arc::clone(&self.sample),
+            weigher: Arc::clone(&self.weigher),
             logit: Arc::clone(&self.logit),
-            evidence: Arc::clone(&self.evidence),
             known: Arc::clone(&self.known),
             scout: OnceLock::new(),
             checked: OnceLock::new(),
@@ -208,6 +223,13 @@ impl Calibrated {
     /// Calibration, with recall or without.
     pub fn beliefs(&self, recall: bool) -> Beliefs {
         Beliefs { recall, ..self.beliefs.clone() }
+    }
+
+    /// The same with what it says which classes are named, of all stages that may run.
+    pub fn beliefs_about(&self, situations: &Situations, recall: bool) -> Beliefs {
+        let stages: BTreeSet<u16> = situations.list.iter().flat_map(|it| it.members.iter().copied()).collect();
+        let pairs = self.weigher.pairs(&stages.into_iter().collect::<Vec<_>>());
+        Beliefs { pairs: pairs.iter().map(|pair| Pair::clone(pair)).collect(), ..self.beliefs(recall) }
     }
 
     fn nothing(&self) -> Nothing {
@@ -283,8 +305,11 @@ impl Calibrated {
     /// The rule for one objective where only the given stages may run; a line takes all of them regardless.
     /// O(rows · situations).
     pub fn rule_among(&self, stages: &[usize], objective: Objective, recall: bool) -> Learned {
-        let situations =
-            if self.is_line() { Situations::line(&self.trace, &self.order()) } else { self.lattice(stages, recall) };
+        let situations = if self.is_line() {
+            Situations::line(&self.trace, &self.order(), self.tuning.line_members)
+        } else {
+            self.lattice(stages, recall)
+        };
         let known = self.known(&[&situations], recall);
         let induced = self.induce(&situations, &known, objective);
         let index = nodes::index_of(&situations, &induced, self.trace.stages(), &self.beliefs);
@@ -293,7 +318,7 @@ impl Calibrated {
             (false, true) => "lattice",
             (false, false) => "skip",
         };
-        let beliefs = self.beliefs(recall);
+        let beliefs = self.beliefs_about(&situations, recall);
         let favoured = |members: &[u16]| self.favoured(members);
         let within =
             self.clock.as_ref().map(|clock| (clock, self.induce_within(&situations, &known, objective, clock)));
@@ -383,20 +408,6 @@ impl Calibrated {
         keys().filter_map(|key| found.get(&key).cloned()).collect()
     }
 
-    /// How the answers of one set of stages are weighed.
-    fn evidence(&self, members: &[u16]) -> Arc<Vec<Evidence>> {
-        let lock = || self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = lock().get(members) {
-            return Arc::clone(found);
-        }
-        let is_exits = self.trace.kind() == Kind::Exits;
-        let ridge = if is_exits { self.tuning.ridge_exits } else { self.tuning.ridge_models };
-        let evidence =
-            Arc::new(evidence::evidences(&self.sample, members, |stage| self.is_probe(stage), ridge, &self.tuning));
-        lock().insert(members.to_vec(), Arc::clone(&evidence));
-        evidence
-    }
-
     /// The member that runs last of those that answer, where only one of them can.
     fn latest(&self, members: &[u16]) -> u16 {
         let order = self.order();
@@ -421,10 +432,12 @@ impl Calibrated {
 
     /// Weighs the answers of one set of stages on all rows, with the code that runs online.
     fn weigh(&self, members: &[u16], recall: bool) -> Known {
-        let evidence = self.evidence(members);
-        let beliefs = self.beliefs(recall);
+        let weights = self.weigher.weights(members);
+        let pairs: Arc<[Pair]> = self.weigher.pairs(members).iter().map(|pair| Pair::clone(pair)).collect();
+        let beliefs = Beliefs { pairs, ..self.beliefs(recall) };
         let latest = self.latest(members);
-        let node = Node::new(members, latest, self.favoured(members), &evidence, &[]);
+        let node = Node::new(members, latest, self.favoured(members), &weights.evidence, &[]);
+        let node = node.sharing(&weights.shares).disputed(&beliefs.pairs);
         let node = node.among(|stage| self.is_probe(stage), latest);
         let is_silent = members.iter().all(|stage| self.is_probe(*stage));
         let rows = self.rows();
@@ -458,38 +471,11 @@ impl Calibrated {
             }
         });
         let (cell, cuts) = cells::cells(&belief, &self.tuning);
-        Known { evidence, belief, loss, cell, cuts, is_silent }
+        Known { weights, belief, loss, cell, cuts, is_silent }
     }
 }
 
 /// Whether each stage can only follow the one before.
 fn is_line(shape: Shape, kind: Kind) -> bool {
     shape == Shape::Line || (shape == Shape::Auto && kind == Kind::Exits)
-}
-
-/// The rows that weights are fitted on, calibrated.
-fn weighed_sample(some: &Trace, beliefs: &Beliefs, target: Vec<Vec<f64>>, weight: Vec<f64>) -> Sample {
-    let read = logits(some, beliefs);
-    let is_known = read.iter().map(|column| column.iter().map(|z| z.is_finite()).collect()).collect();
-    let filled = read.into_iter().zip(&beliefs.calibration).map(|(column, calibration)| {
-        column.into_iter().map(|z| if z.is_finite() { z } else { calibration.missing_logit }).collect()
-    });
-    Sample { logit: filled.collect(), is_known, target, weight, trace: some.clone() }
-}
-
-/// Calibrated logits of every stage, infinite without a signal.
-fn logits(trace: &Trace, beliefs: &Beliefs) -> Vec<Vec<f64>> {
-    let read = |v: usize| {
-        let (signal, prediction) = (trace.signal(v), trace.prediction(v));
-        let mut column = vec![0.0; trace.rows()];
-        parallel::for_each(column.chunks_mut(CHUNK).enumerate(), |(chunk, out)| {
-            for (at, out) in out.iter_mut().enumerate() {
-                let row = chunk * CHUNK + at;
-                *out = beliefs.calibration[v]
-                    .read(signal[row], prediction.map_or(NO_PREDICTION, |prediction| prediction[row]));
-            }
-        });
-        column
-    };
-    parallel::map(0..trace.stages(), read)
 }

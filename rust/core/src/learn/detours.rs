@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::evidence::Weights;
 use super::induction::{Decision, Induced};
 use super::known::Known;
 use super::nodes::{limits_of, slots};
@@ -38,18 +39,17 @@ pub fn assemble(
     let mut without = Without { stages, after_failure, detours: Vec::new() };
     let reached = Reached::new(blocks, &without);
     let merged = Merged::new(&reached);
-    let evidence: BTreeMap<&[u16], Arc<[Evidence]>> = whole
-        .situations
-        .list
-        .iter()
-        .zip(known)
-        .map(|(it, known)| (&*it.members, known.evidence.as_slice().into()))
-        .collect();
+    let shared = |weights: &Weights| -> (Arc<[Evidence]>, Arc<[f64]>) {
+        (weights.evidence.as_slice().into(), weights.shares.as_slice().into())
+    };
+    let known = whole.situations.list.iter().zip(known);
+    let weights: BTreeMap<&[u16], (Arc<[Evidence]>, Arc<[f64]>)> =
+        known.map(|(it, known)| (&*it.members, shared(&known.weights))).collect();
     let (mut nodes, mut rows) = (Vec::new(), Intervals::new());
     for state in &merged.first {
         let members = reached.members(*state);
         let mut node = Node::new(members, state.2, favoured(members), &[], &slot_of);
-        node.evidence = evidence.get(members).cloned().unwrap_or_default();
+        (node.evidence, node.shares) = weights.get(members).cloned().unwrap_or_default();
         nodes.push(node);
         let (stop, steps) = reached.row(*state, |target| merged.number[&target] as i32);
         rows.push(stop, steps);

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::rules::Evidence;
+use super::evidence::Weights;
 
 /// Beliefs of every row once certain stages have run; nothing in it depends on the trade-off.
 pub struct Known {
     /// How the answers of those stages are weighed against each other.
-    pub evidence: Arc<Vec<Evidence>>,
+    pub weights: Arc<Weights>,
     /// Belief in the best answer in hand (n,), as the logit of its expected loss over that of a target of 1.
     pub belief: Vec<f64>,
     /// What stopping costs (n,), in the unit of the loss: partly the realised loss, partly the believed one.
@@ -25,7 +25,7 @@ impl Known {
     pub fn select(&self, rows: &[u32]) -> Self {
         let of = |column: &[f64]| rows.iter().map(|row| column[*row as usize]).collect();
         Self {
-            evidence: Arc::clone(&self.evidence),
+            weights: Arc::clone(&self.weights),
             belief: of(&self.belief),
             loss: of(&self.loss),
             cell: rows.iter().map(|row| self.cell[*row as usize]).collect(),

@@ -33,8 +33,9 @@ pub fn assemble(
     while let Some(choice) = reached.queue.pop_front() {
         let situation = &situations.list[choice.to];
         let favoured = favoured(&situation.members);
-        let evidence = &known[choice.to].evidence;
-        nodes.push(Node::new(&situation.members, choice.stage, favoured, evidence, &slot_of));
+        let weights = &known[choice.to].weights;
+        let node = Node::new(&situation.members, choice.stage, favoured, &weights.evidence, &slot_of);
+        nodes.push(node.sharing(&weights.shares));
         reached.decide(&mut timeless, situation, &induced.decisions[choice.to]);
         for (decisions, block) in timed.iter_mut().zip(blocks) {
             reached.decide(decisions, situation, &block.decisions[choice.to]);

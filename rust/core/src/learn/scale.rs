@@ -33,6 +33,11 @@ struct Lost {
 }
 
 impl Scale {
+    /// Of losses that are 0 or the cap, but for a few.
+    pub const fn up_to(cap: f64) -> Self {
+        Self { cap, unit: cap, mass: 1.0, noise: 0.0 }
+    }
+
     /// Of the losses of a trace; 1 where there are none.
     ///
     /// Most losses are of answers that are right or wrong, and where signals do not tell how bad a wrong one is, targets
@@ -42,8 +47,7 @@ impl Scale {
         let most = trace.tail().most;
         let mut lost = losses(trace, most);
         if lost.iter().all(|cell| cell.loss >= 1.0) {
-            let scale = if most > 0.0 { most } else { 1.0 };
-            return Self { cap: scale, unit: scale, mass: 1.0, noise: 0.0 };
+            return Self::up_to(if most > 0.0 { most } else { 1.0 });
         }
         let mass = |cells: &[Lost]| cells.iter().map(|cell| cell.weight).sum::<f64>();
         let all = trace.weight().iter().sum::<f64>() * trace.answering().len() as f64;

@@ -51,10 +51,13 @@ pub struct Tuning {
     /// Log loss, summed over rows, by which a curve that rises must beat one that falls: more confidence is no more loss,
     /// unless rows clearly say so.
     pub curve_rise: f64,
+    /// Share of the rows from which on a signal that they have in common gets a level of its own, of more than a few values:
+    /// it often means something else than those beside it.
+    pub curve_tie: f64,
     /// Cells of equally many rows that rows are gathered in before a curve is fitted: for speed.
     pub curve_cells: usize,
     /// Strengths, in rows, of the pull of a class towards the curve of all classes, in the order in which they are tried.
-    pub class_ridges: [f64; 3],
+    pub class_ridges: [f64; 4],
     /// Rows of a class from which on it may get a line of its own.
     pub class_rows: f64,
     /// Classes that may get a line of their own, the most frequent ones: a bound on time.
@@ -65,6 +68,34 @@ pub struct Tuning {
     pub class_errors: f64,
     /// Parts that rows are held back in for that.
     pub class_folds: usize,
+    /// Newton's steps from a fit to all rows to one without a part of them.
+    pub class_steps: usize,
+    /// Cells of equally many rows that rows are gathered in where classes may have curves of their own: for speed.
+    pub class_cells: usize,
+    /// Strengths, in rows, of the pull of what two named classes say towards nothing, in the order in which they are tried.
+    pub pair_ridges: [f64; 3],
+    /// Rows on which two stages name two classes from which on these may say something.
+    pub pair_rows: f64,
+    /// Classes of a stage of which that is learned, the most frequent ones: a bound on the size of tables. 0: of none.
+    pub pair_classes: usize,
+    /// Standard errors by which what they say must win on rows held back.
+    pub pair_errors: f64,
+    /// Log loss, summed over rows and both stages, by which they must win at least: less would change no decision.
+    pub pair_gain: f64,
+    /// Newton's steps for what two classes say.
+    pub pair_steps: usize,
+
+    // Calibration of a policy on other rows.
+    /// Strength, in rows, of the pull of what all signals of a stage mean towards what they meant.
+    pub tilt_ridge: f64,
+    /// The same of a class towards all of them.
+    pub tilt_class_ridge: f64,
+    /// Classes that may differ from the others, the most frequent ones: a bound on time.
+    pub tilt_classes: usize,
+    /// Standard errors by which the policy that has been calibrated anew must be better.
+    pub tilt_errors: f64,
+    /// Factor that logits keep, at least: more confidence is no more loss.
+    pub tilt_least: f64,
 
     // Newton's method.
     /// Steps, at most: it converges in fewer.
@@ -75,7 +106,7 @@ pub struct Tuning {
     pub newton_thinning: usize,
     /// Halvings of one step before the search gives up.
     pub newton_halvings: usize,
-    /// Relative decrease of the objective below which the search ends.
+    /// Log loss, summed over rows, below which the step that promises to lower it by that is the last.
     pub newton_tolerance: f64,
     /// Logits are kept within ± this while fitting: beyond, their exponentials add nothing.
     pub newton_clip: f64,
@@ -83,6 +114,9 @@ pub struct Tuning {
     pub newton_curvature: f64,
 
     // Weighing the answers of several stages.
+    /// Answers that are weighed against each other where each stage follows the one before, at most, the latest ones:
+    /// what earlier ones say is in them, and time and files grow with the square of this.
+    pub line_members: usize,
     /// Strength, in rows, of the pull of models towards "believe each stage as calibrated".
     pub ridge_models: f64,
     /// The same of exits, which repeat each other more: their weights are known less well.
@@ -168,20 +202,35 @@ impl Default for Tuning {
             curve_smoothness: 20.0,
             curve_ridge: 1e-3,
             curve_rise: 3.0,
+            curve_tie: 0.05,
             curve_cells: 256,
-            class_ridges: [50.0, 10.0, 2.0],
+            class_ridges: [50.0, 10.0, 2.0, 0.5],
             class_rows: 10.0,
             classes: 64,
             class_numbers: 1024,
             class_errors: 2.0,
             class_folds: 4,
+            class_steps: 2,
+            class_cells: 64,
+            pair_ridges: [10.0, 4.0, 1.5],
+            pair_rows: 5.0,
+            pair_classes: 32,
+            pair_errors: 3.0,
+            pair_gain: 3.0,
+            pair_steps: 4,
+            tilt_ridge: 3.0,
+            tilt_class_ridge: 2.0,
+            tilt_classes: 32,
+            tilt_errors: 0.5,
+            tilt_least: 0.05,
             newton_steps: 12,
             newton_warm_rows: 4096,
             newton_thinning: 8,
             newton_halvings: 8,
-            newton_tolerance: 1e-7,
+            newton_tolerance: 1e-3,
             newton_clip: 30.0,
             newton_curvature: 1e-6,
+            line_members: 6,
             ridge_models: 5.0,
             ridge_exits: 20.0,
             margin_models: 0.5,
@@ -242,7 +291,12 @@ impl Tuning {
             ("curve_cells", self.curve_cells),
             ("class_numbers", self.class_numbers),
             ("class_folds", self.class_folds),
+            ("class_steps", self.class_steps),
+            ("class_cells", self.class_cells),
+            ("pair_classes", self.pair_classes),
+            ("pair_steps", self.pair_steps),
             ("newton_thinning", self.newton_thinning),
+            ("line_members", self.line_members),
             ("belief_cells", self.belief_cells),
             ("exact_cell_rows", self.exact_cell_rows),
             ("time_blocks", self.time_blocks),
@@ -254,14 +308,18 @@ impl Tuning {
             ("cut_rows", self.cut_rows),
             ("markov_bins", self.markov_bins),
         ];
-        let least = |name: &str| {
-            if matches!(name, "folds" | "newton_thinning" | "shared_cuts" | "time_blocks") { 2 } else { 1 }
+        let least = |name: &str| match name {
+            "pair_classes" => 0,
+            "line_members" => 3,
+            "folds" | "newton_thinning" | "shared_cuts" | "time_blocks" => 2,
+            _ => 1,
         };
         let most = |name: &str| match name {
             "belief_cells" => 256,
             "time_blocks" => MAX_BLOCKS,
-            "lattice_stages" | "detour_stages" => SLOTS,
+            "lattice_stages" | "detour_stages" | "line_members" => SLOTS,
             "class_numbers" => 1 << 20,
+            "pair_classes" => usize::from(u8::MAX),
             _ => usize::MAX,
         };
         for (name, given) in counts {
@@ -279,6 +337,9 @@ impl Tuning {
             ("ridge_models", self.ridge_models),
             ("ridge_exits", self.ridge_exits),
             ("margin_rows", self.margin_rows),
+            ("tilt_ridge", self.tilt_ridge),
+            ("tilt_class_ridge", self.tilt_class_ridge),
+            ("tilt_least", self.tilt_least),
             ("tied_rows", self.tied_rows),
             ("least_odds", self.least_odds),
             ("greatest_odds", self.greatest_odds),
@@ -298,8 +359,8 @@ mod tests {
 
     #[test]
     fn a_few_fields_are_changed() {
-        let made = Tuning::from_json(r#"{"ridge_models": 10, "class_ridges": [1, 2, 3]}"#).ok();
-        let by_hand = Tuning { ridge_models: 10.0, class_ridges: [1.0, 2.0, 3.0], ..Tuning::default() };
+        let made = Tuning::from_json(r#"{"ridge_models": 10, "class_ridges": [1, 2, 3, 4]}"#).ok();
+        let by_hand = Tuning { ridge_models: 10.0, class_ridges: [1.0, 2.0, 3.0, 4.0], ..Tuning::default() };
         assert_eq!(made, Some(by_hand));
         assert_eq!(Tuning::from_json("{}").ok(), Some(Tuning::default()));
     }

@@ -26,7 +26,8 @@ pub fn whole_rule(calibrated: &Calibrated, stages: &[usize], objective: Objectiv
     let mut blocks = vec![Block { situations, induced }];
     blocks.extend(without_some(calibrated, stages, &blocks[0].situations, &known, objective, recall));
     let favoured = |members: &[u16]| calibrated.favoured(members);
-    let rule = assemble(calibrated.beliefs(recall), &blocks, &known, calibrated.is_any_order(recall), favoured);
+    let beliefs = calibrated.beliefs_about(&blocks[0].situations, recall);
+    let rule = assemble(beliefs, &blocks, &known, calibrated.is_any_order(recall), favoured);
     Some(rule.or_nothing(calibrated.default_loss(), at_once))
 }
 

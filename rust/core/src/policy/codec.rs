@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::files;
 
 /// The schema that this version writes, and the only one it reads.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 const FRAME: Frame = Frame {
     magic: POLICY,

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::files;
 
 /// The schema of families that this version writes, and the only one it reads.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 const FRAME: Frame = Frame {
     magic: FAMILY,

@@ -23,8 +23,8 @@ mod walk;
 
 pub use any::{AnyMemory, AnyRule};
 pub use belief::{
-    BeliefRule, Beliefs, Calibration, Curve, Detour, Evidence, KNOTS, LOGIT_LIMIT, Line, MAX_BLOCKS, Node, Nothing,
-    Reading, SLOTS, Time, Without,
+    BeliefRule, Beliefs, Calibration, Classes, Curve, Detour, Evidence, KNOTS, LOGIT_LIMIT, Levels, Line, MAX_BLOCKS,
+    Node, Nothing, PARTS, Pair, Reading, SLOTS, Tilt, Time, Without,
 };
 pub use chain::ChainRule;
 pub use component::Component;

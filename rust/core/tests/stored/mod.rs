@@ -42,7 +42,7 @@ pub fn family_file(fields: &Value) -> Vec<u8> {
 
 /// The file of a family of this body.
 pub fn family_file_of(body: &[u8]) -> Vec<u8> {
-    framed(b"TTFAMI\r\n", 1, body)
+    framed(b"TTFAMI\r\n", 2, body)
 }
 
 fn framed(magic: &[u8], schema: u32, body: &[u8]) -> Vec<u8> {

@@ -1,157 +1,102 @@
-//! Lines for the most frequent classes, where they differ.
+//! Curves for the most frequent classes, where they differ.
 
-use super::rows::Signalled;
-use crate::learn::logistic::{self, Design, Prior, sigmoid};
-use crate::learn::sample;
+use super::curve::{Curves, Pull, Regression};
+use super::rows::Cell;
+use crate::learn::logistic::sigmoid;
 use crate::learn::tuning::Tuning;
-use crate::random::mix64;
-use crate::rules::LOGIT_LIMIT;
+use crate::rules::{Classes, Curve, LOGIT_LIMIT, Levels};
 
-/// Rows of one class, one fold and nearly the same base logit.
-#[derive(Clone, Copy, Default)]
-struct Bin {
-    fold: usize,
-    rows: f64,
-    /// Weighted mean of the base logit.
-    base: f64,
-    weight: f64,
-    lost: f64,
-    /// Sums of w², w²y and w²y².
-    squares: [f64; 3],
-}
-
-/// Offset and slope of one class, on the standardised base logit.
-type ClassLine = Option<[f64; 2]>;
-
-/// The rows of every class that may get a line.
-struct Binned<'a> {
-    tuning: &'a Tuning,
-    class: Vec<usize>,
-    bins: Vec<Vec<Bin>>,
-    /// All rows with a signal, whatever their class.
-    rows: f64,
-    centre: f64,
-    spread: f64,
-}
-
-impl<'a> Binned<'a> {
-    /// `None` where no class is frequent enough, or there is only one.
-    fn new(base: &[f64], known: &Signalled, prediction: &[i64], tuning: &'a Tuning) -> Option<Self> {
-        let folds = tuning.class_folds;
-        let class_of = |prediction: i64| usize::try_from(prediction).ok().filter(|class| *class < tuning.class_numbers);
-        let mut count = vec![0_usize; tuning.class_numbers];
-        for class in prediction.iter().filter_map(|prediction| class_of(*prediction)) {
-            count[class] += 1;
+/// The classes that may have a curve of their own, the most frequent ones first; none where there is only one.
+pub fn frequent(prediction: &[i64], tuning: &Tuning) -> Vec<usize> {
+    let mut count = vec![0_usize; tuning.class_numbers];
+    for prediction in prediction {
+        if let Some(count) = usize::try_from(*prediction).ok().and_then(|class| count.get_mut(class)) {
+            *count += 1;
         }
-        let mut class: Vec<usize> =
-            (0..tuning.class_numbers).filter(|class| count[*class] as f64 >= tuning.class_rows).collect();
-        class.sort_by_key(|class| std::cmp::Reverse(count[*class]));
-        class.truncate(tuning.classes);
-        let first = prediction.first()?;
-        if class.is_empty() || prediction.iter().all(|prediction| prediction == first) {
-            return None;
-        }
-        let mass: f64 = known.weight.iter().sum();
-        let centre = base.iter().zip(&known.weight).map(|(z, w)| z * w).sum::<f64>() / mass;
-        let spread = base.iter().zip(&known.weight).map(|(z, w)| w * (z - centre).powi(2)).sum::<f64>() / mass;
-        let spread = spread.sqrt() + 1e-6;
-        if !centre.is_finite() || !spread.is_finite() {
-            return None;
-        }
-        let edges = sample::knots(&sample::sorted(base), tuning.curve_cells);
-        let mut place = vec![usize::MAX; tuning.class_numbers];
-        for (at, class) in class.iter().enumerate() {
-            place[*class] = at;
-        }
-        let mut all = vec![Bin::default(); class.len() * edges.len() * folds];
-        for (row, prediction) in prediction.iter().enumerate() {
-            let Some(at) = class_of(*prediction).map(|class| place[class]).filter(|at| *at < class.len()) else {
-                continue;
-            };
-            let cell = edges.partition_point(|edge| *edge < base[row]).min(edges.len() - 1);
-            // A group stays on one side; without groups every row is one.
-            let unit = known.group.as_ref().map_or(row as u64, |group| group[row] as u64);
-            let fold = mix64(unit) as usize % folds;
-            let bin = &mut all[(at * edges.len() + cell) * folds + fold];
-            let (w, y) = (known.weight[row], known.target[row]);
-            bin.fold = fold;
-            bin.rows += 1.0;
-            bin.weight += w;
-            bin.base += if bin.weight > 0.0 { (base[row] - bin.base) * w / bin.weight } else { 0.0 };
-            bin.lost += w * y;
-            bin.squares[0] += w * w;
-            bin.squares[1] += w * w * y;
-            bin.squares[2] += w * w * y * y;
-        }
-        let bins = all
-            .chunks_exact(edges.len() * folds)
-            .map(|bins| bins.iter().copied().filter(|bin| bin.weight > 0.0).collect())
-            .collect();
-        Some(Self { tuning, class, bins, rows: prediction.len() as f64, centre, spread })
     }
-
-    /// The line of one class, from the bins outside fold `held`.
-    fn line(&self, bins: &[Bin], held: Option<usize>, ridge: f64) -> ClassLine {
-        let used: Vec<&Bin> = bins.iter().filter(|bin| Some(bin.fold) != held).collect();
-        if used.iter().map(|bin| bin.rows).sum::<f64>() < self.tuning.class_rows {
-            return None;
-        }
-        let features: Vec<f64> = used.iter().flat_map(|bin| [1.0, self.standardised(bin)]).collect();
-        let target: Vec<f64> = used.iter().map(|bin| bin.lost / bin.weight).collect();
-        let weight: Vec<f64> = used.iter().map(|bin| bin.weight).collect();
-        let offset: Vec<f64> = used.iter().map(|bin| bin.base).collect();
-        let design = Design { features: &features, target: &target, weight: &weight, offset: Some(&offset) };
-        let t =
-            logistic::fit(&design, &Prior { centre: &[0.0, 0.0], penalty: &logistic::ridge(2, ridge) }, self.tuning);
-        Some([t[0], t[1]])
-    }
-
-    fn standardised(&self, bin: &Bin) -> f64 {
-        (bin.base - self.centre) / self.spread
-    }
-
-    /// Mean decrease of the log loss out of sample, and its standard error.
-    fn gain(&self, ridge: f64) -> (f64, f64) {
-        let (mut sum, mut squares) = (0.0, 0.0);
-        for bins in &self.bins {
-            for fold in 0..self.tuning.class_folds {
-                let Some([offset, slope]) = self.line(bins, Some(fold), ridge) else { continue };
-                for bin in bins.iter().filter(|bin| bin.fold == fold) {
-                    let limited = |z: f64| sigmoid(z.clamp(-LOGIT_LIMIT, LOGIT_LIMIT));
-                    let before = limited(bin.base);
-                    let after = limited(bin.base + offset + slope * self.standardised(bin));
-                    // The decrease is w · (constant + tilt · y) on each row.
-                    let constant = ((1.0 - after) / (1.0 - before)).ln();
-                    let tilt = (after / before).ln() - constant;
-                    let [w2, w2y, w2y2] = bin.squares;
-                    sum += constant * bin.weight + tilt * bin.lost;
-                    squares += constant * constant * w2 + 2.0 * constant * tilt * w2y + tilt * tilt * w2y2;
-                }
-            }
-        }
-        let mean = sum / self.rows;
-        (mean, ((squares / self.rows - mean * mean).max(0.0) / self.rows).sqrt())
+    let is_frequent = |class: &usize| count[*class] as f64 >= tuning.class_rows;
+    let mut class: Vec<usize> = (0..tuning.class_numbers).filter(is_frequent).collect();
+    class.sort_by_key(|class| std::cmp::Reverse(count[*class]));
+    class.truncate(tuning.classes);
+    if prediction.first().is_none_or(|first| prediction.iter().all(|other| other == first)) {
+        Vec::new()
+    } else {
+        class
     }
 }
 
-/// `offset, slope` per prediction: the base logit's line, pulled towards the identity as strongly as is best out of sample;
-/// empty where lines are not clearly better than none.
-pub fn classes(base: &[f64], known: &Signalled, prediction: &[i64], tuning: &Tuning) -> Vec<[f64; 2]> {
-    let Some(binned) = Binned::new(base, known, prediction, tuning) else { return Vec::new() };
-    let mut best = (0.0, None);
+/// The curves of classes, pulled to that of all as strongly as is best out of sample, the common part first; `None` where
+/// they are not clearly better than one curve, of which `all` are the values at the knots.
+pub fn apart(regression: &Regression, all: &Curves, cells: &[Cell], classes: usize, tuning: &Tuning) -> Option<Curves> {
+    let folds = |curves: &Curves, ridge: f64| -> Vec<Curves> {
+        // What some rows change is not much: few steps are enough.
+        let pull = |fold: usize| Pull { ridge, held: Some(fold), steps: tuning.class_steps };
+        (0..tuning.class_folds).map(|fold| regression.fit(curves.clone(), pull(fold))).collect()
+    };
+    let together = folds(all, 0.0);
+    let mut best: (f64, Option<Curves>) = (0.0, None);
+    let mut last = regression.start(classes);
+    last.common.clone_from(&all.common);
     for ridge in tuning.class_ridges {
-        let (gain, error) = binned.gain(ridge);
+        last = regression.fit(last, Pull { ridge, held: None, steps: tuning.newton_steps });
+        let apart = folds(&last, ridge);
+        let (gain, error) = gain(cells, |at| [&together, &apart].map(|by| regression.logit(&by[cells[at].fold], at)));
         if gain > tuning.class_errors * error && gain > best.0 {
-            best = (gain, Some(ridge));
+            best = (gain, Some(last.clone()));
         }
     }
-    let Some(ridge) = best.1 else { return Vec::new() };
-    let mut table = vec![[0.0, 1.0]; binned.class.iter().max().map_or(0, |class| class + 1)];
-    for (class, bins) in binned.class.iter().zip(&binned.bins) {
-        if let Some([offset, slope]) = binned.line(bins, None, ridge) {
-            let slope = slope / binned.spread;
-            table[*class] = [offset - slope * binned.centre, 1.0 + slope];
+    best.1.map(|curves| regression.falling(curves))
+}
+
+/// Mean decrease of the log loss from one logit of each cell to another, and its standard error.
+fn gain(cells: &[Cell], logits: impl Fn(usize) -> [f64; 2]) -> (f64, f64) {
+    let (mut rows, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    for (at, cell) in cells.iter().enumerate() {
+        let [before, after] = logits(at).map(|z| sigmoid(z.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)));
+        // The decrease is w · (constant + tilt · y) on each row.
+        let constant = ((1.0 - after) / (1.0 - before)).ln();
+        let tilt = (after / before).ln() - constant;
+        let [w2, w2y, w2y2] = cell.squares;
+        rows += cell.rows;
+        sum += cell.weight * (constant + tilt * cell.target);
+        squares += constant * constant * w2 + 2.0 * constant * tilt * w2y + tilt * tilt * w2y2;
+    }
+    let mean = sum / rows;
+    (mean, ((squares / rows - mean * mean).max(0.0) / rows).sqrt())
+}
+
+/// The curves of `classes`, as the runtime has them; rarer classes that occur share the common one.
+pub fn stored(
+    regression: &Regression,
+    curves: &Curves,
+    curve: &Curve,
+    classes: &[usize],
+    prediction: &[i64],
+    tuning: &Tuning,
+) -> Classes {
+    let levels = |values: &[f64]| -> Option<Levels> { curve.levels(&rounded(values)) };
+    let own = classes.iter().enumerate().map(|(at, _)| levels(&regression.levels(curves, at)));
+    let Some(mut levels) = own.chain([levels(&curves.common)]).collect::<Option<Vec<Levels>>>() else {
+        return Classes::default();
+    };
+    let rare = levels.len() as u16;
+    let mut number = Vec::new();
+    for class in prediction.iter().filter_map(|prediction| usize::try_from(*prediction).ok()) {
+        if class < tuning.class_numbers {
+            number.resize(number.len().max(class + 1), 0);
+            number[class] = rare;
         }
     }
-    table
+    for (at, class) in classes.iter().enumerate() {
+        number[*class] = at as u16 + 1;
+    }
+    if !number.contains(&rare) {
+        levels.pop();
+    }
+    Classes { number, levels }
+}
+
+/// As numbers are kept.
+pub fn rounded(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|value| *value as f32).collect()
 }

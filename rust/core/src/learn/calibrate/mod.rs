@@ -2,7 +2,9 @@
 
 mod classes;
 mod curve;
+mod knots;
 mod rows;
 mod stage;
 
+pub use classes::frequent;
 pub use stage::{Column, calibration};

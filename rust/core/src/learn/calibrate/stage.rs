@@ -1,11 +1,13 @@
-//! One stage: a curve over its signal, a line for each class, and a logit for no signal.
+//! One stage: a curve over its signal, one for each class, and a logit for no signal.
 
-use super::classes::classes;
-use super::curve::curve;
-use super::rows::Signalled;
+use super::classes::{self, rounded};
+use super::curve::{Pull, Regression};
+use super::knots::Knots;
+use super::rows::{Signalled, gather};
 use crate::learn::logistic::logit;
+use crate::learn::sample;
 use crate::learn::tuning::Tuning;
-use crate::rules::{Calibration, Curve, LOGIT_LIMIT};
+use crate::rules::{Calibration, Classes, Curve, LOGIT_LIMIT};
 
 /// What one stage said, and what its answers cost.
 pub struct Column<'a> {
@@ -39,16 +41,34 @@ pub fn calibration(column: &Column, scale: f64, tuning: &Tuning) -> Calibration 
         signal: rows.iter().map(|row| column.signal[*row].clamp(f64::MIN, f64::MAX)).collect(),
         target: rows.iter().map(|row| column.target[*row]).collect(),
         weight: rows.iter().map(|row| column.weight[*row]).collect(),
+        prediction: column.prediction.map(|prediction| rows.iter().map(|row| prediction[*row]).collect()),
         group: column.group.map(|group| rows.iter().map(|row| group[*row]).collect()),
     };
-    let curve = curve(&known, tuning).unwrap_or_else(|| Curve::constant(missing_logit));
-    let class = column.prediction.map_or(Vec::new(), |prediction| {
-        let prediction: Vec<i64> = rows.iter().map(|row| prediction[*row]).collect();
-        let base: Vec<f64> = known.signal.iter().map(|x| curve.at(*x)).collect();
-        classes(&base, &known, &prediction, tuning)
-    });
+    let (curve, classes) =
+        curves(&known, tuning).unwrap_or_else(|| (Curve::constant(missing_logit as f32), Classes::default()));
     let mean_loss = if all > 0.0 { lost / all * scale } else { 0.0 };
-    Calibration { curve, class, mean_loss, missing_logit }
+    Calibration { curve, classes, mean_loss, missing_logit }
+}
+
+/// The curve of all signals, and those of classes; `None` without any signal.
+fn curves(known: &Signalled, tuning: &Tuning) -> Option<(Curve, Classes)> {
+    let sorted = sample::sorted(&known.signal);
+    let knots = Knots::new(&sorted, tuning);
+    let (mass, lost) =
+        known.weight.iter().zip(&known.target).fold((0.0, 0.0), |(w, wy), (weight, y)| (w + weight, wy + weight * y));
+    let base = logit((lost + 0.5 * tuning.prior_rows) / (mass + tuning.prior_rows));
+    let prediction = known.prediction.as_deref().unwrap_or_default();
+    let frequent = classes::frequent(prediction, tuning);
+    sorted.first()?;
+    let cells = gather(known, &sorted, &knots, &frequent, tuning);
+    let regression = Regression::new(&cells, &knots, base, tuning);
+    let all = regression.fit(regression.start(0), Pull { ridge: 0.0, held: None, steps: tuning.newton_steps });
+    let apart =
+        if frequent.is_empty() { None } else { classes::apart(&regression, &all, &cells, frequent.len(), tuning) };
+    let all = regression.falling(all);
+    let curve = Curve::through(&knots.at, &rounded(&all.common)).unwrap_or_else(|| Curve::constant(base as f32));
+    let classes = apart.map(|apart| classes::stored(&regression, &apart, &curve, &frequent, prediction, tuning));
+    Some((curve, classes.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -81,7 +101,7 @@ mod tests {
             signal.iter().enumerate().map(|(i, x)| f64::from(u8::from(noise(i) < chance(*x)))).collect()
         };
         let values =
-            |target: &[f64]| -> Vec<f64> { fitted(&signal, target, None).curve.points().map(|p| p.1).collect() };
+            |target: &[f64]| -> Vec<f32> { fitted(&signal, target, None).curve.points().map(|p| p.1).collect() };
         assert!(values(&drawn(|_| 0.1)).is_sorted_by(|a, b| a >= b));
         let rising = values(&drawn(|x| 0.1 + 0.8 * x));
         assert!(rising.is_sorted_by(|a, b| a <= b) && rising[15] - rising[0] > 2.0, "{rising:?}");
@@ -107,7 +127,44 @@ mod tests {
     fn classes_that_do_not_differ_get_no_lines() {
         let prediction: Vec<i64> = (0..2000).map(|i| i % 7).collect();
         let target: Vec<f64> = (0..2000).map(|i| (mix64(i) % 2) as f64).collect();
-        assert!(fitted(&[0.5; 2000], &target, Some(&prediction)).class.is_empty());
+        assert!(fitted(&[0.5; 2000], &target, Some(&prediction)).classes.number.is_empty());
+    }
+
+    #[test]
+    fn a_class_with_one_signal_of_its_own_does_not_bend_the_curve_of_others() {
+        // Nothing was found in every fifth row: the signal is 0, the answer class 2, and it is wrong. Else low signals are
+        // hardly worse than high ones.
+        let n = 4000_u64;
+        let draw = |i: u64| (mix64(i) % 1000) as f64 / 1000.0;
+        let is_found = |i: u64| i % 5 > 0;
+        let signal: Vec<f64> = (0..n).map(|i| if is_found(i) { draw(n + i).max(1e-3) } else { 0.0 }).collect();
+        let prediction: Vec<i64> = (0..n).map(|i| if is_found(i) { (i % 2) as i64 } else { 2 }).collect();
+        let chance = |i: u64| if is_found(i) { 0.2 - 0.1 * signal[i as usize] } else { 0.97 };
+        let target: Vec<f64> = (0..n).map(|i| f64::from(u8::from(draw(i) < chance(i)))).collect();
+        let with = fitted(&signal, &target, Some(&prediction));
+        for (class, x, expected) in [(2, 0.0, 0.97), (0, 0.01, 0.2), (1, 0.05, 0.195), (0, 0.95, 0.105)] {
+            let read = sigmoid(with.read(x, class));
+            assert!((read - expected).abs() < 0.05, "class {class} at {x}: {read}, not {expected}");
+        }
+        // Without classes the value that many rows share has a level of its own.
+        let without = fitted(&signal, &target, None);
+        for (x, expected) in [(0.0, 0.97), (0.004, 0.2), (0.95, 0.105)] {
+            let read = sigmoid(without.read(x, 0));
+            assert!((read - expected).abs() < 0.05, "at {x}: {read}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn rare_classes_share_a_curve_and_those_never_seen_have_that_of_all() {
+        let prediction: Vec<i64> = (0..2000).map(|i| if i % 250 == 0 { 5 } else { i % 2 }).collect();
+        let target: Vec<f64> = prediction.iter().map(|l| if *l == 0 { 0.05 } else { 0.6 }).collect();
+        let signal: Vec<f64> = (0..2000).map(|i| (mix64(i) % 100) as f64).collect();
+        let calibration = fitted(&signal, &target, Some(&prediction));
+        let Classes { number, levels } = &calibration.classes;
+        assert_eq!((number.as_slice(), levels.len()), (&[2, 1, 0, 0, 0, 3][..], 3));
+        assert_eq!(calibration.read(30.0, 3), calibration.curve.at(30.0));
+        assert_eq!(calibration.read(30.0, -1), calibration.curve.at(30.0));
+        assert_eq!(calibration.read(30.0, i64::MAX), calibration.curve.at(30.0));
     }
 
     #[test]

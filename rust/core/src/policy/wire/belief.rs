@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::decisions::Intervals;
 use super::misfit::misfit;
 use crate::error::{Error, Result};
-use crate::rules::{self, BeliefRule, Curve, Detour, Line, Node, SLOTS};
+use crate::rules::{self, BeliefRule, Classes, Curve, Detour, Line, Node, SLOTS};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,6 +66,19 @@ pub(super) struct Beliefs {
     pub(super) calibration: Vec<Calibration>,
     /// The sets of stages that are weighed together.
     pub(super) sets: Vec<Set>,
+    /// Pairs of stages that it matters of which classes they name, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) pairs: Vec<Pair>,
+}
+
+/// What to add to the logits of two stages that name certain classes, in sixteenths: a row for each place of the first's
+/// classes, a column for each of the second's; for predictions 0, 1, … of each the place, from 1, or 0.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pair {
+    stages: [u16; 2],
+    class: [Vec<u8>; 2],
+    offset: Vec<[i8; 2]>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -73,9 +86,11 @@ pub(super) struct Beliefs {
 pub(super) struct Calibration {
     /// Signals, ascending, and the logit of the expected loss at each.
     signal: Vec<f64>,
-    logit: Vec<f64>,
-    /// Offset and slope for predictions 0, 1, ….
-    class: Vec<[f64; 2]>,
+    logit: Vec<f32>,
+    /// For predictions 0, 1, …, the number of their curve, from 1; 0: that of all.
+    class: Vec<u16>,
+    /// The logits of each such curve at the same signals.
+    curves: Vec<Vec<f32>>,
     mean_loss: f64,
     missing_logit: f64,
 }
@@ -88,6 +103,9 @@ pub(super) struct Set {
     favoured: u16,
     /// For each pair of members, offset and slope where predictions differ, are equal, or are not known.
     evidence: Vec<[[f64; 2]; 3]>,
+    /// For each member, how much of what pairs say counts; empty where they do not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shares: Vec<f64>,
 }
 
 /// A set of stages that have run, entered by running one of them.
@@ -116,7 +134,8 @@ impl From<&BeliefRule> for Belief {
         });
         let situations = situations.collect();
         let calibration = known.calibration.iter().map(Into::into).collect();
-        let beliefs = Beliefs { margin: known.margin, scale: known.scale, calibration, sets };
+        let pairs = known.pairs.iter().map(Into::into).collect();
+        let beliefs = Beliefs { margin: known.margin, scale: known.scale, calibration, sets, pairs };
         let rules::Nothing { loss, at_once, .. } = *rule.nothing();
         let nothing = (loss < f64::INFINITY).then_some(Nothing { loss, at_once });
         let time = rule.time().map(|time| Time {
@@ -142,26 +161,31 @@ impl TryFrom<Belief> for BeliefRule {
     type Error = Error;
 
     fn try_from(stored: Belief) -> Result<Self> {
-        let Beliefs { margin, scale, calibration, sets } = stored.beliefs;
+        let Beliefs { margin, scale, calibration, sets, pairs } = stored.beliefs;
+        let pairs = pairs.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
         let calibration = calibration.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
         if stored.situations.len() > usize::from(u16::MAX) {
             return Err(misfit("there must be 1 to 65535 situations"));
         }
         sets.iter().try_for_each(Set::check)?;
         let line = |[offset, slope]: [f64; 2]| Line { offset, slope };
-        let evidence: Vec<Arc<[rules::Evidence]>> =
-            sets.iter().map(|set| set.evidence.iter().map(|lines| lines.map(line)).collect()).collect();
+        type Weights = (Arc<[rules::Evidence]>, Arc<[f64]>);
+        let weights = |set: &Set| -> Weights {
+            (set.evidence.iter().map(|lines| lines.map(line)).collect(), set.shares.as_slice().into())
+        };
+        let weights: Vec<Weights> = sets.iter().map(weights).collect();
         let node = |situation: Situation| {
             let number = situation.set as usize;
-            let (Some(set), Some(evidence)) = (sets.get(number), evidence.get(number)) else {
+            let (Some(set), Some((evidence, shares))) = (sets.get(number), weights.get(number)) else {
                 return Err(misfit("a situation has no set of stages"));
             };
             let mut node = Node::new(&set.members, situation.stage, set.favoured, &[], &[]);
-            (node.slot, node.places, node.evidence) = (situation.slot, situation.places, Arc::clone(evidence));
+            (node.slot, node.places) = (situation.slot, situation.places);
+            (node.evidence, node.shares) = (Arc::clone(evidence), Arc::clone(shares));
             Ok(node)
         };
         let nodes = stored.situations.into_iter().map(node).collect::<Result<_>>()?;
-        let beliefs = rules::Beliefs { recall: stored.recall, margin, scale, calibration };
+        let beliefs = rules::Beliefs { recall: stored.recall, margin, scale, calibration, pairs };
         let rule = Self::new(beliefs, nodes, stored.decisions.try_into()?);
         let rule = match stored.nothing {
             None => rule,
@@ -208,7 +232,8 @@ impl Set {
     fn bits(&self) -> Vec<u64> {
         let members = [self.members.len() as u64, u64::from(self.favoured)].into_iter();
         let members = members.chain(self.members.iter().map(|member| u64::from(*member)));
-        members.chain(self.evidence.iter().flatten().flatten().map(|x| x.to_bits())).collect()
+        let weights = self.evidence.iter().flatten().flatten().chain(&self.shares);
+        members.chain(weights.map(|x| x.to_bits())).collect()
     }
 
     /// Refuses what no node can have, before it is copied into each of its situations.
@@ -220,6 +245,9 @@ impl Set {
         if self.evidence.len() != m * m {
             return Err(misfit("the evidence is not one entry per pair of members"));
         }
+        if !self.shares.is_empty() && self.shares.len() != m {
+            return Err(misfit("the shares are not one per member"));
+        }
         Ok(())
     }
 }
@@ -227,15 +255,31 @@ impl Set {
 impl From<&Node> for Set {
     fn from(node: &Node) -> Self {
         let evidence = node.evidence.iter().map(|lines| lines.map(|Line { offset, slope }| [offset, slope]));
-        Self { members: node.members.clone(), favoured: node.favoured, evidence: evidence.collect() }
+        let (evidence, shares) = (evidence.collect(), node.shares.to_vec());
+        Self { members: node.members.clone(), favoured: node.favoured, evidence, shares }
+    }
+}
+
+impl From<&rules::Pair> for Pair {
+    fn from(known: &rules::Pair) -> Self {
+        Self { stages: known.stages(), class: known.class().clone(), offset: known.offset().to_vec() }
+    }
+}
+
+impl TryFrom<Pair> for rules::Pair {
+    type Error = Error;
+
+    fn try_from(Pair { stages, class, offset }: Pair) -> Result<Self> {
+        Self::new(stages, class, offset).ok_or_else(|| misfit("the offsets of a pair of stages do not fit its classes"))
     }
 }
 
 impl From<&rules::Calibration> for Calibration {
     fn from(known: &rules::Calibration) -> Self {
-        let (signal, logit) = known.curve.points().unzip();
-        let class = known.class.clone();
-        Self { signal, logit, class, mean_loss: known.mean_loss, missing_logit: known.missing_logit }
+        let (signal, logit): (Vec<f64>, Vec<f32>) = known.curve.points().unzip();
+        let curves = known.classes.levels.iter().map(|levels| levels.iter().take(signal.len()).copied().collect());
+        let (class, curves) = (known.classes.number.clone(), curves.collect());
+        Self { signal, logit, class, curves, mean_loss: known.mean_loss, missing_logit: known.missing_logit }
     }
 }
 
@@ -243,9 +287,11 @@ impl TryFrom<Calibration> for rules::Calibration {
     type Error = Error;
 
     fn try_from(stored: Calibration) -> Result<Self> {
-        let curve = Curve::through(&stored.signal, &stored.logit)
+        let Calibration { signal, logit, class, curves, mean_loss, missing_logit } = stored;
+        let curve = Curve::through(&signal, &logit)
             .ok_or_else(|| misfit("a calibration curve is not one of 1 to 16 ascending signals"))?;
-        let Calibration { class, mean_loss, missing_logit, .. } = stored;
-        Ok(Self { curve, class, mean_loss, missing_logit })
+        let levels = curves.iter().map(|logit| curve.levels(logit)).collect::<Option<_>>();
+        let levels = levels.ok_or_else(|| misfit("the curve of a class is not one finite logit for each signal"))?;
+        Ok(Self { curve, classes: Classes { number: class, levels }, mean_loss, missing_logit })
     }
 }

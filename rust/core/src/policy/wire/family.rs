@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::belief::{Beliefs, Calibration, Set};
+use super::belief::{Beliefs, Calibration, Pair, Set};
 use super::facts::{Facts, Usual};
 use super::policy::{Policy, Price, Rule};
 use crate::error::{Error, Result};
@@ -27,6 +27,9 @@ pub struct Family {
     calibrations: Vec<Vec<Calibration>>,
     /// The sets of stages that are weighed together, likewise.
     sets: Vec<Set>,
+    /// Which classes stages name, of all pairs that this matters for, likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pairs: Vec<Pair>,
     members: Vec<Member>,
 }
 
@@ -49,6 +52,8 @@ struct Member {
 struct Shared {
     calibration: u32,
     sets: Vec<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pairs: Vec<u32>,
 }
 
 /// Names what does not fit.
@@ -85,11 +90,12 @@ impl Family {
     /// # Errors
     /// [`Error::Format`] if it cannot be encoded (out of memory).
     pub fn of(known: &family::Family) -> Result<Self> {
-        let (mut calibrations, mut sets) = (Pool::new(), Pool::new());
+        let (mut calibrations, mut sets, mut pairs) = (Pool::new(), Pool::new(), Pool::new());
         let mut shared = |beliefs: &mut Beliefs| {
             let calibration = calibrations.number(take(&mut beliefs.calibration))?;
             let sets = take(&mut beliefs.sets).into_iter().map(|set| sets.number(set)).collect::<Result<_>>()?;
-            Ok(Shared { calibration, sets })
+            let pairs = take(&mut beliefs.pairs).into_iter().map(|pair| pairs.number(pair)).collect::<Result<_>>()?;
+            Ok(Shared { calibration, sets, pairs })
         };
         let (mut common, mut members) = (None, Vec::new());
         for member in known.members() {
@@ -103,8 +109,8 @@ impl Family {
         let Some((stages, price, usual)) = common else {
             return Err(misfit("a family has no policies"));
         };
-        let (calibrations, sets) = (calibrations.items, sets.items);
-        Ok(Self { stages, price, usual, held_out: known.is_held_out(), calibrations, sets, members })
+        let (calibrations, sets, pairs) = (calibrations.items, sets.items, pairs.items);
+        Ok(Self { stages, price, usual, held_out: known.is_held_out(), calibrations, sets, pairs, members })
     }
 
     /// One policy as it is stored by itself.
@@ -113,17 +119,12 @@ impl Family {
         if beliefs.len() != shared.len() || !facts.usual.is_empty() {
             return Err(misfit("what a policy shares does not fit its rule"));
         }
-        for (beliefs, Shared { calibration, sets }) in beliefs.into_iter().zip(shared) {
-            if !(beliefs.calibration.is_empty() && beliefs.sets.is_empty()) {
+        for (beliefs, Shared { calibration, sets, pairs }) in beliefs.into_iter().zip(shared) {
+            if !(beliefs.calibration.is_empty() && beliefs.sets.is_empty() && beliefs.pairs.is_empty()) {
                 return Err(misfit("a policy has beliefs besides those that it shares"));
             }
-            // Each at most once: a policy is not larger than the family's file.
-            let mut seen = BTreeSet::new();
-            let set = |number: u32| {
-                let set = self.sets.get(number as usize).filter(|_| seen.insert(number));
-                set.cloned().ok_or_else(|| misfit("a policy shares a set that is not there, or twice"))
-            };
-            beliefs.sets = sets.into_iter().map(set).collect::<Result<_>>()?;
+            beliefs.sets = picked(&self.sets, sets, "a policy shares a set that is not there, or twice")?;
+            beliefs.pairs = picked(&self.pairs, pairs, "a policy shares a pair that is not there, or twice")?;
             let calibration = self.calibrations.get(calibration as usize);
             beliefs.calibration =
                 calibration.cloned().ok_or_else(|| misfit("a policy shares a calibration that is not there"))?;
@@ -131,6 +132,16 @@ impl Family {
         facts.usual.clone_from(&self.usual);
         Ok(Policy { stages: self.stages.clone(), price: self.price.clone(), rule, facts })
     }
+}
+
+/// Items by number, each at most once: a policy is not larger than the family's file.
+fn picked<T: Clone>(items: &[T], numbers: Vec<u32>, problem: &str) -> Result<Vec<T>> {
+    let mut seen = BTreeSet::new();
+    let item = |number: u32| {
+        let item = items.get(number as usize).filter(|_| seen.insert(number));
+        item.cloned().ok_or_else(|| misfit(problem))
+    };
+    numbers.into_iter().map(item).collect()
 }
 
 impl TryFrom<Family> for family::Family {

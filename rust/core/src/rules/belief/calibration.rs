@@ -4,19 +4,38 @@ use serde_json::{Value, json};
 
 use super::super::checks;
 use super::super::describe::number;
-use super::curve::Curve;
+use super::curve::{Curve, Levels};
 use crate::error::{Checked, check};
 
 /// Beliefs stay within ± this many logits.
 pub const LOGIT_LIMIT: f64 = 9.0;
+
+/// Curves of some classes, at the knots of the curve of all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Classes {
+    /// Which of the curves is that of predictions 0, 1, …, counted from 1; 0, and predictions beyond: the curve of all.
+    pub number: Vec<u16>,
+    /// Logits at the knots; classes may share a curve.
+    pub levels: Vec<Levels>,
+}
+
+impl Classes {
+    /// The logits at the knots for a prediction, if its class has its own.
+    #[inline]
+    pub(super) fn of(&self, prediction: i64) -> Option<&Levels> {
+        // Negative predictions turn into numbers beyond every class.
+        let number = *self.number.get(prediction as usize)?;
+        self.levels.get(usize::from(number).wrapping_sub(1))
+    }
+}
 
 /// Calibration of one stage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
     /// Signal to logit, whatever the prediction.
     pub curve: Curve,
-    /// `offset, slope` for predictions 0, 1, …: the logit becomes `offset + slope · curve`; other predictions keep the curve.
-    pub class: Vec<[f64; 2]>,
+    /// The curves of classes that have their own.
+    pub classes: Classes,
     /// Mean loss of the stage, in the unit of the losses; infinite: it informs about others and never answers.
     pub mean_loss: f64,
     /// Logit of the expected loss where the signal is not a number.
@@ -36,9 +55,7 @@ impl Calibration {
     /// The same, linear between the points of the curve because it has no limits; `signal` must not be NaN.
     #[inline]
     pub(super) fn line(&self, signal: f64, prediction: i64) -> f64 {
-        let logit = self.curve.at(signal);
-        let class = usize::try_from(prediction).ok().and_then(|prediction| self.class.get(prediction));
-        class.map_or(logit, |[offset, slope]| offset + slope * logit)
+        self.curve.place(signal).of(self.classes.of(prediction).unwrap_or(self.curve.own()))
     }
 
     /// Whether the stage informs about others and never answers.
@@ -49,13 +66,16 @@ impl Calibration {
     /// Checks that every number is usable.
     pub(crate) fn check(&self) -> Checked {
         check(self.mean_loss > f64::NEG_INFINITY, "a mean loss is not a number")?;
-        let mut numbers = self.class.iter().flatten().chain([&self.missing_logit]);
-        check(numbers.all(|v| checks::is_summable(*v)), "a number of a calibration is not within 1e100 of 0")
+        check(checks::is_summable(self.missing_logit), "the logit of a missing signal is not within 1e100 of 0")?;
+        let classes = &self.classes;
+        check(classes.levels.iter().flatten().all(|v| v.is_finite()), "a logit of a class is not finite")?;
+        let is_there = |number: &u16| usize::from(*number) <= classes.levels.len();
+        check(classes.number.iter().all(is_there), "a class has a curve that is not there")
     }
 
     /// The curve as pairs of a signal and the `expected` loss of its logit, and what else there is to know.
     pub(super) fn describe(&self, expected: impl Fn(f64) -> f64) -> Value {
-        let curve: Vec<[f64; 2]> = self.curve.points().map(|(x, z)| [x, expected(z)]).collect();
-        json!({"curve": curve, "classes": self.class.len(), "mean_loss": number(self.mean_loss)})
+        let curve: Vec<[f64; 2]> = self.curve.points().map(|(x, z)| [x, expected(z.into())]).collect();
+        json!({"curve": curve, "classes": self.classes.number.iter().filter(|number| **number > 0).count(), "mean_loss": number(self.mean_loss)})
     }
 }

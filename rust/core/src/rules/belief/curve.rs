@@ -1,79 +1,131 @@
 //! A piecewise-linear calibration curve from a signal to the logit of the expected loss.
 
-use super::super::checks;
-
 /// Knots in every curve; unused ones are padded with infinity.
 pub const KNOTS: usize = 16;
+
+/// Values at the knots of a curve.
+pub type Levels = [f32; KNOTS];
+
+/// Signals that curves are linear between.
+#[derive(Clone, Debug, PartialEq)]
+struct Knots {
+    /// Ascending; the first is the low end of the calibrated range.
+    at: [f64; KNOTS],
+    /// The high end of the calibrated range.
+    high: f64,
+    /// One over the distance to the next knot; 0 past the last one, and where that is too near for a finite slope.
+    density: [f64; KNOTS],
+}
+
+/// Where a signal is: the last knot at or below it, and the share of the way to the next one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    knot: usize,
+    share: f64,
+}
 
 /// Piecewise-linear, constant beyond the ends, total on every bit pattern but NaN (which the caller filters).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
-    /// Ascending; `knot[0]` is the low end of the calibrated range.
-    knot: [f64; KNOTS],
-    /// The high end of the calibrated range.
-    high: f64,
-    /// Value at each knot.
-    value: [f64; KNOTS],
-    /// Slope to the right of each knot.
-    slope: [f64; KNOTS],
+    knots: Knots,
+    pub(super) levels: Levels,
+}
+
+impl Knots {
+    #[inline]
+    #[expect(clippy::indexing_slicing, reason = "masked to the number of knots")]
+    fn place(&self, x: f64) -> Place {
+        let [first, ..] = self.at;
+        let x = if x > self.high { self.high } else { x };
+        let x = if x < first { first } else { x };
+        // Two rounds of three independent comparisons find the last knot at or below x.
+        let is_right = |k: usize| usize::from(x >= self.at[k & (KNOTS - 1)]);
+        let block = 4 * (is_right(4) + is_right(8) + is_right(12));
+        let knot = (block + is_right(block + 1) + is_right(block + 2) + is_right(block + 3)) & (KNOTS - 1);
+        Place { knot, share: (x - self.at[knot]) * self.density[knot] }
+    }
+}
+
+impl Place {
+    /// The value there of a curve with these levels.
+    #[inline]
+    #[expect(clippy::indexing_slicing, reason = "masked to the number of knots")]
+    pub(super) fn of(self, levels: &Levels) -> f64 {
+        let left = f64::from(levels[self.knot & (KNOTS - 1)]);
+        left + self.share * (f64::from(levels[(self.knot + 1) & (KNOTS - 1)]) - left)
+    }
 }
 
 impl Curve {
-    /// Through the points `(x[i], y[i])`, `x` strictly ascending, finite and of finite span, `y` within 1e100 of 0,
+    /// Through the points `(x[i], y[i])`, `x` strictly ascending, finite and of finite span, `y` finite,
     /// `1 <= len <= KNOTS`; `None` otherwise.
-    pub fn through(x: &[f64], y: &[f64]) -> Option<Self> {
+    pub fn through(x: &[f64], y: &[f32]) -> Option<Self> {
+        let (first, high) = (*x.first()?, *x.last()?);
         let ascending = x.iter().zip(x.iter().skip(1)).all(|(a, b)| a < b);
-        let usable = x.iter().all(|v| v.is_finite()) && y.iter().all(|v| checks::is_summable(*v));
-        let span = x.last()? - x.first()?;
-        if x.len() > KNOTS || x.len() != y.len() || !ascending || !usable || !span.is_finite() {
+        if !ascending || !x.iter().all(|v| v.is_finite()) || !(high - first).is_finite() {
             return None;
         }
-        let mut curve =
-            Self { knot: [f64::INFINITY; KNOTS], high: *x.last()?, value: [*y.last()?; KNOTS], slope: [0.0; KNOTS] };
-        for (to, from) in curve.knot.iter_mut().zip(x) {
+        let mut knots = Knots { at: [f64::INFINITY; KNOTS], high, density: [0.0; KNOTS] };
+        for (to, from) in knots.at.iter_mut().zip(x) {
             *to = *from;
         }
-        for (to, from) in curve.value.iter_mut().zip(y) {
-            *to = *from;
+        for (density, (left, right)) in knots.density.iter_mut().zip(x.iter().zip(x.iter().skip(1))) {
+            // A gap too narrow for a finite slope is a step: the value at the left knot holds up to the right one.
+            let found = (right - left).recip();
+            *density = if found.is_finite() { found } else { 0.0 };
         }
-        for (k, slope) in curve.slope.iter_mut().enumerate() {
-            if let (Some([x0, x1]), Some([y0, y1])) = (x.get(k..k + 2), y.get(k..k + 2)) {
-                // A gap too narrow for a finite slope is a step: the value at the left knot holds up to the right one.
-                let rise = (y1 - y0) / (x1 - x0);
-                *slope = if rise.is_finite() { rise } else { 0.0 };
-            }
-        }
-        Some(curve)
+        Some(Self { knots, levels: levels(y, x.len())? })
     }
 
     /// The same value for every signal.
-    pub fn constant(value: f64) -> Self {
-        let mut knot = [f64::INFINITY; KNOTS];
-        knot[0] = 0.0;
-        Self { knot, high: 0.0, value: [value; KNOTS], slope: [0.0; KNOTS] }
+    pub fn constant(value: f32) -> Self {
+        let mut at = [f64::INFINITY; KNOTS];
+        at[0] = 0.0;
+        Self { knots: Knots { at, high: 0.0, density: [0.0; KNOTS] }, levels: [value; KNOTS] }
+    }
+
+    /// The levels of another curve at the same knots, one value each; `None` where they do not fit or are not finite.
+    pub fn levels(&self, y: &[f32]) -> Option<Levels> {
+        levels(y, self.points().count())
     }
 
     /// The points the curve goes through.
-    pub fn points(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
-        self.knot.iter().zip(&self.value).filter(|(x, _)| x.is_finite()).map(|(x, y)| (*x, *y))
+    pub fn points(&self) -> impl Iterator<Item = (f64, f32)> + '_ {
+        self.knots.at.iter().zip(&self.levels).filter(|(x, _)| x.is_finite()).map(|(x, y)| (*x, *y))
     }
 
     /// The value at `x`; `x` must not be NaN.
     #[inline]
-    #[expect(clippy::indexing_slicing, reason = "masked to the number of knots")]
     pub fn at(&self, x: f64) -> f64 {
-        let [first, ..] = self.knot;
-        let x = if x > self.high { self.high } else { x };
-        let x = if x < first { first } else { x };
-        // Two rounds of three independent comparisons find the last knot at or below x.
-        let is_right = |k: usize| usize::from(x >= self.knot[k & (KNOTS - 1)]);
-        let block = 4 * (is_right(4) + is_right(8) + is_right(12));
-        let k = (block + is_right(block + 1) + is_right(block + 2) + is_right(block + 3)) & (KNOTS - 1);
-        self.value[k] + self.slope[k] * (x - self.knot[k])
+        self.place(x).of(&self.levels)
+    }
+
+    /// Where `x` is between the knots; `x` must not be NaN.
+    #[inline]
+    pub(super) fn place(&self, x: f64) -> Place {
+        self.knots.place(x)
+    }
+
+    /// The values at the knots.
+    #[inline]
+    pub(super) fn own(&self) -> &Levels {
+        &self.levels
     }
 }
 
-const _: () = assert!(KNOTS == 16, "the search in `at` is written for two rounds of four");
+/// One value for each of so many knots, the last one beyond them.
+fn levels(y: &[f32], knots: usize) -> Option<Levels> {
+    let mut levels = [*y.last()?; KNOTS];
+    if knots > KNOTS || y.len() != knots || !y.iter().all(|y| y.is_finite()) {
+        return None;
+    }
+    for (to, from) in levels.iter_mut().zip(y) {
+        *to = *from;
+    }
+    Some(levels)
+}
+
+const _: () = assert!(KNOTS == 16, "the search in `place` is written for two rounds of four");
 
 #[cfg(test)]
 mod tests {
@@ -94,13 +146,13 @@ mod tests {
     fn every_number_of_knots_is_searched() {
         for knots in 1..=KNOTS {
             let x: Vec<f64> = (0..knots).map(|k| (k * k) as f64).collect();
-            let y: Vec<f64> = (0..knots).map(|k| (k * 7 % 5) as f64).collect();
+            let y: Vec<f32> = (0..knots).map(|k| (k * 7 % 5) as f32).collect();
             let Some(curve) = Curve::through(&x, &y) else { panic!("valid points were refused") };
             for (k, (x0, y0)) in x.iter().zip(&y).enumerate() {
-                assert_eq!(curve.at(*x0), *y0, "knot {k} of {knots}");
+                assert_eq!(curve.at(*x0), f64::from(*y0), "knot {k} of {knots}");
                 if let (Some(x1), Some(y1)) = (x.get(k + 1), y.get(k + 1)) {
                     let middle = curve.at(f64::midpoint(*x0, *x1));
-                    assert!((middle - f64::midpoint(*y0, *y1)).abs() < 1e-12, "after knot {k} of {knots}");
+                    assert!((middle - f64::from(f32::midpoint(*y0, *y1))).abs() < 1e-12, "after knot {k} of {knots}");
                 }
             }
         }
@@ -127,10 +179,23 @@ mod tests {
         assert!(Curve::through(&[0.0, 0.0], &[1.0, 2.0]).is_none());
         assert!(Curve::through(&[0.0, f64::NAN], &[1.0, 2.0]).is_none());
         let many: Vec<f64> = (0..=KNOTS).map(|k| k as f64).collect();
-        assert!(Curve::through(&many, &many).is_none());
+        assert!(Curve::through(&many, &[1.0; KNOTS + 1]).is_none());
         assert!(Curve::through(&[0.0, 1.0], &[0.0]).is_none());
-        assert!(Curve::through(&[0.0, 1.0], &[f64::INFINITY, 0.0]).is_none());
+        assert!(Curve::through(&[0.0, 1.0], &[f32::INFINITY, 0.0]).is_none());
         assert!(Curve::through(&[f64::MIN, f64::MAX], &[1.0, 2.0]).is_none());
-        assert!(Curve::through(&[0.0, 1.0], &[1e101, 2.0]).is_none());
+        assert!(Curve::through(&[0.0, 1.0], &[f32::NAN, 2.0]).is_none());
+    }
+
+    #[test]
+    fn other_levels_have_the_same_knots() {
+        let Some(curve) = Curve::through(&[0.0, 1.0, 3.0], &[5.0, 4.0, 0.0]) else {
+            panic!("valid points were refused")
+        };
+        let Some(other) = curve.levels(&[1.0, 3.0, 2.0]) else { panic!("valid levels were refused") };
+        let read = [-1.0, 0.5, 1.0, 2.0, 9.0].map(|x| curve.place(x).of(&other));
+        assert_eq!(read, [1.0, 2.0, 3.0, 2.5, 2.0]);
+        for refused in [&[1.0, 2.0][..], &[1.0, 2.0, f32::NAN], &[0.0; 4], &[]] {
+            assert!(curve.levels(refused).is_none(), "{refused:?}");
+        }
     }
 }

@@ -53,7 +53,7 @@ impl EntryCuts {
     /// How many pairs of a class and a limit there are in row 0 of `decide`.
     pub fn pairs(calibration: &Calibration, decide: &Intervals) -> usize {
         let limits = decide.table().first().map_or(0, |row| row.len as usize);
-        (calibration.class.len() + 1).saturating_mul(limits + 1)
+        (calibration.classes.number.len() + 1).saturating_mul(limits + 1)
     }
 
     /// The decisions of row 0 of `decide`, where signals are calibrated one by one.
@@ -65,7 +65,7 @@ impl EntryCuts {
     /// The decisions of row 0 of `decide`, as a function of the signal that `calibration` calibrates.
     pub fn new(calibration: &Calibration, decide: &Intervals) -> Self {
         let mut intervals = Intervals::new();
-        for class in 0..=calibration.class.len() {
+        for class in 0..=calibration.classes.number.len() {
             parallel::check();
             let (stop, steps) = steps_of(calibration, class as i64, decide);
             intervals.push(stop, steps);
@@ -150,12 +150,17 @@ fn steps_of(calibration: &Calibration, class: i64, decide: &Intervals) -> (f64, 
 
 #[cfg(test)]
 mod tests {
+    use super::super::calibration::Classes;
     use super::super::curve::Curve;
     use super::*;
 
-    fn calibration(x: &[f64], z: &[f64], class: Vec<[f64; 2]>) -> Calibration {
+    /// Classes have this offset and slope on the curve of all.
+    fn calibration(x: &[f64], z: &[f32], class: Vec<[f32; 2]>) -> Calibration {
         let curve = Curve::through(x, z).unwrap_or_else(|| panic!("not a curve"));
-        Calibration { curve, class, mean_loss: 0.5, missing_logit: 0.0 }
+        let levels = class.iter().map(|[offset, slope]| z.iter().map(|z| offset + slope * z).collect::<Vec<f32>>());
+        let levels: Vec<_> = levels.filter_map(|z| curve.levels(&z)).collect();
+        let classes = Classes { number: (1..=levels.len() as u16).collect(), levels };
+        Calibration { curve, classes, mean_loss: 0.5, missing_logit: 0.0 }
     }
 
     fn intervals(stop: f64, steps: &[(f64, i32)]) -> Intervals {
@@ -201,7 +206,7 @@ mod tests {
     #[test]
     fn too_many_cuts_are_not_worked_out() {
         let many: Vec<(f64, i32)> = (0..600).map(|i| (f64::from(i) / 100.0 - 3.0, i % 2)).collect();
-        let classes = (0..600).map(|i| [0.0, f64::from(i) / 300.0]).collect();
+        let classes = (0..600).map(|i| [0.0, i as f32 / 300.0]).collect();
         let calibration = calibration(&[0.0, 0.5, 1.0], &[3.0, -1.0, -4.0], classes);
         let decide = intervals(-3.5, &many);
         assert!(EntryCuts::pairs(&calibration, &decide) > MOST_PAIRS);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::checks;
+use super::pairs::Dispute;
 use super::reading::{Reading, SLOTS};
 use crate::error::{Checked, check};
 
@@ -34,12 +35,16 @@ pub struct Node {
     /// `evidence[j * m + i]`: what member i says about member j; a member is evidence of itself. Nodes of the same members
     /// share it.
     pub evidence: Arc<[Evidence]>,
+    /// How much of what named classes say counts for each member; empty where it does not matter which they name.
+    pub shares: Arc<[f64]>,
     /// What running the stage costs; follows from the prices of the policy.
     pub(super) price: f64,
     /// The member that answers where the last one does: the last that can.
     pub(super) last: u16,
     /// Members that never answer, one bit each; none where no member can.
     pub(super) mute: u8,
+    /// The tables of named classes that are about two members.
+    pub(super) disputes: Vec<Dispute>,
 }
 
 impl Node {
@@ -52,7 +57,9 @@ impl Node {
             places.clear();
         }
         let (members, evidence) = (members.to_vec(), evidence.into());
-        Self { stage, slot: slot(stage), members, favoured, places, evidence, price: 0.0, last: stage, mute: 0 }
+        let (shares, disputes) = (Arc::default(), Vec::new());
+        let (slot, price, last, mute) = (slot(stage), 0.0, stage, 0);
+        Self { stage, slot, members, favoured, places, evidence, shares, price, last, mute, disputes }
     }
 
     /// The same where some members never answer, and `last` is the last to have run of those that do.
@@ -99,6 +106,11 @@ impl Node {
         check(is_read, "a report goes to another slot than it is read from")?;
         check(self.evidence.len() == m * m, "the evidence is not one entry per pair of members")?;
         let is_summable = |line: &Line| checks::is_summable(line.offset) && checks::is_summable(line.slope);
-        check(self.evidence.iter().flatten().all(is_summable), "a weight of the evidence is not within 1e100 of 0")
+        check(self.evidence.iter().flatten().all(is_summable), "a weight of the evidence is not within 1e100 of 0")?;
+        let fits = self.shares.is_empty() || self.shares.len() == m;
+        check(
+            fits && self.shares.iter().all(|share| checks::is_summable(*share)),
+            "the shares of a situation do not fit",
+        )
     }
 }

@@ -297,6 +297,7 @@ impl Rule for BeliefRule {
         let nodes = self.nodes.len();
         self.decisions.check(nodes, |row| (row % nodes) as i32)?;
         self.check_growth()?;
+        self.find_disputes()?;
         self.check_stages()?;
         self.find_probes()?;
         self.price_nodes(price)?;

@@ -1,11 +1,17 @@
 //! What signals mean, and answers weighed against each other: whose expected loss is the least, all things considered.
 
+use std::sync::Arc;
+
 use super::super::observation::Observation;
 use super::super::prediction::NO_PREDICTION;
 use super::calibration::{Calibration, LOGIT_LIMIT};
 use super::node::{Evidence, Node};
+use super::pairs::Pair;
 use super::reading::{Reading, SLOTS};
 use crate::plan::NO_STAGE;
+
+/// Where it does not matter which classes are named.
+const NO_OFFSETS: [f64; SLOTS] = [0.0; SLOTS];
 
 /// How beliefs are formed; nothing in it depends on the trade-off.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +24,8 @@ pub struct Beliefs {
     pub scale: f64,
     /// Calibration, one per stage (k,).
     pub calibration: Vec<Calibration>,
+    /// What it says about two stages which classes they name; of each two at most one.
+    pub pairs: Arc<[Pair]>,
 }
 
 impl Beliefs {
@@ -54,7 +62,7 @@ impl Beliefs {
         if node.members.len() == 1 {
             (self.alone(node.stage, first), node.stage)
         } else if is_complete && node.mute == 0 {
-            self.weigh(node, hand)
+            if node.disputes.is_empty() { self.weigh(node, hand) } else { self.weigh_disputed(node, hand) }
         } else {
             self.weigh_some(node, hand)
         }
@@ -66,18 +74,38 @@ impl Beliefs {
     fn weigh(&self, node: &Node, hand: &[Reading; SLOTS]) -> (f64, u16) {
         // One copy of the loops per number of members, so that they are unrolled.
         match node.members.len() {
-            2 => self.weigh_members::<2>(node, hand),
-            3 => self.weigh_members::<3>(node, hand),
-            4 => self.weigh_members::<4>(node, hand),
-            5 => self.weigh_members::<5>(node, hand),
-            6 => self.weigh_members::<6>(node, hand),
-            7 => self.weigh_members::<7>(node, hand),
-            _ => self.weigh_members::<SLOTS>(node, hand),
+            2 => self.weigh_members::<2, false>(node, hand, &NO_OFFSETS),
+            3 => self.weigh_members::<3, false>(node, hand, &NO_OFFSETS),
+            4 => self.weigh_members::<4, false>(node, hand, &NO_OFFSETS),
+            5 => self.weigh_members::<5, false>(node, hand, &NO_OFFSETS),
+            6 => self.weigh_members::<6, false>(node, hand, &NO_OFFSETS),
+            7 => self.weigh_members::<7, false>(node, hand, &NO_OFFSETS),
+            _ => self.weigh_members::<SLOTS, false>(node, hand, &NO_OFFSETS),
+        }
+    }
+
+    /// The same where it matters which classes are named.
+    #[inline(never)]
+    fn weigh_disputed(&self, node: &Node, hand: &[Reading; SLOTS]) -> (f64, u16) {
+        let offsets = node.offsets(&self.pairs, hand);
+        match node.members.len() {
+            2 => self.weigh_members::<2, true>(node, hand, &offsets),
+            3 => self.weigh_members::<3, true>(node, hand, &offsets),
+            4 => self.weigh_members::<4, true>(node, hand, &offsets),
+            5 => self.weigh_members::<5, true>(node, hand, &offsets),
+            6 => self.weigh_members::<6, true>(node, hand, &offsets),
+            7 => self.weigh_members::<7, true>(node, hand, &offsets),
+            _ => self.weigh_members::<SLOTS, true>(node, hand, &offsets),
         }
     }
 
     #[inline]
-    fn weigh_members<const M: usize>(&self, node: &Node, hand: &[Reading; SLOTS]) -> (f64, u16) {
+    fn weigh_members<const M: usize, const DISPUTED: bool>(
+        &self,
+        node: &Node,
+        hand: &[Reading; SLOTS],
+        offsets: &[f64; SLOTS],
+    ) -> (f64, u16) {
         let rows = node.evidence.as_chunks::<M>().0.first_chunk::<M>();
         let (Some(hand), Some(stages), Some(rows)) = (hand.first_chunk::<M>(), node.members.first_chunk::<M>(), rows)
         else {
@@ -85,12 +113,13 @@ impl Beliefs {
         };
         let mut best = (f64::INFINITY, node.stage);
         let mut least = f64::INFINITY;
-        for ((stage, own), evidence) in stages.iter().zip(hand).zip(rows) {
+        for (((stage, own), evidence), offset) in stages.iter().zip(hand).zip(rows).zip(offsets) {
             let is_last = *stage == node.last;
             if !self.recall && !is_last {
                 continue;
             }
             let logit = posterior(own.prediction, evidence, hand);
+            let logit = if DISPUTED { logit + offset } else { logit };
             let rank = logit - if *stage == node.favoured { self.margin } else { 0.0 };
             if rank < least {
                 least = rank;
@@ -122,10 +151,11 @@ impl Beliefs {
         };
         let mut best = (f64::INFINITY, NO_STAGE);
         let mut least = f64::INFINITY;
-        let weighed = node.members.iter().zip(hand).zip(node.evidence.chunks_exact(m)).enumerate();
-        for (at, ((stage, own), evidence)) in weighed {
+        let offsets = node.offsets(&self.pairs, hand);
+        let weighed = node.members.iter().zip(hand).zip(node.evidence.chunks_exact(m)).zip(offsets).enumerate();
+        for (at, (((stage, own), evidence), offset)) in weighed {
             if may_answer(at, own) && (self.recall || is_last_one(*stage)) {
-                let logit = posterior_of_some(own, evidence, hand, missing);
+                let logit = posterior_of_some(own, evidence, hand, missing) + offset;
                 let rank = logit - if *stage == node.favoured { self.margin } else { 0.0 };
                 if rank < least {
                     least = rank;
