@@ -60,8 +60,8 @@ pub struct Calibrated {
     /// What a request loses that ends without an answer, once somebody has asked.
     missed: Arc<OnceLock<f64>>,
     tuning: Arc<Tuning>,
-    /// The loss that beliefs are fitted up to.
-    cap: f64,
+    /// From losses to what beliefs are fitted to, and to what decisions are found on.
+    scale: Scale,
     /// Calibration, with recall.
     beliefs: Beliefs,
     weigher: Arc<Weigher>,
@@ -131,15 +131,15 @@ impl Calibrated {
         let sample = weighed_sample(&some, &beliefs, target, weight);
         let is_long = is_line(shape, trace.kind()) && k > SLOTS;
         let weigher = Weigher::new(sample, &beliefs.calibration, is_long, &tuning);
-        Self::believing(trace, (shape, order, default_loss), scale.cap, beliefs, weigher, tuning)
+        Self::believing(trace, (shape, order, default_loss), scale, beliefs, weigher, tuning)
     }
 
-    /// With beliefs that are known, which were fitted to losses up to `cap`; `asked`: the shape, the order and the loss of
-    /// answering with nothing. O(n k).
+    /// With beliefs that are known, which were fitted to losses divided by `scale`; `asked`: the shape, the order and the
+    /// loss of answering with nothing. O(n k).
     pub fn believing(
         trace: Trace,
         asked: (Shape, Option<Vec<usize>>, f64),
-        cap: f64,
+        scale: Scale,
         beliefs: Beliefs,
         weigher: Weigher,
         tuning: Arc<Tuning>,
@@ -158,7 +158,7 @@ impl Calibrated {
             default_loss,
             missed: Arc::default(),
             tuning,
-            cap,
+            scale,
             beliefs,
             weigher: Arc::new(weigher),
             logit: Arc::new(logit),
@@ -188,7 +188,7 @@ impl Calibrated {
             default_loss: self.default_loss,
             missed: Arc::clone(&self.missed),
             tuning: Arc::clone(&self.tuning),
-            cap: self.cap,
+            scale: self.scale,
             beliefs: self.beliefs.clone(),
             weigher: Arc::clone(&self.weigher),
             logit: Arc::clone(&self.logit),
@@ -366,8 +366,8 @@ impl Calibrated {
                 *least = least.min(*loss);
             }
         }
-        let beyond: Vec<f64> = least.iter().map(|least| (least - self.cap).max(0.0)).collect();
-        objective.loss * rows.mean(&beyond)
+        let beyond: Vec<f64> = least.iter().map(|least| (least - self.scale.cap).max(0.0)).collect();
+        objective.loss * (1.0 - self.scale.noise) * rows.mean(&beyond)
     }
 
     /// What is best in every situation.
@@ -459,7 +459,7 @@ impl Calibrated {
             if is_silent || nothing.beats(belief) {
                 return (belief, self.missed());
             }
-            let realised = losses[usize::from(stage)][row];
+            let realised = self.scale.settled(losses[usize::from(stage)][row]);
             (belief, (1.0 - share) * realised + share * beliefs.scale * sigmoid(belief))
         };
         let n = rows.rows();

@@ -7,7 +7,7 @@ use super::calibrated::Calibrated;
 use super::options::{Approach, Shape};
 use super::parts;
 use super::readings::weighed_sample;
-use super::scale::with_probes;
+use super::scale::{Scale, with_probes};
 use super::select::judged;
 use super::tilts::tilted;
 use super::tuning::Tuning;
@@ -165,7 +165,8 @@ impl<'a> Known<'a> {
         let Approach { shape, order, default_loss, .. } = &self.approach;
         let asked = (*shape, order.clone(), default_loss.unwrap_or(f64::INFINITY));
         let tuning = Arc::clone(&self.tuning);
-        let calibrated = Calibrated::believing(trace.clone(), asked, beliefs.scale, beliefs.clone(), weigher, tuning);
+        let scale = Scale::up_to(beliefs.scale);
+        let calibrated = Calibrated::believing(trace.clone(), asked, scale, beliefs.clone(), weigher, tuning);
         let mut stages: Vec<usize> =
             anew.nodes().iter().flat_map(|node| &node.members).map(|at| usize::from(*at)).collect();
         stages.sort_unstable();

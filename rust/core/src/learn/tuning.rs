@@ -41,6 +41,9 @@ pub struct Tuning {
     pub scale_told: f64,
     /// Cells of equally many signals that this is found on.
     pub scale_cells: usize,
+    /// Where nothing tells how bad a wrong answer is: how much of the difference between a loss and what its target
+    /// stands for on average is left out of what decisions are found on.
+    pub scale_settled: f64,
     /// Strength, in rows, of the penalty on second differences of the curve's values at its knots.
     pub curve_smoothness: f64,
     /// Strength, in rows, of the pull of the curve's values towards the overall mean: only where no row says anything.
@@ -195,6 +198,7 @@ impl Default for Tuning {
             scale_zeros: 0.1,
             scale_told: 0.1,
             scale_cells: 8,
+            scale_settled: 1.0,
             curve_smoothness: 20.0,
             curve_ridge: 1e-3,
             curve_rise: 3.0,
