@@ -36,21 +36,25 @@ fn between(sorted: &[f64], ends: &[usize]) -> Vec<f64> {
     inner.iter().map(limit).collect()
 }
 
-/// Cells of a few rows: equal beliefs may fall into different cells, as their ranks have it.
+/// Cells of a few rows: equal beliefs may fall into different cells, as their ranks have it, all of which end at one limit.
 fn exact(belief: &[f64], tuning: &Tuning) -> (Vec<u8>, Vec<f64>) {
     let mut order: Vec<u32> = (0..belief.len() as u32).collect();
     order.sort_unstable_by(|a, b| belief[*a as usize].total_cmp(&belief[*b as usize]).then(a.cmp(b)));
     let ends = ends(order.len(), tuning);
+    let sorted: Vec<f64> = order.iter().map(|row| belief[*row as usize]).collect();
+    let cuts = between(&sorted, &ends);
     let mut cell = vec![0_u8; belief.len()];
     let mut from = 0;
     for (number, end) in ends.iter().enumerate() {
+        // Beliefs that the cell before ends within belong to that one, where this cell ends within larger ones.
+        let before = number.checked_sub(1).filter(|before| cuts.get(*before) != cuts.get(number));
         for row in &order[from..*end] {
-            cell[*row as usize] = number as u8;
+            let is_before = |before: &usize| belief[*row as usize] <= cuts[*before];
+            cell[*row as usize] = before.filter(is_before).unwrap_or(number) as u8;
         }
         from = *end;
     }
-    let sorted: Vec<f64> = order.iter().map(|row| belief[*row as usize]).collect();
-    (cell, between(&sorted, &ends))
+    (cell, cuts)
 }
 
 /// Cells of many rows: limits from a sample.
@@ -60,7 +64,8 @@ fn sampled(belief: &[f64], tuning: &Tuning) -> (Vec<u8>, Vec<f64>) {
     let sorted = sample::sorted(&some);
     let cuts = between(&sorted, &ends(sorted.len(), tuning));
     // Cells that end at the same limit share the rows below it.
-    let sharing = |first: usize| cuts[first..].iter().take_while(|cut| **cut == cuts[first]).count().max(1) as u64;
+    let limit = |cell: usize| cuts.get(cell).copied().unwrap_or(f64::INFINITY);
+    let sharing = |first: usize| (first..=cuts.len()).take_while(|cell| limit(*cell) == limit(first)).count() as u64;
     let shared: Vec<u64> = (0..=cuts.len()).map(sharing).collect();
     let mut cell = vec![0_u8; belief.len()];
     parallel::for_each(cell.chunks_mut(CHUNK).zip(belief.chunks(CHUNK)).enumerate(), |(chunk, (cell, belief))| {
@@ -96,7 +101,7 @@ mod tests {
 
     #[test]
     fn equal_beliefs_fill_the_cells_of_their_ranks() {
-        let belief: Vec<f64> = (0..5000).map(|i| (mix64(i) % 3) as f64).collect();
+        let belief: Vec<f64> = (0..5000).map(|i| (mix64(1 << 32 | i) % 3) as f64).collect();
         let tuning = Tuning::default();
         let counts = |cell: &[u8]| {
             let mut counts = vec![0_usize; tuning.belief_cells];
