@@ -125,8 +125,7 @@ impl Calibrated {
         let margin = if trace.kind() == Kind::Exits { tuning.margin_exits } else { tuning.margin_models };
         let beliefs = Beliefs { recall: true, margin, scale: scale.unit, calibration, pairs: Arc::default() };
         let sample = weighed_sample(&some, &beliefs, target, weight);
-        let is_long = is_line(shape, trace.kind()) && k > SLOTS;
-        let weigher = Weigher::new(sample, &beliefs.calibration, is_long, &tuning);
+        let weigher = Weigher::new(sample, &beliefs.calibration, is_line(shape, trace.kind()), &tuning);
         let situations = if is_line(shape, trace.kind()) { k } else { (1 << k.min(tuning.lattice_stages)) - 1 };
         let thinned = parts::spread(&trace, tuning.decision_cells / situations).map(|rows| trace.select(&rows));
         let logit = logits(thinned.as_ref().unwrap_or(&trace), &beliefs);
