@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -136,6 +136,7 @@ def test_crafted(kind: str) -> None:
 
 @settings(max_examples=60)
 @given(kind=st.sampled_from(timed.KINDS), seed=st.integers(0, 2**32 - 1))
+@example(kind="belief", seed=374)
 def test_crafted_anew(kind: str, seed: int) -> None:
     crafted_case(kind, seed, 20)
 

@@ -47,7 +47,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "curve: no value has a level of its own": {"curve_tie": 2.0},
     "classes: no curves of their own": {"classes": 0},
     "classes: curves and pairs without standard errors": {"class_errors": 0.0},
-    "classes: a pull of 2 rows": {"class_ridges": [2.0] * 4},
+    "classes: a pull of 2 rows": {"class_ridges": [2.0] * 3},
     "pairs of classes: none": {"pair_classes": 0},
     "pairs of classes: a pull of 1.5 rows": {"pair_ridges": [1.5] * 3},
     "stopping costs the realised loss": {"belief_share": 0.0},

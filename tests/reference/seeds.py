@@ -14,7 +14,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from reference import crafted
-from reference.stored import CHECKSUM, HEADER, sealed
+from reference.stored import CHECKSUM, HEADER, SCHEMA, sealed
 
 ROOT = Path(__file__).parent.parent.parent
 MOST_BYTES = 7000
@@ -31,8 +31,8 @@ def body(data: bytes) -> bytes:
 def policies() -> dict[str, bytes]:
     """Bodies by name: crafted ones, and the small ones among those that the tests keep."""
     found = {}
-    for path in sorted((ROOT / "tests" / "data").glob("schema_3_*.ttamer")):
-        found[path.stem.removeprefix("schema_3_")] = body(path.read_bytes())
+    for path in sorted((ROOT / "tests" / "data").glob(f"schema_{SCHEMA}_*.ttamer")):
+        found[path.stem.removeprefix(f"schema_{SCHEMA}_")] = body(path.read_bytes())
     for kind in crafted.KINDS:
         made = (body(sealed(crafted.policy(kind, np.random.default_rng(seed)))) for seed in range(100))
         for at, small in enumerate([one for one in made if 300 < len(one) < MOST_BYTES // 2][:EACH]):

@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 MAGIC = b"TTAMER\r\n"
-SCHEMA = 3
+SCHEMA = 4
 HEADER = struct.Struct("<8sIQ")
 CHECKSUM = 32
 

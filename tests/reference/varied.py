@@ -86,7 +86,10 @@ def change_belief(rule: Fields, rng: Rng) -> None:
     beliefs["margin"] = float(rng.random())
     for calibration in beliefs["calibration"]:
         calibration["missing_logit"] += float(rng.normal())
-        calibration["class"] = [[float(rng.normal()), float(rng.normal(1.0, 0.5))] for _ in range(int(rng.integers(4)))]
+        logit = np.array(calibration["logit"])
+        curves = [rng.normal() + rng.normal(1.0, 0.5) * logit for _ in range(int(rng.integers(4)))]
+        calibration["curves"] = [curve.astype(np.float32).tolist() for curve in curves]
+        calibration["class"] = rng.integers(len(curves) + 1, size=int(rng.integers(5))).tolist()
     for weighed in beliefs["sets"]:
         weighed["favoured"] = picked(rng, weighed["members"])
         weighed["evidence"] = [

@@ -229,7 +229,7 @@ fn a_cheap_stage_runs_first_wherever_it_stands() {
     let trace = test.trace(Kind::Models);
     let held_out = |shape| mean_objective(&train.policy(Kind::Models, shape, Recall::Always, 0.9), &trace, 0.9);
     let (auto, skip, line) = (held_out(Shape::Auto), held_out(Shape::Skip), held_out(Shape::Line));
-    assert!(auto < 0.95 * skip.min(line), "{auto} {skip} {line}");
+    assert!(auto < 0.97 * skip.min(line), "{auto} {skip} {line}");
 }
 
 #[test]

@@ -129,8 +129,7 @@ impl Calibrated {
         let margin = margin * (tuning.margin_rows / some.effective_rows()).sqrt().min(MOST_MARGIN);
         let beliefs = Beliefs { recall: true, margin, scale: scale.unit, calibration, pairs: Arc::default() };
         let sample = weighed_sample(&some, &beliefs, target, weight);
-        let is_long = is_line(shape, trace.kind()) && k > SLOTS;
-        let weigher = Weigher::new(sample, &beliefs.calibration, is_long, &tuning);
+        let weigher = Weigher::new(sample, &beliefs.calibration, is_line(shape, trace.kind()), &tuning);
         Self::believing(trace, (shape, order, default_loss), scale, beliefs, weigher, tuning)
     }
 

@@ -62,8 +62,7 @@ pub fn pair(sample: &Sample, stages: [u16; 2], logit: [&[f64]; 2], tuning: &Tuni
     let mut offset = vec![[0_i8; 2]; classes[0].len() * width];
     for ((a, b), rows) in &cells {
         // Beyond what a part can count, it is limited.
-        offset[(a - 1) * width + b - 1] =
-            offsets(rows, None, ridge, tuning).map(|offset| (offset * PARTS).round() as i8);
+        offset[(a - 1) * width + b - 1] = offsets(rows, ridge, tuning).map(|offset| (offset * PARTS).round() as i8);
     }
     Pair::new(stages, place, offset)
 }
@@ -77,46 +76,61 @@ fn places(classes: &[usize]) -> Vec<u8> {
     place
 }
 
-/// What to add to the logits of both stages, pulled to nothing by so many rows; without the rows of a fold.
-fn offsets(rows: &[Row], held: Option<usize>, ridge: f64, tuning: &Tuning) -> [f64; 2] {
+/// Derivatives of the log loss of one stage, of the rows of each fold.
+fn derivatives(rows: &[Row], side: usize, offset: f64, tuning: &Tuning) -> Vec<[f64; 2]> {
+    let mut sums = vec![[0.0; 2]; tuning.class_folds];
+    for row in rows {
+        let mean = sigmoid(row.logit[side] + offset);
+        let [gradient, curvature] = &mut sums[row.fold];
+        *gradient += row.weight * (mean - row.target[side]);
+        *curvature += row.weight * mean * (1.0 - mean);
+    }
+    sums
+}
+
+/// The offset after a step of Newton's method.
+fn step(offset: f64, sums: impl Iterator<Item = [f64; 2]>, ridge: f64) -> f64 {
+    let [gradient, curvature] =
+        sums.fold([ridge * offset, ridge], |[g, c], [gradient, curvature]| [g + gradient, c + curvature]);
+    // Far from the end, a step may be much too long.
+    offset - (gradient / curvature).clamp(-2.0, 2.0)
+}
+
+/// What to add to the logits of both stages, pulled to nothing by so many rows.
+fn offsets(rows: &[Row], ridge: f64, tuning: &Tuning) -> [f64; 2] {
     std::array::from_fn(|side| {
-        let mut offset = 0.0;
-        for _ in 0..tuning.pair_steps {
-            let (mut gradient, mut curvature) = (ridge * offset, ridge);
-            for row in rows.iter().filter(|row| Some(row.fold) != held) {
-                let mean = sigmoid(row.logit[side] + offset);
-                gradient += row.weight * (mean - row.target[side]);
-                curvature += row.weight * mean * (1.0 - mean);
-            }
-            // Far from the end, a step may be much too long.
-            offset -= (gradient / curvature).clamp(-2.0, 2.0);
-        }
-        offset
+        let next = |offset, _| step(offset, derivatives(rows, side, offset, tuning).into_iter(), ridge);
+        (0..tuning.pair_steps).fold(0.0, next)
     })
+}
+
+/// The same without the rows of each fold in turn, a step from what all rows say (approximate cross-validation).
+fn without_folds(rows: &[Row], offsets: [f64; 2], ridge: f64, tuning: &Tuning) -> Vec<[f64; 2]> {
+    let sums = [0, 1].map(|side| derivatives(rows, side, offsets[side], tuning));
+    let of = |held: usize, side: usize| {
+        let others = sums[side].iter().enumerate().filter(|(fold, _)| *fold != held).map(|(_, sums)| *sums);
+        step(offsets[side], others, ridge)
+    };
+    (0..tuning.class_folds).map(|held| [of(held, 0), of(held, 1)]).collect()
 }
 
 /// Decrease of the log loss out of sample, summed over rows and both stages, and its standard error.
 fn gain(cells: &Cells, ridge: f64, tuning: &Tuning) -> (f64, f64) {
     let (mut sum, mut squares) = (0.0, 0.0);
     for rows in cells.values() {
-        for fold in 0..tuning.class_folds {
-            if !rows.iter().any(|row| row.fold == fold) {
-                continue;
-            }
-            let offset = offsets(rows, Some(fold), ridge, tuning);
-            for row in rows.iter().filter(|row| row.fold == fold) {
-                let loss = |z: f64, target: f64| {
-                    let z = z.clamp(-LOGIT_LIMIT, LOGIT_LIMIT);
-                    z.max(0.0) + (-z.abs()).exp().ln_1p() - target * z
-                };
-                let of = |side: usize| {
-                    let (z, target) = (row.logit[side], row.target[side]);
-                    loss(z, target) - loss(z + offset[side], target)
-                };
-                let gained = row.weight * (of(0) + of(1));
-                sum += gained;
-                squares += gained * gained;
-            }
+        let held = without_folds(rows, offsets(rows, ridge, tuning), ridge, tuning);
+        for row in rows {
+            let loss = |z: f64, target: f64| {
+                let z = z.clamp(-LOGIT_LIMIT, LOGIT_LIMIT);
+                z.max(0.0) + (-z.abs()).exp().ln_1p() - target * z
+            };
+            let of = |side: usize| {
+                let (z, target) = (row.logit[side], row.target[side]);
+                loss(z, target) - loss(z + held[row.fold][side], target)
+            };
+            let gained = row.weight * (of(0) + of(1));
+            sum += gained;
+            squares += gained * gained;
         }
     }
     (sum, squares.sqrt())

@@ -57,7 +57,7 @@ pub struct Tuning {
     /// Cells of equally many rows that rows are gathered in before a curve is fitted: for speed.
     pub curve_cells: usize,
     /// Strengths, in rows, of the pull of a class towards the curve of all classes, in the order in which they are tried.
-    pub class_ridges: [f64; 4],
+    pub class_ridges: [f64; 3],
     /// Rows of a class from which on it may get a line of its own.
     pub class_rows: f64,
     /// Classes that may get a line of their own, the most frequent ones: a bound on time.
@@ -68,8 +68,6 @@ pub struct Tuning {
     pub class_errors: f64,
     /// Parts that rows are held back in for that.
     pub class_folds: usize,
-    /// Newton's steps from a fit to all rows to one without a part of them.
-    pub class_steps: usize,
     /// Cells of equally many rows that rows are gathered in where classes may have curves of their own: for speed.
     pub class_cells: usize,
     /// Strengths, in rows, of the pull of what two named classes say towards nothing, in the order in which they are tried.
@@ -204,13 +202,12 @@ impl Default for Tuning {
             curve_rise: 3.0,
             curve_tie: 0.05,
             curve_cells: 256,
-            class_ridges: [50.0, 10.0, 2.0, 0.5],
+            class_ridges: [10.0, 2.0, 0.5],
             class_rows: 10.0,
             classes: 64,
             class_numbers: 1024,
             class_errors: 2.0,
             class_folds: 4,
-            class_steps: 2,
             class_cells: 64,
             pair_ridges: [10.0, 4.0, 1.5],
             pair_rows: 5.0,
@@ -291,7 +288,6 @@ impl Tuning {
             ("curve_cells", self.curve_cells),
             ("class_numbers", self.class_numbers),
             ("class_folds", self.class_folds),
-            ("class_steps", self.class_steps),
             ("class_cells", self.class_cells),
             ("pair_classes", self.pair_classes),
             ("pair_steps", self.pair_steps),
@@ -359,8 +355,8 @@ mod tests {
 
     #[test]
     fn a_few_fields_are_changed() {
-        let made = Tuning::from_json(r#"{"ridge_models": 10, "class_ridges": [1, 2, 3, 4]}"#).ok();
-        let by_hand = Tuning { ridge_models: 10.0, class_ridges: [1.0, 2.0, 3.0, 4.0], ..Tuning::default() };
+        let made = Tuning::from_json(r#"{"ridge_models": 10, "class_ridges": [1, 2, 3]}"#).ok();
+        let by_hand = Tuning { ridge_models: 10.0, class_ridges: [1.0, 2.0, 3.0], ..Tuning::default() };
         assert_eq!(made, Some(by_hand));
         assert_eq!(Tuning::from_json("{}").ok(), Some(Tuning::default()));
     }

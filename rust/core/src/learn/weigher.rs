@@ -28,9 +28,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Weigher {
-    /// Of these rows; `is_long` says that few of all pairs of stages would ever be weighed by themselves.
-    pub fn new(sample: Sample, calibration: &[Calibration], is_long: bool, tuning: &Arc<Tuning>) -> Self {
-        let is_paired = tuning.pair_classes > 0 && !is_long && sample.trace.predictions().is_some();
+    /// Of these rows; on a line few of all pairs of stages would ever be weighed by themselves.
+    pub fn new(sample: Sample, calibration: &[Calibration], is_line: bool, tuning: &Arc<Tuning>) -> Self {
+        let is_paired = tuning.pair_classes > 0 && !is_line && sample.trace.predictions().is_some();
         let is_probe = calibration.iter().map(Calibration::is_probe).collect();
         let (weights, pairs) = (Mutex::default(), Mutex::default());
         Self { sample, is_probe, is_paired, tuning: Arc::clone(tuning), weights, pairs }

@@ -1,6 +1,6 @@
 //! Curves for the most frequent classes, where they differ.
 
-use super::curve::{Curves, Pull, Regression};
+use super::curve::{Curves, Regression};
 use super::rows::Cell;
 use crate::learn::logistic::sigmoid;
 use crate::learn::tuning::Tuning;
@@ -28,18 +28,13 @@ pub fn frequent(prediction: &[i64], tuning: &Tuning) -> Vec<usize> {
 /// The curves of classes, pulled to that of all as strongly as is best out of sample, the common part first; `None` where
 /// they are not clearly better than one curve, of which `all` are the values at the knots.
 pub fn apart(regression: &Regression, all: &Curves, cells: &[Cell], classes: usize, tuning: &Tuning) -> Option<Curves> {
-    let folds = |curves: &Curves, ridge: f64| -> Vec<Curves> {
-        // What some rows change is not much: few steps are enough.
-        let pull = |fold: usize| Pull { ridge, held: Some(fold), steps: tuning.class_steps };
-        (0..tuning.class_folds).map(|fold| regression.fit(curves.clone(), pull(fold))).collect()
-    };
-    let together = folds(all, 0.0);
+    let together = regression.without_folds(all, 0.0);
     let mut best: (f64, Option<Curves>) = (0.0, None);
     let mut last = regression.start(classes);
     last.common.clone_from(&all.common);
     for ridge in tuning.class_ridges {
-        last = regression.fit(last, Pull { ridge, held: None, steps: tuning.newton_steps });
-        let apart = folds(&last, ridge);
+        last = regression.fit(last, ridge);
+        let apart = regression.without_folds(&last, ridge);
         let (gain, error) = gain(cells, |at| [&together, &apart].map(|by| regression.logit(&by[cells[at].fold], at)));
         if gain > tuning.class_errors * error && gain > best.0 {
             best = (gain, Some(last.clone()));

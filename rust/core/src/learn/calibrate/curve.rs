@@ -35,17 +35,6 @@ pub struct Regression<'a> {
     tuning: &'a Tuning,
 }
 
-/// How classes are pulled to the common curve, and which rows are held back.
-#[derive(Clone, Copy)]
-pub struct Pull {
-    /// By so many rows.
-    pub ridge: f64,
-    /// A fold.
-    pub held: Option<usize>,
-    /// Newton's steps, at most.
-    pub steps: usize,
-}
-
 /// Derivatives of the log loss, with the classes apart from what all have in common: no row is of two classes.
 struct Derivatives {
     gradient: Vec<f64>,
@@ -102,15 +91,11 @@ impl<'a> Regression<'a> {
         curves.common.iter().zip(&self.shape).map(|(value, shape)| value + dot(shape, &curves.own[class])).collect()
     }
 
-    fn used(&self, held: Option<usize>) -> impl Iterator<Item = (usize, &Cell)> {
-        self.cells.iter().enumerate().filter(move |(_, cell)| Some(cell.fold) != held)
-    }
-
     /// Log loss, summed over rows; leaves the predicted means in `mean`.
-    fn loss(&self, curves: &Curves, held: Option<usize>, mean: &mut [f64]) -> f64 {
+    fn loss(&self, curves: &Curves, mean: &mut [f64]) -> f64 {
         let clip = self.tuning.newton_clip;
         let mut sum = 0.0;
-        for (at, cell) in self.used(held) {
+        for (at, cell) in self.cells.iter().enumerate() {
             let z = self.logit(curves, at).clamp(-clip, clip);
             let e = (-z.abs()).exp();
             mean[at] = if z < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) };
@@ -119,17 +104,17 @@ impl<'a> Regression<'a> {
         sum
     }
 
-    fn objective(&self, curves: &Curves, pull: Pull, mean: &mut [f64]) -> f64 {
+    fn objective(&self, curves: &Curves, ridge: f64, mean: &mut [f64]) -> f64 {
         let away: Vec<f64> = curves.common.iter().map(|value| value - self.base).collect();
         let rows = self.penalty.chunks_exact(away.len()).zip(&away);
         let smooth: f64 = rows.map(|(row, own)| own * row.iter().zip(&away).map(|(p, a)| p * a).sum::<f64>()).sum();
         let own: f64 = curves.own.iter().map(|own| dot(own, own)).sum();
-        self.loss(curves, pull.held, mean) + 0.5 * (smooth + pull.ridge * own)
+        self.loss(curves, mean) + 0.5 * (smooth + ridge * own)
     }
 
-    fn derivatives(&self, curves: &Curves, pull: Pull, mean: &[f64]) -> Derivatives {
+    /// At `curves`, where the predicted means are `mean`, without the rows of fold `held`.
+    fn derivatives(&self, curves: &Curves, ridge: f64, mean: &[f64], held: Option<usize>) -> Derivatives {
         let m = self.shape.len();
-        let Pull { ridge, held, .. } = pull;
         let (mut gradient, mut hessian) = (vec![0.0; m], self.penalty.clone());
         for (gradient, row) in gradient.iter_mut().zip(self.penalty.chunks_exact(m)) {
             *gradient = row.iter().zip(&curves.common).map(|(p, value)| p * (value - self.base)).sum();
@@ -140,7 +125,7 @@ impl<'a> Regression<'a> {
             cross: vec![[0.0; OWN]; m],
         };
         let mut own: Vec<Own> = curves.own.iter().map(own).collect();
-        for (at, cell) in self.used(held) {
+        for (at, cell) in self.cells.iter().enumerate().filter(|(_, cell)| Some(cell.fold) != held) {
             let mean = mean[at];
             let residual = cell.weight * (mean - cell.target);
             let curvature = cell.weight * (mean * (1.0 - mean)).max(self.tuning.newton_curvature);
@@ -167,20 +152,29 @@ impl<'a> Regression<'a> {
         Derivatives { gradient, hessian, own }
     }
 
-    /// Newton's method from `curves`.
+    /// The fits without each fold in turn, a step of Newton's method from the fit to all rows: what a part of them changes is
+    /// not much (approximate cross-validation).
+    pub fn without_folds(&self, curves: &Curves, ridge: f64) -> Vec<Curves> {
+        let mut mean = vec![0.0; self.cells.len()];
+        self.loss(curves, &mut mean);
+        let fit = |fold| curves.less(&self.derivatives(curves, ridge, &mean, Some(fold)).step(), 1.0);
+        (0..self.tuning.class_folds).map(fit).collect()
+    }
+
+    /// Newton's method from `curves`; what classes add is pulled to nothing by `ridge` rows.
     ///
     /// A step is taken only if the objective does not rise.
-    pub fn fit(&self, mut curves: Curves, pull: Pull) -> Curves {
+    pub fn fit(&self, mut curves: Curves, ridge: f64) -> Curves {
         let mut mean = vec![0.0; self.cells.len()];
-        let mut value = self.objective(&curves, pull, &mut mean);
-        for _ in 0..pull.steps {
+        let mut value = self.objective(&curves, ridge, &mut mean);
+        for _ in 0..self.tuning.newton_steps {
             parallel::check();
-            let step = self.derivatives(&curves, pull, &mean).step();
+            let step = self.derivatives(&curves, ridge, &mean, None).step();
             let mut share = 1.0;
             let accepted = (0..self.tuning.newton_halvings).find_map(|_| {
                 let trial = curves.less(&step, share);
                 share *= 0.5;
-                let reached = self.objective(&trial, pull, &mut mean);
+                let reached = self.objective(&trial, ridge, &mut mean);
                 (reached <= value + 1e-12 * value.abs()).then_some((trial, reached))
             });
             let Some((trial, reached)) = accepted else { break };
@@ -201,7 +195,7 @@ impl<'a> Regression<'a> {
             mass[self.right_of(cell)] += cell.weight * cell.share;
         }
         let pooled = Curves { common: pooled(&curves.common, &mass), own: curves.own.clone() };
-        let loss = |curves: &Curves| self.loss(curves, None, &mut vec![0.0; self.cells.len()]);
+        let loss = |curves: &Curves| self.loss(curves, &mut vec![0.0; self.cells.len()]);
         let worse = loss(&pooled) - loss(&curves);
         if worse <= self.tuning.curve_rise { pooled } else { curves }
     }

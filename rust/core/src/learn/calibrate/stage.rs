@@ -1,7 +1,7 @@
 //! One stage: a curve over its signal, one for each class, and a logit for no signal.
 
 use super::classes::{self, rounded};
-use super::curve::{Pull, Regression};
+use super::curve::Regression;
 use super::knots::Knots;
 use super::rows::{Signalled, gather};
 use crate::learn::logistic::logit;
@@ -62,7 +62,7 @@ fn curves(known: &Signalled, tuning: &Tuning) -> Option<(Curve, Classes)> {
     sorted.first()?;
     let cells = gather(known, &sorted, &knots, &frequent, tuning);
     let regression = Regression::new(&cells, &knots, base, tuning);
-    let all = regression.fit(regression.start(0), Pull { ridge: 0.0, held: None, steps: tuning.newton_steps });
+    let all = regression.fit(regression.start(0), 0.0);
     let apart =
         if frequent.is_empty() { None } else { classes::apart(&regression, &all, &cells, frequent.len(), tuning) };
     let all = regression.falling(all);

@@ -107,7 +107,10 @@ impl BeliefRule {
         }
         let own = |node: &Node| (!is_probe(node.stage)).then_some(node.stage);
         let mut last: Vec<Option<u16>> = self.nodes.iter().map(own).collect();
-        for (row_at, (node, row)) in self.rows().enumerate() {
+        let mut rows: Vec<(usize, (&Node, &Row))> = self.rows().enumerate().collect();
+        // Parents first, in whichever block: what they leave is known when their own row is looked at.
+        rows.sort_by_key(|(row_at, _)| row_at % self.nodes.len());
+        for (row_at, (node, row)) in rows {
             let at = row_at % self.nodes.len();
             let before = last.get(at).copied().flatten().unwrap_or(node.stage);
             for child in self.children(row) {
