@@ -93,6 +93,7 @@ def test_files_can_be_recalibrated_and_runs_are_replays() -> None:
     assert policy == again
     assert pickle.loads(pickle.dumps(policy)) == policy
     assert decides(policy, new) == decides(tt.Policy.from_bytes(policy.to_bytes()), new)
+    assert new.prediction is not None
     replay = policy.replay(new.signal, new.prediction)
     for row in range(50):
         run = policy.start()
@@ -110,6 +111,7 @@ def test_stages_are_matched_by_name() -> None:
 
 
 def _of(trace: tt.Trace, order: list[int], names: list[str]) -> tt.Trace:
+    assert trace.prediction is not None
     said = trace.prediction[:, order]
     return tt.Trace(trace.signal[:, order], trace.loss[:, order], trace.cost[order], said, kind="models", stages=names)
 

@@ -31,13 +31,14 @@ TEXTS = ("sst2_minilm", "tweets_minilm")
 def domains(traces: Mapping[str, tt.Trace]) -> Iterator[tuple[str, tt.Trace, tt.Trace]]:
     """Name, requests of the old domain, and of the new one."""
     if traces.keys() >= set(TEXTS):
-        for old, new in (TEXTS, TEXTS[::-1]):
-            yield f"{old} → {new}", traces[old].rows(shuffled(traces[old].n, 0)[:MOST]), traces[new]
+        for before, after in (TEXTS, TEXTS[::-1]):
+            old = traces[before].rows(shuffled(traces[before].n, 0)[:MOST])
+            yield f"{before} → {after}", old, traces[after]
     for name, trace in traces.items():
         order = shuffled(trace.n, 0)
-        old, rest = order[: trace.n // 2][:MOST], order[trace.n // 2 :]
+        first, rest = order[: trace.n // 2][:MOST], order[trace.n // 2 :]
         is_kept = (trace.loss[rest, 0] > 0.0) | (np.random.default_rng(1).random(len(rest)) < KEPT)
-        yield f"{name}, harder", trace.rows(old), trace.rows(rest[is_kept])
+        yield f"{name}, harder", trace.rows(first), trace.rows(rest[is_kept])
 
 
 def shuffled(n: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
