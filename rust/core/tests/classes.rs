@@ -1,11 +1,11 @@
 //! Which classes stages name: what is learned of it, and that runs, batches, replays and files agree on it.
 
-#![expect(clippy::expect_used, reason = "tests fail by panicking")]
+#![expect(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::sync::Arc;
 
 use ttamer::learn::{Approach, Learner, Recall, Shape, Tuning};
-use ttamer::rules::{AnyRule, BeliefRule, Component};
+use ttamer::rules::{AnyRule, BeliefRule, Component, Pair};
 use ttamer::{Batch, Kind, Objective, Outcome, Policy, Trace};
 
 const ROWS: usize = 4000;
@@ -64,7 +64,7 @@ fn objective(policy: &Policy, trace: &Trace) -> f64 {
 fn who_is_right_may_depend_on_both_classes() {
     let (learned, judged) = (trace(1, true), trace(50, true));
     let [with, without] = [32, 0].map(|classes| fitted(&learned, classes));
-    assert_eq!(rule(&with).beliefs().pairs.first().map(|pair| pair.stages()), Some([0, 1]));
+    assert_eq!(rule(&with).beliefs().pairs.first().map(Pair::stages), Some([0, 1]));
     assert!(rule(&without).beliefs().pairs.is_empty());
     let (with, without) = (objective(&with, &judged), objective(&without, &judged));
     assert!(with < 0.6 * without, "{with} with pairs of classes, {without} without");

@@ -11,6 +11,9 @@ use super::situations::{Choice, Situations};
 use crate::plan::{Intervals, NO_STAGE, STOP};
 use crate::rules::{BeliefRule, Beliefs, Detour, Evidence, Node, Without};
 
+/// Evidence and shares, which nodes of the same members share.
+type Shared = (Arc<[Evidence]>, Arc<[f64]>);
+
 /// What is best without some stages.
 pub struct Block {
     /// All sets of the others.
@@ -39,12 +42,10 @@ pub fn assemble(
     let mut without = Without { stages, after_failure, detours: Vec::new() };
     let reached = Reached::new(blocks, &without);
     let merged = Merged::new(&reached);
-    let shared = |weights: &Weights| -> (Arc<[Evidence]>, Arc<[f64]>) {
-        (weights.evidence.as_slice().into(), weights.shares.as_slice().into())
-    };
+    let shared =
+        |weights: &Weights| -> Shared { (weights.evidence.as_slice().into(), weights.shares.as_slice().into()) };
     let known = whole.situations.list.iter().zip(known);
-    let weights: BTreeMap<&[u16], (Arc<[Evidence]>, Arc<[f64]>)> =
-        known.map(|(it, known)| (&*it.members, shared(&known.weights))).collect();
+    let weights: BTreeMap<&[u16], Shared> = known.map(|(it, known)| (&*it.members, shared(&known.weights))).collect();
     let (mut nodes, mut rows) = (Vec::new(), Intervals::new());
     for state in &merged.first {
         let members = reached.members(*state);

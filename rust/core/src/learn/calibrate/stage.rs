@@ -136,7 +136,7 @@ mod tests {
         // hardly worse than high ones.
         let n = 4000_u64;
         let draw = |i: u64| (mix64(i) % 1000) as f64 / 1000.0;
-        let is_found = |i: u64| i % 5 > 0;
+        let is_found = |i: u64| !i.is_multiple_of(5);
         let signal: Vec<f64> = (0..n).map(|i| if is_found(i) { draw(n + i).max(1e-3) } else { 0.0 }).collect();
         let prediction: Vec<i64> = (0..n).map(|i| if is_found(i) { (i % 2) as i64 } else { 2 }).collect();
         let chance = |i: u64| if is_found(i) { 0.2 - 0.1 * signal[i as usize] } else { 0.97 };

@@ -11,6 +11,9 @@ use super::misfit::misfit;
 use crate::error::{Error, Result};
 use crate::rules::{self, BeliefRule, Classes, Curve, Detour, Line, Node, SLOTS};
 
+/// Evidence and shares, which nodes of the same set share.
+type Weights = (Arc<[rules::Evidence]>, Arc<[f64]>);
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Belief {
@@ -21,7 +24,7 @@ pub(super) struct Belief {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nothing: Option<Nothing>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    time: Option<Time>,
+    time: Option<Box<Time>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     without: Option<Box<Without>>,
 }
@@ -138,11 +141,13 @@ impl From<&BeliefRule> for Belief {
         let beliefs = Beliefs { margin: known.margin, scale: known.scale, calibration, sets, pairs };
         let rules::Nothing { loss, at_once, .. } = *rule.nothing();
         let nothing = (loss < f64::INFINITY).then_some(Nothing { loss, at_once });
-        let time = rule.time().map(|time| Time {
-            until: time.until.clone(),
-            latency: time.latency.clone(),
-            entries: time.entries.clone(),
-            decisions: (&rule.decisions_within()).into(),
+        let time = rule.time().map(|time| {
+            Box::new(Time {
+                until: time.until.clone(),
+                latency: time.latency.clone(),
+                entries: time.entries.clone(),
+                decisions: (&rule.decisions_within()).into(),
+            })
         });
         let without = rule.without().map(|without| Box::new(without.into()));
         Self {
@@ -169,7 +174,6 @@ impl TryFrom<Belief> for BeliefRule {
         }
         sets.iter().try_for_each(Set::check)?;
         let line = |[offset, slope]: [f64; 2]| Line { offset, slope };
-        type Weights = (Arc<[rules::Evidence]>, Arc<[f64]>);
         let weights = |set: &Set| -> Weights {
             (set.evidence.iter().map(|lines| lines.map(line)).collect(), set.shares.as_slice().into())
         };
@@ -195,7 +199,8 @@ impl TryFrom<Belief> for BeliefRule {
             None => rule,
             Some(without) => rule.with_detours((*without).try_into()?),
         };
-        let Some(Time { until, latency, entries, decisions }) = stored.time else { return Ok(rule) };
+        let Some(time) = stored.time else { return Ok(rule) };
+        let Time { until, latency, entries, decisions } = *time;
         Ok(rule.within(rules::Time { until, latency, entries }, decisions.try_into()?))
     }
 }

@@ -58,7 +58,7 @@ impl BeliefRule {
     pub(super) fn find_disputes(&mut self) -> Checked {
         let pairs = &self.beliefs.pairs;
         let ascend = pairs.iter().zip(pairs.iter().skip(1)).all(|(one, next)| one.stages() < next.stages());
-        check(ascend && pairs.len() <= usize::from(u16::MAX), "the pairs of stages do not ascend")?;
+        check(ascend && u16::try_from(pairs.len()).is_ok(), "the pairs of stages do not ascend")?;
         let is_there =
             |pair: &Pair| pair.stages().iter().all(|stage| usize::from(*stage) < self.beliefs.calibration.len());
         check(pairs.iter().all(is_there), "a pair of stages is not there")?;

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     /// Classes have this offset and slope on the curve of all.
-    fn calibration(x: &[f64], z: &[f32], class: Vec<[f32; 2]>) -> Calibration {
+    fn calibration(x: &[f64], z: &[f32], class: &[[f32; 2]]) -> Calibration {
         let curve = Curve::through(x, z).unwrap_or_else(|| panic!("not a curve"));
         let levels = class.iter().map(|[offset, slope]| z.iter().map(|z| offset + slope * z).collect::<Vec<f32>>());
         let levels: Vec<_> = levels.filter_map(|z| curve.levels(&z)).collect();
@@ -174,7 +174,7 @@ mod tests {
         let wavy = calibration(
             &[0.0, 0.2, 0.5, 0.8, 1.0],
             &[2.0, 3.0, -1.0, 0.5, -4.0],
-            vec![[0.0, 1.0], [1.0, 0.5], [0.3, -1.0]],
+            &[[0.0, 1.0], [1.0, 0.5], [0.3, -1.0]],
         );
         for decide in [
             intervals(-0.7, &[(f64::INFINITY, 1)]),
@@ -206,8 +206,8 @@ mod tests {
     #[test]
     fn too_many_cuts_are_not_worked_out() {
         let many: Vec<(f64, i32)> = (0..600).map(|i| (f64::from(i) / 100.0 - 3.0, i % 2)).collect();
-        let classes = (0..600).map(|i| [0.0, i as f32 / 300.0]).collect();
-        let calibration = calibration(&[0.0, 0.5, 1.0], &[3.0, -1.0, -4.0], classes);
+        let classes: Vec<[f32; 2]> = (0..600).map(|i| [0.0, i as f32 / 300.0]).collect();
+        let calibration = calibration(&[0.0, 0.5, 1.0], &[3.0, -1.0, -4.0], &classes);
         let decide = intervals(-3.5, &many);
         assert!(EntryCuts::pairs(&calibration, &decide) > MOST_PAIRS);
         let cuts = EntryCuts::uncut(&calibration, decide.clone());
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_cut_is_on_the_side_of_its_own_belief() {
-        let rising_then_falling = calibration(&[0.0, 1.0, 2.0, 4.0], &[0.0, 2.0, 2.0, -2.0], Vec::new());
+        let rising_then_falling = calibration(&[0.0, 1.0, 2.0, 4.0], &[0.0, 2.0, 2.0, -2.0], &[]);
         let decide = intervals(1.0, &[(1.5, 1), (f64::INFINITY, 2)]);
         let cuts = EntryCuts::new(&rising_then_falling, &decide);
         let expected =
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn limits_are_crossed_where_the_curve_crosses_them_though_it_leaves_the_limits_of_belief() {
-        let steep = calibration(&[0.0, 1.0], &[16.0, -16.0], vec![[0.0, 2.0]]);
+        let steep = calibration(&[0.0, 1.0], &[16.0, -16.0], &[[0.0, 2.0]]);
         let cuts = EntryCuts::new(&steep, &intervals(4.0, &[(f64::INFINITY, 1)]));
         for (prediction, least) in [(-1, 0.375), (0, 0.4375)] {
             assert_eq!(cuts.action(least, prediction), STOP);
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_valley_of_belief_gives_no_threshold() {
-        let valley = calibration(&[0.0, 1.0, 2.0, 3.0], &[2.0, -2.0, 2.0, -2.0], vec![[0.0, 1.0], [4.0, 0.0]]);
+        let valley = calibration(&[0.0, 1.0, 2.0, 3.0], &[2.0, -2.0, 2.0, -2.0], &[[0.0, 1.0], [4.0, 0.0]]);
         let decide = intervals(0.0, &[(3.0, 1), (f64::INFINITY, 2)]);
         let cuts = EntryCuts::new(&valley, &decide);
         assert!(cuts.thresholds().is_none());
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_flat_piece_crosses_nothing() {
-        let flat = calibration(&[0.0, 1.0, 2.0], &[-1.0, -1.0, -2.0], Vec::new());
+        let flat = calibration(&[0.0, 1.0, 2.0], &[-1.0, -1.0, -2.0], &[]);
         for limit in [-3.0, -1.0, 3.0] {
             let decide = intervals(limit, &[(0.0, 1), (f64::INFINITY, 2)]);
             let cuts = EntryCuts::new(&flat, &decide);
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_falling_curve_gives_one_threshold() {
-        let falling = calibration(&[0.0, 0.5, 1.0], &[2.0, 0.0, -2.0], Vec::new());
+        let falling = calibration(&[0.0, 0.5, 1.0], &[2.0, 0.0, -2.0], &[]);
         let cuts = EntryCuts::new(&falling, &intervals(-1.0, &[(f64::INFINITY, 1)]));
         let found = cuts.thresholds().map(|found| (found.least(0), found.least(-3), found.onward));
         assert_eq!(found, Some((0.75, 0.75, 1)));

@@ -36,7 +36,7 @@ pub struct BeliefRule {
     /// By block.
     beginnings: Vec<Beginning>,
     /// Of the block that time is in, where the rule knows of time.
-    finder: Option<Finder>,
+    finder: Option<Box<Finder>>,
     /// Decisions of roots on raw signals, block after block.
     entry: Vec<EntryCuts>,
 }
@@ -308,7 +308,7 @@ impl Rule for BeliefRule {
             root.map_or(Beginning::NONE, |root| Beginning { stage: root.stage, node, slot: root.slot })
         };
         self.beginnings = (0..=self.timeless()).map(begins).collect();
-        self.finder = self.time.as_ref().map(|time| Finder::new(&time.until));
+        self.finder = self.time.as_ref().map(|time| Box::new(Finder::new(&time.until)));
         self.roots = if self.time.is_some() { beginning } else { 1 };
         self.entry = self.cut();
         Ok(())
