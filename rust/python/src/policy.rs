@@ -330,8 +330,9 @@ impl Policy {
     /// >>> policy = tt.fit(tt.Trace(signal, loss, cost=[1.0, 4.0], kind="models"), tradeoff=0.9)
     /// >>> sharper = tt.Trace(signal[:400] ** 4, loss[:400], cost=[1.0, 4.0], kind="models")
     /// >>> found = policy.recalibrated(sharper)
-    /// >>> [row["name"] for row in found.report if row["chosen"]], found.provenance["recalibrated_rows"]
-    /// (['calibration and decisions'], '400')
+    /// >>> chosen = next(row for row in found.report if row.get("chosen"))
+    /// >>> chosen.get("name"), found.provenance.get("recalibrated_rows")
+    /// ('calibration and decisions', '400')
     #[pyo3(signature = (trace, /))]
     fn recalibrated(slf: &Bound<'_, Self>, trace: &Bound<'_, PyAny>) -> PyResult<Self> {
         let (py, this) = (slf.py(), slf.get());
