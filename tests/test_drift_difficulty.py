@@ -22,7 +22,7 @@ Parts = tuple[tt.Policy, tt.Trace, tt.Trace]
 @pytest.fixture(scope="module")
 def parts() -> Parts:
     """A policy, and two traces that it was not fitted on."""
-    train, rest = make_trace(n=30_000, k=3, seed=3).split(0.9)
+    train, rest = make_trace(n=30_000, k=3, seed=3, predictions=False).split(0.9)
     return tt.fit(train, tradeoff=0.9), *rest.split(0.9)
 
 

@@ -57,7 +57,7 @@ def test_what_each_row_costs_is_made_use_of() -> None:
     """On fresh requests a fit that knows the cost of each row is better than one that knows their means."""
     ratios = []
     for seed in range(4):
-        trace, fresh = hard_ones_dearer(3000, seed), hard_ones_dearer(20_000, seed + 100)
+        trace, fresh = hard_ones_dearer(6000, seed), hard_ones_dearer(20_000, seed + 100)
         alike = tt.Trace(trace.signal, trace.loss, trace.mean_cost, trace.prediction, kind="models")
         values = [tt.evaluate(tt.fit(one, tradeoff=0.8), fresh, tradeoff=0.8).objective for one in (trace, alike)]
         ratios.append(values[0] / values[1])

@@ -183,8 +183,8 @@ class Served:
 
 @pytest.mark.parametrize("kind", ["models", "exits"])
 def test_a_step_in_load_is_planned_for(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, latency = timed(kind)
-    half, deadline, rows = slice(0, 3000), 0.12, range(3000, 6000)
+    plain, latency = timed(kind, 10_000)
+    half, deadline, rows = slice(0, 3000), 0.12, range(3000, 10_000)
     calm, slow = fitted(plain, half, latency), fitted(plain, half, 3.0 * latency)
 
     def serve(policy: tt.Policy, made: type[Slowdown]) -> tuple[NDArray[np.float64], float | None]:

@@ -54,6 +54,7 @@ __all__ = [
     "in_order",
     "mean_logprob",
     "mixture",
+    "observed",
     "prediction_codes",
     "signal_of_logits",
     "solve",
@@ -142,9 +143,6 @@ class Trace:
     def completed(self) -> tuple[Trace, list[tuple[int, int, int, int, int]]] | None: ...
     def repriced(self, cost: list[float], /) -> Trace: ...
     def run_through(self) -> Trace | None: ...
-    def observed(
-        self, policy: Policy, /, default_loss: float | None = None, deadline: float | None = None
-    ) -> Trace | None: ...
     @property
     def group(self) -> NDArray[np.int64] | None: ...
     @property
@@ -218,6 +216,10 @@ class Builder:
         /,
     ) -> Builder: ...
     def __len__(self) -> int: ...
+
+def observed(
+    trace: Trace, policy: Policy, /, default_loss: float | None = None, deadline: float | None = None
+) -> Trace | None: ...
 
 @final
 class Outcome:

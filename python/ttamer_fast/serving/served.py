@@ -152,7 +152,7 @@ class Served(Generic[Y_co]):
         >>> cascade = tt.Cascade(tt.fit(trace, tradeoff=0.95), [lambda x: x, lambda x: x / 2], signal=lambda y: y)
         >>> lines = cascade(0.9).explain().lines
         >>> lines[1]
-        '1. small: signal 0.9; in hand the answer of small, expected loss 0.07127; ended'
+        '1. small: signal 0.9; in hand the answer of small, expected loss 0.07128; ended'
         """
         record = self.record
         return explained(record, record._policy.policy)

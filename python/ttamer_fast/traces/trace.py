@@ -336,7 +336,7 @@ class Trace:
 
     def observed(self, policy: Policy, default_loss: float | None, deadline: float | None) -> Trace:
         """The same for one policy: the requests of which all is known that it asks for."""
-        found = self._core.observed(policy, default_loss, deadline)
+        found = _core.observed(self._core, policy, default_loss, deadline)
         return self if found is None else self._with(found, {})
 
     def matching(self, policy: Policy, name: str = "trace") -> Trace:

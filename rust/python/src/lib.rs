@@ -31,8 +31,10 @@ mod remaining;
 mod replay;
 mod reports;
 mod run;
+mod shapes;
 mod signal;
 mod signals;
+mod timing;
 mod trace;
 mod watch;
 mod working;
@@ -81,6 +83,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<drift::Monitor>()?;
     module.add_class::<operate::Governor>()?;
     module.add_class::<outcome::Outcome>()?;
+    module.add_function(wrap_pyfunction!(outcome::observed, module)?)?;
     module.add_class::<fit::Learner>()?;
     module.add_class::<calibration::Calibration>()?;
     module.add_function(wrap_pyfunction!(fit::fit, module)?)?;

@@ -78,3 +78,13 @@ impl Origin {
         Self { kept: Arc::clone(&self.kept), whole: Weak::clone(&self.whole), decided }
     }
 }
+
+/// Why a policy cannot be decided anew.
+pub fn unknown_origin(policy: &ttamer::Policy) -> &'static str {
+    if policy.facts().method == "exact" {
+        "`repriced` needs a policy that was fitted to a trace, got one that was solved: solve the model with other costs"
+    } else {
+        "`repriced` needs the rows that the policy was fitted to, which files, bytes, pickles, mixtures and certified \
+         policies do not have: fit or calibrate in this process, and reprice there"
+    }
+}

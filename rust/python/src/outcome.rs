@@ -185,3 +185,19 @@ impl Outcome {
         format!("Outcome(n={}, k={})", self.inner.rows(), self.inner.stages())
     }
 }
+
+/// The requests of `trace` of which all is known that `policy` asks for, by the chance of that; None where it is all of them,
+/// and they count alike.
+#[pyfunction]
+#[pyo3(signature = (trace, policy, /, default_loss = None, deadline = None))]
+pub fn observed(
+    py: Python<'_>,
+    trace: &Trace,
+    policy: &Policy,
+    default_loss: Option<f64>,
+    deadline: Option<f64>,
+) -> PyResult<Option<Trace>> {
+    let terms = Terms { default_loss, deadline };
+    let found = detached(py, || ttamer::Outcome::observed(policy.inner(), trace.inner(), &terms))?;
+    Ok(found.map(Trace::holding))
+}

@@ -1,8 +1,6 @@
 //! Compiled policies.
 
-use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
 use numpy::{PyArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -18,10 +16,12 @@ use crate::errors::{invalid, raise};
 use crate::files::{buffer, path_of, write_file};
 use crate::names::columns_of;
 use crate::numbers::Numbers;
-use crate::origin::Origin;
+use crate::origin::{Origin, unknown_origin};
 use crate::predictions::Predictions;
 use crate::remaining::of_each;
 use crate::replay::Replay;
+use crate::shapes::{check_shape, predictions};
+use crate::timing::observe_ns;
 use crate::trace::Trace;
 use crate::watch::Watch;
 use crate::working::detached;
@@ -80,49 +80,6 @@ impl Policy {
     pub fn number(&self, stage: u16) -> *mut pyo3::ffi::PyObject {
         self.numbers.get(stage)
     }
-}
-
-/// Checks the shape (n, k) of a replayed array.
-fn check_shape(py: Python<'_>, name: &str, shape: &[usize], k: usize) -> PyResult<()> {
-    if shape.len() == 2 && shape.last() == Some(&k) {
-        return Ok(());
-    }
-    Err(invalid(py, format!("`{name}` must have shape (n, {k}), got {shape:?}")))
-}
-
-/// Predictions (n, k), a row for each request.
-fn predictions<'py>(given: &Bound<'py, PyAny>, k: usize) -> PyResult<Predictions<'py>> {
-    let prediction = Predictions::of(given, 2)?;
-    check_shape(given.py(), "prediction", prediction.shape(), k)?;
-    prediction.numbered(k)
-}
-
-/// Why a policy cannot be decided anew.
-fn unknown_origin(policy: &ttamer::Policy) -> &'static str {
-    if policy.facts().method == "exact" {
-        "`repriced` needs a policy that was fitted to a trace, got one that was solved: solve the model with other costs"
-    } else {
-        "`repriced` needs the rows that the policy was fitted to, which files, bytes, pickles, mixtures and certified \
-         policies do not have: fit or calibrate in this process, and reprice there"
-    }
-}
-
-/// Nanoseconds per observation of one pass.
-fn observe_ns(policy: &ttamer::Policy, signal: &[f64], prediction: &[i64]) -> f64 {
-    let k = policy.stages().len();
-    let mut observed = 0_u64;
-    let started = Instant::now();
-    for (signal, prediction) in signal.chunks_exact(k).zip(prediction.chunks_exact(k)) {
-        let mut run = policy.start();
-        while let Some(stage) = run.next() {
-            observed += 1;
-            if run.observe(black_box(signal[stage]), Some(prediction[stage])).is_err() {
-                break;
-            }
-        }
-        black_box(run.answer());
-    }
-    started.elapsed().as_nanos() as f64 / observed.max(1) as f64
 }
 
 #[pymethods]
@@ -333,7 +290,7 @@ impl Policy {
     /// >>> found = policy.recalibrated(sharper)
     /// >>> chosen = next(row for row in found.report if row.get("chosen"))
     /// >>> chosen.get("name"), found.provenance.get("recalibrated_rows")
-    /// ('calibration and decisions', '400')
+    /// ('calibration', '400')
     #[pyo3(signature = (trace, /))]
     fn recalibrated(slf: &Bound<'_, Self>, trace: &Bound<'_, PyAny>) -> PyResult<Self> {
         let (py, this) = (slf.py(), slf.get());

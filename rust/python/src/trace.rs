@@ -6,10 +6,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 use ttamer::learn::Kept;
-use ttamer::{Cost, Estimate as CoreEstimate, Kind, Table, Terms};
+use ttamer::{Cost, Estimate as CoreEstimate, Kind, Table};
 
 use crate::errors::{invalid, raise};
-use crate::policy::Policy;
 use crate::working::detached;
 
 /// A stage that was not run for many requests: its number, the first of them, the stage whose signal tells it from those
@@ -30,7 +29,7 @@ impl Trace {
         &self.inner
     }
 
-    fn holding(inner: ttamer::Trace) -> Self {
+    pub fn holding(inner: ttamer::Trace) -> Self {
         Self { inner, kept: PyOnceLock::new() }
     }
 
@@ -211,20 +210,6 @@ impl Trace {
     /// The requests of which every loss is known, by the chance of that; None where it is all requests, and they count alike.
     fn run_through(&self, py: Python<'_>) -> PyResult<Option<Self>> {
         Ok(detached(py, || self.inner.run_through())?.map(Self::holding))
-    }
-
-    /// The requests of which all is known that `policy` asks for, by the chance of that; None as for `run_through`.
-    #[pyo3(signature = (policy, /, default_loss = None, deadline = None))]
-    fn observed(
-        &self,
-        py: Python<'_>,
-        policy: &Policy,
-        default_loss: Option<f64>,
-        deadline: Option<f64>,
-    ) -> PyResult<Option<Self>> {
-        let terms = Terms { default_loss, deadline };
-        let found = detached(py, || ttamer::Outcome::observed(policy.inner(), &self.inner, &terms))?;
-        Ok(found.map(Self::holding))
     }
 
     /// (n, k) predictions, or None.
