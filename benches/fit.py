@@ -1,8 +1,9 @@
-"""What fitting costs: beside a sort of the same signals, and twenty trade-offs beside one.
+"""What fitting costs: beside a sort of the same signals, twenty trade-offs beside one, and by numbers of stages.
 
-usage: python benches/fit.py [--rows 1000000] [--stages 8]
+usage: python benches/fit.py [--rows 1000000] [--stages 8] [--only sizes]
 
-Prints a markdown table; both sides of a ratio are measured in one run, the best of three each, or one of the longest.
+Prints two markdown tables. Both sides of a ratio are measured in one run, the best of three each, or one of the
+longest. Seconds of a processor count those of all threads.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -29,6 +31,32 @@ def synthetic(n: int, k: int) -> tt.Trace:
     signal = 1.0 / (1.0 + np.exp(difficulty - rng.normal(size=(n, k)) - np.linspace(0.0, 1.5, k)))
     right = rng.random((n, k)) < signal
     return tt.Trace(signal, ~right, np.linspace(1.0, 3.0, k), prediction=right.astype(int))
+
+
+def models(n: int, k: int) -> tt.Trace:
+    """Models that name one of ten classes, each as often right as it is sure."""
+    rng = np.random.default_rng(0)
+    signal = 1.0 / (1.0 + np.exp(rng.normal(size=(n, 1)) - rng.normal(size=(n, k)) - np.linspace(0.0, 1.5, k)))
+    right = rng.random((n, k)) < signal
+    label = rng.integers(0, 10, (n, 1))
+    prediction = np.where(right, label, (label + rng.integers(1, 10, (n, k))) % 10)
+    return tt.Trace(signal, ~right, np.linspace(1.0, 3.0, k), prediction=prediction, kind="models")
+
+
+def size_lines(rows: int) -> Iterator[str]:
+    """A row for each number of stages: processor seconds of the default fit, bytes, and what deciding takes."""
+    few, many = min(rows, 10_000), min(rows, 50_000)
+    sizes = [(models, few, k) for k in (4, 5, 8, 20)] + [(synthetic, few, k) for k in (7, 12, 64)] + [(models, many, 5)]
+    for make, n, k in sizes:
+        trace = make(n, k)
+        started = time.process_time()
+        policy = tt.fit(trace, tradeoff=0.95)
+        taken = time.process_time() - started
+        signal, prediction = np.asarray(trace.signal), np.asarray(trace.prediction)
+        reports = int(policy.replay(signal, prediction).consulted.sum())
+        each = seconds(partial(policy.replay, signal, prediction)) / reports * 1e9
+        size = len(policy.to_bytes())
+        yield f"| {trace.kind} | {n:,} × {k} | {taken:.2f} s | {size:,} | {each:.0f} ns | {reports / n:.1f} |"
 
 
 def seconds(run: Callable[[], object], repeats: int = 3) -> float:
@@ -73,10 +101,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--stages", type=int, default=8)
+    parser.add_argument("--only", choices=["ratios", "sizes"], help="one of the tables")
     given = parser.parse_args()
-    print(HEAD)
-    for one in ratios(given.rows, given.stages):
-        print(one.line(), flush=True)
+    if given.only != "sizes":
+        print(HEAD)
+        for one in ratios(given.rows, given.stages):
+            print(one.line(), flush=True)
+    if given.only != "ratios":
+        print("\n| kind | rows × stages | processor time of `fit` | bytes | a report, `replay` | reports a request |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        for line in size_lines(given.rows):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

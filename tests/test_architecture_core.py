@@ -32,7 +32,20 @@ BELOW = {
     "evaluate": {"decide", "error", "mean", "parallel", "plan", "policy", "trace"},
     "monitor": {"decide", "error", "plan", "policy", "random", "rules", "trace"},
     "operate": {"decide", "error", "plan", "policy", "random", "rules"},
-    "learn": {"error", "evaluate", "model", "parallel", "plan", "policy", "price", "random", "rules", "solve", "trace"},
+    "learn": {
+        "error",
+        "evaluate",
+        "model",
+        "parallel",
+        "plan",
+        "policy",
+        "price",
+        "random",
+        "rules",
+        "signals",
+        "solve",
+        "trace",
+    },
 }
 """What each room of rust/core/src may import."""
 

@@ -118,7 +118,7 @@ def test_certified_fit(files: tuple[str, str], tmp_path: Path, capsys: pytest.Ca
     fit = ["fit", path, "-o", str(output), "--certify", "0.4"]
     assert main(fit) == 0
     assert output.read_bytes() == tt.fit_certified(trace, max_loss=0.4, delta=0.05).to_bytes()
-    assert "Hoeffding-Bentkus" in capsys.readouterr().out
+    assert "betting" in capsys.readouterr().out
     assert main([*fit, "--delta", "0.1", "--binary", "--seed", "2", "--graph", "line", "--recall", "no", "--json"]) == 0
     known = json_of(capsys)["provenance"]
     assert isinstance(known, dict)
@@ -127,12 +127,16 @@ def test_certified_fit(files: tuple[str, str], tmp_path: Path, capsys: pytest.Ca
     assert output.read_bytes() == same.to_bytes()
     assert main([*fit, "--largest-loss", "2"]) == 0
     assert output.read_bytes() == tt.fit_certified(trace, max_loss=0.4, largest_loss=2.0).to_bytes()
+    fit[-1] = "last+0.1"
+    assert main(fit) == 0
+    assert output.read_bytes() == tt.fit_certified(trace, max_loss="last+0.1").to_bytes()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--certify", "0.001"], "the least that can is"),
+        (["--certify", "nobody+0.1"], "`max_loss` must be relative to one of "),
         (["--certify", "0.4", "--tradeoff", "0.9"], "`--certify` must be the only goal"),
         (["--certify", "0.4", "--max-loss", "last+0.1"], "`--certify` must be the only goal"),
         (["--certify", "0.4", "--estimator", "markov"], "`--certify` must be the only goal"),

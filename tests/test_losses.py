@@ -78,6 +78,16 @@ def test_severities_that_nothing_tells_cost_little() -> None:
     assert np.mean(ratios) < 1.01
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_severities_that_nothing_tells_are_no_reason(seed: int) -> None:
+    """Decisions are those of right and wrong at the mean severity of a mistake."""
+    loss = wrong(seed)
+    severe = loss * np.where(np.random.default_rng(seed).random((N, 1)) < 0.05, 20.0, 1.0)
+    price = 0.9 * severe.sum() / loss.sum()
+    plain = tt.fit(with_losses(loss, seed), tradeoff=price / (price + 0.1), recall=True)
+    assert share_differing(plain, tt.fit(with_losses(severe, seed), tradeoff=0.9, recall=True)) < 0.001
+
+
 def test_severities_that_a_prediction_tells_are_used() -> None:
     """A wrong answer 0 is ten times as bad as any other."""
     made = make_trace(n=6000, seed=5)

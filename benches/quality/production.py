@@ -1,4 +1,4 @@
-"""What certificates, drift monitors and trace builders are worth on recorded traces: figures of docs/research/.
+"""What drift monitors and trace builders are worth on recorded traces: figures of docs/research/.
 
 usage: python benches/quality/production.py [FOLDER] [--part NAME]
 """
@@ -28,36 +28,6 @@ Traces = Mapping[str, tt.Trace]
 
 def shuffled(trace: tt.Trace) -> tt.Trace:
     return trace.rows(np.random.default_rng(0).permutation(trace.n)[:ROWS])
-
-
-def certificates(traces: Traces, draws: int = 20) -> Iterator[str]:
-    """Two points above the loss of the best stage: a third fits, a third certifies, a third checks."""
-    yield "| trace | rows of each part | ε | p-value | certified | loss above ε on the check | mean loss | cost |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
-    for name, trace in traces.items():
-        limit = float(trace.loss.mean(axis=0).min()) + 0.02
-        parts = [trace.split(1.0 / 3.0, seed) for seed in range(draws)]
-        for binary in (False, True):
-            found = [
-                certified(calibration, test, limit, binary, seed) for seed, (calibration, test) in enumerate(parts)
-            ]
-            reached = np.array([one for one in found if one is not None]).reshape(-1, 2)
-            above = int((reached[:, 0] > limit).sum())
-            means = "{:.4f} | {:.3f}".format(*reached.mean(axis=0)) if len(reached) else "- | -"
-            of = f"| {name} | {parts[0][0].n // 2} | {limit:.4f} | {'binomial tail' if binary else 'Hoeffding-Bentkus'}"
-            yield f"{of} | {len(reached)} of {draws} | {above} | {means} |"
-
-
-def certified(
-    calibration: tt.Trace, test: tt.Trace, limit: float, binary: bool, seed: int
-) -> tuple[float, float] | None:
-    """Loss and share of the full cost on the test rows, or None where nothing can be certified."""
-    try:
-        policy = tt.fit_certified(calibration, max_loss=limit, delta=0.1, binary=binary, seed=seed)
-    except tt.ValidationError:
-        return None
-    result = tt.evaluate(policy, test)
-    return result.loss, result.cost / test.full_cost
 
 
 def drift(traces: Traces, draws: int = 40) -> Iterator[str]:
@@ -160,7 +130,7 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-PARTS = (certificates, drift, capacities)
+PARTS = (drift, capacities)
 
 
 def main() -> None:

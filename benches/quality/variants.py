@@ -36,6 +36,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "weights: half the pull": {"ridge_models": 2.5, "ridge_exits": 10.0},
     "weights: twice the pull": {"ridge_models": 10.0, "ridge_exits": 40.0},
     "weights: eight times the pull": {"ridge_models": 40.0, "ridge_exits": 160.0},
+    "exits: the last 4 answers are weighed": {"line_members": 4},
+    "exits: the last 8 answers are weighed": {"line_members": 8},
     "best stage: no bonus": {"margin_models": 0.0, "margin_exits": 0.0},
     "best stage: twice the bonus": {"margin_models": 1.0, "margin_exits": 0.6},
     "curve: a quarter of the smoothness": {"curve_smoothness": 5.0},

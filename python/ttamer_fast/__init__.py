@@ -58,6 +58,7 @@ from .evaluation.frontier import Frontier, FrontierPoint, frontier
 from .evaluation.risk_coverage import RiskCoverage, risk_coverage
 from .evaluation.summary import Saving, Summary, summarize
 from .fitting.aggregation import Aggregated, aggregate
+from .fitting.anytime import LossCertificate, certify
 from .fitting.calibration import Calibration, calibrate
 from .fitting.certification import fit_certified
 from .fitting.family import fit_family
@@ -84,6 +85,7 @@ from .serving.slot import PolicySlot, SlotChange
 from .serving.stage import Stage
 from .serving.time_left import time_left
 from .traces.builder import TraceBuilder
+from .traces.class_losses import class_losses
 from .traces.explanation import Explanation
 from .traces.files import read_trace
 from .traces.record import Record
@@ -120,6 +122,7 @@ __all__ = [
     "FrontierPoint",
     "GovernorReport",
     "HeavyTailWarning",
+    "LossCertificate",
     "MeanDifference",
     "MissingExtraError",
     "Model",
@@ -167,6 +170,8 @@ __all__ = [
     "baselines",
     "build_info",
     "calibrate",
+    "certify",
+    "class_losses",
     "compare",
     "diff",
     "evaluate",

@@ -12,6 +12,7 @@ from ._core_fitting import Calibration, Learner, PolicyFamily, fit, fit_family
 from ._core_monitor import Monitor
 from ._core_operate import Counted, Counters, Governor, Shadow
 from ._core_records import RecordReader, RecordTruth, RecordWriter, drawn, drawn_of_batch
+from .traces.trace import Trace as _Trace
 
 __all__ = [
     "Batch",
@@ -28,6 +29,7 @@ __all__ = [
     "Model",
     "Monitor",
     "Outcome",
+    "PlannedMean",
     "Policy",
     "PolicyFamily",
     "PolicyFormatError",
@@ -283,6 +285,15 @@ class BoundedMean:
     def rows_needed(self, m: float, error: float, /) -> float | None: ...
     def __len__(self) -> int: ...
 
+@final
+class PlannedMean:
+    def __new__(
+        cls, values: NDArray[np.float64], known: NDArray[np.float64], low: float, high: float, /
+    ) -> PlannedMean: ...
+    def p_value(self, m: float, error: float, /) -> float: ...
+    def least(self, error: float, /) -> float: ...
+    def __len__(self) -> int: ...
+
 def estimate(
     values: NDArray[np.float64],
     weight: NDArray[np.float64] | None = None,
@@ -311,6 +322,7 @@ class Policy:
         deadline: float = ...,
     ) -> Replay: ...
     def repriced(self, cost: ArrayLike, /) -> Policy: ...
+    def recalibrated(self, trace: _Trace, /) -> Policy: ...
     @property
     def knows_time(self) -> bool: ...
     @property

@@ -159,7 +159,10 @@ def fit_command(
     max_loss: Annotated[
         str | None, typer.Option(help="Largest mean loss, or last+X: X above the last stage's.")
     ] = None,
-    certify: Annotated[float | None, typer.Option(help="Largest mean loss, with probability 1 - delta.")] = None,
+    certify: Annotated[
+        str | None,
+        typer.Option(help="Largest mean loss, or STAGE+X: X above a stage's, with probability 1 - delta."),
+    ] = None,
     delta: Annotated[float | None, typer.Option(help="Of --certify: how likely it may fail (default: 0.05).")] = None,
     binary: Annotated[
         bool, typer.Option("--binary", help="Of --certify: losses can only be 0 or the largest one.")
@@ -205,7 +208,8 @@ def fit_command(
         family.save(output)
         written = {"file": str(output)}
         return show(family_summary(family) | written, f"{family_text(family)}\nwritten to {output}", as_json)
-    if certify is None:
+    promised = _number_or_text(certify)
+    if promised is None:
         if binary or delta is not None or largest_loss is not None:
             raise ValidationError("`--delta`, `--binary` and `--largest-loss` must come with `--certify`")
         policy = fit(
@@ -224,7 +228,7 @@ def fit_command(
             )
         policy = fit_certified(
             read,
-            max_loss=certify,
+            max_loss=promised,
             delta=0.05 if delta is None else delta,
             largest_loss=1.0 if largest_loss is None else largest_loss,
             binary=binary,

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import math
-from bisect import insort
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from statistics import NormalDist
 
 import numpy as np
 
 from .. import _core
-from .._core import Policy, ValidationError
-from .._utils.arrays import Floats, first_bad
-from .._utils.checks import check_between, check_default_loss, check_flag, check_order, check_recall, check_seed
+from .._core import PlannedMean, Policy, ValidationError
+from .._utils.arrays import Ints
+from .._utils.checks import check_between, check_flag, check_order, check_recall, check_seed
+from .._utils.warnings import CalibrationWarning
 from ..traces import outcome
 from ..traces.trace import Trace
+from . import binomial
+from .candidates import Candidate, mean, path, points_of
 from .doubts import warn_of_trace
 from .learners import learner_of, provenance
+from .limits import Limit, bounds_of, check_certifiable, limit_of
 
 __all__ = ["fit_certified"]
-
-POINTS = 40
-COARSE = 10
-CLOSEST = 1e-3
-BISECTIONS = 50
 
 
 def fit_certified(
     trace: Trace,
     *,
-    max_loss: float,
+    max_loss: float | str,
     delta: float = 0.05,
     held_out: float = 0.5,
     largest_loss: float = 1.0,
@@ -51,8 +50,10 @@ def fit_certified(
     trace : Trace
         Independent calibration requests of the distribution that will be served, all losses known; without weights,
         groups and propensity.
-    max_loss : float
-        ε, in the unit of the loss, in (0, `largest_loss`).
+    max_loss : float or str
+        ε, in the unit of the loss: a number in (0, `largest_loss`); or relative to a stage, by name, or to the last one
+        that answers, as in ``"large+0.01"`` or ``"last+0.01"``: the policy's mean loss is at most that of always
+        answering with this stage, plus what follows the last "+", from 0 to below `largest_loss`.
     delta : float
         δ in (0, 1): the probability with which the promise may fail.
     held_out : float
@@ -60,7 +61,8 @@ def fit_certified(
     largest_loss : float
         In the unit of the loss: none can ever be larger; known beforehand, not read off the trace.
     binary : bool
-        Losses are 0 or `largest_loss` and nothing else: known beforehand too. Certifies more with the same rows.
+        Losses are 0 or `largest_loss` and nothing else: known beforehand too. Then a limit that is a number is tested
+        exactly.
     graph : {"auto", "line", "skip"}
         As in :func:`fit`.
     order : {"auto", "given"} or sequence of int or str
@@ -71,227 +73,211 @@ def fit_certified(
         As in :func:`fit`; a request without an answer loses that, so that finite it is at most `largest_loss`, and with
         `binary` 0 or `largest_loss`.
     seed : int
-        Of the split.
+        Of the split, of the order in which rows are bet on, and of the coin of a mixture.
 
     Returns
     -------
     Policy
-        Its provenance holds ``max_loss``, ``delta``, ``p_value``, ``p_value_of`` (``"Hoeffding-Bentkus"`` or
-        ``"binomial tail"``), ``held_out`` (the share), ``seed``, ``held_out_rows``, ``held_out_loss``,
-        ``held_out_cost`` (means per request in the trace's units) and ``tested`` (how many candidates were tested);
-        ``trace`` and ``rows`` are of the part that it was fitted on.
+        Often a mixture of two. Its provenance holds ``max_loss``, ``delta``, ``p_value``, ``p_value_of``
+        (``"betting"``, ``"betting on paired differences"`` or ``"binomial tail"``), ``held_out`` (the share), ``seed``,
+        ``held_out_rows``, ``held_out_loss``, ``held_out_cost`` (means per request in the trace's units) and ``tested``
+        (how many candidates were tested); ``trace`` and ``rows`` are of the part that it was fitted on. Relative to a
+        stage, it may be the policy that always answers with this stage: nothing has to be tested then, and ``p_value``
+        is 0.
 
     Raises
     ------
     ValidationError
-        If an argument is out of range, a loss is above `largest_loss` or not as `binary` says, or no candidate can be
-        certified: the message says which `max_loss` can.
+        If an argument is out of range, a loss is above `largest_loss` or not as `binary` says, the stage that
+        `max_loss` names is unknown or never answers, or no candidate can be certified: the message says which
+        `max_loss` can, and about how many rows it would take.
 
     Warns
     -----
     CalibrationWarning
-        If the trace says little, as in :func:`fit`.
+        If the trace says little, as in :func:`fit`; if no policy that is cheaper than the stage that `max_loss` names
+        can be certified, so that the policy always answers with that stage.
 
     Notes
     -----
-    Learn-then-Test (arXiv 2110.01052), fixed-sequence testing: at most 40 policies along the loss-cost frontier of the
-    fitting part, ordered from the lowest loss to the lowest cost before the held-out rows are looked at, are tested in
-    that order until a p-value exceeds `delta`; the last one before it is returned. The p-value is that of Hoeffding
-    and Bentkus, or with `binary` the binomial tail P(Binomial(n, ε) <= lost requests): exact, and never larger. One
-    calibration, 40 fits of decisions, O(n k) for each test.
+    Learn-then-Test (arXiv 2110.01052), fixed-sequence testing. On the fitting part at most 40 policies are made, for as
+    many trade-offs. The candidates are the corners of their lower convex hull in loss and cost, and mixtures between
+    neighbours in steps of a quarter of a standard error, from the lowest loss to the lowest cost. They are tested in
+    that order, on rows that had no part in it, until a p-value exceeds `delta`; the last one before it is returned. A
+    policy that breaks the promise can only be returned if the first such candidate is passed, which has a probability
+    of at most `delta`.
 
-    The promise is about one call. Calling again with other seeds or limits until one is certified voids it.
+    The p-value is 1 over the largest capital of bets against "the mean is above ε" (Ville 1939; Waudby-Smith and Ramdas
+    2024, arXiv 2010.09686), on losses, or on the differences to the stage, request by request. Bets aim at the last of
+    the held-out rows, from what losses were on the fitting part; that costs no validity, as any bet keeps it that is
+    made before its row is seen. It certifies limits nearly as low as a normal approximation would, and lower than the
+    bound of Hoeffding and Bentkus. With `binary` it is the binomial tail P(Binomial(n, ε) <= lost requests).
+
+    One calibration, 40 fits of decisions, O(n k) for each test. Any thread may call it.
+
+    The promise is about one call. Calling again with other seeds or limits until one is certified voids it; ask
+    :func:`certify` to look again with more rows.
 
     Examples
     --------
     >>> import numpy as np, ttamer_fast as tt
     >>> rng = np.random.default_rng(0)
     >>> signal = rng.random((4000, 3)) ** [1.0, 0.5, 0.2]
-    >>> trace = tt.Trace(signal, rng.random((4000, 3)) > signal, cost=[1.0, 4.0, 20.0], kind="models")
+    >>> stages = ["small", "medium", "large"]
+    >>> loss = rng.random((4000, 3)) > signal
+    >>> trace = tt.Trace(signal, loss, cost=[1.0, 4.0, 20.0], kind="models", stages=stages)
     >>> policy = tt.fit_certified(trace, max_loss=0.15, delta=0.05)
     >>> float(policy.provenance["p_value"]) <= 0.05
     True
     >>> float(policy.provenance["held_out_loss"]) < 0.15
     True
+    >>> near = tt.fit_certified(trace, max_loss="large+0.02")
+    >>> near.provenance["p_value_of"]
+    'betting on paired differences'
     """
     if not isinstance(trace, Trace):
         raise ValidationError(f"`trace` must be a Trace, got {type(trace).__name__}")
-    if trace.is_censored or trace.propensity is not None:
-        raise ValidationError(
-            "`trace` must have known losses and no propensity, to be certified on: give requests that were drawn at "
-            "random and run through every stage"
-        )
-    if trace.weight is not None:
-        raise ValidationError("`trace` must have no weights: the promise is about its own distribution")
-    if trace.group is not None:
-        raise ValidationError("`trace` must have no groups: the promise is about independent requests")
-    scale = check_between("largest_loss", largest_loss, math.inf)
-    limit = check_between("max_loss", max_loss, scale)
-    level = check_between("delta", delta, 1.0)
-    recalls = check_recall(recall)
-    seed, binary = check_seed(seed), check_flag("binary", binary)
-    nothing = check_default_loss(default_loss)
-    if nothing is not None and (nothing > scale or (binary and nothing not in (0.0, scale))):
-        allowed = f"0 or {scale:g} as `binary` is True" if binary else f"at most `largest_loss` {scale:g}"
-        raise ValidationError(f"`default_loss` must be {allowed}, got {nothing:g}")
-    _check_losses(trace.loss[:, trace.core.answering], scale, binary)
+    binary, recalls, seed = check_flag("binary", binary), check_recall(recall), check_seed(seed)
+    bounds = bounds_of(largest_loss, binary, default_loss)
+    limit, level = limit_of(max_loss, bounds.largest, trace), check_between("delta", delta, 1.0)
+    check_certifiable(trace, bounds)
+    share = check_between("held_out", held_out, 1.0)
     warn_of_trace(trace)
-    fitting, testing = trace.split(check_between("held_out", held_out, 1.0), seed)
-    learner = learner_of(fitting, graph, check_order(order, trace.stages), nothing)
-    goal = f"max_loss={limit!r}, delta={level!r}"
-    chosen: _Tested | None = None
-    for tested, candidate in enumerate(_candidates(learner, fitting, recalls), start=1):
-        result = outcome.of_policy(candidate.policy, testing)
-        loss = _mean(result.loss)
-        p = p_value(loss / scale, limit / scale, testing.n, binary)
-        if p > level:
-            if chosen is None:
-                least = scale * _least_limit(loss / scale, level, testing.n, binary)
-                raise ValidationError(
-                    f"`max_loss` of {limit:g} cannot be certified at `delta` {level:g} with {testing.n} held-out rows: "
-                    f"the least that can is {least:.6g}"
-                )
+    fitting, testing = trace.split(share, seed)
+    stages = check_order(order, trace.stages)
+    learner = learner_of(fitting, graph, stages, bounds.default_loss)
+    points = points_of(learner, fitting, recalls)
+    test = _Test(fitting, testing, limit, level, binary and limit.stage is None, seed)
+    chosen, refused = None, None
+    if limit.stage is not None and (stages is None or limit.stage in stages):
+        chosen = test.alone(limit.stage)
+        points = [point for point in points if point.cost < chosen.fitted_cost]
+    tested = 0
+    for candidate in path(points, testing.n):
+        tested += 1
+        tried = test.of(candidate)
+        if tried.p > level:
+            refused = tried
             break
-        chosen = _Tested(candidate.tradeoff, p, loss, _mean(result.cost), tested)
+        chosen = tried
     if chosen is None:
-        raise ValidationError("`trace` leads to no policy")
-    known = _provenance(fitting, testing, goal, limit, level, binary, chosen, held_out, seed)
-    if nothing is not None:
-        known.append(("default_loss", repr(nothing)))
-    return learner.policy(chosen.tradeoff, recalls, known)
-
-
-def p_value(mean: float, limit: float, n: int, binary: bool = False) -> float:
-    """Of "the expected value is above `limit`", given the mean of n values in [0, 1], or {0, 1} if `binary`.
-
-    Hoeffding-Bentkus (arXiv 2110.01052, eq. 5), or the binomial tail.
-    """
-    if binary:
-        return _binomial_cdf(round(n * mean), n, limit)
-    if mean >= limit:
-        return 1.0
-    hoeffding = math.exp(-n * _divergence(mean, limit))
-    # A mean of n values that is a whole count stays one in spite of rounding.
-    count = math.ceil(n * mean - 1e-9 * max(1.0, n * mean))
-    return min(1.0, hoeffding, math.e * _binomial_cdf(count, n, limit))
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    odds: float
-    tradeoff: float
-    policy: Policy
-    loss: float
-    cost: float
+        raise ValidationError(_refusal(test, refused))
+    if chosen.candidate is None and refused is not None:
+        warnings.warn(
+            f"no policy that is cheaper than always answering with {trace.stages[limit.stage or 0]!r} can be certified "
+            f"at `max_loss` {max_loss} with {testing.n} held-out rows{test.rows_that_would_do(refused)}",
+            CalibrationWarning,
+            stacklevel=2,
+        )
+    asked = repr(limit.most) if limit.stage is None else f"{trace.stages[limit.stage]}+{limit.most!r}"
+    further = [
+        ("max_loss", asked),
+        ("delta", repr(level)),
+        ("p_value", repr(chosen.p)),
+        ("p_value_of", test.name if chosen.candidate else "a difference of 0"),
+        ("held_out_rows", str(testing.n)),
+        ("held_out_trace", testing.digest),
+        ("held_out", repr(share)),
+        ("seed", str(seed)),
+        ("held_out_loss", repr(chosen.loss)),
+        ("held_out_cost", repr(chosen.cost)),
+        ("tested", str(tested)),
+    ]
+    goal = f"max_loss={asked}, delta={level!r}"
+    if chosen.candidate is None:
+        alone = learner_of(fitting, "auto", [limit.stage or 0])
+        tradeoff = _safest(alone)
+        return alone.policy(tradeoff, recalls, [*provenance(fitting, tradeoff, goal), *further])
+    if bounds.default_loss is not None:
+        further.append(("default_loss", repr(bounds.default_loss)))
+    known = [*provenance(fitting, chosen.candidate.first.tradeoff, goal), *further]
+    return chosen.candidate.finished(learner, fitting, recalls, seed, known)
 
 
 @dataclass(frozen=True)
 class _Tested:
-    tradeoff: float
+    """A candidate, none for one stage alone, and what the held-out rows say of it."""
+
+    candidate: Candidate | None
     p: float
     loss: float
     cost: float
-    tested: int
+    fitted_cost: float
+    bet: PlannedMean | None
+    mean: float
+    spread: float
 
 
-def _candidates(learner: _core.Learner, trace: Trace, recall: bool | None) -> list[_Candidate]:
-    """Policies that no other beats in both loss and cost on the fitting part, from the safest to the cheapest."""
+@dataclass(frozen=True)
+class _Test:
+    """By which held-out rows, against which limit, and how."""
 
-    def candidate(odds: float) -> _Candidate:
-        tradeoff = learner.tradeoff_at(odds)
-        policy = learner.draft(tradeoff, recall)
-        result = outcome.of_policy(policy, trace)
-        return _Candidate(odds, tradeoff, policy, _mean(result.loss), _mean(result.cost))
+    fitting: Trace
+    testing: Trace
+    limit: Limit
+    level: float
+    is_exact: bool
+    """Whether losses are coins, and of a policy alone."""
+    seed: int
 
-    found = [candidate(odds) for odds in np.linspace(*learner.log_odds_range, COARSE).tolist()]
-    while len(found) < POINTS:
-        # The widest gap on the frontier; the limit plays no part, so what is reachable does not depend on it.
-        gaps = [
-            ((b.cost - a.cost) * (a.loss - b.loss), 0.5 * (a.odds + b.odds))
-            for a, b in pairwise(found)
-            if b.odds - a.odds > CLOSEST
-        ]
-        widest = max(gaps, default=(0.0, 0.0))
-        if widest[0] <= 0.0:
-            break
-        insort(found, candidate(widest[1]), key=lambda c: c.odds)
-    frontier: list[_Candidate] = []
-    for one in sorted(found, key=lambda c: (c.loss, c.cost)):
-        if not frontier or one.cost < frontier[-1].cost:
-            frontier.append(one)
-    return frontier
+    @property
+    def name(self) -> str:
+        if self.limit.stage is not None:
+            return "betting on paired differences"
+        return "binomial tail" if self.is_exact else "betting"
 
+    def alone(self, stage: int) -> _Tested:
+        """Always answering with the stage that the limit is relative to: there is nothing to test."""
+        one, two = (outcome.always(part, stage) for part in (self.fitting, self.testing))
+        return _Tested(None, 0.0, mean(two.loss), mean(two.cost), mean(one.cost), None, 0.0, 0.0)
 
-def _provenance(
-    fitting: Trace,
-    testing: Trace,
-    goal: str,
-    limit: float,
-    level: float,
-    binary: bool,
-    chosen: _Tested,
-    held_out: float,
-    seed: int,
-) -> list[tuple[str, str]]:
-    return [
-        *provenance(fitting, chosen.tradeoff, goal),
-        ("max_loss", repr(limit)),
-        ("delta", repr(level)),
-        ("p_value", repr(chosen.p)),
-        ("p_value_of", "binomial tail" if binary else "Hoeffding-Bentkus"),
-        ("held_out_rows", str(testing.n)),
-        ("held_out_trace", testing.digest),
-        ("held_out", repr(float(held_out))),
-        ("seed", str(seed)),
-        ("held_out_loss", repr(chosen.loss)),
-        ("held_out_cost", repr(chosen.cost)),
-        ("tested", str(chosen.tested)),
-    ]
-
-
-def _divergence(a: float, b: float) -> float:
-    """Kullback-Leibler divergence between coins with chances a and b, b in (0, 1)."""
-    first = a * math.log(a / b) if a > 0.0 else 0.0
-    return first + ((1.0 - a) * math.log((1.0 - a) / (1.0 - b)) if a < 1.0 else 0.0)
-
-
-def _binomial_cdf(count: int, n: int, chance: float) -> float:
-    """P(Binomial(n, chance) <= count), chance in (0, 1); O(count)."""
-    if count >= n:
-        return 1.0
-    top = math.lgamma(n + 1) - math.lgamma(count + 1) - math.lgamma(n - count + 1)
-    top += count * math.log(chance) + (n - count) * math.log1p(-chance)
-    j = np.arange(count, 0, -1, dtype=np.float64)
-    # Each term from the one above it.
-    below = np.cumsum(np.log(j / (n - j + 1.0)) + math.log1p(-chance) - math.log(chance))
-    largest = max(0.0, float(below.max(initial=0.0)))
-    total = math.exp(-largest) + float(np.exp(below - largest).sum())
-    return min(1.0, math.exp(min(0.0, top + largest + math.log(total))))
-
-
-def _least_limit(mean: float, level: float, n: int, binary: bool) -> float:
-    """The smallest limit that a mean of n values certifies."""
-    low, high = 0.0, 1.0
-    for _ in range(BISECTIONS):
-        middle = 0.5 * (low + high)
-        if p_value(mean, middle, n, binary) <= level:
-            high = middle
+    def of(self, candidate: Candidate) -> _Tested:
+        policy = candidate.draft(self.seed)
+        one, two = (outcome.of_policy(policy, part) for part in (self.fitting, self.testing))
+        values = self.limit.values(two.loss, self.testing)
+        loss, bet = mean(two.loss), None
+        if self.is_exact:
+            p = binomial.tail(self._lost(loss), len(values), self.limit.most / self.limit.largest)
         else:
-            low = middle
-    return high
+            known = self.limit.values(one.loss, self.fitting)
+            bet = PlannedMean(values[self._order()], known, *self.limit.range)
+            p = bet.p_value(self.limit.most, self.level)
+        return _Tested(candidate, p, loss, mean(two.cost), mean(one.cost), bet, mean(values), float(values.std()))
+
+    def least(self, tested: _Tested) -> float:
+        """The least limit that these rows certify of a candidate."""
+        if tested.bet is not None:
+            return tested.bet.least(self.level)
+        chance = binomial.least_chance(self._lost(tested.loss), self.testing.n, self.level)
+        return self.limit.largest * chance
+
+    def rows_that_would_do(self, tested: _Tested) -> str:
+        """How many rows the trace would have to have, about, if others are like these; "" where nobody can say."""
+        missing = self.limit.most - tested.mean
+        if missing <= 0.0:
+            return ""
+        held_out = (NormalDist().inv_cdf(1.0 - self.level) * tested.spread / missing) ** 2
+        rows = held_out * (self.fitting.n + self.testing.n) / self.testing.n
+        return f", about {float(f'{rows:.2g}'):.0f} rows in all would do" if held_out > self.testing.n else ""
+
+    def _lost(self, loss: float) -> int:
+        return round(self.testing.n * loss / self.limit.largest)
+
+    def _order(self) -> Ints:
+        """In which held-out rows are bet on: drawn, as a trace may be sorted."""
+        return np.random.default_rng(self.seed).permutation(self.testing.n)
 
 
-def _check_losses(loss: Floats, largest: float, binary: bool) -> None:
-    """A ValidationError naming the first loss that contradicts what is said about all."""
-    too_large = loss > largest
-    if too_large.any():
-        where, given = first_bad(loss, too_large)
-        raise ValidationError(f"`trace` loss{where} must be at most `largest_loss` {largest:g}, got {given}")
-    between = (loss > 0.0) & (loss < largest)
-    if binary and between.any():
-        where, given = first_bad(loss, between)
-        raise ValidationError(f"`trace` loss{where} must be 0 or {largest:g} as `binary` is True, got {given}")
+def _refusal(test: _Test, refused: _Tested | None) -> str:
+    if refused is None:
+        return "`trace` leads to no policy"
+    limit = test.limit
+    return (
+        f"`max_loss` of {limit.said(test.testing)} cannot be certified at `delta` {test.level:g} with {test.testing.n} "
+        f"held-out rows{test.rows_that_would_do(refused)}: the least that can is "
+        f"{limit.said(test.testing, test.least(refused))}"
+    )
 
 
-def _mean(values: Floats) -> float:
-    return math.fsum(values) / values.size
+def _safest(learner: _core.Learner) -> float:
+    return learner.tradeoff_at(learner.log_odds_range[1])

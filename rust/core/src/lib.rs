@@ -27,7 +27,7 @@ pub mod trace;
 
 pub use decide::{Barred, Batch, Replay, Run, State};
 pub use error::{Error, Result};
-pub use evaluate::{BoundedMean, Estimate, Objective, Outcome, Terms};
+pub use evaluate::{BoundedMean, Estimate, Objective, Outcome, PlannedMean, Terms};
 pub use model::{Csr, Graph, Jumps, Latency, Model, Transition};
 pub use parallel::{interruptible, prepare};
 pub use policy::{

@@ -1,6 +1,7 @@
-//! What a bet against a mean promises, at any time of looking.
+//! What bets against a mean promise, at any time of looking and in one look.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
-use ttamer::BoundedMean;
+use ttamer::{BoundedMean, PlannedMean};
 
 /// A number in [0, 1), another one for each word.
 fn uniform(word: u64) -> f64 {
@@ -185,4 +186,131 @@ fn what_cannot_be_is_refused() {
     for error in [0.0, 1.0, -0.1, f64::NAN] {
         assert!(found.interval(error).is_err() && found.rows_needed(0.5, error).is_err());
     }
+}
+
+/// A value and its chance, another one and its chance, else 0.
+struct Law {
+    name: &'static str,
+    low: f64,
+    values: [(f64, f64); 2],
+}
+
+impl Law {
+    fn mean(&self) -> f64 {
+        self.values.iter().map(|(value, chance)| value * chance).sum()
+    }
+
+    fn draw(&self, word: u64) -> f64 {
+        let [(one, often), (other, seldom)] = self.values;
+        let at = uniform(word);
+        if at < often {
+            one
+        } else if at < often + seldom {
+            other
+        } else {
+            0.0
+        }
+    }
+
+    fn sample(&self, seed: u64, n: u64) -> Vec<f64> {
+        (0..n).map(|i| self.draw(seed * 1_000_003 + i)).collect()
+    }
+
+    fn deviation(&self) -> f64 {
+        let squares: f64 = self.values.iter().map(|(value, chance)| value * value * chance).sum();
+        (squares - self.mean().powi(2)).sqrt()
+    }
+}
+
+/// Coins, and values that differ by little or seldom.
+const LAWS: [Law; 6] = [
+    Law { name: "coin", low: 0.0, values: [(1.0, 0.1), (0.0, 0.0)] },
+    Law { name: "fair coin of the bounds", low: -1.0, values: [(1.0, 0.5), (-1.0, 0.5)] },
+    Law { name: "seldom high", low: 0.0, values: [(1.0, 0.01), (0.0, 0.0)] },
+    Law { name: "seldom low", low: -1.0, values: [(-1.0, 0.02), (0.0, 0.0)] },
+    Law { name: "differences", low: -1.0, values: [(1.0, 0.05), (-1.0, 0.05)] },
+    Law { name: "hardly any spread", low: -1.0, values: [(0.01, 0.5), (-0.01, 0.5)] },
+];
+
+#[test]
+fn true_means_are_rejected_no_more_often_than_stated() {
+    let (streams, error) = (4000, 0.1);
+    let most = error + 3.0 * (error * (1.0 - error) / streams as f64).sqrt();
+    for law in LAWS {
+        for n in [20, 200] {
+            // What was known beforehand may say anything.
+            for known in [law.sample(9_999_999, n), vec![], vec![law.low; 50], vec![1.0; 50]] {
+                let rejects = |stream: u64| {
+                    let found = PlannedMean::new(&law.sample(stream, n), &known, law.low, 1.0).unwrap();
+                    found.p_value(law.mean(), error).unwrap() <= error
+                };
+                let found = (0..streams).filter(|stream| rejects(*stream)).count() as f64 / streams as f64;
+                assert!(found <= most, "{}, {n} values: {found}", law.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn other_levels_hold_too() {
+    let (streams, law) = (4000, &LAWS[0]);
+    let p_value = |stream: u64| {
+        let found = PlannedMean::new(&law.sample(stream, 200), &[], 0.0, 1.0).unwrap();
+        found.p_value(law.mean(), 0.1).unwrap()
+    };
+    let all: Vec<f64> = (0..streams).map(p_value).collect();
+    for level in [0.02_f64, 0.1, 0.3, 0.8] {
+        let found = all.iter().filter(|p| **p <= level).count() as f64 / streams as f64;
+        assert!(found <= level + 3.0 * (level * (1.0 - level) / streams as f64).sqrt(), "{level}: {found}");
+    }
+}
+
+#[test]
+fn false_means_are_rejected_nearly_as_often_as_by_a_normal_test() {
+    // Two standard errors away a normal test at 10 % rejects in 0.76 of all draws, three away in 0.96.
+    let (streams, n) = (1000, 1000);
+    for law in &LAWS[..5] {
+        let known = law.sample(77_777, n);
+        for (away, least) in [(2.0, 0.55), (3.0, 0.85)] {
+            let m = law.mean() + away * law.deviation() / (n as f64).sqrt();
+            let rejects = |stream: u64| {
+                let found = PlannedMean::new(&law.sample(stream, n), &known, law.low, 1.0).unwrap();
+                found.p_value(m, 0.1).unwrap() <= 0.1
+            };
+            let found = (0..streams).filter(|stream| rejects(*stream)).count() as f64 / streams as f64;
+            assert!(found >= least, "{}, {away} standard errors: {found}", law.name);
+        }
+    }
+}
+
+#[test]
+fn the_least_limit_is_one_that_is_rejected() {
+    for law in LAWS {
+        let found = PlannedMean::new(&law.sample(3, 500), &law.sample(4, 500), law.low, 1.0).unwrap();
+        let least = found.least(0.05).unwrap();
+        assert!(found.p_value(least, 0.05).unwrap() <= 0.05, "{}", law.name);
+        assert!(found.p_value(least - 1e-6, 0.05).unwrap() > 0.05, "{}", law.name);
+    }
+}
+
+#[test]
+fn any_numbers_are_told_or_refused() {
+    let few = PlannedMean::new(&[], &[], 0.0, 1.0).unwrap();
+    assert_eq!((few.rows(), few.p_value(0.5, 0.05).unwrap(), few.least(0.05).unwrap()), (0, 1.0, 1.0));
+    let zeros = PlannedMean::new(&[0.0; 100], &[0.0; 100], 0.0, 1.0).unwrap();
+    for m in [f64::NEG_INFINITY, -1.0, 0.0, f64::MIN_POSITIVE] {
+        assert_eq!(zeros.p_value(m, 0.05).unwrap(), 1.0);
+    }
+    for m in [0.1, 1.0, 2.0, f64::INFINITY] {
+        assert!(zeros.p_value(m, 0.05).unwrap() <= 0.05);
+    }
+    // No test can do better: limits at which as many zeros have a chance of 5 %.
+    let least = zeros.least(0.05).unwrap();
+    assert!((0.0295..0.036).contains(&least), "{least}");
+    let told = |found: ttamer::Result<f64>| found.unwrap_err().to_string();
+    assert_eq!(told(zeros.p_value(f64::NAN, 0.05)), "`m` must be a number, got NaN");
+    assert_eq!(told(zeros.least(1.0)), "`error` must be above 0 and below 1, got 1.0");
+    let refused = |values: &[f64], known: &[f64]| PlannedMean::new(values, known, 0.0, 1.0).unwrap_err().to_string();
+    assert_eq!(refused(&[0.5, 1.5], &[]), "`values` row 1 must be between 0.0 and 1.0, got 1.5");
+    assert_eq!(refused(&[0.5], &[f64::NAN]), "`known` row 0 must be between 0.0 and 1.0, got nan");
 }

@@ -378,6 +378,11 @@ fn solved_chains() {
             ("rule.component.chain.bins.0.0", To(1e9.into()), "the edges of a bin do not ascend"),
         ],
     );
+    let mut fields = fields(&solved("skip"));
+    *at(&mut fields, "rule.component.chain.default_loss") = 2.0.into();
+    let of_nothing = Policy::from_bytes(&file(&fields)).unwrap();
+    let unit = "the default loss is not finite in the unit of the trace";
+    refused(&of_nothing, vec![("rule.component.chain.unit", To(f64::MAX.into()), unit)]);
 }
 
 #[test]

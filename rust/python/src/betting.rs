@@ -1,8 +1,8 @@
-//! The mean of bounded values, tested at any time.
+//! The mean of bounded values, tested at any time, or once.
 
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
-use ttamer::BoundedMean as CoreMean;
+use ttamer::{BoundedMean as CoreMean, PlannedMean as CorePlanned};
 
 use crate::errors::raise;
 use crate::working::detached;
@@ -60,5 +60,49 @@ impl BoundedMean {
 
     fn __repr__(&self) -> String {
         format!("BoundedMean(n={}, mean={})", self.inner.rows(), self.inner.mean())
+    }
+}
+
+/// Independent (n,) values, contiguous, in the order in which they are bet on, that could not have been below `low` or
+/// above `high`; (l,) `known` ones, contiguous, make the first bets.
+#[pyclass(frozen, module = "ttamer_fast._core")]
+pub struct PlannedMean {
+    inner: CorePlanned,
+}
+
+#[pymethods]
+impl PlannedMean {
+    #[new]
+    #[pyo3(signature = (values, known, low, high, /))]
+    fn new(
+        py: Python<'_>,
+        values: PyReadonlyArray1<'_, f64>,
+        known: PyReadonlyArray1<'_, f64>,
+        low: f64,
+        high: f64,
+    ) -> PyResult<Self> {
+        let (values, known) = (values.as_slice()?, known.as_slice()?);
+        let inner = py.detach(|| CorePlanned::new(values, known, low, high));
+        Ok(Self { inner: inner.map_err(|error| raise(py, error))? })
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.rows()
+    }
+
+    /// Of "the mean is at least `m`", for a test at the level `error`.
+    #[pyo3(signature = (m, error, /))]
+    fn p_value(&self, py: Python<'_>, m: f64, error: f64) -> PyResult<f64> {
+        detached(py, || self.inner.p_value(m, error))
+    }
+
+    /// About the least `m` with a p-value of at most `error`; `high` where none has one.
+    #[pyo3(signature = (error, /))]
+    fn least(&self, py: Python<'_>, error: f64) -> PyResult<f64> {
+        detached(py, || self.inner.least(error))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("PlannedMean(n={})", self.inner.rows())
     }
 }

@@ -66,6 +66,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<trace::Estimate>()?;
     module.add_function(wrap_pyfunction!(trace::estimate, module)?)?;
     module.add_class::<betting::BoundedMean>()?;
+    module.add_class::<betting::PlannedMean>()?;
     module.add_function(wrap_pyfunction!(names::in_order, module)?)?;
     module.add_function(wrap_pyfunction!(names::by_name, module)?)?;
     module.add_class::<builder::Builder>()?;

@@ -22,6 +22,7 @@ use crate::origin::Origin;
 use crate::predictions::Predictions;
 use crate::remaining::of_each;
 use crate::replay::Replay;
+use crate::trace::Trace;
 use crate::watch::Watch;
 use crate::working::detached;
 
@@ -301,6 +302,48 @@ impl Policy {
         let learner = origin.learner(py)?;
         let (policy, decided) = detached(py, || learner.redecided(&self.inner, &origin.decided, &cost))?;
         Self::of(py, policy, Some(Arc::new(origin.with(decided))))
+    }
+
+    /// The policy for requests of another domain, from a few hundred of them: what signals mean is learned anew.
+    ///
+    /// `trace`: such requests; stages are matched by name. Each stage is calibrated anew by a line on top of each of its
+    /// curves, in logits, pulled to what it was; of the frequent classes, where predictions are class numbers, by a line of
+    /// their own (Platt, "Probabilistic outputs for support vector machines", 1999, on top of what was known). How answers
+    /// are weighed against each other stays. Three policies are compared on requests held back in turn, at the trade-off
+    /// of this one and the costs of `trace`: this one `as it was`, that with the new `calibration`, and one with
+    /// `calibration and decisions` found anew. The best of them is returned: this policy itself where nothing is better by half a
+    /// standard error, else a new one, whose `report` has all three and whose provenance has `recalibrated_from`, the digest of this one.
+    ///
+    /// Files, bytes and pickles can be recalibrated: no rows of the old domain are needed. From some thousands of requests
+    /// on, `fit` them instead. Decisions by the time left stay as they are, and are not found anew.
+    ///
+    /// Raises `ValidationError` for a policy that weighs no beliefs (a simple rule, a mixture for a budget, a solved model);
+    /// for other stages or another kind; for too few requests to hold some back. O(n k log n), and O(n) for each set of
+    /// stages. Without the GIL; safe to call from several threads.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import numpy as np, ttamer_fast as tt
+    /// >>> rng = np.random.default_rng(0)
+    /// >>> signal = rng.random((3000, 2))
+    /// >>> loss = rng.random((3000, 2)) > signal
+    /// >>> policy = tt.fit(tt.Trace(signal, loss, cost=[1.0, 4.0], kind="models"), tradeoff=0.9)
+    /// >>> sharper = tt.Trace(signal[:400] ** 4, loss[:400], cost=[1.0, 4.0], kind="models")
+    /// >>> found = policy.recalibrated(sharper)
+    /// >>> [row["name"] for row in found.report if row["chosen"]], found.provenance["recalibrated_rows"]
+    /// (['calibration and decisions'], '400')
+    #[pyo3(signature = (trace, /))]
+    fn recalibrated(slf: &Bound<'_, Self>, trace: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let (py, this) = (slf.py(), slf.get());
+        let Ok(matching) = trace.getattr("matching") else {
+            let kind = trace.get_type().name()?;
+            return Err(invalid(py, format!("`trace` must be a Trace, got {kind}")));
+        };
+        let matched = matching.call1((slf,))?.getattr("core")?;
+        let trace = matched.cast::<Trace>().map_err(PyErr::from)?.get();
+        let found =
+            detached(py, || ttamer::learn::recalibrated(&this.inner, trace.inner(), ttamer::learn::Tuning::default()))?;
+        Self::of(py, found, None)
     }
 
     /// Nanoseconds of one observation in the core, start of the request included: the best of `repeats` passes over

@@ -17,7 +17,7 @@ const BOLDEST: f64 = 0.999;
 /// The smallest: best for ln 20 nats after about 10⁶ values of a standard deviation half as large as their bound.
 const SHIEST: f64 = 1.0 / 400.0;
 /// Means this close to the upper bound, as a share of the range, are tested as if they were so far from it.
-const NEAREST: f64 = 1e-9;
+pub(super) const NEAREST: f64 = 1e-9;
 /// Factors that are multiplied before a logarithm is taken: each is from 1 − `BOLDEST` to 1 / `NEAREST`.
 const FACTORS: usize = 16;
 /// Width, as a share of the range, at which an end of an interval is found.
@@ -41,14 +41,7 @@ impl BoundedMean {
     /// # Errors
     /// [`Error::Invalid`] unless `low < high`, both finite, and every value is between them.
     pub fn new(values: &[f64], low: f64, high: f64) -> Result<Self> {
-        if !(low < high && (high - low).is_finite()) {
-            let message = format!("`low` must be below `high`, both finite, got {} and {}", number(low), number(high));
-            return Err(Error::invalid(message));
-        }
-        if let Some(row) = values.iter().position(|x| !(low..=high).contains(x)) {
-            let (low, high, given) = (number(low), number(high), number(values[row]));
-            return Err(Error::invalid(format!("`values` row {row} must be between {low} and {high}, got {given}")));
-        }
+        checked_values("values", values, low, high)?;
         let mut values = values.to_vec();
         values.sort_unstable_by(f64::total_cmp);
         Ok(Self { values, low, high })
@@ -91,7 +84,7 @@ impl BoundedMean {
     /// # Errors
     /// [`Error::Invalid`] unless `error` is above 0 and below 1.
     pub fn interval(&self, error: f64) -> Result<(f64, f64)> {
-        let enough = enough("error", error)? + 2.0_f64.ln();
+        let enough = checked_error("error", error)? + 2.0_f64.ln();
         Ok((-self.mirrored().upper(enough), self.upper(enough)))
     }
 
@@ -101,7 +94,7 @@ impl BoundedMean {
     /// # Errors
     /// As [`BoundedMean::log_capital`] and [`BoundedMean::interval`].
     pub fn rows_needed(&self, m: f64, error: f64) -> Result<Option<f64>> {
-        let (m, enough, n) = (self.checked(m)?, enough("error", error)?, self.rows() as f64);
+        let (m, enough, n) = (self.checked(m)?, checked_error("error", error)?, self.rows() as f64);
         let log_bets = self.log_bets(m);
         let fastest = log_bets.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         if n == 0.0 || fastest <= 0.0 {
@@ -170,7 +163,7 @@ fn mixed(logs: &[f64; BETS]) -> f64 {
 }
 
 /// Where `holds` begins to hold, between a number where it does not and one where it does: the upper end of what is left.
-fn bisected(mut without: f64, mut with: f64, width: f64, holds: impl Fn(f64) -> bool) -> f64 {
+pub(super) fn bisected(mut without: f64, mut with: f64, width: f64, holds: impl Fn(f64) -> bool) -> f64 {
     while with - without > width {
         let middle = 0.5 * (without + with);
         if middle <= without || middle >= with {
@@ -185,8 +178,21 @@ fn bisected(mut without: f64, mut with: f64, width: f64, holds: impl Fn(f64) -> 
     with
 }
 
+/// Refuses bounds that are none, and values that are not between them.
+pub(super) fn checked_values(name: &str, values: &[f64], low: f64, high: f64) -> Result<()> {
+    if !(low < high && (high - low).is_finite()) {
+        let message = format!("`low` must be below `high`, both finite, got {} and {}", number(low), number(high));
+        return Err(Error::invalid(message));
+    }
+    if let Some(row) = values.iter().position(|x| !(low..=high).contains(x)) {
+        let (low, high, given) = (number(low), number(high), number(values[row]));
+        return Err(Error::invalid(format!("`{name}` row {row} must be between {low} and {high}, got {given}")));
+    }
+    Ok(())
+}
+
 /// Logarithm of the capital that rejects at this error.
-fn enough(name: &str, error: f64) -> Result<f64> {
+pub(super) fn checked_error(name: &str, error: f64) -> Result<f64> {
     if error > 0.0 && error < 1.0 {
         return Ok(-error.ln());
     }

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::calibrate::{self, Column};
 use super::clock::Clock;
 use super::deadlines::induce_within;
-use super::evidence::Sample;
 use super::induction::{self, Induced, Recorded};
 use super::known::Known;
 use super::logistic::sigmoid;
 use super::options::{Approach, Shape};
 use super::order::check_order;
 use super::parts;
+use super::readings::{logits, weighed_sample};
 use super::scale::{self, Scale};
 use super::situations::Situations;
 use super::tuning::Tuning;
@@ -29,6 +29,9 @@ use crate::trace::{Kind, Trace};
 const CHUNK: usize = 4096;
 /// Rows times situations that are kept for further goals, at most, over those of one policy (`decision_cells`).
 const KEPT_BUDGETS: usize = 2;
+
+/// The bonus of the best answer with few rows, over that with `margin_rows`, at most.
+const MOST_MARGIN: f64 = 2.0;
 
 /// A rule, and what it says about itself.
 pub struct Learned {
@@ -57,8 +60,8 @@ pub struct Calibrated {
     /// What a request loses that ends without an answer, once somebody has asked.
     missed: Arc<OnceLock<f64>>,
     tuning: Arc<Tuning>,
-    /// The loss that beliefs are fitted up to.
-    cap: f64,
+    /// From losses to what beliefs are fitted to, and to what decisions are found on.
+    scale: Scale,
     /// Calibration, with recall.
     beliefs: Beliefs,
     weigher: Arc<Weigher>,
@@ -123,9 +126,25 @@ impl Calibrated {
             if some.is_probe(v) { Calibration { mean_loss: f64::INFINITY, ..calibration } } else { calibration }
         });
         let margin = if trace.kind() == Kind::Exits { tuning.margin_exits } else { tuning.margin_models };
+        let margin = margin * (tuning.margin_rows / some.effective_rows()).sqrt().min(MOST_MARGIN);
         let beliefs = Beliefs { recall: true, margin, scale: scale.unit, calibration, pairs: Arc::default() };
         let sample = weighed_sample(&some, &beliefs, target, weight);
         let weigher = Weigher::new(sample, &beliefs.calibration, is_line(shape, trace.kind()), &tuning);
+        Self::believing(trace, (shape, order, default_loss), scale, beliefs, weigher, tuning)
+    }
+
+    /// With beliefs that are known, which were fitted to losses divided by `scale`; `asked`: the shape, the order and the
+    /// loss of answering with nothing. O(n k).
+    pub fn believing(
+        trace: Trace,
+        asked: (Shape, Option<Vec<usize>>, f64),
+        scale: Scale,
+        beliefs: Beliefs,
+        weigher: Weigher,
+        tuning: Arc<Tuning>,
+    ) -> Self {
+        let (shape, order, default_loss) = asked;
+        let k = trace.stages();
         let situations = if is_line(shape, trace.kind()) { k } else { (1 << k.min(tuning.lattice_stages)) - 1 };
         let thinned = parts::spread(&trace, tuning.decision_cells / situations).map(|rows| trace.select(&rows));
         let logit = logits(thinned.as_ref().unwrap_or(&trace), &beliefs);
@@ -138,7 +157,7 @@ impl Calibrated {
             default_loss,
             missed: Arc::default(),
             tuning,
-            cap: scale.cap,
+            scale,
             beliefs,
             weigher: Arc::new(weigher),
             logit: Arc::new(logit),
@@ -168,7 +187,7 @@ impl Calibrated {
             default_loss: self.default_loss,
             missed: Arc::clone(&self.missed),
             tuning: Arc::clone(&self.tuning),
-            cap: self.cap,
+            scale: self.scale,
             beliefs: self.beliefs.clone(),
             weigher: Arc::clone(&self.weigher),
             logit: Arc::clone(&self.logit),
@@ -285,8 +304,11 @@ impl Calibrated {
     /// The rule for one objective where only the given stages may run; a line takes all of them regardless.
     /// O(rows · situations).
     pub fn rule_among(&self, stages: &[usize], objective: Objective, recall: bool) -> Learned {
-        let situations =
-            if self.is_line() { Situations::line(&self.trace, &self.order()) } else { self.lattice(stages, recall) };
+        let situations = if self.is_line() {
+            Situations::line(&self.trace, &self.order(), self.tuning.line_members)
+        } else {
+            self.lattice(stages, recall)
+        };
         let known = self.known(&[&situations], recall);
         let induced = self.induce(&situations, &known, objective);
         let index = nodes::index_of(&situations, &induced, self.trace.stages(), &self.beliefs);
@@ -343,8 +365,8 @@ impl Calibrated {
                 *least = least.min(*loss);
             }
         }
-        let beyond: Vec<f64> = least.iter().map(|least| (least - self.cap).max(0.0)).collect();
-        objective.loss * rows.mean(&beyond)
+        let beyond: Vec<f64> = least.iter().map(|least| (least - self.scale.cap).max(0.0)).collect();
+        objective.loss * (1.0 - self.scale.noise) * rows.mean(&beyond)
     }
 
     /// What is best in every situation.
@@ -436,7 +458,7 @@ impl Calibrated {
             if is_silent || nothing.beats(belief) {
                 return (belief, self.missed());
             }
-            let realised = losses[usize::from(stage)][row];
+            let realised = self.scale.settled(losses[usize::from(stage)][row]);
             (belief, (1.0 - share) * realised + share * beliefs.scale * sigmoid(belief))
         };
         let n = rows.rows();
@@ -455,31 +477,4 @@ impl Calibrated {
 /// Whether each stage can only follow the one before.
 fn is_line(shape: Shape, kind: Kind) -> bool {
     shape == Shape::Line || (shape == Shape::Auto && kind == Kind::Exits)
-}
-
-/// The rows that weights are fitted on, calibrated.
-fn weighed_sample(some: &Trace, beliefs: &Beliefs, target: Vec<Vec<f64>>, weight: Vec<f64>) -> Sample {
-    let read = logits(some, beliefs);
-    let is_known = read.iter().map(|column| column.iter().map(|z| z.is_finite()).collect()).collect();
-    let filled = read.into_iter().zip(&beliefs.calibration).map(|(column, calibration)| {
-        column.into_iter().map(|z| if z.is_finite() { z } else { calibration.missing_logit }).collect()
-    });
-    Sample { logit: filled.collect(), is_known, target, weight, trace: some.clone() }
-}
-
-/// Calibrated logits of every stage, infinite without a signal.
-fn logits(trace: &Trace, beliefs: &Beliefs) -> Vec<Vec<f64>> {
-    let read = |v: usize| {
-        let (signal, prediction) = (trace.signal(v), trace.prediction(v));
-        let mut column = vec![0.0; trace.rows()];
-        parallel::for_each(column.chunks_mut(CHUNK).enumerate(), |(chunk, out)| {
-            for (at, out) in out.iter_mut().enumerate() {
-                let row = chunk * CHUNK + at;
-                *out = beliefs.calibration[v]
-                    .read(signal[row], prediction.map_or(NO_PREDICTION, |prediction| prediction[row]));
-            }
-        });
-        column
-    };
-    parallel::map(0..trace.stages(), read)
 }

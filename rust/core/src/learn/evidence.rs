@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::logistic::{self, Design, Prior};
+use super::logistic::{self, Prior};
+use super::patterned::Patterned;
 use super::tuning::Tuning;
 use crate::parallel;
-use crate::rules::{Evidence, Line, NO_PREDICTION, Pair};
+use crate::rules::{Evidence, Line, NO_PREDICTION, Pair, SLOTS};
 use crate::trace::Trace;
 
 /// Calibrated logits and losses of the rows that weights are fitted on.
@@ -72,29 +73,39 @@ pub fn evidences(
     if members.len() == 1 {
         return Weights { evidence: vec![[Line { offset: 0.0, slope: 1.0 }; 3]], shares: Vec::new() };
     }
+    // One copy of the loops per number of columns, so that they are unrolled.
+    let weighed = match 1 + members.len() + usize::from(!pairs.is_empty()) {
+        3 => evidence_of::<3>,
+        4 => evidence_of::<4>,
+        5 => evidence_of::<5>,
+        6 => evidence_of::<6>,
+        7 => evidence_of::<7>,
+        8 => evidence_of::<8>,
+        _ => evidence_of::<{ SLOTS + 2 }>,
+    };
     let of = |j: usize| {
         // What others say about one that never answers is asked for only while no member answers.
         if is_probe(members[j]) && !all {
             (alone(members.len(), j), 0.0)
         } else {
-            evidence_of(sample, members, j, pairs, ridge, tuning)
+            weighed(sample, members, j, pairs, ridge, tuning)
         }
     };
     let (evidence, shares): (Vec<Vec<Evidence>>, Vec<f64>) = parallel::map(0..members.len(), of).into_iter().unzip();
     Weights { evidence: evidence.concat(), shares: if pairs.is_empty() { Vec::new() } else { shares } }
 }
 
-/// What the classes that others name say about `own`, in logits, on the rows.
-fn said_by_classes(sample: &Sample, pairs: &[Arc<Pair>], own: u16, rows: &[usize]) -> Vec<f64> {
-    let mut sums = vec![0.0; rows.len()];
+/// What the classes that others name say about `own`, in logits, on every row.
+fn said_by_classes(sample: &Sample, pairs: &[Arc<Pair>], own: u16) -> Vec<f64> {
+    let mut sums = vec![0.0; sample.trace.rows()];
     for pair in pairs {
         let stages = pair.stages();
         let Some(side) = stages.iter().position(|stage| *stage == own) else { continue };
         let [one, other] = stages.map(|stage| sample.said(usize::from(stage)));
         let (Some(first), Some(second)) = (one.prediction, other.prediction) else { continue };
-        for (row, sum) in rows.iter().zip(&mut sums) {
-            if one.is_known[*row] && other.is_known[*row] {
-                *sum += pair.of([first[*row], second[*row]])[side];
+        for (row, sum) in sums.iter_mut().enumerate() {
+            if one.is_known[row] && other.is_known[row] {
+                *sum += pair.of([first[row], second[row]])[side];
             }
         }
     }
@@ -109,8 +120,10 @@ fn alone(members: usize, j: usize) -> Vec<Evidence> {
 }
 
 /// Logistic regression of member `j`'s loss on its own logit and, for each other member, its logit, whether the two
-/// predictions are equal, and their product.
-fn evidence_of(
+/// predictions are equal, and their product; and on what named classes say, where something is known of that. Coefficients:
+/// an offset, the own slope, of each other member the slope where predictions differ, then offset and slope where they are
+/// equal; last, what named classes say.
+fn evidence_of<const C: usize>(
     sample: &Sample,
     members: &[u16],
     j: usize,
@@ -127,44 +140,54 @@ fn evidence_of(
     if rows.is_empty() {
         rows = (0..sample.trace.rows()).collect();
     }
-    let mut features = vec![0.0; rows.len() * d];
-    for (row, x) in rows.iter().zip(features.chunks_exact_mut(d)) {
-        x[0] = 1.0;
-        x[1] = sample.logit[own][*row];
+    // Rows of one pattern agree with the same members: those whose bits are set.
+    let mut agreeing = vec![0_usize; rows.len()];
+    for (at, i) in others.iter().enumerate() {
+        let (said, own_said) = (sample.said(usize::from(members[*i])), sample.said(own));
+        for (agreeing, row) in agreeing.iter_mut().zip(&rows) {
+            *agreeing |= usize::from(said.agrees(&own_said, *row)) << at;
+        }
+    }
+    let mut by_pattern = vec![Vec::new(); 1 << others.len()];
+    for (agreeing, row) in agreeing.iter().zip(&rows) {
+        by_pattern[*agreeing].push(*row);
     }
     let mut share = vec![0.0; members.len()];
-    for (at, i) in others.iter().enumerate() {
-        let other = usize::from(members[*i]);
-        let column = &sample.logit[other];
-        let (said, own_said) = (sample.said(other), sample.said(own));
-        let mut agreeing = 0_usize;
-        for (row, x) in rows.iter().zip(features.chunks_exact_mut(d)) {
-            let cell = &mut x[2 + at * per_other..];
-            if per_other == 3 && said.agrees(&own_said, *row) {
-                agreeing += 1;
-                cell[1] = 1.0;
-                cell[2] = column[*row];
+    // Columns: 1, the own logit, those of the others, what named classes say.
+    let sums = is_disputed.then(|| said_by_classes(sample, pairs, members[j]));
+    let logits: Vec<&[f64]> =
+        [j].iter().chain(&others).map(|i| sample.logit[usize::from(members[*i])].as_slice()).collect();
+    let of = |row: usize| {
+        let mut columns = [1.0; C];
+        for (x, of) in columns[1..].iter_mut().zip(logits.iter().copied().chain(sums.as_deref())) {
+            *x = of[row];
+        }
+        (columns, sample.target[own][row], sample.weight[row])
+    };
+    let mut design = Patterned::<C>::new();
+    for (agreeing, rows_of) in by_pattern.iter().enumerate().filter(|(_, rows_of)| !rows_of.is_empty()) {
+        let mut features = std::array::from_fn(|_| Vec::new());
+        (features[0], features[1]) = (vec![0], vec![1]);
+        for (at, i) in others.iter().enumerate() {
+            let first = 2 + at * per_other;
+            if agreeing >> at & 1 == 1 {
+                features[0].push(first + 1);
+                features[2 + at].push(first + 2);
+                share[*i] += rows_of.len() as f64 / rows.len() as f64;
             } else {
-                cell[0] = column[*row];
+                features[2 + at].push(first);
             }
         }
-        share[*i] = agreeing as f64 / rows.len().max(1) as f64;
-    }
-    if is_disputed {
-        let sums = said_by_classes(sample, pairs, members[j], &rows);
-        for (sum, x) in sums.iter().zip(features.chunks_exact_mut(d)) {
-            x[d - 1] = *sum;
+        if is_disputed {
+            features[2 + others.len()].push(d - 1);
         }
+        design.add(features, rows_of, of);
     }
-    let target: Vec<f64> = rows.iter().map(|row| sample.target[own][*row]).collect();
-    let counted = &sample.weight;
-    let weight: Vec<f64> = rows.iter().map(|row| counted[*row]).collect();
     let mut centre = vec![0.0; d];
     centre[1] = 1.0;
     if is_disputed {
         centre[d - 1] = 1.0 / others.len() as f64;
     }
-    let design = Design { features: &features, target: &target, weight: &weight, offset: None };
     let t = logistic::fit(&design, &Prior { centre: &centre, penalty: &logistic::ridge(d, ridge) }, tuning);
     let mut evidences = vec![Evidence::default(); members.len()];
     for (t, i) in t[2..2 + per_other * others.len()].chunks_exact(per_other).zip(&others) {

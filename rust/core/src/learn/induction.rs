@@ -142,8 +142,12 @@ pub(super) fn solve(known: &Known, options: &[Going], recorded: &Recorded) -> (D
             *sum += part;
         }
     }
-    smooth(&mut sums, width, rounds(size, tuning));
-    let (limits, sums) = distinct(&known.cuts, &sums, width);
+    let mut smoothed = sums.clone();
+    smooth(&mut smoothed, width, rounds(size, tuning));
+    let (limits, mut means) = distinct(&known.cuts, &smoothed, width);
+    let share = size / weight.iter().sum::<f64>();
+    keep_ties(&mut means, &known.cuts, &sums, width, |mass| mass * share / (mass * share + tuning.tied_rows));
+    let sums = means;
     let actions = if must_go {
         sums.chunks_exact(width).map(|cell| best_choice(cell).0).collect()
     } else if size > tuning.one_limit_rows {
@@ -243,6 +247,27 @@ fn actions_of_few_limits(sums: &[f64], width: usize, hopeless: usize) -> Vec<usi
     }
     let action = |(cell, (choice, _)): (usize, &(usize, f64))| if best.1.contains(&cell) { *choice } else { 0 };
     choices.iter().enumerate().map(action).collect()
+}
+
+/// Cells that end at the same limit hold equal beliefs for the most part, which are no neighbours of others: with many
+/// rows, their own gains say more than smoothed ones. `trust(mass)` is the weight of the own ones.
+fn keep_ties(merged: &mut [f64], cuts: &[f64], sums: &[f64], width: usize, trust: impl Fn(f64) -> f64) {
+    let limits: Vec<f64> = cuts.iter().copied().chain([f64::INFINITY]).collect();
+    let tied = limits.chunk_by(|a, b| a == b);
+    let mut cells = sums.chunks_exact(width);
+    for (merged, tied) in merged.chunks_exact_mut(width).zip(tied) {
+        let mut own = vec![0.0; width];
+        for cell in cells.by_ref().take(tied.len()) {
+            own.iter_mut().zip(cell).for_each(|(own, sum)| *own += sum);
+        }
+        let (mass, smoothed) = (own[0], merged[0]);
+        if tied.len() > 1 && mass > 0.0 && smoothed > 0.0 {
+            let trust = trust(mass);
+            for (merged, own) in merged.iter_mut().zip(own) {
+                *merged = trust * own + (1.0 - trust) * *merged * mass / smoothed;
+            }
+        }
+    }
 }
 
 /// The limit and the sums of every cell; cells that end at the same limit hold equal beliefs and become one.

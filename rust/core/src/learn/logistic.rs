@@ -13,6 +13,28 @@ pub fn logit(p: f64) -> f64 {
     (p / (1.0 - p)).ln()
 }
 
+/// Rows of features with their targets and weights, stored in some way.
+pub trait Rows {
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// The log loss around `t`.
+    fn at(&self, t: &[f64], tuning: &Tuning) -> Local;
+
+    /// What `find` makes of one of every `thinning` rows.
+    fn some(&self, thinning: usize, find: &mut dyn FnMut(&dyn Rows) -> Vec<f64>) -> Vec<f64>;
+}
+
+/// `Σ weight · logloss` and its derivatives.
+pub struct Local {
+    /// The sum itself.
+    pub loss: f64,
+    /// (d,)
+    pub gradient: Vec<f64>,
+    /// (d, d), row by row.
+    pub hessian: Vec<f64>,
+}
+
 /// Rows of features with their targets.
 pub struct Design<'a> {
     /// (n, d), row by row.
@@ -46,47 +68,45 @@ impl Prior<'_> {
 /// Minimises `Σ weight · logloss + ½ (t − centre)ᵀ P (t − centre)`. O(n·d²) per iteration.
 ///
 /// A step is taken only if the objective does not rise: collinear features would diverge otherwise.
-pub fn fit(design: &Design, prior: &Prior, tuning: &Tuning) -> Vec<f64> {
-    let is_warm = design.target.len() >= tuning.newton_warm_rows.max(tuning.newton_thinning);
-    let mut t = if is_warm { fit_some(design, prior, tuning) } else { prior.centre.to_vec() };
-    let mut mean = vec![0.0; design.target.len()];
-    let mut value = objective(design, prior, &t, &mut mean, tuning);
-    for _ in 0..tuning.newton_steps {
-        parallel::check();
-        let (mut gradient, mut hessian) = derivatives(design, t.len(), &mean, tuning);
-        for (g, pull) in gradient.iter_mut().zip(prior.pull(&t).1) {
+pub fn fit(rows: &dyn Rows, prior: &Prior, tuning: &Tuning) -> Vec<f64> {
+    let is_warm = rows.count() >= tuning.newton_warm_rows.max(tuning.newton_thinning);
+    // A start close to the end.
+    let mut t = if is_warm {
+        rows.some(tuning.newton_thinning, &mut |some| fit(some, prior, tuning))
+    } else {
+        prior.centre.to_vec()
+    };
+    let around = |t: &[f64]| {
+        let Local { loss, mut gradient, mut hessian } = rows.at(t, tuning);
+        let (pulled, pull) = prior.pull(t);
+        for (g, pull) in gradient.iter_mut().zip(pull) {
             *g += pull;
         }
         for (h, penalty) in hessian.iter_mut().zip(prior.penalty) {
             *h += penalty;
         }
-        let step = solve(hessian, gradient);
+        Local { loss: loss + pulled, gradient, hessian }
+    };
+    let mut here = around(&t);
+    for _ in 0..tuning.newton_steps {
+        parallel::check();
+        let step = solve(here.hessian, &here.gradient);
+        let along = |share: f64| t.iter().zip(&step).map(|(t, step)| t - share * step).collect::<Vec<f64>>();
+        let promised = 0.5 * here.gradient.iter().zip(&step).map(|(g, step)| g * step).sum::<f64>();
+        if promised < tuning.newton_tolerance {
+            return along(1.0);
+        }
         let mut share = 1.0;
         let accepted = (0..tuning.newton_halvings).find_map(|_| {
-            let trial: Vec<f64> = t.iter().zip(&step).map(|(t, step)| t - share * step).collect();
+            let trial = along(share);
             share *= 0.5;
-            let reached = objective(design, prior, &trial, &mut mean, tuning);
-            (reached <= value + 1e-12 * value.abs()).then_some((trial, reached))
+            let there = around(&trial);
+            (there.loss <= here.loss + 1e-12 * here.loss.abs()).then_some((trial, there))
         });
-        let Some((trial, reached)) = accepted else { break };
-        let is_done = value - reached < tuning.newton_tolerance * value.abs();
-        (t, value) = (trial, reached);
-        if is_done {
-            break;
-        }
+        let Some(found) = accepted else { break };
+        (t, here) = found;
     }
     t
-}
-
-/// The same on some of the rows: a start close to the end.
-fn fit_some(design: &Design, prior: &Prior, tuning: &Tuning) -> Vec<f64> {
-    let thinning = tuning.newton_thinning;
-    let some = |column: &[f64]| column.iter().step_by(thinning).copied().collect::<Vec<f64>>();
-    let d = prior.centre.len();
-    let features: Vec<f64> = design.features.chunks_exact(d).step_by(thinning).flatten().copied().collect();
-    let (target, weight, offset) = (some(design.target), some(design.weight), design.offset.map(some));
-    let design = Design { features: &features, target: &target, weight: &weight, offset: offset.as_deref() };
-    fit(&design, prior, tuning)
 }
 
 /// A diagonal penalty.
@@ -98,70 +118,90 @@ pub fn ridge(d: usize, strength: f64) -> Vec<f64> {
     penalty
 }
 
-/// The objective at `t`; leaves the predicted means in `mean`.
-fn objective(design: &Design, prior: &Prior, t: &[f64], mean: &mut [f64], tuning: &Tuning) -> f64 {
-    log_loss(design, t, mean, tuning) + prior.pull(t).0
+impl Rows for Design<'_> {
+    fn count(&self) -> usize {
+        self.target.len()
+    }
+
+    fn at(&self, t: &[f64], tuning: &Tuning) -> Local {
+        let mut mean = vec![0.0; self.target.len()];
+        let loss = self.loss(t, &mut mean, tuning);
+        let (gradient, hessian) = self.derivatives(t.len(), &mean, tuning);
+        Local { loss, gradient, hessian }
+    }
+
+    fn some(&self, thinning: usize, find: &mut dyn FnMut(&dyn Rows) -> Vec<f64>) -> Vec<f64> {
+        let some = |column: &[f64]| column.iter().step_by(thinning).copied().collect::<Vec<f64>>();
+        let d = self.features.len() / self.target.len().max(1);
+        let features: Vec<f64> = self.features.chunks_exact(d).step_by(thinning).flatten().copied().collect();
+        let (target, weight, offset) = (some(self.target), some(self.weight), self.offset.map(some));
+        find(&Design { features: &features, target: &target, weight: &weight, offset: offset.as_deref() })
+    }
 }
 
-fn log_loss(design: &Design, t: &[f64], mean: &mut [f64], tuning: &Tuning) -> f64 {
-    let clip = tuning.newton_clip;
-    let mut sum = 0.0;
-    let rows = design.features.chunks_exact(t.len()).zip(design.target).zip(design.weight).zip(mean);
-    for (row, (((x, y), w), mean)) in rows.enumerate() {
-        let known = design.offset.map_or(0.0, |offset| offset[row]);
-        let z = (known + x.iter().zip(t).map(|(x, t)| x * t).sum::<f64>()).clamp(-clip, clip);
-        let e = (-z.abs()).exp();
-        *mean = if z < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) };
-        sum += w * (z.max(0.0) + (1.0 + e).ln() - y * z);
+impl Design<'_> {
+    /// The log loss at `t`; leaves the predicted means in `mean`.
+    fn loss(&self, t: &[f64], mean: &mut [f64], tuning: &Tuning) -> f64 {
+        let clip = tuning.newton_clip;
+        let mut sum = 0.0;
+        let rows = self.features.chunks_exact(t.len()).zip(self.target).zip(self.weight).zip(mean);
+        for (row, (((x, y), w), mean)) in rows.enumerate() {
+            let known = self.offset.map_or(0.0, |offset| offset[row]);
+            let z = (known + x.iter().zip(t).map(|(x, t)| x * t).sum::<f64>()).clamp(-clip, clip);
+            let e = (-z.abs()).exp();
+            *mean = if z < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) };
+            sum += w * (z.max(0.0) + (1.0 + e).ln() - y * z);
+        }
+        sum
     }
-    sum
-}
 
-/// Gradient and Hessian of the log loss where the predicted means are `mean`.
-fn derivatives(design: &Design, d: usize, mean: &[f64], tuning: &Tuning) -> (Vec<f64>, Vec<f64>) {
-    let mut gradient = vec![0.0; d];
-    let mut hessian = vec![0.0; d * d];
-    let residual = |row: usize| design.weight[row] * (mean[row] - design.target[row]);
-    let curvature = |row: usize| design.weight[row] * (mean[row] * (1.0 - mean[row])).max(tuning.newton_curvature);
-    // Four rows at a time: the Hessian is read and written a quarter as often.
-    let blocks = design.features.chunks_exact(4 * d);
-    let rest = blocks.remainder();
-    let done = design.target.len() - rest.len() / d;
-    for (block, first) in blocks.zip((0..).step_by(4)) {
-        let (near, far) = block.split_at(2 * d);
-        let ((p, q), (r, s)) = (near.split_at(d), far.split_at(d));
-        let u = [residual(first), residual(first + 1), residual(first + 2), residual(first + 3)];
-        let v = [curvature(first), curvature(first + 1), curvature(first + 2), curvature(first + 3)];
-        for a in 0..d {
-            gradient[a] += u[0] * p[a] + u[1] * q[a] + u[2] * r[a] + u[3] * s[a];
-            let v = [v[0] * p[a], v[1] * q[a], v[2] * r[a], v[3] * s[a]];
-            let x = p[a..].iter().zip(&q[a..]).zip(r[a..].iter().zip(&s[a..]));
-            for (h, ((p, q), (r, s))) in hessian[a * d + a..(a + 1) * d].iter_mut().zip(x) {
-                *h += (v[0] * p + v[1] * q) + (v[2] * r + v[3] * s);
+    /// Gradient and Hessian of the log loss where the predicted means are `mean`.
+    fn derivatives(&self, d: usize, mean: &[f64], tuning: &Tuning) -> (Vec<f64>, Vec<f64>) {
+        let mut gradient = vec![0.0; d];
+        let mut hessian = vec![0.0; d * d];
+        let residual = |row: usize| self.weight[row] * (mean[row] - self.target[row]);
+        let curvature = |row: usize| self.weight[row] * (mean[row] * (1.0 - mean[row])).max(tuning.newton_curvature);
+        // Four rows at a time: the Hessian is read and written a quarter as often.
+        let blocks = self.features.chunks_exact(4 * d);
+        let rest = blocks.remainder();
+        let done = self.target.len() - rest.len() / d;
+        for (block, first) in blocks.zip((0..).step_by(4)) {
+            let (near, far) = block.split_at(2 * d);
+            let ((p, q), (r, s)) = (near.split_at(d), far.split_at(d));
+            let u = [residual(first), residual(first + 1), residual(first + 2), residual(first + 3)];
+            let v = [curvature(first), curvature(first + 1), curvature(first + 2), curvature(first + 3)];
+            for a in 0..d {
+                gradient[a] += u[0] * p[a] + u[1] * q[a] + u[2] * r[a] + u[3] * s[a];
+                let v = [v[0] * p[a], v[1] * q[a], v[2] * r[a], v[3] * s[a]];
+                let x = p[a..].iter().zip(&q[a..]).zip(r[a..].iter().zip(&s[a..]));
+                for (h, ((p, q), (r, s))) in hessian[a * d + a..(a + 1) * d].iter_mut().zip(x) {
+                    *h += (v[0] * p + v[1] * q) + (v[2] * r + v[3] * s);
+                }
             }
         }
-    }
-    for (x, row) in rest.chunks_exact(d).zip(done..) {
-        for a in 0..d {
-            gradient[a] += residual(row) * x[a];
-            let scaled = curvature(row) * x[a];
-            for (h, x) in hessian[a * d + a..(a + 1) * d].iter_mut().zip(&x[a..]) {
-                *h += scaled * x;
+        for (x, row) in rest.chunks_exact(d).zip(done..) {
+            for a in 0..d {
+                gradient[a] += residual(row) * x[a];
+                let scaled = curvature(row) * x[a];
+                for (h, x) in hessian[a * d + a..(a + 1) * d].iter_mut().zip(&x[a..]) {
+                    *h += scaled * x;
+                }
             }
         }
-    }
-    for a in 0..d {
-        for b in 0..a {
-            hessian[a * d + b] = hessian[b * d + a];
+        for a in 0..d {
+            for b in 0..a {
+                hessian[a * d + b] = hessian[b * d + a];
+            }
         }
+        (gradient, hessian)
     }
-    (gradient, hessian)
 }
 
 /// Solves the symmetric positive definite system by Cholesky decomposition; a pivot that is not positive (a direction
 /// without information) leaves its coordinate unchanged.
-pub fn solve(mut a: Vec<f64>, mut b: Vec<f64>) -> Vec<f64> {
+pub fn solve(mut a: Vec<f64>, b: &[f64]) -> Vec<f64> {
     let d = b.len();
+    let mut b = b.to_vec();
     for j in 0..d {
         for k in 0..j {
             let factor = a[j * d + k];
@@ -193,14 +233,19 @@ mod tests {
 
     #[test]
     fn solves_a_symmetric_system() {
-        let x = solve(vec![4.0, 2.0, 2.0, 3.0], vec![10.0, 8.0]);
+        let x = solve(vec![4.0, 2.0, 2.0, 3.0], &[10.0, 8.0]);
         assert!((x[0] - 1.75).abs() < 1e-12 && (x[1] - 1.5).abs() < 1e-12, "{x:?}");
+    }
+
+    /// Until nothing is left to gain.
+    fn exact() -> Tuning {
+        Tuning { newton_tolerance: 1e-12, ..Tuning::default() }
     }
 
     fn constant(target: &[f64], weight: &[f64], centre: f64, strength: f64) -> f64 {
         let features = vec![1.0; target.len()];
         let design = Design { features: &features, target, weight, offset: None };
-        fit(&design, &Prior { centre: &[centre], penalty: &ridge(1, strength) }, &Tuning::default())[0]
+        fit(&design, &Prior { centre: &[centre], penalty: &ridge(1, strength) }, &exact())[0]
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::trace::Trace;
 /// From losses, in any unit, to targets in [0, 1], and back.
 ///
 /// Beliefs are fitted to clipped losses, so that no row and no group can move them far; decisions are found on the real
-/// ones.
+/// ones, or, where nothing tells how bad a wrong answer is, on what clipped ones stand for: severities are noise there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
     /// The loss that is target 1, as are all above it.
@@ -18,6 +18,8 @@ pub struct Scale {
     pub unit: f64,
     /// How much a row says, against one whose loss is 0 or `cap`: targets between 0 and 1 vary less.
     pub mass: f64,
+    /// How much of the difference between a loss and what its target stands for is noise to decisions: at most 1.
+    pub noise: f64,
 }
 
 /// A loss above 0 of one stage on one row.
@@ -31,6 +33,11 @@ struct Lost {
 }
 
 impl Scale {
+    /// Of losses that are 0 or the cap, but for a few.
+    pub const fn up_to(cap: f64) -> Self {
+        Self { cap, unit: cap, mass: 1.0, noise: 0.0 }
+    }
+
     /// Of the losses of a trace; 1 where there are none.
     ///
     /// Most losses are of answers that are right or wrong, and where signals do not tell how bad a wrong one is, targets
@@ -40,8 +47,7 @@ impl Scale {
         let most = trace.tail().most;
         let mut lost = losses(trace, most);
         if lost.iter().all(|cell| cell.loss >= 1.0) {
-            let scale = if most > 0.0 { most } else { 1.0 };
-            return Self { cap: scale, unit: scale, mass: 1.0 };
+            return Self::up_to(if most > 0.0 { most } else { 1.0 });
         }
         let mass = |cells: &[Lost]| cells.iter().map(|cell| cell.weight).sum::<f64>();
         let all = trace.weight().iter().sum::<f64>() * trace.answering().len() as f64;
@@ -55,12 +61,19 @@ impl Scale {
             squares += weight * target * target;
             real += weight * loss;
         }
-        Self { cap: most * cap, unit: most * (real / sum), mass: sum / squares }
+        let noise = if is_event { tuning.scale_settled } else { 0.0 };
+        Self { cap: most * cap, unit: most * (real / sum), mass: sum / squares, noise }
     }
 
     /// The targets of losses.
     pub fn targets(&self, loss: &[f64]) -> Vec<f64> {
         loss.iter().map(|loss| self.target(*loss)).collect()
+    }
+
+    /// The loss that decisions are found on.
+    #[inline]
+    pub fn settled(&self, loss: f64) -> f64 {
+        (1.0 - self.noise) * loss + self.noise * self.unit * self.target(loss)
     }
 
     /// The target of a loss, in [0, 1].
@@ -175,7 +188,8 @@ mod tests {
         let signal: Vec<f64> = (0..2 * ROWS).map(|at| uniform(1, at)).collect();
         let loss: Vec<f64> = signal.iter().enumerate().map(|(at, x)| loss(at % 2, at / 2, *x)).collect();
         let trace = Trace::from_rows(&signal, &loss, None, &[1.0, 2.0], Kind::Models);
-        trace.map_or(Scale { cap: 0.0, unit: 0.0, mass: 0.0 }, |trace| Scale::of(&trace, &Tuning::default()))
+        trace
+            .map_or(Scale { cap: 0.0, unit: 0.0, mass: 0.0, noise: 0.0 }, |trace| Scale::of(&trace, &Tuning::default()))
     }
 
     fn is_wrong(stage: usize, row: usize, signal: f64) -> f64 {
@@ -184,16 +198,19 @@ mod tests {
 
     #[test]
     fn losses_all_alike_are_divided_by_themselves() {
-        assert_eq!(scale(is_wrong), Scale { cap: 1.0, unit: 1.0, mass: 1.0 });
-        assert_eq!(scale(|v, row, x| 1e300 * is_wrong(v, row, x)), Scale { cap: 1e300, unit: 1e300, mass: 1.0 });
-        assert_eq!(scale(|_, _, _| 0.0), Scale { cap: 1.0, unit: 1.0, mass: 1.0 });
+        assert_eq!(scale(is_wrong), Scale { cap: 1.0, unit: 1.0, mass: 1.0, noise: 0.0 });
+        assert_eq!(
+            scale(|v, row, x| 1e300 * is_wrong(v, row, x)),
+            Scale { cap: 1e300, unit: 1e300, mass: 1.0, noise: 0.0 }
+        );
+        assert_eq!(scale(|_, _, _| 0.0), Scale { cap: 1.0, unit: 1.0, mass: 1.0, noise: 0.0 });
     }
 
     #[test]
     fn no_row_moves_the_scale() {
         for huge in [3.0, 1e9, 1e300] {
             let found = scale(|v, row, x| if row == 17 { huge } else { is_wrong(v, row, x) });
-            assert_eq!(found, Scale { cap: 1.0, unit: 1.0, mass: 1.0 });
+            assert_eq!(found, Scale { cap: 1.0, unit: 1.0, mass: 1.0, noise: 0.0 });
         }
     }
 
@@ -206,6 +223,7 @@ mod tests {
         let tenfold = scale(|v, row, x| 10.0 * severe(row) * is_wrong(v, row, x));
         assert_eq!(tenfold.cap, 10.0);
         assert!((tenfold.unit / found.unit - 10.0).abs() < 1e-9);
+        assert_eq!([1.0, 5.0, 0.0].map(|loss| found.settled(loss)), [found.unit, found.unit, 0.0]);
     }
 
     #[test]
@@ -215,6 +233,7 @@ mod tests {
         for found in [by_signal, by_stage] {
             assert_eq!((found.cap, found.unit), (5.0, 5.0));
             assert!(found.mass > 1.1, "{found:?}");
+            assert_eq!([0.5, 9.0].map(|loss| found.settled(loss)), [0.5, 9.0]);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::evaluate::{Estimate, Objective, Outcome};
 use crate::parallel;
 use crate::policy::{Candidate, Facts, Policy};
 use crate::rules::AnyRule;
+use crate::trace::Trace;
 
 /// Name of the default without recall among the candidates.
 const NO_RECALL: &str = "pathwise, no recall";
@@ -74,10 +75,32 @@ fn weights_of(folds: &[Fold]) -> Vec<f64> {
     folds.iter().flat_map(|fold| fold.held.weight().iter().copied()).collect()
 }
 
-/// The groups of the rows held back, if there are groups.
-fn groups_of(folds: &[Fold]) -> Option<Vec<i64>> {
-    let groups: Option<Vec<&[i64]>> = folds.iter().map(|fold| fold.held.group()).collect();
-    groups.filter(|groups| !groups.is_empty()).map(|groups| groups.concat())
+/// How several rules did on rows held back, all parts after one another, the first of them being what the others are held
+/// against; none of them is chosen yet.
+pub fn judged(
+    held: &[&Trace],
+    found: &[Outcome],
+    objective: Objective,
+    name: impl Fn(usize) -> &'static str,
+) -> Vec<Candidate> {
+    let weight: Vec<f64> = held.iter().flat_map(|held| held.weight().iter().copied()).collect();
+    let groups: Option<Vec<&[i64]>> = held.iter().map(|held| held.group()).collect();
+    let group = groups.filter(|groups| !groups.is_empty()).map(|groups| groups.concat());
+    let totals: Vec<Vec<f64>> = found.iter().map(|found| found.objective(objective)).collect();
+    let candidate = |(at, (found, total)): (usize, (&Outcome, &Vec<f64>))| {
+        let paired: Vec<f64> = total.iter().zip(&totals[0]).map(|(a, b)| a - b).collect();
+        let difference = Estimate::of_units(&paired, &weight, group.as_deref());
+        Candidate {
+            name: name(at).into(),
+            loss: Estimate::new(found.loss(), &weight).mean,
+            cost: Estimate::new(found.cost(), &weight).mean,
+            objective: Estimate::new(total, &weight).mean,
+            difference: difference.mean,
+            error: difference.error,
+            is_chosen: false,
+        }
+    };
+    found.iter().zip(&totals).enumerate().map(candidate).collect()
 }
 
 /// Means of a selection on rows held back; `None` where the rows are too few to hold any back.
@@ -111,25 +134,13 @@ pub fn select(calibrated: &Calibrated, objective: Objective) -> Result<(Selectio
         [default, Selection::Belief { recall: false }].into_iter().chain(simple.map(Selection::Simple)).collect();
     let found: Vec<Outcome> =
         selections.iter().map(|selection| held_out(calibrated, *selection, objective)).collect::<Result<_>>()?;
-    let totals: Vec<Vec<f64>> = found.iter().map(|found| found.objective(objective)).collect();
-    let group = groups_of(calibrated.folds());
-    let mut candidates = Vec::new();
+    let held: Vec<&Trace> = calibrated.folds().iter().map(|fold| &fold.held).collect();
+    let mut candidates = judged(&held, &found, objective, |at| selections[at].name());
     let mut best = (0.0, default);
-    for ((selection, found), total) in selections.iter().zip(&found).zip(&totals) {
-        let paired: Vec<f64> = total.iter().zip(&totals[0]).map(|(a, b)| a - b).collect();
-        let difference = Estimate::of_units(&paired, &weight, group.as_deref());
-        if difference.mean < -calibrated.tuning().select_errors * difference.error && difference.mean < best.0 {
-            best = (difference.mean, *selection);
+    for (selection, Candidate { difference, error, .. }) in selections.iter().zip(&candidates) {
+        if *difference < -calibrated.tuning().select_errors * error && *difference < best.0 {
+            best = (*difference, *selection);
         }
-        candidates.push(Candidate {
-            name: selection.name().into(),
-            loss: Estimate::new(found.loss(), &weight).mean,
-            cost: Estimate::new(found.cost(), &weight).mean,
-            objective: Estimate::new(total, &weight).mean,
-            difference: difference.mean,
-            error: difference.error,
-            is_chosen: false,
-        });
     }
     for (selection, candidate) in selections.iter().zip(&mut candidates) {
         candidate.is_chosen = *selection == best.1;

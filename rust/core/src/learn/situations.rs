@@ -1,6 +1,5 @@
 //! Which sets of stages a request may have consulted, and what may come next.
 
-use crate::rules::SLOTS;
 use crate::trace::Trace;
 
 /// A stage that may run next, and where that leads.
@@ -39,15 +38,16 @@ pub struct Situations {
 }
 
 impl Situations {
-    /// The given stages, one after the other; beyond [`SLOTS`] the oldest answers are let go.
-    pub fn line(trace: &Trace, order: &[usize]) -> Self {
+    /// The given stages, one after the other; beyond `most` of them, at most [`SLOTS`](crate::rules::SLOTS), the oldest
+    /// answers are let go.
+    pub fn line(trace: &Trace, order: &[usize], most: usize) -> Self {
         let line: Vec<u16> = order.iter().map(|stage| *stage as u16).collect();
         let choice = |to: usize| {
             let last = to.checked_sub(1).map(|before| order[before]);
             Choice { stage: line[to], to, after: last, price: trace.jump_cost(last, order[to]) }
         };
         let situation = |at: usize| Situation {
-            members: ascending(line[(at + 1).saturating_sub(SLOTS)..=at].to_vec()),
+            members: ascending(line[(at + 1).saturating_sub(most)..=at].to_vec()),
             depth: at + 1,
             choices: (at + 1 < line.len()).then(|| choice(at + 1)).into_iter().collect(),
         };
@@ -84,4 +84,22 @@ impl Situations {
 fn ascending(mut stages: Vec<u16>) -> Vec<u16> {
     stages.sort_unstable();
     stages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::Kind;
+
+    #[test]
+    fn a_line_lets_go_of_the_oldest_answers() {
+        let trace = Trace::from_rows(&[0.5; 14], &[0.5; 14], None, &[1.0; 7], Kind::Exits);
+        let members = |order: &[usize], most| {
+            let line = trace.as_ref().map(|trace| Situations::line(trace, order, most).list).unwrap_or_default();
+            line.into_iter().map(|situation| situation.members).collect::<Vec<_>>()
+        };
+        let found = members(&[0, 2, 3, 5, 6], 3);
+        assert_eq!(found, [vec![0], vec![0, 2], vec![0, 2, 3], vec![2, 3, 5], vec![3, 5, 6]]);
+        assert_eq!(members(&[0, 1, 2], 3), [vec![0], vec![0, 1], vec![0, 1, 2]]);
+    }
 }

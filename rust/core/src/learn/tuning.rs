@@ -41,6 +41,9 @@ pub struct Tuning {
     pub scale_told: f64,
     /// Cells of equally many signals that this is found on.
     pub scale_cells: usize,
+    /// Where nothing tells how bad a wrong answer is: how much of the difference between a loss and what its target
+    /// stands for on average is left out of what decisions are found on.
+    pub scale_settled: f64,
     /// Strength, in rows, of the penalty on second differences of the curve's values at its knots.
     pub curve_smoothness: f64,
     /// Strength, in rows, of the pull of the curve's values towards the overall mean: only where no row says anything.
@@ -80,6 +83,18 @@ pub struct Tuning {
     /// Newton's steps for what two classes say.
     pub pair_steps: usize,
 
+    // Calibration of a policy on other rows.
+    /// Strength, in rows, of the pull of what all signals of a stage mean towards what they meant.
+    pub tilt_ridge: f64,
+    /// The same of a class towards all of them.
+    pub tilt_class_ridge: f64,
+    /// Classes that may differ from the others, the most frequent ones: a bound on time.
+    pub tilt_classes: usize,
+    /// Standard errors by which the policy that has been calibrated anew must be better.
+    pub tilt_errors: f64,
+    /// Factor that logits keep, at least: more confidence is no more loss.
+    pub tilt_least: f64,
+
     // Newton's method.
     /// Steps, at most: it converges in fewer.
     pub newton_steps: usize,
@@ -89,7 +104,7 @@ pub struct Tuning {
     pub newton_thinning: usize,
     /// Halvings of one step before the search gives up.
     pub newton_halvings: usize,
-    /// Relative decrease of the objective below which the search ends.
+    /// Log loss, summed over rows, below which the step that promises to lower it by that is the last.
     pub newton_tolerance: f64,
     /// Logits are kept within ± this while fitting: beyond, their exponentials add nothing.
     pub newton_clip: f64,
@@ -97,6 +112,9 @@ pub struct Tuning {
     pub newton_curvature: f64,
 
     // Weighing the answers of several stages.
+    /// Answers that are weighed against each other where each stage follows the one before, at most, the latest ones:
+    /// what earlier ones say is in them, and time and files grow with the square of this.
+    pub line_members: usize,
     /// Strength, in rows, of the pull of models towards "believe each stage as calibrated".
     pub ridge_models: f64,
     /// The same of exits, which repeat each other more: their weights are known less well.
@@ -106,6 +124,8 @@ pub struct Tuning {
     pub margin_models: f64,
     /// The same for the deepest exit in hand.
     pub margin_exits: f64,
+    /// Rows that this is for: with more of them estimates are less noisy, as the root of their number.
+    pub margin_rows: f64,
     /// Weight of the believed loss, against the realised one, in what stopping costs: the one is less noisy, the other
     /// not biased.
     pub belief_share: f64,
@@ -119,6 +139,8 @@ pub struct Tuning {
     pub smoothing_rounds: f64,
     /// Rows from which on that is enough; with fewer, rounds grow with the root of this over the rows.
     pub smoothing_rows: f64,
+    /// Rows of equal belief whose own gains count as much as those of their neighbours, smoothed.
+    pub tied_rows: f64,
     /// Rows up to which a decision stops below one limit and goes on above it: of few rows no more can be told.
     pub one_limit_rows: f64,
     /// Blocks of the time that is left, at most: decisions of each are made apart.
@@ -174,6 +196,7 @@ impl Default for Tuning {
             scale_zeros: 0.1,
             scale_told: 0.1,
             scale_cells: 8,
+            scale_settled: 1.0,
             curve_smoothness: 20.0,
             curve_ridge: 1e-3,
             curve_rise: 3.0,
@@ -192,22 +215,30 @@ impl Default for Tuning {
             pair_errors: 3.0,
             pair_gain: 3.0,
             pair_steps: 4,
+            tilt_ridge: 3.0,
+            tilt_class_ridge: 2.0,
+            tilt_classes: 32,
+            tilt_errors: 0.5,
+            tilt_least: 0.05,
             newton_steps: 12,
             newton_warm_rows: 4096,
             newton_thinning: 8,
             newton_halvings: 8,
-            newton_tolerance: 1e-7,
+            newton_tolerance: 1e-3,
             newton_clip: 30.0,
             newton_curvature: 1e-6,
+            line_members: 6,
             ridge_models: 5.0,
             ridge_exits: 20.0,
             margin_models: 0.5,
             margin_exits: 0.3,
+            margin_rows: 500.0,
             belief_share: 0.5,
             belief_cells: 64,
             exact_cell_rows: 65_536,
             smoothing_rounds: 4.0,
             smoothing_rows: 12_000.0,
+            tied_rows: 200.0,
             one_limit_rows: 3_000.0,
             time_blocks: 32,
             time_waits: 1 << 16,
@@ -261,6 +292,7 @@ impl Tuning {
             ("pair_classes", self.pair_classes),
             ("pair_steps", self.pair_steps),
             ("newton_thinning", self.newton_thinning),
+            ("line_members", self.line_members),
             ("belief_cells", self.belief_cells),
             ("exact_cell_rows", self.exact_cell_rows),
             ("time_blocks", self.time_blocks),
@@ -272,17 +304,16 @@ impl Tuning {
             ("cut_rows", self.cut_rows),
             ("markov_bins", self.markov_bins),
         ];
-        let least = |name: &str| {
-            if matches!(name, "folds" | "newton_thinning" | "shared_cuts" | "time_blocks") {
-                2
-            } else {
-                usize::from(name != "pair_classes")
-            }
+        let least = |name: &str| match name {
+            "pair_classes" => 0,
+            "line_members" => 3,
+            "folds" | "newton_thinning" | "shared_cuts" | "time_blocks" => 2,
+            _ => 1,
         };
         let most = |name: &str| match name {
             "belief_cells" => 256,
             "time_blocks" => MAX_BLOCKS,
-            "lattice_stages" | "detour_stages" => SLOTS,
+            "lattice_stages" | "detour_stages" | "line_members" => SLOTS,
             "class_numbers" => 1 << 20,
             "pair_classes" => usize::from(u8::MAX),
             _ => usize::MAX,
@@ -301,6 +332,11 @@ impl Tuning {
             ("newton_curvature", self.newton_curvature),
             ("ridge_models", self.ridge_models),
             ("ridge_exits", self.ridge_exits),
+            ("margin_rows", self.margin_rows),
+            ("tilt_ridge", self.tilt_ridge),
+            ("tilt_class_ridge", self.tilt_class_ridge),
+            ("tilt_least", self.tilt_least),
+            ("tied_rows", self.tied_rows),
             ("least_odds", self.least_odds),
             ("greatest_odds", self.greatest_odds),
         ];

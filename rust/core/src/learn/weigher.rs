@@ -7,7 +7,7 @@ use super::evidence::{self, Sample, Weights};
 use super::pairs;
 use super::tuning::Tuning;
 use crate::parallel;
-use crate::rules::{Calibration, Pair};
+use crate::rules::{BeliefRule, Calibration, Node, Pair};
 use crate::trace::Kind;
 
 /// Weights of sets of stages, fitted to some rows. They do not depend on prices: those who differ in these share one.
@@ -34,6 +34,25 @@ impl Weigher {
         let is_probe = calibration.iter().map(Calibration::is_probe).collect();
         let (weights, pairs) = (Mutex::default(), Mutex::default());
         Self { sample, is_probe, is_paired, tuning: Arc::clone(tuning), weights, pairs }
+    }
+
+    /// The weights of a rule that is known, and for sets that it does not weigh, of these rows.
+    pub fn knowing(rule: &BeliefRule, sample: Sample, tuning: &Arc<Tuning>) -> Self {
+        let beliefs = rule.beliefs();
+        let of = |node: &Node| Weights { evidence: node.evidence.to_vec(), shares: node.shares.to_vec() };
+        let weights = rule.nodes().iter().map(|node| (node.members.clone(), Arc::new(of(node)))).collect();
+        let k = beliefs.calibration.len() as u16;
+        let mut pairs: BTreeMap<[u16; 2], Option<Arc<Pair>>> =
+            (0..k).flat_map(|one| (one + 1..k).map(move |other| ([one, other], None))).collect();
+        pairs.extend(beliefs.pairs.iter().map(|pair| (pair.stages(), Some(Arc::new(pair.clone())))));
+        Self {
+            sample,
+            is_probe: beliefs.calibration.iter().map(Calibration::is_probe).collect(),
+            is_paired: !beliefs.pairs.is_empty(),
+            tuning: Arc::clone(tuning),
+            weights: Mutex::new(weights),
+            pairs: Mutex::new(pairs),
+        }
     }
 
     /// How the answers of one set of stages, ascending, are weighed.

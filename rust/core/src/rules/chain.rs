@@ -113,6 +113,8 @@ impl Rule for ChainRule {
         checks::mean_losses_of_some(&self.prior, stages)?;
         checks::default_loss(self.default_loss)?;
         check(self.unit.is_finite(), "the unit of the losses is not finite")?;
+        let is_kept = self.default_loss.is_infinite() || self.default_loss().is_finite();
+        check(is_kept, "the default loss is not finite in the unit of the trace")?;
         let states: Vec<usize> = self.ranges().map(|rows| rows.len() - 1).collect();
         self.reader.check(&states)?;
         if let Some(time) = &self.plan.time {

@@ -5,6 +5,7 @@ mod row;
 
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, Axis};
 
+pub(crate) use exponential::exponential;
 pub use row::{Logit, NO_CLASS, Signal, read};
 
 use crate::error::{Error, Result};

@@ -227,7 +227,7 @@ impl Derivatives {
                 }
             }
         }
-        let common = logistic::solve(hessian, gradient);
+        let common = logistic::solve(hessian, &gradient);
         let own = own.iter().zip(&inverses).map(|(own, inverse)| {
             let mut rest = own.gradient;
             for (cross, step) in own.cross.iter().zip(&common) {
@@ -246,8 +246,8 @@ impl Derivatives {
 fn inverse(matrix: &[[f64; OWN]; OWN]) -> [[f64; OWN]; OWN] {
     let flat: Vec<f64> = matrix.iter().flatten().copied().collect();
     std::array::from_fn(|a| {
-        let unit = (0..OWN).map(|b| f64::from(u8::from(a == b))).collect();
-        let column = logistic::solve(flat.clone(), unit);
+        let unit: [f64; OWN] = std::array::from_fn(|b| f64::from(u8::from(a == b)));
+        let column = logistic::solve(flat.clone(), &unit);
         std::array::from_fn(|b| column[b])
     })
 }

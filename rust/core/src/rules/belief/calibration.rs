@@ -22,7 +22,7 @@ pub struct Classes {
 impl Classes {
     /// The logits at the knots for a prediction, if its class has its own.
     #[inline]
-    fn of(&self, prediction: i64) -> Option<&Levels> {
+    pub(super) fn of(&self, prediction: i64) -> Option<&Levels> {
         // Negative predictions turn into numbers beyond every class.
         let number = *self.number.get(prediction as usize)?;
         self.levels.get(usize::from(number).wrapping_sub(1))

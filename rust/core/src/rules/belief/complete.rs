@@ -5,7 +5,6 @@ use super::calibration::Calibration;
 use super::entry::{EntryCuts, MOST_PAIRS};
 use super::node::Node;
 use super::pairs::Pair;
-use super::reading::SLOTS;
 use super::rule::BeliefRule;
 use crate::error::{Checked, check};
 use crate::plan::{Intervals, NO_STAGE, Row, STOP};
@@ -17,12 +16,14 @@ impl BeliefRule {
         self.nodes.iter().take_while(|node| node.members.len() == 1).count()
     }
 
-    /// Every node has one member more than the one before it, its own stage, until all slots are taken; what the others
-    /// said is read from where it was written, so that no request reads what another one left.
+    /// Every node has one member more than the one before it, its own stage, or as many where an answer is let go, which
+    /// is none of the first two; what the others said is read from where it was written, so that no request reads what
+    /// another one left.
     pub(super) fn check_growth(&self) -> Checked {
         for (node, row) in self.rows() {
             for child in self.children(row).filter_map(|child| self.nodes.get(child)) {
-                let grows = child.members.len() == (node.members.len() + 1).min(SLOTS);
+                let before = node.members.len();
+                let grows = child.members.len() == before + 1 || (before > 2 && child.members.len() == before);
                 check(grows, "a situation does not follow from the one before it")?;
                 let is_kept = |member: &u16| *member == child.stage || node.members.contains(member);
                 check(child.members.iter().all(is_kept), "a member of a situation has not run before it")?;
@@ -38,9 +39,13 @@ impl BeliefRule {
     }
 
     /// No request runs a stage twice. A node has all that have run among its members, so that growing is enough, until
-    /// all slots are taken; where requests go on from there, every stage is run by one node alone.
+    /// an answer is let go; where one is, every stage is run by one node alone.
     pub(super) fn check_stages(&self) -> Checked {
-        if self.rows().any(|(node, row)| node.members.len() == SLOTS && self.children(row).next().is_some()) {
+        let lets_go = |(node, row): (&Node, &Row)| {
+            let mut children = self.children(row).filter_map(|child| self.nodes.get(child));
+            children.any(|child| child.members.len() == node.members.len())
+        };
+        if self.rows().any(lets_go) {
             let mut stages: Vec<u16> = self.nodes.iter().map(|node| node.stage).collect();
             stages.sort_unstable();
             let is_once = stages.iter().zip(stages.iter().skip(1)).all(|(one, next)| one != next);

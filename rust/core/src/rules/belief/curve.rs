@@ -28,7 +28,7 @@ pub(super) struct Place {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
     knots: Knots,
-    levels: Levels,
+    pub(super) levels: Levels,
 }
 
 impl Knots {

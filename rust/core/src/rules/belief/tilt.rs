@@ -1,0 +1,55 @@
+//! Beliefs for requests of another domain: a line on top of what each stage's signals meant.
+
+use super::calibration::{Calibration, Classes, LOGIT_LIMIT};
+use super::curve::Levels;
+use super::rule::BeliefRule;
+
+/// What a logit becomes: `offset + slope · logit`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tilt {
+    /// Constant term, in logits.
+    pub offset: f64,
+    /// Factor of the logit.
+    pub slope: f64,
+}
+
+impl Tilt {
+    /// What a logit becomes, within the limits of beliefs.
+    pub fn of(self, logit: f64) -> f64 {
+        (self.offset + self.slope * logit).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+    }
+
+    fn of_levels(self, levels: &Levels) -> Levels {
+        levels.map(|level| self.of(level.into()) as f32)
+    }
+}
+
+impl Calibration {
+    /// The same where logits become others: those of each named class by its own tilt, of all others by `all`.
+    #[must_use]
+    pub fn tilted(&self, all: Tilt, of_class: &[(usize, Tilt)]) -> Self {
+        let Classes { number, levels } = &self.classes;
+        let (mut number, mut levels) = (number.clone(), levels.iter().map(|it| all.of_levels(it)).collect::<Vec<_>>());
+        for (class, tilt) in of_class {
+            let before = self.classes.of(*class as i64).unwrap_or(self.curve.own());
+            levels.push(tilt.of_levels(before));
+            number.resize(number.len().max(class + 1), 0);
+            if let Some(number) = number.get_mut(*class) {
+                *number = levels.len() as u16;
+            }
+        }
+        let mut curve = self.curve.clone();
+        curve.levels = all.of_levels(self.curve.own());
+        Self { curve, classes: Classes { number, levels }, ..*self }
+    }
+}
+
+impl BeliefRule {
+    /// The same where signals mean something else (k,).
+    #[must_use]
+    pub fn recalibrated(&self, calibration: Vec<Calibration>) -> Self {
+        let mut anew = self.clone();
+        anew.beliefs.calibration = calibration;
+        anew
+    }
+}
