@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from reference.mixture import Mixture
 from reference.policy import OBSERVE, TURNS
 from reference.rule import NO_PREDICTION, Report
+from reference.stored import Single
 
 Fields: TypeAlias = dict[str, Any]
 Rng: TypeAlias = np.random.Generator
@@ -144,17 +145,22 @@ def dag(rng: Rng, k: int) -> Fields:
     }
 
 
+def singles(values: NDArray[np.float64]) -> list[Single]:
+    """As numbers of four bytes."""
+    return [Single(value) for value in values.astype(np.float32).tolist()]
+
+
 def calibration(rng: Rng) -> Fields:
     steps = [2.0 ** int(rng.integers(-2, 2)) for _ in range(int(rng.integers(0, 16)))]
     rises = [picked(rng, [-32.0, -16.0, -8.0, -4.0, -2.0, -1.0, -1.0, 0.0, 1.0, 2.0]) for _ in steps]
     logit = np.clip(np.cumsum([eighths(rng, 0, 16), *rises]), -40.0, 24.0)
     curves = [
-        (eighths(rng, -2, 2) + picked(rng, [1.0, 1.0, 2.0, 0.5, 0.0, -1.0]) * logit).tolist()
+        singles(eighths(rng, -2, 2) + picked(rng, [1.0, 1.0, 2.0, 0.5, 0.0, -1.0]) * logit)
         for _ in range(int(rng.integers(4)))
     ]
     return {
         "signal": np.cumsum([eighths(rng, -2, 0), *steps]).tolist(),
-        "logit": logit.tolist(),
+        "logit": singles(logit),
         "class": rng.integers(len(curves) + 1, size=int(rng.integers(5))).tolist() if rng.random() < 0.6 else [],
         "curves": curves,
         "mean_loss": eighths(rng, 0, 1),

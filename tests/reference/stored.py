@@ -12,6 +12,10 @@ HEADER = struct.Struct("<8sIQ")
 CHECKSUM = 32
 
 
+class Single(float):
+    """A number that is stored in four bytes."""
+
+
 def opened(data: bytes) -> dict[str, Any]:
     """The fields of a stored policy."""
     magic, schema, length = HEADER.unpack_from(data)
@@ -30,7 +34,8 @@ def sealed(fields: dict[str, Any]) -> bytes:
     return content + hashlib.sha256(content).digest()
 
 
-NUMBERS = {0xCA: ">f", 0xCB: ">d"}
+SINGLE = 0xCA
+NUMBERS = {SINGLE: ">f", 0xCB: ">d"}
 NUMBERS |= {0xCC + at: form for at, form in enumerate([">B", ">H", ">I", ">Q", ">b", ">h", ">i", ">q"])}
 BYTES = {0xC4: ">B", 0xC5: ">H", 0xC6: ">I"}
 TEXTS = {0xD9: ">B", 0xDA: ">H", 0xDB: ">I"}
@@ -63,6 +68,9 @@ def _read(data: bytes, at: int) -> tuple[Any, int]:
         return data[at + 1 : at + 1 + (tag & 0x1F)].decode(), at + 1 + (tag & 0x1F)
     if tag in CONSTANTS:
         return CONSTANTS[tag], at + 1
+    if tag == SINGLE:
+        value, end = number(NUMBERS[tag])
+        return Single(value), end
     if tag in NUMBERS:
         return number(NUMBERS[tag])
     if tag in TEXTS:
@@ -93,7 +101,8 @@ def written(value: Any) -> bytes:
     if value is None or isinstance(value, bool):
         return bytes([{None: 0xC0, False: 0xC2, True: 0xC3}[value]])
     if isinstance(value, float):
-        return b"\xcb" + struct.pack(">d", value)
+        tag = SINGLE if isinstance(value, Single) else 0xCB
+        return bytes([tag]) + struct.pack(NUMBERS[tag], value)
     if isinstance(value, int):
         return _whole(value)
     if isinstance(value, bytes):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from reference.crafted import Fields, Rng, picked
+from reference.crafted import Fields, Rng, picked, singles
 
 
 def varied(fields: Fields, rng: Rng) -> Fields:
@@ -88,7 +88,7 @@ def change_belief(rule: Fields, rng: Rng) -> None:
         calibration["missing_logit"] += float(rng.normal())
         logit = np.array(calibration["logit"])
         curves = [rng.normal() + rng.normal(1.0, 0.5) * logit for _ in range(int(rng.integers(4)))]
-        calibration["curves"] = [curve.astype(np.float32).tolist() for curve in curves]
+        calibration["curves"] = [singles(curve) for curve in curves]
         calibration["class"] = rng.integers(len(curves) + 1, size=int(rng.integers(5))).tolist()
     for weighed in beliefs["sets"]:
         weighed["favoured"] = picked(rng, weighed["members"])

@@ -309,13 +309,14 @@ impl Policy {
     /// `trace`: such requests; stages are matched by name. Each stage is calibrated anew by a line on top of each of its
     /// curves, in logits, pulled to what it was; of the frequent classes, where predictions are class numbers, by a line of
     /// their own (Platt, "Probabilistic outputs for support vector machines", 1999, on top of what was known). How answers
-    /// are weighed against each other stays. Three policies are compared on requests held back in turn, at the trade-off
-    /// of this one and the costs of `trace`: this one `as it was`, that with the new `calibration`, and one with
-    /// `calibration and decisions` found anew. The best of them is returned: this policy itself where nothing is better by half a
-    /// standard error, else a new one, whose `report` has all three and whose provenance has `recalibrated_from`, the digest of this one.
+    /// are weighed against each other stays. Four policies are compared on requests held back in turn, at the trade-off of
+    /// this one and the costs of `trace`: this one `as it was`, that with the new `calibration`, one with `calibration and
+    /// decisions` found anew, and one that learns `all` from these requests. The best of them is returned: this policy itself
+    /// where nothing is better by half a standard error, else a new one, whose `report` has all four and whose provenance has
+    /// `recalibrated_from`, the digest of this one.
     ///
     /// Files, bytes and pickles can be recalibrated: no rows of the old domain are needed. From some thousands of requests
-    /// on, `fit` them instead. Decisions by the time left stay as they are, and are not found anew.
+    /// on, `fit` them instead. Decisions by the time left stay as they are.
     ///
     /// Raises `ValidationError` for a policy that weighs no beliefs (a simple rule, a mixture for a budget, a solved model);
     /// for other stages or another kind; for too few requests to hold some back. O(n k log n), and O(n) for each set of
@@ -330,8 +331,9 @@ impl Policy {
     /// >>> policy = tt.fit(tt.Trace(signal, loss, cost=[1.0, 4.0], kind="models"), tradeoff=0.9)
     /// >>> sharper = tt.Trace(signal[:400] ** 4, loss[:400], cost=[1.0, 4.0], kind="models")
     /// >>> found = policy.recalibrated(sharper)
-    /// >>> [row["name"] for row in found.report if row["chosen"]], found.provenance["recalibrated_rows"]
-    /// (['calibration and decisions'], '400')
+    /// >>> chosen = next(row for row in found.report if row.get("chosen"))
+    /// >>> chosen.get("name"), found.provenance.get("recalibrated_rows")
+    /// ('calibration and decisions', '400')
     #[pyo3(signature = (trace, /))]
     fn recalibrated(slf: &Bound<'_, Self>, trace: &Bound<'_, PyAny>) -> PyResult<Self> {
         let (py, this) = (slf.py(), slf.get());

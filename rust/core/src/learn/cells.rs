@@ -105,7 +105,9 @@ mod tests {
         let tuning = Tuning::default();
         let counts = |cell: &[u8]| {
             let mut counts = vec![0_usize; tuning.belief_cells];
-            cell.iter().for_each(|cell| counts[usize::from(*cell)] += 1);
+            for cell in cell {
+                counts[usize::from(*cell)] += 1;
+            }
             counts
         };
         let ((by_rank, ends), (by_lot, limits)) = (exact(&belief, &tuning), sampled(&belief, &tuning));

@@ -9,6 +9,7 @@ use super::parts;
 use super::readings::weighed_sample;
 use super::scale::{Scale, with_probes};
 use super::select::judged;
+use super::subset::chosen_stages;
 use super::tilts::tilted;
 use super::tuning::Tuning;
 use super::weigher::Weigher;
@@ -26,16 +27,18 @@ enum Anew {
     Nothing,
     Calibration,
     Decisions,
+    All,
 }
 
 impl Anew {
-    const ALL: [Self; 3] = [Self::Nothing, Self::Calibration, Self::Decisions];
+    const EACH: [Self; 4] = [Self::Nothing, Self::Calibration, Self::Decisions, Self::All];
 
     fn name(self) -> &'static str {
         match self {
             Self::Nothing => "as it was",
             Self::Calibration => "calibration",
             Self::Decisions => "calibration and decisions",
+            Self::All => "all",
         }
     }
 }
@@ -50,7 +53,7 @@ struct Known<'a> {
 }
 
 /// `policy`, which weighs beliefs, for requests like those of `trace`, whose stages are its own: as it was, with every stage
-/// calibrated anew, or with decisions found anew as well; what is best on rows held back, in turn. The policy itself where
+/// calibrated anew, with decisions found anew as well, or learned from these rows alone; what is best on rows held back, in turn. The policy itself where
 /// nothing is clearly better.
 ///
 /// A stage is calibrated anew by a line on top of each of its curves, in logits, pulled to what it was: a few hundred rows
@@ -71,12 +74,14 @@ pub fn recalibrated(policy: &Policy, trace: &Trace, tuning: Tuning) -> Result<Po
             trace.rows()
         )));
     }
-    let ways: Vec<Anew> =
-        Anew::ALL.into_iter().filter(|way| *way != Anew::Decisions || known.rule.time().is_none()).collect();
+    // Decisions by the time left are not found anew.
+    let may_decide = known.rule.time().is_none();
+    let is_open = |way: &Anew| may_decide || matches!(way, Anew::Nothing | Anew::Calibration);
+    let ways: Vec<Anew> = Anew::EACH.into_iter().filter(is_open).collect();
     let found = parallel::map(parts, |[rest, held]| {
         let (rest, held) = (trace.select(&rest), trace.select(&held));
         let outcome = |rule: AnyRule| Outcome::of_policy(&known.made(rule, Facts::default())?, &held);
-        let outcomes = known.rules(&ways, &rest, false).into_iter().map(outcome).collect::<Result<Vec<_>>>()?;
+        let outcomes = known.rules(&ways, &rest, false)?.into_iter().map(outcome).collect::<Result<Vec<_>>>()?;
         Ok((held, outcomes))
     });
     let found: Vec<(Trace, Vec<Outcome>)> = found.into_iter().collect::<Result<_>>()?;
@@ -94,7 +99,7 @@ pub fn recalibrated(policy: &Policy, trace: &Trace, tuning: Tuning) -> Result<Po
         return Ok(policy.clone());
     }
     candidates[best].is_chosen = true;
-    let Some(rule) = known.rules(&ways[best..=best], trace, true).pop() else { return Ok(policy.clone()) };
+    let Some(rule) = known.rules(&ways[best..=best], trace, true)?.pop() else { return Ok(policy.clone()) };
     let provenance = known.provenance(trace)?;
     let of_stage = |v| Usual::of_reports(trace.signal(v), trace.prediction(v));
     let usual = (0..trace.stages()).map(of_stage).collect();
@@ -135,7 +140,7 @@ impl<'a> Known<'a> {
 
     /// The rules of some ways, learned from `trace`; `is_whole`: with decisions of their own for requests that go without
     /// some stages.
-    fn rules(&self, ways: &[Anew], trace: &Trace, is_whole: bool) -> Vec<AnyRule> {
+    fn rules(&self, ways: &[Anew], trace: &Trace, is_whole: bool) -> Result<Vec<AnyRule>> {
         let beliefs = self.rule.beliefs();
         let unit = if beliefs.scale > 0.0 { beliefs.scale } else { 1.0 };
         let targets = |stage: usize| {
@@ -149,30 +154,36 @@ impl<'a> Known<'a> {
             tilted(&beliefs.calibration[stage], trace, stage, &target[stage], unit, &self.tuning)
         });
         let anew = self.rule.recalibrated(calibration);
-        let rule = |way: &Anew| match way {
-            Anew::Nothing => self.rule.clone(),
-            Anew::Calibration => anew.clone(),
-            Anew::Decisions => self.decided(&anew, trace, target.clone(), is_whole),
+        let rule = |way: &Anew| -> Result<BeliefRule> {
+            Ok(match way {
+                Anew::Nothing => self.rule.clone(),
+                Anew::Calibration => anew.clone(),
+                Anew::Decisions => self.decided(&self.knowing(&anew, trace, target.clone()), is_whole),
+                Anew::All => {
+                    let fresh = Calibrated::new(trace.clone(), &self.approach, Tuning::clone(&self.tuning))?;
+                    self.decided(&fresh, is_whole)
+                }
+            })
         };
-        ways.iter().map(|way| AnyRule::Component(rule(way).into())).collect()
+        ways.iter().map(|way| Ok(AnyRule::Component(rule(way)?.into()))).collect()
     }
 
-    /// The beliefs of `anew` with decisions found on `trace`.
-    fn decided(&self, anew: &BeliefRule, trace: &Trace, target: Vec<Vec<f64>>, is_whole: bool) -> BeliefRule {
+    /// The beliefs of `anew`, with `trace` to find decisions on.
+    fn knowing(&self, anew: &BeliefRule, trace: &Trace, target: Vec<Vec<f64>>) -> Calibrated {
         let beliefs = anew.beliefs();
         let sample = weighed_sample(trace, beliefs, target, trace.weight().to_vec());
         let weigher = Weigher::knowing(anew, sample, &self.tuning);
         let Approach { shape, order, default_loss, .. } = &self.approach;
         let asked = (*shape, order.clone(), default_loss.unwrap_or(f64::INFINITY));
         let tuning = Arc::clone(&self.tuning);
-        let scale = Scale::up_to(beliefs.scale);
-        let calibrated = Calibrated::believing(trace.clone(), asked, scale, beliefs.clone(), weigher, tuning);
-        let mut stages: Vec<usize> =
-            anew.nodes().iter().flat_map(|node| &node.members).map(|at| usize::from(*at)).collect();
-        stages.sort_unstable();
-        stages.dedup();
-        let recall = anew.recall();
-        let whole = is_whole.then(|| whole_rule(&calibrated, &stages, self.objective, recall)).flatten();
+        Calibrated::believing(trace.clone(), asked, Scale::up_to(beliefs.scale), beliefs.clone(), weigher, tuning)
+    }
+
+    /// The best decisions of these beliefs.
+    fn decided(&self, calibrated: &Calibrated, is_whole: bool) -> BeliefRule {
+        let recall = self.rule.recall();
+        let stages = chosen_stages(calibrated, self.objective, recall);
+        let whole = is_whole.then(|| whole_rule(calibrated, &stages, self.objective, recall)).flatten();
         whole.unwrap_or_else(|| calibrated.rule_among(&stages, self.objective, recall).rule)
     }
 
