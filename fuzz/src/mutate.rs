@@ -59,6 +59,11 @@ fn other(value: &Value, random: &mut Random) -> Value {
             1 => (x + random.below(9) as f64 / 4.0 - 1.0).into(),
             _ => (x * 1.5).into(),
         },
+        Value::F32(x) => match random.below(3) {
+            0 => (NUMBERS[random.below(NUMBERS.len())] as f32).into(),
+            1 => (x + random.below(9) as f32 / 4.0 - 1.0).into(),
+            _ => (x * 1.5).into(),
+        },
         Value::Integer(x) => match random.below(3) {
             0 => WHOLE[random.below(WHOLE.len())].into(),
             1 => x.as_i64().map_or(Value::Nil, |x| x.wrapping_add(1).into()),

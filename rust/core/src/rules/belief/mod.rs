@@ -6,6 +6,7 @@ mod complete;
 mod curve;
 mod describe;
 mod detour;
+mod disputes;
 mod entry;
 mod hand;
 mod node;

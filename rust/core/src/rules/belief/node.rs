@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::super::checks;
-use super::pairs::Dispute;
 use super::reading::{Reading, SLOTS};
 use crate::error::{Checked, check};
 
@@ -18,6 +17,13 @@ pub struct Line {
 
 /// What another answer says about one: a line in its logit for predictions that differ, are equal, or are not known.
 pub type Evidence = [Line; 3];
+
+/// Two members of a situation that a table of classes is about, and its number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Dispute {
+    pub(super) members: [u8; 2],
+    pub(super) pair: u16,
+}
 
 /// A set of stages that have run, entered by running one of them.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,5 @@
 //! Who is right where two stages name different classes: it depends on which.
 
-use super::node::Node;
-use super::reading::{Reading, SLOTS};
-
 /// Offsets are counted in so many parts of a logit: finer than they are known.
 pub const PARTS: f64 = 16.0;
 
@@ -14,13 +11,6 @@ pub struct Pair {
     offset: Vec<[i8; 2]>,
     /// Columns of the table.
     width: usize,
-}
-
-/// Two members of a situation that a table is about, and its number.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Dispute {
-    members: [u8; 2],
-    pair: u16,
 }
 
 impl Pair {
@@ -62,50 +52,6 @@ impl Pair {
                 found.map_or([0.0; 2], |offset| offset.map(|parts| f64::from(parts) / PARTS))
             }
         }
-    }
-}
-
-impl Node {
-    /// The same where what named classes say counts so much for each member.
-    #[must_use]
-    pub fn sharing(self, shares: &[f64]) -> Self {
-        Self { shares: shares.into(), ..self }
-    }
-
-    /// The same where it matters which classes members name: the tables that are about two of them, if they have a share.
-    #[must_use]
-    pub fn disputed(self, pairs: &[Pair]) -> Self {
-        let place = |stage: u16| self.members.iter().position(|member| *member == stage);
-        let dispute = |(number, pair): (usize, &Pair)| {
-            let [one, other] = pair.stages.map(place);
-            Some(Dispute { members: [one? as u8, other? as u8], pair: u16::try_from(number).ok()? })
-        };
-        let found =
-            if self.shares.is_empty() { Vec::new() } else { pairs.iter().enumerate().filter_map(dispute).collect() };
-        Self { disputes: found, ..self }
-    }
-
-    /// What the classes that its members name add to the logit of each; `hand` is what each said.
-    #[inline]
-    pub(super) fn offsets(&self, pairs: &[Pair], hand: &[Reading]) -> [f64; SLOTS] {
-        let mut offsets = [0.0; SLOTS];
-        for Dispute { members, pair } in &self.disputes {
-            let [one, other] = members.map(usize::from);
-            let (Some(pair), Some(first), Some(second)) =
-                (pairs.get(usize::from(*pair)), hand.get(one), hand.get(other))
-            else {
-                continue;
-            };
-            if !first.is_known() || !second.is_known() {
-                continue;
-            }
-            for (at, offset) in [one, other].into_iter().zip(pair.of([first.prediction, second.prediction])) {
-                if let (Some(sum), Some(share)) = (offsets.get_mut(at), self.shares.get(at)) {
-                    *sum += share * offset;
-                }
-            }
-        }
-        offsets
     }
 }
 
