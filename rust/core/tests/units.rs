@@ -1,5 +1,5 @@
 //! A loss that is finite in the unit of a model must be finite in that of the trace.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 mod stored;
 
