@@ -30,9 +30,6 @@ const CHUNK: usize = 4096;
 /// Rows times situations that are kept for further goals, at most, over those of one policy (`decision_cells`).
 const KEPT_BUDGETS: usize = 2;
 
-/// The bonus of the best answer with few rows, over that with `margin_rows`, at most.
-const MOST_MARGIN: f64 = 2.0;
-
 /// A rule, and what it says about itself.
 pub struct Learned {
     /// The rule.
@@ -126,7 +123,7 @@ impl Calibrated {
             if some.is_probe(v) { Calibration { mean_loss: f64::INFINITY, ..calibration } } else { calibration }
         });
         let margin = if trace.kind() == Kind::Exits { tuning.margin_exits } else { tuning.margin_models };
-        let margin = margin * (tuning.margin_rows / some.effective_rows()).sqrt().min(MOST_MARGIN);
+        let margin = margin * (tuning.margin_rows / some.effective_rows()).sqrt().min(tuning.margin_most);
         let beliefs = Beliefs { recall: true, margin, scale: scale.unit, calibration, pairs: Arc::default() };
         let sample = weighed_sample(&some, &beliefs, target, weight);
         let weigher = Weigher::new(sample, &beliefs.calibration, is_line(shape, trace.kind()), &tuning);

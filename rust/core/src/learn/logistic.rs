@@ -35,18 +35,6 @@ pub struct Local {
     pub hessian: Vec<f64>,
 }
 
-/// Rows of features with their targets.
-pub struct Design<'a> {
-    /// (n, d), row by row.
-    pub features: &'a [f64],
-    /// In [0, 1] (n,).
-    pub target: &'a [f64],
-    /// Weight of each row, at least 0 (n,).
-    pub weight: &'a [f64],
-    /// Known part of the logit (n,), if any.
-    pub offset: Option<&'a [f64]>,
-}
-
 /// A quadratic pull towards `centre`.
 pub struct Prior<'a> {
     /// Where the search begins, too (d,).
@@ -118,85 +106,6 @@ pub fn ridge(d: usize, strength: f64) -> Vec<f64> {
     penalty
 }
 
-impl Rows for Design<'_> {
-    fn count(&self) -> usize {
-        self.target.len()
-    }
-
-    fn at(&self, t: &[f64], tuning: &Tuning) -> Local {
-        let mut mean = vec![0.0; self.target.len()];
-        let loss = self.loss(t, &mut mean, tuning);
-        let (gradient, hessian) = self.derivatives(t.len(), &mean, tuning);
-        Local { loss, gradient, hessian }
-    }
-
-    fn some(&self, thinning: usize, find: &mut dyn FnMut(&dyn Rows) -> Vec<f64>) -> Vec<f64> {
-        let some = |column: &[f64]| column.iter().step_by(thinning).copied().collect::<Vec<f64>>();
-        let d = self.features.len() / self.target.len().max(1);
-        let features: Vec<f64> = self.features.chunks_exact(d).step_by(thinning).flatten().copied().collect();
-        let (target, weight, offset) = (some(self.target), some(self.weight), self.offset.map(some));
-        find(&Design { features: &features, target: &target, weight: &weight, offset: offset.as_deref() })
-    }
-}
-
-impl Design<'_> {
-    /// The log loss at `t`; leaves the predicted means in `mean`.
-    fn loss(&self, t: &[f64], mean: &mut [f64], tuning: &Tuning) -> f64 {
-        let clip = tuning.newton_clip;
-        let mut sum = 0.0;
-        let rows = self.features.chunks_exact(t.len()).zip(self.target).zip(self.weight).zip(mean);
-        for (row, (((x, y), w), mean)) in rows.enumerate() {
-            let known = self.offset.map_or(0.0, |offset| offset[row]);
-            let z = (known + x.iter().zip(t).map(|(x, t)| x * t).sum::<f64>()).clamp(-clip, clip);
-            let e = (-z.abs()).exp();
-            *mean = if z < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) };
-            sum += w * (z.max(0.0) + (1.0 + e).ln() - y * z);
-        }
-        sum
-    }
-
-    /// Gradient and Hessian of the log loss where the predicted means are `mean`.
-    fn derivatives(&self, d: usize, mean: &[f64], tuning: &Tuning) -> (Vec<f64>, Vec<f64>) {
-        let mut gradient = vec![0.0; d];
-        let mut hessian = vec![0.0; d * d];
-        let residual = |row: usize| self.weight[row] * (mean[row] - self.target[row]);
-        let curvature = |row: usize| self.weight[row] * (mean[row] * (1.0 - mean[row])).max(tuning.newton_curvature);
-        // Four rows at a time: the Hessian is read and written a quarter as often.
-        let blocks = self.features.chunks_exact(4 * d);
-        let rest = blocks.remainder();
-        let done = self.target.len() - rest.len() / d;
-        for (block, first) in blocks.zip((0..).step_by(4)) {
-            let (near, far) = block.split_at(2 * d);
-            let ((p, q), (r, s)) = (near.split_at(d), far.split_at(d));
-            let u = [residual(first), residual(first + 1), residual(first + 2), residual(first + 3)];
-            let v = [curvature(first), curvature(first + 1), curvature(first + 2), curvature(first + 3)];
-            for a in 0..d {
-                gradient[a] += u[0] * p[a] + u[1] * q[a] + u[2] * r[a] + u[3] * s[a];
-                let v = [v[0] * p[a], v[1] * q[a], v[2] * r[a], v[3] * s[a]];
-                let x = p[a..].iter().zip(&q[a..]).zip(r[a..].iter().zip(&s[a..]));
-                for (h, ((p, q), (r, s))) in hessian[a * d + a..(a + 1) * d].iter_mut().zip(x) {
-                    *h += (v[0] * p + v[1] * q) + (v[2] * r + v[3] * s);
-                }
-            }
-        }
-        for (x, row) in rest.chunks_exact(d).zip(done..) {
-            for a in 0..d {
-                gradient[a] += residual(row) * x[a];
-                let scaled = curvature(row) * x[a];
-                for (h, x) in hessian[a * d + a..(a + 1) * d].iter_mut().zip(&x[a..]) {
-                    *h += scaled * x;
-                }
-            }
-        }
-        for a in 0..d {
-            for b in 0..a {
-                hessian[a * d + b] = hessian[b * d + a];
-            }
-        }
-        (gradient, hessian)
-    }
-}
-
 /// Solves the symmetric positive definite system by Cholesky decomposition; a pivot that is not positive (a direction
 /// without information) leaves its coordinate unchanged.
 pub fn solve(mut a: Vec<f64>, b: &[f64]) -> Vec<f64> {
@@ -229,6 +138,7 @@ pub fn solve(mut a: Vec<f64>, b: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dense::Dense;
     use super::*;
 
     #[test]
@@ -244,7 +154,7 @@ mod tests {
 
     fn constant(target: &[f64], weight: &[f64], centre: f64, strength: f64) -> f64 {
         let features = vec![1.0; target.len()];
-        let design = Design { features: &features, target, weight, offset: None };
+        let design = Dense { features: &features, target, weight };
         fit(&design, &Prior { centre: &[centre], penalty: &ridge(1, strength) }, &exact())[0]
     }
 
@@ -271,7 +181,7 @@ mod tests {
     fn collinear_features_do_not_diverge() {
         let features: Vec<f64> = (0..400).flat_map(|i| [1.0, f64::from(i - 200), 3.0 * f64::from(i - 200)]).collect();
         let target: Vec<f64> = (0..400).map(|i| f64::from(u8::from(i >= 200))).collect();
-        let design = Design { features: &features, target: &target, weight: &[1.0; 400], offset: None };
+        let design = Dense { features: &features, target: &target, weight: &[1.0; 400] };
         let t = fit(&design, &Prior { centre: &[0.0, 1.0, 0.0], penalty: &ridge(3, 1.0) }, &Tuning::default());
         assert!(t.iter().all(|t| t.is_finite() && t.abs() < 50.0), "{t:?}");
     }

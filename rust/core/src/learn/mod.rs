@@ -7,6 +7,8 @@ mod cells;
 mod clock;
 mod cut;
 mod deadlines;
+#[cfg(test)]
+mod dense;
 mod detours;
 mod evidence;
 mod heuristics;

@@ -172,7 +172,8 @@ fn log_of_one_and(e: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::logistic::{self, Design, Prior};
+    use super::super::dense::Dense;
+    use super::super::logistic::{self, Prior};
     use super::*;
     use crate::random::{mix64, uniform};
 
@@ -212,7 +213,7 @@ mod tests {
         for rows in [40, 700, 9000] {
             let (patterned, [features, target, weight]) = both(rows);
             assert_eq!(patterned.count(), rows);
-            let dense = Design { features: &features, target: &target, weight: &weight, offset: None };
+            let dense = Dense { features: &features, target: &target, weight: &weight };
             let tuning = Tuning::default();
             let t = [0.3, -1.0, 0.5, 0.2, 2.0, -0.4];
             let (one, other) = (patterned.at(&t, &tuning), dense.at(&t, &tuning));

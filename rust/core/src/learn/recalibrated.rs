@@ -44,7 +44,7 @@ impl Anew {
 }
 
 /// A policy that weighs beliefs, and what it was made for.
-struct Known<'a> {
+struct Subject<'a> {
     policy: &'a Policy,
     rule: &'a BeliefRule,
     approach: Approach,
@@ -53,8 +53,8 @@ struct Known<'a> {
 }
 
 /// `policy`, which weighs beliefs, for requests like those of `trace`, whose stages are its own: as it was, with every stage
-/// calibrated anew, with decisions found anew as well, or learned from these rows alone; what is best on rows held back, in turn. The policy itself where
-/// nothing is clearly better.
+/// calibrated anew, with decisions found anew as well, or learned from these rows alone; what is best on rows held back, in
+/// turn. The policy itself where nothing is clearly better.
 ///
 /// A stage is calibrated anew by a line on top of each of its curves, in logits, pulled to what it was: a few hundred rows
 /// are enough. How answers are weighed against each other stays. O(n k log n), and O(n) for each set of stages.
@@ -65,23 +65,23 @@ struct Known<'a> {
 pub fn recalibrated(policy: &Policy, trace: &Trace, tuning: Tuning) -> Result<Policy> {
     let completed = trace.completed()?.map(|completed| completed.trace.clone());
     let trace = completed.as_ref().unwrap_or(trace);
-    let known = Known::of(policy, trace, tuning.checked()?)?;
-    let parts = parts::parts(trace, known.tuning.folds);
+    let subject = Subject::of(policy, trace, tuning.checked()?)?;
+    let parts = parts::parts(trace, subject.tuning.folds);
     if parts.is_empty() {
         return Err(Error::invalid(format!(
             "`trace` must have enough requests to hold some back in {} parts, got {}",
-            known.tuning.folds,
+            subject.tuning.folds,
             trace.rows()
         )));
     }
     // Decisions by the time left are not found anew.
-    let may_decide = known.rule.time().is_none();
+    let may_decide = subject.rule.time().is_none();
     let is_open = |way: &Anew| may_decide || matches!(way, Anew::Nothing | Anew::Calibration);
     let ways: Vec<Anew> = Anew::EACH.into_iter().filter(is_open).collect();
     let found = parallel::map(parts, |[rest, held]| {
         let (rest, held) = (trace.select(&rest), trace.select(&held));
-        let outcome = |rule: AnyRule| Outcome::of_policy(&known.made(rule, Facts::default())?, &held);
-        let outcomes = known.rules(&ways, &rest, false)?.into_iter().map(outcome).collect::<Result<Vec<_>>>()?;
+        let outcome = |rule: AnyRule| Outcome::of_policy(&subject.made(rule, Facts::default())?, &held);
+        let outcomes = subject.rules(&ways, &rest, false)?.into_iter().map(outcome).collect::<Result<Vec<_>>>()?;
         Ok((held, outcomes))
     });
     let found: Vec<(Trace, Vec<Outcome>)> = found.into_iter().collect::<Result<_>>()?;
@@ -91,26 +91,26 @@ pub fn recalibrated(policy: &Policy, trace: &Trace, tuning: Tuning) -> Result<Po
         Outcome::joined(trace.stages(), &parts)
     };
     let outcomes: Vec<Outcome> = (0..ways.len()).map(joined).collect();
-    let mut candidates = judged(&held, &outcomes, known.objective, |at| ways[at].name());
-    let is_better = |at: &usize| candidates[*at].difference < -known.tuning.tilt_errors * candidates[*at].error;
+    let mut candidates = judged(&held, &outcomes, subject.objective, |at| ways[at].name());
+    let is_better = |at: &usize| candidates[*at].difference < -subject.tuning.tilt_errors * candidates[*at].error;
     let least = |one: &usize, other: &usize| candidates[*one].objective.total_cmp(&candidates[*other].objective);
     let best = (1..ways.len()).filter(is_better).min_by(least).unwrap_or(0);
     if ways[best] == Anew::Nothing {
         return Ok(policy.clone());
     }
     candidates[best].is_chosen = true;
-    let Some(rule) = known.rules(&ways[best..=best], trace, true)?.pop() else { return Ok(policy.clone()) };
-    let provenance = known.provenance(trace)?;
+    let Some(rule) = subject.rules(&ways[best..=best], trace, true)?.pop() else { return Ok(policy.clone()) };
+    let provenance = subject.provenance(trace)?;
     let of_stage = |v| Usual::of_reports(trace.signal(v), trace.prediction(v));
     let usual = (0..trace.stages()).map(of_stage).collect();
     let facts = Facts { provenance, candidates, usual, index: Vec::new(), ..policy.facts().clone() };
-    let made = known.made(rule, facts)?;
-    let value = Outcome::of_policy(&made, trace)?.mean_objective(known.objective, trace.weight());
+    let made = subject.made(rule, facts)?;
+    let value = Outcome::of_policy(&made, trace)?.mean_objective(subject.objective, trace.weight());
     let facts = Facts { value, ..made.facts().clone() };
     Ok(made.with_facts(facts))
 }
 
-impl<'a> Known<'a> {
+impl<'a> Subject<'a> {
     fn of(policy: &'a Policy, trace: &Trace, tuning: Tuning) -> Result<Self> {
         let AnyRule::Component(Component::Belief(rule)) = policy.rule() else {
             let got = match policy.rule() {

@@ -126,6 +126,8 @@ pub struct Tuning {
     pub margin_exits: f64,
     /// Rows that this is for: with more of them estimates are less noisy, as the root of their number.
     pub margin_rows: f64,
+    /// Times that it is taken with few rows, at most.
+    pub margin_most: f64,
     /// Weight of the believed loss, against the realised one, in what stopping costs: the one is less noisy, the other
     /// not biased.
     pub belief_share: f64,
@@ -233,6 +235,7 @@ impl Default for Tuning {
             margin_models: 0.5,
             margin_exits: 0.3,
             margin_rows: 500.0,
+            margin_most: 2.0,
             belief_share: 0.5,
             belief_cells: 64,
             exact_cell_rows: 65_536,

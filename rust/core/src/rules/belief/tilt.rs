@@ -31,11 +31,17 @@ impl Calibration {
         let Classes { number, levels } = &self.classes;
         let (mut number, mut levels) = (number.clone(), levels.iter().map(|it| all.of_levels(it)).collect::<Vec<_>>());
         for (class, tilt) in of_class {
-            let before = self.classes.of(*class as i64).unwrap_or(self.curve.own());
-            levels.push(tilt.of_levels(before));
+            let tilted = tilt.of_levels(self.classes.of(*class as i64).unwrap_or(self.curve.own()));
             number.resize(number.len().max(class + 1), 0);
-            if let Some(number) = number.get_mut(*class) {
-                *number = levels.len() as u16;
+            let shared = number.clone();
+            let Some(number) = number.get_mut(*class) else { continue };
+            let is_shared = shared.iter().filter(|other| *other == number).count() > 1;
+            match levels.get_mut(usize::from(*number).wrapping_sub(1)).filter(|_| !is_shared) {
+                Some(own) => *own = tilted,
+                None => {
+                    levels.push(tilted);
+                    *number = levels.len() as u16;
+                }
             }
         }
         let mut curve = self.curve.clone();
