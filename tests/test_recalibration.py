@@ -102,6 +102,17 @@ def test_files_can_be_recalibrated_and_runs_are_replays() -> None:
         assert (run.answer, run.cost) == (replay.answer[row], replay.cost[row])
 
 
+def test_recalibrating_again_and_again_does_not_grow_the_policy() -> None:
+    policy = tt.fit(domain(3000, 1), tradeoff=TRADEOFF)
+    sizes = []
+    for seed in range(6):
+        policy = policy.recalibrated(domain(500, 10 + seed, hotter=(4.0, 0.25)[seed % 2]))
+        calibrated = next((row for row in policy.report if row["chosen"]), {"name": "as it was"})["name"]
+        sizes.append((calibrated, len(policy.to_bytes())))
+    assert {name for name, _ in sizes} != {"as it was"}
+    assert max(size for _, size in sizes) < 1.5 * sizes[0][1], sizes
+
+
 def test_stages_are_matched_by_name() -> None:
     old, new = tt.fit(domain(3000, 1), tradeoff=TRADEOFF), domain(400, 2, hotter=4.0)
     names = ["a", "b", "c"]

@@ -36,12 +36,11 @@ impl Calibration {
             let shared = number.clone();
             let Some(number) = number.get_mut(*class) else { continue };
             let is_shared = shared.iter().filter(|other| *other == number).count() > 1;
-            match levels.get_mut(usize::from(*number).wrapping_sub(1)).filter(|_| !is_shared) {
-                Some(own) => *own = tilted,
-                None => {
-                    levels.push(tilted);
-                    *number = levels.len() as u16;
-                }
+            if let Some(own) = levels.get_mut(usize::from(*number).wrapping_sub(1)).filter(|_| !is_shared) {
+                *own = tilted;
+            } else {
+                levels.push(tilted);
+                *number = levels.len() as u16;
             }
         }
         let mut curve = self.curve.clone();
