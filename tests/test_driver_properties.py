@@ -256,7 +256,7 @@ def test_one_in_step_is_served_as_one_of_many(
 ) -> None:
     policy = policy_of(kind)
     identity = PolicyIdentity.of(policy)
-    one_of_one = Opening(policy, identity, (), None).many(lambda: 0.0, math.inf, 1)
+    one_of_one = Opening(policy, identity, (), None, None).many(["x"], lambda: 0.0, math.inf, 1)
     drivers: list[BatchDriver[str] | OneDriver[str]] = [BatchDriver(policy, identity, 1), one_of_one]
     assert isinstance(drivers[1], OneDriver)
     for driver in drivers:

@@ -22,6 +22,7 @@ def fit(
     default_loss: float | None = None,
     seed: int = 0,
     deadline: bool = False,
+    known_cost: bool = False,
     tuning: dict[str, Any] | None = None,
 ) -> Policy: ...
 
@@ -36,6 +37,7 @@ class Learner:
         order: list[int] | None = None,
         default_loss: float | None = None,
         deadline: bool = False,
+        known_cost: bool = False,
         tuning: dict[str, Any] | None = None,
     ) -> Learner: ...
     def policy(
@@ -57,6 +59,7 @@ class Calibration:
         order: list[int] | None = None,
         default_loss: float | None = None,
         deadline: bool = False,
+        known_cost: bool = False,
     ) -> Calibration: ...
     def policy(
         self,
@@ -117,4 +120,5 @@ def fit_family(
     default_loss: float | None = None,
     seed: int = 0,
     deadline: bool = False,
+    known_cost: bool = False,
 ) -> PolicyFamily: ...

@@ -180,6 +180,9 @@ def fit_command(
     deadline: Annotated[
         bool, typer.Option("--deadline", help="Decide by the time that is left, too; the trace needs latencies.")
     ] = False,
+    known_cost: Annotated[
+        bool, typer.Option("--known-cost", help="Decide by what each request costs, too; the trace needs costs by row.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Same trace, options and seed: same bytes.")] = 0,
     summary: Annotated[bool, typer.Option(help="Say what the policy is worth on rows held back.")] = True,
     summary_deadline: Annotated[
@@ -204,7 +207,8 @@ def fit_command(
     if tradeoffs is not None:
         if (tradeoff, max_cost, max_loss, certify) != (None, None, None, None):
             raise ValidationError("`--tradeoffs` must be the only goal")
-        family = fit_family(read, tradeoffs_of(tradeoffs), estimator=estimator, deadline=deadline, **options)
+        options |= {"deadline": deadline, "known_cost": known_cost}
+        family = fit_family(read, tradeoffs_of(tradeoffs), estimator=estimator, **options)
         family.save(output)
         written = {"file": str(output)}
         return show(family_summary(family) | written, f"{family_text(family)}\nwritten to {output}", as_json)
@@ -219,13 +223,14 @@ def fit_command(
             max_loss=_number_or_text(max_loss),
             estimator=estimator,
             deadline=deadline,
+            known_cost=known_cost,
             **options,
         )
     else:
-        if (tradeoff, max_cost, max_loss) != (None, None, None) or estimator is Estimator.MARKOV or deadline:
-            raise ValidationError(
-                "`--certify` must be the only goal, with the estimator 'pathwise', without `--deadline`"
-            )
+        others = (tradeoff, max_cost, max_loss) != (None, None, None)
+        if others or estimator is Estimator.MARKOV or deadline or known_cost:
+            allowed = "the only goal, with the estimator 'pathwise', without `--deadline` and `--known-cost`"
+            raise ValidationError(f"`--certify` must be {allowed}")
         policy = fit_certified(
             read,
             max_loss=promised,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .._core import Policy
 from .._utils.checks import listed
+from .._utils.cost_ranges import cost_ranges
 
 __all__ = ["policy_summary", "policy_text"]
 
@@ -46,6 +48,11 @@ def policy_text(policy: Policy) -> str:
     lines += [_candidate_text(candidate) for candidate in policy.report]
     lines += _recall_text(policy)
     rule = policy.describe()["rule"]
+    if rule["type"] == "priced":
+        for part, (low, high) in zip(rule["components"], cost_ranges(rule), strict=True):
+            until = "" if high == math.inf else f" to {high:.4g}"
+            lines += [f"for requests that cost from {low:.4g}{until} times the average:", *_rule_text(part)]
+        return "\n".join(lines)
     if rule["type"] != "mixture":
         return "\n".join(lines + _rule_text(rule))
     for part, share in zip(rule["components"], (rule["share"], 1.0 - rule["share"]), strict=True):

@@ -234,6 +234,7 @@ def _facts(policy: Policy, described: dict[str, Any]) -> dict[str, str]:
         "cost from start": ", ".join(map(_short, policy._prices()[0])),
         "default loss": _short(policy.default_loss),
         "knows the time": "yes" if policy.knows_time else "no",
+        "knows costs": "yes" if policy.knows_cost else "no",
         "first stage": "none" if first is None else policy.stages[first],
         "situations": str(_situations(rule)),
         "bytes": str(len(policy.to_bytes())),

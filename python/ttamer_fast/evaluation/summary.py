@@ -259,6 +259,7 @@ def _refits(policy: Policy, terms: Terms) -> list[tuple[float, cv.Rule]]:
         "graph": known.get("graph", "auto"),
         "order": None if order is None else [int(stage) for stage in order.split(",")],
         "deadline": "deadline" in known and terms.deadline is not None,
+        "known_cost": "known_cost" in known,
     }
     nothing = _own_default_loss(known)
     learned: dict[str, tuple[cv.Fold, Learner]] = {}

@@ -140,12 +140,13 @@ def calibrate(
     order: str | Sequence[int | str] = "auto",
     default_loss: float = math.inf,
     deadline: bool = False,
+    known_cost: bool = False,
 ) -> Calibration:
     """What :func:`fit` does before it knows the goal, once for any number of goals and prices.
 
     Parameters
     ----------
-    trace, graph, order, default_loss, deadline
+    trace, graph, order, default_loss, deadline, known_cost
         As for :func:`fit`.
 
     Warns
@@ -179,8 +180,11 @@ def calibrate(
     check_one_of("graph", graph, GRAPHS)
     stages = check_order(order, trace.stages)
     nothing, knows_time = check_default_loss(default_loss), check_flag("deadline", deadline)
+    knows_cost = check_flag("known_cost", known_cost)
     complete = completed(trace)
     warn_of_tail(complete)
-    core = _core.Calibration(trace.core, graph=graph, order=stages, default_loss=nothing, deadline=knows_time)
+    core = _core.Calibration(
+        trace.core, graph=graph, order=stages, default_loss=nothing, deadline=knows_time, known_cost=knows_cost
+    )
     warn_of_trace(complete)
     return Calibration(core, loss_of_last(complete))

@@ -41,6 +41,7 @@ def fit_family(
     recall: bool | str = "auto",
     default_loss: float = math.inf,
     deadline: bool = False,
+    known_cost: bool = False,
     weight: ArrayLike | None = None,
     seed: int = 0,
 ) -> PolicyFamily:
@@ -48,7 +49,7 @@ def fit_family(
 
     Parameters
     ----------
-    trace, graph, order, estimator, recall, default_loss, deadline, weight, seed
+    trace, graph, order, estimator, recall, default_loss, deadline, known_cost, weight, seed
         As for :func:`fit`.
     tradeoffs : iterable of float, optional
         Different λ in [0, 1], at most 64, in any order. The default is 13 of them, from cheap to dear: their odds
@@ -114,6 +115,7 @@ def fit_family(
         default_loss=nothing,
         seed=number,
         deadline=knows_time,
+        known_cost=check_flag("known_cost", known_cost),
     )
     warn_of_trace(complete)
     for policy in family:

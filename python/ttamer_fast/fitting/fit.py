@@ -41,6 +41,7 @@ def fit(
     recall: bool | str = "auto",
     default_loss: float = math.inf,
     deadline: bool = False,
+    known_cost: bool = False,
     weight: ArrayLike | None = None,
     seed: int = 0,
 ) -> Policy:
@@ -82,6 +83,12 @@ def fit(
         ``policy.start(remaining=...)`` and with every report. It needs `latency` of the trace, in every row. Without a
         deadline it decides as the policy that knows no time. `max_cost` and `max_loss` hold without a deadline. The
         choice among simple rules is not made, since none of them knows time.
+    known_cost : bool
+        Whether it is known of each request before it begins what its stages cost, as where the price is by token: told
+        at ``policy.start(cost=...)``, over what they cost the average request. It needs costs by row, (n, k). Stages
+        are then worth less to a dear request: one rule for each range of costs, at most 12, as if fitted at these
+        prices, on all rows. What the cost of a row tells about how hard it is, is not learned. The choice among simple
+        rules is not made.
     weight : (n,) array_like of float, optional
         In place of the trace's own weights: ``fit(trace.weighted(weight), ...)``.
     seed : int
@@ -92,8 +99,8 @@ def fit(
     Policy
         What it is worth on new requests, `tt.summarize` says, and its report, where rows were held back to choose
         between rules; its `value` is the objective on the trace itself, which flatters. Its provenance names the goal,
-        the trade-off, the trace's digest, and `graph`, `order`, `default_loss`, `deadline` and `recall` where they were
-        given.
+        the trade-off, the trace's digest, and `graph`, `order`, `default_loss`, `deadline`, `known_cost` and `recall`
+        where they were given.
 
     Warns
     -----
@@ -118,7 +125,8 @@ def fit(
     each set of stages that a request can have consulted (k on a line, at most 31 else). A budget searches λ by
     bisection along the loss-cost frontier of the calibration trace and shares the beliefs. The coin is a hash of the
     first signal and prediction, so that a request is decided alike alone, in a batch and in a replay. Costs that vary
-    by row are those of each row wherever rows are summed; the policy itself knows their means.
+    by row are those of each row wherever rows are summed; the policy itself knows their means, and with `known_cost`
+    what each request says.
 
     Examples
     --------
@@ -154,6 +162,7 @@ def fit(
         default_loss=check_default_loss(default_loss),
         seed=check_seed(seed),
         deadline=check_flag("deadline", deadline),
+        known_cost=check_flag("known_cost", known_cost),
     )
     warn_of_trace(complete)
     warn_of_policy(policy)

@@ -9,6 +9,7 @@ from os import PathLike
 from typing import Any
 
 from .._core import Policy, ValidationError
+from .._utils.cost_ranges import cost_ranges
 from ..traces.completion import completed
 from ..traces.trace import Trace
 from .belief import belief_height, draw_belief
@@ -46,17 +47,30 @@ def plot_policy(policy: Policy, path: str | PathLike[str], trace: Trace | None =
     facts = policy.describe()
     rule, stages = facts["rule"], facts["stages"]
     found = None if trace is None else reached(policy, completed(trace.matching(policy)))
-    parts = rule["components"] if rule["type"] == "mixture" else [rule]
+    parts, titles = _parts(rule, _headline(facts))
     drawings = [_drawing(part, stages, found) for part in parts]
     figure = new_figure(max(one.width for one in drawings), sum(one.height for one in drawings))
     if len(drawings) == 1:
-        drawings[0].draw(figure, rule, stages, _headline(facts))
+        drawings[0].draw(figure, parts[0], stages, titles[0])
     else:
-        shares = (rule["share"], 1.0 - rule["share"])
         panels = figure.subfigures(len(drawings), 1, height_ratios=[one.height for one in drawings])
-        for panel, one, part, share in zip(panels, drawings, parts, shares, strict=True):
-            one.draw(panel, part, stages, f"{_headline(facts)}: {share:.1%} of requests, by a coin")
+        for panel, one, part, title in zip(panels, drawings, parts, titles, strict=True):
+            one.draw(panel, part, stages, title)
     write_figure(figure, path)
+
+
+def _parts(rule: dict[str, Any], headline: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rules to draw, and their titles: of ranges of costs the cheapest, the average, the dearest."""
+    if rule["type"] == "mixture":
+        shares = (rule["share"], 1.0 - rule["share"])
+        return rule["components"], [f"{headline}: {share:.1%} of requests, by a coin" for share in shares]
+    if rule["type"] != "priced":
+        return [rule], [headline]
+    ranges = cost_ranges(rule)
+    average = next(at for at, (_, high) in enumerate(ranges) if high > 1.0)
+    shown = sorted({0, average, len(ranges) - 1})
+    titles = [f"{headline}: {ranges[at][0]:.3g} to {ranges[at][1]:.3g} times the average cost" for at in shown]
+    return [rule["components"][at] for at in shown], titles
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Batch, Policy, RunFinishedError, TTamerError, ValidationError
+from .._utils.arrays import Floats
 from ..traces.record import NONE_LOST, PolicyIdentity
 from .answers import Predictions
 from .decided import Columns, Decided, Report
@@ -42,6 +43,8 @@ class BatchDriver(Generic[Y]):
         Number of requests.
     barred, slowdown, seconds
         As of a :class:`Driver`; the same for all of them.
+    cost : (n,) array of float64, optional
+        As of a :class:`Driver`, of each.
 
     Notes
     -----
@@ -76,13 +79,14 @@ class BatchDriver(Generic[Y]):
         barred: Mapping[int, str] = NONE_LOST,
         slowdown: Slowdown | None = None,
         seconds: float = math.inf,
+        cost: Floats | None = None,
     ) -> None:
         self._identity = identity
         self._slowdown = slowdown
-        if slowdown is None and not barred:
+        if slowdown is None and not barred and cost is None:
             self._batch = policy.start_batch(n)
         else:
-            self._batch = policy.start_batch(n, planned(slowdown, seconds, n), barred)
+            self._batch = policy.start_batch(n, planned(slowdown, seconds, n), barred, cost)
         self._reports = [
             Report(stage, np.arange(n), reasons=(reason,) * n, is_begun=False) for stage, reason in barred.items()
         ]

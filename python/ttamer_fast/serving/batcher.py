@@ -246,7 +246,7 @@ class Batcher(Generic[X, Y]):
 
     async def _serve(self, x: X, seconds: float, loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher) -> Served[Y]:
         incumbent = self._cascade._incumbents.now()
-        driver: Driver[Y] = incumbent.opening.one(loop.time, seconds, rows=0)
+        driver: Driver[Y] = incumbent.opening.one(x, loop.time, seconds, rows=0)
         given = Input(x)
         if driver.ask is None:
             return self._taken(driver, given, incumbent.audience)

@@ -17,6 +17,7 @@ from . import asynchronous, synchronous
 from .arranging import Stages, arranged
 from .breaker import Circuit
 from .calls import Call, calls_of
+from .costing import Costing
 from .counting import Counting, counting_of
 from .driver import Driver
 from .exploration import Exploration, ExplorationReport
@@ -74,6 +75,10 @@ class Cascade(Generic[X, Y]):
         request ran. What it raises is warned of once. Of one with a method `begin`, that is called when a request
         begins that is served by itself, and what it returns is called at its end with the record, or with None where
         an error goes to the caller that is none of its stages'.
+    cost : callable, optional
+        From an input to what its stages cost over what they cost the average request, such as its tokens over the mean
+        number of tokens: a policy that knows what requests cost (`knows_cost`) is told, when a request begins. What it
+        raises, or gives that is not finite and at least 0, is warned of once; such requests count as average ones.
 
     Raises
     ------
@@ -131,6 +136,7 @@ class Cascade(Generic[X, Y]):
 
     __slots__ = (
         "_calls",
+        "_costing",
         "_functions",
         "_incumbents",
         "_is_plain",
@@ -158,6 +164,7 @@ class Cascade(Generic[X, Y]):
         seed: int = 0,
         shadow: Policy | PolicySlot | None = None,
         observers: Sequence[Observer] = (),
+        cost: Callable[[X], Any] | None = None,
     ) -> None:
         given = policy.slot if isinstance(policy, BudgetGovernor) else policy
         slot = given if isinstance(given, PolicySlot) else None
@@ -175,14 +182,15 @@ class Cascade(Generic[X, Y]):
         is_limited = self._timing or any(call.is_limited for call in self._calls)
         self._is_timed = self._timing or any(call.reads_clock for call in self._calls)
         self._refusals = _refusal_of_call(self._calls), _refusal_of_batch(self._calls)
-        is_bare = not is_limited and not any(stage.carries for stage in self._stages)
+        self._costing = None if cost is None else Costing(cost)
+        is_bare = not is_limited and cost is None and not any(stage.carries for stage in self._stages)
         self._recorder = recorder_of(record, first, self._calls, explore, check_seed(seed), self._is_timed)
         self._observers = check_observers(observers)
         self._listeners = Listeners(self._observers, shadowing_of(shadow, first), slot)
         is_bare = is_bare and not self._listeners.is_told_of_beginnings
         self._is_plain = is_bare and self._refusals[0] is None
         self._is_plain_async = is_bare and all(call.runs_async for call in self._calls)
-        self._incumbents = Incumbents(first, slot, self._calls, self._recorder, self._listeners)
+        self._incumbents = Incumbents(first, slot, self._calls, self._recorder, self._listeners, self._costing)
 
     @property
     def policy(self) -> Policy:
@@ -354,7 +362,7 @@ class Cascade(Generic[X, Y]):
         seconds = check_deadline(deadline)
         n = count_rows(xs)
         incumbent = self._incumbents.now()
-        driver: StepDriver[Y] = incumbent.opening.many(synchronous.now, seconds, n)
+        driver: StepDriver[Y] = incumbent.opening.many(xs, synchronous.now, seconds, n)
         inputs, has_deadline = Inputs(xs, n), seconds < math.inf
         synchronous.serve_batch(driver, self._calls, inputs, seconds, self._is_timed or has_deadline)
         audience = incumbent.audience
@@ -379,7 +387,7 @@ class Cascade(Generic[X, Y]):
         seconds = check_deadline(deadline)
         n = count_rows(xs)
         incumbent = self._incumbents.now()
-        driver: StepDriver[Y] = incumbent.opening.many(asyncio.get_running_loop().time, seconds, n)
+        driver: StepDriver[Y] = incumbent.opening.many(xs, asyncio.get_running_loop().time, seconds, n)
         inputs = Inputs(xs, n)
         await asynchronous.serve_batch(driver, self._calls, inputs, seconds, self._is_timed or seconds < math.inf)
         audience = incumbent.audience
@@ -403,7 +411,7 @@ class Cascade(Generic[X, Y]):
         if self._refusals[0] is not None:
             raise ValidationError(self._refusals[0])
         incumbent = self._incumbents.now()
-        driver: Driver[Y] = incumbent.opening.one(synchronous.now, seconds)
+        driver: Driver[Y] = incumbent.opening.one(x, synchronous.now, seconds)
         given, has_deadline = Input(x), seconds < math.inf
         synchronous.serve(driver, self._calls, given, seconds, self._is_timed or has_deadline)
         audience = incumbent.audience
@@ -412,7 +420,7 @@ class Cascade(Generic[X, Y]):
     async def _aserve_within(self, x: X, seconds: float) -> Served[Y]:
         is_timed = self._is_timed or seconds < math.inf
         incumbent = self._incumbents.now()
-        driver: Driver[Y] = incumbent.opening.one(asyncio.get_running_loop().time, seconds)
+        driver: Driver[Y] = incumbent.opening.one(x, asyncio.get_running_loop().time, seconds)
         given = Input(x)
         await asynchronous.serve(driver, self._calls, given, seconds, is_timed)
         audience = incumbent.audience
@@ -428,6 +436,8 @@ class Cascade(Generic[X, Y]):
             more["shadow"] = self._listeners.shadow.given
         if self._observers:
             more["observers"] = self._observers
+        if self._costing is not None:
+            more["cost"] = self._costing.cost
         policy = self._incumbents.slot or self.policy
         return partial(Cascade, timing=self._timing, **more), (policy, self._stages)
 

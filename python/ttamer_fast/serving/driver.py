@@ -44,6 +44,8 @@ class Driver(Generic[Y]):
         Seconds that the request has, inf for no deadline.
     rows : int
         How many requests its first call is for: 1, or 0 where a batcher has yet to see.
+    cost : float, optional
+        Where the policy knows what requests cost: what the stages of this one cost over those of the average one.
 
     Notes
     -----
@@ -52,6 +54,7 @@ class Driver(Generic[Y]):
 
     __slots__ = (
         "_barred",
+        "_cost",
         "_failures",
         "_identity",
         "_is_shared",
@@ -76,13 +79,15 @@ class Driver(Generic[Y]):
         slowdown: Slowdown | None = None,
         seconds: float = math.inf,
         rows: int = 1,
+        cost: float | None = None,
     ) -> None:
         self._identity = identity
         self._slowdown = slowdown
         self._rows = rows
+        self._cost = cost
         self._is_shared = False
-        if barred:
-            self._run = run = policy.start(planned(slowdown, seconds, rows), barred)
+        if barred or cost is not None:
+            self._run = run = policy.start(planned(slowdown, seconds, rows), barred, cost)
         elif slowdown is None or seconds == math.inf:
             self._run = run = policy.start()
         else:
@@ -118,7 +123,7 @@ class Driver(Generic[Y]):
         """
         if self._steps:
             raise TTamerError(f"`begin_again` must come before the first stage: {len(self._steps)} have run")
-        self.ask = self._run.restart(planned(self._slowdown, seconds, self._rows), barred)
+        self.ask = self._run.restart(planned(self._slowdown, seconds, self._rows), barred, self._cost)
         self._barred = barred
         if self.ask is None and self._slowdown is not None and seconds < math.inf:
             self._slowdown.not_begun(self._rows)

@@ -9,6 +9,7 @@ from .._core import Policy
 from ..traces.record import PolicyIdentity
 from .audience import Audience
 from .calls import Call
+from .costing import Costing
 from .listeners import Listeners
 from .opening import Opening
 from .recording import Recorder
@@ -38,12 +39,10 @@ class Incumbent:
 
     __slots__ = ("audience", "expected", "identity", "opening", "policy")
 
-    def __init__(
-        self, policy: Policy, calls: Sequence[Call], slowdown: Slowdown | None, audience: Audience | None
-    ) -> None:
+    def __init__(self, policy: Policy, opening: Opening, identity: PolicyIdentity, audience: Audience | None) -> None:
         self.policy = policy
-        self.identity = PolicyIdentity.of(policy)
-        self.opening = Opening(policy, self.identity, calls, slowdown)
+        self.identity = identity
+        self.opening = opening
         self.audience = audience
         self.expected: dict[tuple[int, int], float] = {}
         """As of :meth:`Slowdown.turn_to`."""
@@ -64,6 +63,8 @@ class Incumbents:
         What brings requests to a log.
     listeners : Listeners
         Who else is told of them.
+    costing : Costing, optional
+        What asks for the cost of requests.
 
     Notes
     -----
@@ -71,7 +72,7 @@ class Incumbents:
     make what is kept for it; it is the same.
     """
 
-    __slots__ = ("_calls", "_known", "_listeners", "_recorder", "_slowdown", "present", "slot")
+    __slots__ = ("_calls", "_costing", "_known", "_listeners", "_recorder", "_slowdown", "present", "slot")
 
     def __init__(
         self,
@@ -80,7 +81,9 @@ class Incumbents:
         calls: Sequence[Call],
         recorder: Recorder | None,
         listeners: Listeners,
+        costing: Costing | None,
     ) -> None:
+        self._costing = costing
         self._calls = calls
         self._recorder = recorder
         self._listeners = listeners
@@ -119,7 +122,9 @@ class Incumbents:
             slowdown = self._slowdown = self._slowdown or Slowdown(policy)
         recorder = None if self._recorder is None else self._recorder.of(policy)
         is_alone = recorder is None and self._listeners.is_empty
-        made = Incumbent(policy, self._calls, slowdown, None if is_alone else Audience(recorder, self._listeners))
+        identity = PolicyIdentity.of(policy)
+        opening = Opening(policy, identity, self._calls, slowdown, self._costing)
+        made = Incumbent(policy, opening, identity, None if is_alone else Audience(recorder, self._listeners))
         if slowdown is not None:
             slowdown.turn_to(policy, made.expected)
         known = self._known

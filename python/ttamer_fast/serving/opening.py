@@ -9,6 +9,7 @@ from .._core import Policy
 from ..traces.record import NONE_LOST, PolicyIdentity
 from .batch_driver import BatchDriver
 from .calls import Call
+from .costing import Costing
 from .driver import Driver
 from .one_driver import OneDriver
 from .slowdown import Slowdown
@@ -32,32 +33,45 @@ class Opening:
         Its stages: those with a circuit that lets nobody through are barred from the start.
     slowdown : Slowdown or None
         How much slower stages are than the policy expects; None where it knows no time.
+    costing : Costing or None
+        Asks for the cost of requests; None where nobody says it.
 
     Notes
     -----
     The clock is read only where a circuit is not closed.
     """
 
-    __slots__ = ("_circuits", "_identity", "_policy", "slowdown")
+    __slots__ = ("_circuits", "_costing", "_identity", "_policy", "slowdown")
 
     def __init__(
-        self, policy: Policy, identity: PolicyIdentity, calls: Sequence[Call], slowdown: Slowdown | None
+        self,
+        policy: Policy,
+        identity: PolicyIdentity,
+        calls: Sequence[Call],
+        slowdown: Slowdown | None,
+        costing: Costing | None,
     ) -> None:
         self._policy = policy
         self._identity = identity
         self._circuits = tuple((stage, call.circuit) for stage, call in enumerate(calls) if call.circuit is not None)
         self.slowdown = slowdown
+        self._costing = costing if policy.knows_cost else None
 
-    def one(self, clock: Clock, seconds: float, rows: int = 1) -> Driver[Any]:
-        """The driver of a request that begins now and has so many seconds, inf for no deadline; `rows` as of a
-        :class:`Driver`."""
-        return Driver(self._policy, self._identity, self.barred(clock), self.slowdown, seconds, rows)
+    def one(self, x: Any, clock: Clock, seconds: float, rows: int = 1) -> Driver[Any]:
+        """The driver of the request for `x` that begins now and has so many seconds, inf for no deadline; `rows` as of
+        a :class:`Driver`."""
+        cost = None if self._costing is None else self._costing.of(x)
+        return Driver(self._policy, self._identity, self.barred(clock), self.slowdown, seconds, rows, cost)
 
-    def many(self, clock: Clock, seconds: float, n: int) -> BatchDriver[Any] | OneDriver[Any]:
-        """The same of n requests in step."""
+    def many(self, xs: Any, clock: Clock, seconds: float, n: int) -> BatchDriver[Any] | OneDriver[Any]:
+        """The same of the n requests of a batch, in step."""
+        cost = None if self._costing is None else self._costing.of_each(xs, n)
+        barred = self.barred(clock)
         if n == 1:
-            return OneDriver(self.one(clock, seconds), self._identity)
-        return BatchDriver(self._policy, self._identity, n, self.barred(clock), self.slowdown, seconds)
+            only = None if cost is None else cost.item()
+            driver: Driver[Any] = Driver(self._policy, self._identity, barred, self.slowdown, seconds, 1, only)
+            return OneDriver(driver, self._identity)
+        return BatchDriver(self._policy, self._identity, n, barred, self.slowdown, seconds, cost)
 
     def again(self, driver: Driver[Any], clock: Clock, seconds: float) -> None:
         """A request that has waited before its first stage begins now."""

@@ -82,10 +82,21 @@ def _ended(record: Record) -> str:
     return text + f"; policy {record.digest[:12]}"
 
 
+def _relative_cost(record: Record, policy: Policy) -> float:
+    """What the stages of a request cost over what they cost the average one: that follows from what they cost."""
+    if not policy.knows_cost or record._cost == 0.0:
+        return 1.0
+    prices, before, usual = policy._prices(), -1, 0.0
+    for stage, _, _ in record._steps:
+        usual += float(prices[before + 1, stage])
+        before = stage
+    return record._cost / usual if usual > 0.0 else 1.0
+
+
 def _retraced(record: Record, policy: Policy) -> Iterator[_Made]:
     """The decisions once more, as far as they follow from the record: a policy that was told of time, or of a stage
     that was barred on the way, may have asked for another stage."""
-    run: Run = policy.start(None, tuple(record._barred))
+    run: Run = policy.start(None, tuple(record._barred), _relative_cost(record, policy))
     for stage, signal, prediction in record._steps:
         if run.next != stage:
             return

@@ -6,6 +6,7 @@
 
 mod workload;
 
+use ttamer::Circumstances;
 use ttamer::Policy;
 use workload::{STAGES, data, policy, request_within, timed_policy};
 
@@ -28,7 +29,9 @@ fn main() {
     let policy = fit(&signal, &loss, &prediction);
     let (answers, ran) = answer_requests(&policy, &signal, &prediction, left);
     let latency = vec![EACH; signal.len()];
-    let replay = policy.replay_within(&signal, Some(&prediction), &latency, left).unwrap();
+    let replay = policy
+        .replay_in(&signal, Some(&prediction), &Circumstances { latency: Some(&latency), deadline: left, cost: None })
+        .unwrap();
     let expected: usize = replay.answer.iter().map(|answer| *answer as usize).sum();
     assert!(answers == expected && !replay.late.contains(&true), "run and replay differ");
     println!("{ran}");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ttamer::Batch;
+use ttamer::Given;
 
 mod workload;
 
@@ -30,7 +31,7 @@ fn online(c: &mut Criterion) {
         let mut run = policy.start();
         b.iter(|| {
             let answers = rows().map(|(signal, prediction)| {
-                run.restart(f64::INFINITY);
+                run.restart(Given::NOTHING);
                 while let Some(stage) = run.next() {
                     run.observe(black_box(signal)[stage], Some(prediction[stage])).unwrap();
                 }

@@ -33,6 +33,12 @@ impl Price {
         }
     }
 
+    /// What each stage costs beyond the one before it (k,).
+    pub(crate) fn increments(&self) -> Vec<f64> {
+        let before = |stage: usize| stage.checked_sub(1).map_or(NO_STAGE, |before| before as u16);
+        (0..self.stages()).map(|stage| self.of(before(stage), stage)).collect()
+    }
+
     /// Price of running `next` after `last` ([`NO_STAGE`](crate::plan::NO_STAGE): nothing yet); 0 for what is out of range.
     #[inline]
     pub fn of(&self, last: u16, next: usize) -> f64 {

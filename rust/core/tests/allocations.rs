@@ -10,7 +10,7 @@ use std::cell::Cell;
 use ndarray::array;
 use ttamer::learn::{Approach, FitOptions, Goal, fit};
 use ttamer::rules::Observation;
-use ttamer::{Kind, Latency, Model, Policy, SolveOptions, Table, Trace, Transition, compile};
+use ttamer::{Given, Kind, Latency, Model, Policy, SolveOptions, Table, Trace, Transition, compile};
 use workload::{STAGES, data, policy, request};
 
 /// Counts what the current thread allocates.
@@ -95,7 +95,7 @@ fn a_policy_that_is_told_any_time() {
     let rows = signal.chunks(STAGES).zip(prediction.chunks(STAGES)).zip(0_u64..);
     let mut ends = [0_usize; STAGES + 1];
     for ((signal, prediction), row) in rows {
-        let mut run = policy.start_within(remaining(row));
+        let mut run = policy.start_given(Given::within(remaining(row)));
         let before = ALLOCATIONS.with(Cell::get);
         let mut asked = 0;
         while let Some(stage) = run.next() {
@@ -106,7 +106,7 @@ fn a_policy_that_is_told_any_time() {
         assert_eq!(ALLOCATIONS.with(Cell::get), before);
         assert!(asked <= STAGES as u64 && run.answer().is_some() == (asked > 0));
         ends[asked as usize] += 1;
-        let mut lost = policy.start_within(remaining(row));
+        let mut lost = policy.start_given(Given::within(remaining(row)));
         for turn in 0.. {
             match (lost.next(), turn % 3) {
                 (None, _) => break,
@@ -152,7 +152,7 @@ fn solved_models_that_are_told_any_time() {
         assert!(policy.knows_time());
         let mut ends = [0_usize; 4];
         for (row, states) in (0_u64..600).zip(STATES.iter().cycle()) {
-            let mut run = policy.start_within(remaining(row));
+            let mut run = policy.start_given(Given::within(remaining(row)));
             let before = ALLOCATIONS.with(Cell::get);
             let mut asked = 0;
             while let Some(stage) = run.next() {
@@ -162,7 +162,7 @@ fn solved_models_that_are_told_any_time() {
             }
             assert_eq!(ALLOCATIONS.with(Cell::get), before);
             ends[asked as usize] += 1;
-            let mut lost = policy.start_within(remaining(row));
+            let mut lost = policy.start_given(Given::within(remaining(row)));
             for turn in 0..=3 {
                 match (lost.next(), turn % 2) {
                     (None, _) => break,

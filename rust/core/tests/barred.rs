@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use support::{Dice, Parts, chances, model, open};
 use ttamer::plan::NO_STAGE;
 use ttamer::solve::SolveOptions;
-use ttamer::{Barred, Batch, Error, Model, Policy, Run, compile};
+use ttamer::{Barred, Batch, Error, Given, Model, Policy, Run, compile};
 
 fn members(set: u8, stages: usize) -> Vec<usize> {
     (0..stages).filter(|stage| set >> stage & 1 == 1).collect()
@@ -85,7 +85,7 @@ proptest! {
         let signals: Vec<Vec<f64>> = requests.iter().map(|row| row.iter().map(|x| f64::from(*x)).collect()).collect();
         let mut expected = Vec::new();
         for signal in &signals {
-            let found = walk(policy.start_without(f64::INFINITY, &barred), signal, &[]);
+            let found = walk(policy.start_without(Given::NOTHING, &barred), signal, &[]);
             prop_assert!(found.0.iter().all(|stage| !without.contains(stage)));
             if default_loss < f64::INFINITY {
                 // Nobody is empty-handed: no stage is asked out of its turn.
@@ -101,7 +101,7 @@ proptest! {
             }
             expected.push((found.1, found.2, found.3));
         }
-        let mut batch = Batch::new(Arc::clone(&policy), signals.len()).unwrap().without(&barred);
+        let mut batch = Batch::new(Arc::clone(&policy), signals.len()).unwrap().without(&barred, None);
         while let Some((stage, rows)) = batch.pending() {
             prop_assert!(!without.contains(&stage));
             let failed: Vec<i64> = rows.iter().copied().filter(|row| signals[*row as usize][stage] < 0.0).collect();
@@ -128,7 +128,7 @@ proptest! {
         let without = members(set, stages);
         let barred = Barred::of(&policy, &without).unwrap();
         if policy.is_exact_without(&barred) {
-            let total = follow(&model, &policy.start_without(f64::INFINITY, &barred), &mut vec![None; stages]);
+            let total = follow(&model, &policy.start_without(Given::NOTHING, &barred), &mut vec![None; stages]);
             let optimum = least(&model, &without, &mut vec![None; stages], None, 0.6);
             prop_assert!((total - optimum).abs() < 1e-9, "{total} without {without:?}, where {optimum} is the least");
         }
@@ -158,7 +158,7 @@ proptest! {
         let (asked, answer, cost, loss) = walk(smaller.start(), &own, &[]);
         let named: Vec<usize> = asked.into_iter().map(|at| kept[at]).collect();
         let expected = (named, answer.map(|at| kept[at]), cost, loss);
-        prop_assert_eq!(walk(policy.start_without(f64::INFINITY, &barred), &signal, &[]), expected);
+        prop_assert_eq!(walk(policy.start_without(Given::NOTHING, &barred), &signal, &[]), expected);
     }
 }
 
@@ -192,7 +192,7 @@ fn stages_that_no_decision_asks_are_barred_exactly() {
     let policy = compile(&parts.as_skip(cost), &SolveOptions::default()).unwrap();
     let is_exact = |stages: &[usize]| policy.is_exact_without(&Barred::of(&policy, stages).unwrap());
     assert_eq!([is_exact(&[1]), is_exact(&[0]), is_exact(&[2])], [true, false, false]);
-    let mut run = policy.start_without(f64::INFINITY, &Barred::of(&policy, &[0]).unwrap());
+    let mut run = policy.start_without(Given::NOTHING, &Barred::of(&policy, &[0]).unwrap());
     assert_eq!((run.next(), run.cost()), (Some(2), 0.0));
     assert_eq!((run.observe(0.0, None).unwrap(), run.cost()), (None, 0.9), "the jump begins where nothing has run");
 }
@@ -204,9 +204,9 @@ fn barring_is_of_stages_that_there_are_and_of_one_request() {
     assert!(matches!(refused, Error::Invalid(_)));
     assert_eq!(refused.to_string(), "`barred[1]` must be a stage in 0..3, got 3");
     assert_eq!(Barred::of(&policy, &[2, 0, 2]).unwrap(), Barred::of(&policy, &[0, 2]).unwrap());
-    let mut run = policy.start_without(f64::INFINITY, &Barred::of(&policy, &[0, 1]).unwrap());
+    let mut run = policy.start_without(Given::NOTHING, &Barred::of(&policy, &[0, 1]).unwrap());
     assert_eq!(run.next(), Some(2));
-    run.restart(f64::INFINITY);
+    run.restart(Given::NOTHING);
     assert_eq!(run.next(), policy.start().next());
-    assert_ne!(policy.begin(f64::INFINITY).progress().next, NO_STAGE);
+    assert_ne!(policy.begin(Given::NOTHING).progress().next, NO_STAGE);
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use recorded::{STAGES, data};
 use ttamer::learn::{Approach, FitOptions, Goal, Heuristic, Learner, Method, Recall, Tuning, fit};
 use ttamer::rules::{NO_PREDICTION, Observation, Rule};
-use ttamer::{Batch, Kind, Policy, Replay, Table, Trace, mixture};
+use ttamer::{Batch, Circumstances, Given, Kind, Policy, Replay, Table, Trace, mixture};
 
 const ROWS: usize = 2_000;
 const COST: [f64; STAGES] = [1.0, 2.0, 4.0];
@@ -57,7 +57,13 @@ fn fitted(trace: &Trace, goal: Goal, deadline: bool) -> Policy {
 
 impl Requests {
     fn replay(&self, policy: &Policy, deadline: f64) -> Replay {
-        policy.replay_within(&self.signal, Some(&self.prediction), &self.latency, deadline).unwrap()
+        policy
+            .replay_in(
+                &self.signal,
+                Some(&self.prediction),
+                &Circumstances { latency: Some(&self.latency), deadline, cost: None },
+            )
+            .unwrap()
     }
 
     /// Seconds of running `next` after `last`.
@@ -127,8 +133,8 @@ fn runs_go_where_replays_say() {
             let replay = requests.replay(&policy, deadline);
             let mut again = policy.start();
             for row in 0..ROWS {
-                again.restart(deadline);
-                let mut run = policy.start_within(deadline);
+                again.restart(Given::within(deadline));
+                let mut run = policy.start_given(Given::within(deadline));
                 let (mut left, mut last, mut late) = (deadline, None, false);
                 while let Some(stage) = run.next() {
                     assert!(replay.consulted[row * STAGES + stage]);
@@ -162,7 +168,8 @@ fn batches_go_where_replays_say() {
         let mut left: Vec<f64> = (0..ROWS).map(deadline).collect();
         let mut last = vec![None; ROWS];
         let replays = DEADLINES.map(|deadline| requests.replay(&policy, deadline));
-        let mut batch = Batch::within(Arc::new(policy), &left).unwrap();
+        let mut batch =
+            Batch::given(Arc::new(policy), &left.iter().map(|left| Given::within(*left)).collect::<Vec<_>>()).unwrap();
         while let Some((stage, rows)) = batch.pending() {
             let rows: Vec<usize> = rows.iter().map(|row| *row as usize).collect();
             let (mut late, mut signal, mut prediction, mut remaining) = (vec![], vec![], vec![], vec![]);
@@ -211,7 +218,8 @@ fn what_is_not_said_stays_as_it_was() {
     for (requests, policy) in all_kinds() {
         for row in 0..ROWS {
             for deadline in DEADLINES {
-                let (mut silent, mut told) = (policy.start_within(deadline), policy.start_within(deadline));
+                let (mut silent, mut told) =
+                    (policy.start_given(Given::within(deadline)), policy.start_given(Given::within(deadline)));
                 while let Some(stage) = silent.next() {
                     assert_eq!(told.next(), Some(stage));
                     let report = requests.report(row, stage);
@@ -231,7 +239,7 @@ fn any_number_may_be_said() {
     for (_, policy) in all_kinds() {
         for _ in 0..20_000 {
             let start = f64::from_bits(noise.word());
-            let mut run = policy.start_within(start);
+            let mut run = policy.start_given(Given::within(start));
             let mut ran = Vec::new();
             while let Some(stage) = run.next() {
                 assert!(!ran.contains(&stage));
@@ -287,7 +295,10 @@ fn parts_of_a_mixture_may_begin_apart() {
     let requests = requests(Kind::Models);
     let knows = fitted(&requests.trace, Goal::Tradeoff(0.95), true);
     let first = knows.start().next().unwrap();
-    let differs = DEADLINES.into_iter().find(|deadline| knows.start_within(*deadline).next() != Some(first)).unwrap();
+    let differs = DEADLINES
+        .into_iter()
+        .find(|deadline| knows.start_given(Given::within(*deadline)).next() != Some(first))
+        .unwrap();
     let plain = fitted(&requests.trace, Goal::Tradeoff(0.95), false);
     let alone = [&knows, &plain].map(|policy| requests.replay(policy, differs));
     for (share, followed) in [(0.3, 1), (0.7, 0)] {
@@ -317,7 +328,8 @@ fn what_cannot_be_fitted_or_replayed_is_refused() {
     assert_eq!(refused(&holed, Method::Pathwise), told);
     let policy = fitted(&requests.trace, Goal::Tradeoff(0.95), true);
     let replay = |latency: &[f64], deadline: f64| {
-        let replay = policy.replay_within(&requests.signal, None, latency, deadline);
+        let replay =
+            policy.replay_in(&requests.signal, None, &Circumstances { latency: Some(latency), deadline, cost: None });
         replay.err().map(|error| error.to_string()).unwrap()
     };
     let mut latency = requests.latency.clone();

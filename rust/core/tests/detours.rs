@@ -10,7 +10,7 @@ use rmpv::Value;
 use stored::{at, fields, file, list};
 use ttamer::learn::{Approach, Learner, Recall, Tuning};
 use ttamer::rules::{AnyRule, BeliefRule, Component};
-use ttamer::{Barred, Batch, Kind, Policy, Run, Trace, mixture};
+use ttamer::{Barred, Batch, Given, Kind, Policy, Run, Trace, mixture};
 
 const ROWS: usize = 800;
 const STAGES: usize = 4;
@@ -103,7 +103,7 @@ fn walk(
 }
 
 fn start<'a>(policy: &'a Policy, barred: &[usize]) -> Run<'a> {
-    policy.start_without(f64::INFINITY, &Barred::of(policy, barred).unwrap())
+    policy.start_without(Given::NOTHING, &Barred::of(policy, barred).unwrap())
 }
 
 #[test]
@@ -264,7 +264,7 @@ proptest! {
             expected.push((answer, cost, loss));
         }
         let barred = Barred::of(policy, &missing).unwrap();
-        let mut batch = Batch::new(Arc::clone(policy), failing.len()).unwrap().without(&barred);
+        let mut batch = Batch::new(Arc::clone(policy), failing.len()).unwrap().without(&barred, None);
         while let Some((stage, rows)) = batch.pending() {
             let (lost, said): (Vec<i64>, Vec<i64>) =
                 rows.iter().partition(|row| failing[**row as usize] >> stage & 1 == 1);

@@ -11,7 +11,7 @@ use support::{Dice, model};
 use ttamer::plan::NO_STAGE;
 use ttamer::rules::{Component, NO_PREDICTION, ThresholdRule, Walk};
 use ttamer::solve::SolveOptions;
-use ttamer::{Batch, Facts, Model, Policy, Price, Transition, compile};
+use ttamer::{Batch, Facts, Given, Model, Policy, Price, Transition, compile};
 
 /// What becomes of the stage that is next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -151,7 +151,7 @@ fn the_best_stage_that_has_not_been_tried_is_the_last_resort() {
     stopped.stop();
     assert_eq!((stopped.next(), stopped.answer(), stopped.cost()), (None, None, 11.0));
     assert_eq!(stopped.expected_loss(), f64::INFINITY);
-    run.restart(f64::INFINITY);
+    run.restart(Given::NOTHING);
     assert_eq!((run.next(), run.cost(), run.answer()), (Some(1), 0.0, None));
     assert_eq!([run.fail(), run.fail(), run.fail(), run.fail()].map(Result::unwrap), [Some(2), Some(0), Some(3), None]);
     assert_eq!((run.answer(), run.expected_loss(), run.cost()), (None, f64::INFINITY, 15.0));
@@ -185,12 +185,12 @@ fn jumps_begin_where_a_stage_ran() {
     assert_eq!((run.bar().unwrap(), run.bar().unwrap(), run.cost()), (Some(1), Some(2), 0.0));
     assert_eq!((run.observe(0.5, None).unwrap(), run.cost()), (Some(3), 3.0));
     assert_eq!((run.bar().unwrap(), run.cost(), run.answer()), (None, 3.0, Some(2)));
-    run.restart(f64::INFINITY);
+    run.restart(Given::NOTHING);
     assert_eq!((run.fail().unwrap(), run.bar().unwrap(), run.cost()), (Some(1), Some(2), 1.0));
     assert_eq!((run.fail().unwrap(), run.cost()), (Some(3), 3.0));
     run.stop();
     assert_eq!((run.cost(), run.answer()), (4.0, None));
-    run.restart(f64::INFINITY);
+    run.restart(Given::NOTHING);
     assert_eq!((run.observe(0.5, None).unwrap(), run.bar().unwrap()), (Some(1), Some(2)));
     run.stop();
     assert_eq!((run.cost(), run.answer(), run.expected_loss()), (3.0, Some(0), 0.5));

@@ -3,7 +3,7 @@
 
 use ttamer::learn::{Approach, Learner, Method, Recall, Tuning};
 use ttamer::rules::{NO_PREDICTION, Observation};
-use ttamer::{Kind, Objective, Outcome, Policy, Table, Terms, Trace};
+use ttamer::{Given, Kind, Objective, Outcome, Policy, Table, Terms, Trace};
 
 const ROWS: usize = 400;
 const STAGES: usize = 3;
@@ -60,7 +60,7 @@ struct Ended {
 
 fn ended(policy: &Policy, trace: &Trace, row: usize, deadline: f64, expected: Option<&[f64]>) -> Ended {
     let told = if expected.is_some() { f64::INFINITY } else { deadline };
-    let mut run = policy.start_within(told);
+    let mut run = policy.start_given(Given::within(told));
     let (mut left, mut before, mut ended) = (deadline, None, Ended::default());
     while let Some(stage) = run.next() {
         let waited = trace.delay(before, stage).unwrap()[row];

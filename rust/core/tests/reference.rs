@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rmpv::Value;
 use ttamer::rules::NO_PREDICTION;
-use ttamer::{Batch, Policy, Run};
+use ttamer::{Batch, Given, Policy, Run};
 
 /// What can be seen of a request: next stage and answer (−1: none), cost, expected loss.
 type Seen = (i32, i32, f64, f64);
@@ -120,7 +120,7 @@ fn runs() {
         let mut again = policy.start();
         for (number_of_row, row) in case.rows.iter().enumerate() {
             let mut run = policy.start();
-            again.restart(f64::INFINITY);
+            again.restart(Given::NOTHING);
             for (step, expected) in row.steps.iter().enumerate() {
                 for run in [&mut run, &mut again] {
                     let seen = (number(run.next()), number(run.answer()), run.cost(), run.expected_loss());

@@ -7,11 +7,11 @@ use proptest::prelude::*;
 use support::{Dice, Parts, chances};
 use ttamer::rules::{NO_PREDICTION, Observation};
 use ttamer::solve::SolveOptions;
-use ttamer::{Model, Policy, compile, verify};
+use ttamer::{Given, Model, Policy, compile, verify};
 
 /// Expected total over what the run sees.
 fn paid(model: &Model, policy: &Policy, seen: &mut Vec<Option<usize>>, signals: &mut Vec<(usize, f64)>) -> f64 {
-    let mut state = policy.begin(f64::INFINITY);
+    let mut state = policy.begin(Given::NOTHING);
     for (_, signal) in signals.iter() {
         policy.advance(&mut state, Observation::new(*signal, NO_PREDICTION));
     }

@@ -11,7 +11,7 @@ use ttamer::learn::{Approach, FitOptions, Goal, Method, fit};
 use ttamer::operate::{Ended, Followed, Ran, Tallies, follow};
 use ttamer::plan::NO_STAGE;
 use ttamer::rules::NO_PREDICTION;
-use ttamer::{Barred, Kind, Policy, Run, SolveOptions, Table, Trace, compile, mixture};
+use ttamer::{Barred, Given, Kind, Policy, Run, SolveOptions, Table, Trace, compile, mixture};
 
 const ROWS: usize = 400;
 
@@ -128,7 +128,7 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
 fn check_itself(policy: &Policy, turns: &[Turn], set: u8) {
     let stages: Vec<usize> = (0..policy.stages().len()).filter(|stage| set >> stage & 1 == 1).collect();
     let without = Barred::of(policy, &stages).unwrap();
-    let (ended, ran, mut barred) = served(policy.start_without(f64::INFINITY, &without), turns);
+    let (ended, ran, mut barred) = served(policy.start_without(Given::NOTHING, &without), turns);
     barred.extend(stages.iter().map(|stage| *stage as u16));
     let Ended { answer, cost, expected_loss, .. } = ended;
     let itself = Followed::Ended { is_same: true, is_in_order: true, answer, cost, expected_loss };

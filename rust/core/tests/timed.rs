@@ -10,7 +10,7 @@ use ttamer::model::{Jumps, Latency};
 use ttamer::plan::{Intervals, Plan, STOP};
 use ttamer::rules::Observation;
 use ttamer::solve::{Certificate, Solution, TIMED_SITUATIONS, solve};
-use ttamer::{Error, Model, Policy, Price, SolveOptions, Transition, compile, verify};
+use ttamer::{Circumstances, Error, Given, Model, Policy, Price, SolveOptions, Transition, compile, verify};
 
 const TOLERANCE: f64 = 1e-9;
 /// A latency is so many of these, whose sums are exact.
@@ -89,7 +89,7 @@ fn follow(
     left: f64,
     hand: f64,
 ) -> f64 {
-    let mut run = policy.start_within(deadline);
+    let mut run = policy.start_given(Given::within(deadline));
     let mut seen = vec![None; model.stages()];
     for (v, state, left) in told.iter() {
         assert_eq!(run.next(), Some(*v));
@@ -231,7 +231,7 @@ fn sums_that_differ_by_rounding_are_one() {
 fn a_clock_that_nobody_reads_stands_still() {
     let policy = compile(&line(), &options(10.0)).unwrap();
     let next = |told: f64| {
-        let mut run = policy.start_within(0.35);
+        let mut run = policy.start_given(Given::within(0.35));
         run.report(Observation::new(1.0, 0).within(told)).unwrap()
     };
     // What was said last holds; with no time left nothing runs.
@@ -240,7 +240,7 @@ fn a_clock_that_nobody_reads_stands_still() {
         [Some(1), Some(1), None, None, None, Some(1)]
     );
     assert_eq!(
-        [-1e-3, f64::NEG_INFINITY, 0.0, 0.1].map(|left| policy.start_within(left).next()),
+        [-1e-3, f64::NEG_INFINITY, 0.0, 0.1].map(|left| policy.start_given(Given::within(left)).next()),
         [None, None, None, Some(0)]
     );
 }
@@ -260,12 +260,24 @@ fn what_a_jump_takes_is_a_matter_of_its_price() {
     let alone = compile(&model().with_jumps(Jumps::Alone), &options(2.0)).unwrap();
     let through = compile(&model(), &options(2.0)).unwrap();
     assert!(matches!(alone.price(), Price::Jump { alone: true, .. }));
-    assert_eq!((alone.start_within(2.0).next(), through.start_within(2.0).next()), (Some(1), Some(0)));
+    assert_eq!(
+        (alone.start_given(Given::within(2.0)).next(), through.start_given(Given::within(2.0)).next()),
+        (Some(1), Some(0))
+    );
     assert_eq!(alone.rule_latency(), through.rule_latency());
-    let late = |policy: &Policy| policy.replay_within(&[0.0; 2], None, &[1.0, 2.0], 2.0).unwrap();
+    let late = |policy: &Policy| {
+        policy
+            .replay_in(&[0.0; 2], None, &Circumstances { latency: Some(&[1.0, 2.0]), deadline: 2.0, cost: None })
+            .unwrap()
+    };
     assert_eq!((late(&alone).answer, late(&alone).late), (vec![1], vec![false]));
     assert_eq!((late(&through).answer, late(&through).late), (vec![0], vec![false]));
-    let ends = |policy: &Policy| policy.replay_within(&[0.0; 2], None, &[1.0, 2.0], 2.5).unwrap().last[0];
+    let ends = |policy: &Policy| {
+        policy
+            .replay_in(&[0.0; 2], None, &Circumstances { latency: Some(&[1.0, 2.0]), deadline: 2.5, cost: None })
+            .unwrap()
+            .last[0]
+    };
     assert_eq!((ends(&alone), ends(&through)), (1, 0));
 }
 

@@ -10,9 +10,9 @@ use ttamer::rules::Observations;
 
 use crate::convert::{column, floats, integers};
 use crate::errors::raise;
+use crate::given::seconds_of_each;
 use crate::prediction::among;
 use crate::predictions::Predictions;
-use crate::remaining::of_each;
 use crate::watch::Watch;
 
 /// Predictions that can only be compared, of requests that are not decided.
@@ -84,7 +84,7 @@ impl Batch {
             let batch = self.lock();
             (Arc::clone(batch.policy()), batch.waiting(stage))
         };
-        of_each(&policy, given, count.map_err(|error| raise(py, error))?)
+        seconds_of_each(&policy, given, count.map_err(|error| raise(py, error))?)
     }
 
     /// Changes some requests without a report.
@@ -276,7 +276,7 @@ impl Batch {
     ) -> PyResult<()> {
         let rows = integers("rows", rows)?;
         let policy = Arc::clone(self.lock().policy());
-        let remaining = remaining.map(|given| of_each(&policy, given, rows.len())).transpose()?;
+        let remaining = remaining.map(|given| seconds_of_each(&policy, given, rows.len())).transpose()?;
         self.turn(py, Some(rows.as_any()), |batch, rows| match (rows.unwrap_or_default(), &remaining) {
             (rows, None) => batch.fail(stage, rows),
             (rows, Some(remaining)) => batch.fail_within(stage, rows, remaining),

@@ -27,7 +27,7 @@ pub struct Calibration {
 #[pymethods]
 impl Calibration {
     #[new]
-    #[pyo3(signature = (trace, *, graph = "auto", order = None, default_loss = None, deadline = false))]
+    #[pyo3(signature = (trace, *, graph = "auto", order = None, default_loss = None, deadline = false, known_cost = false))]
     fn new(
         py: Python<'_>,
         trace: &Trace,
@@ -35,8 +35,9 @@ impl Calibration {
         order: Option<Vec<usize>>,
         default_loss: Option<f64>,
         deadline: bool,
+        known_cost: bool,
     ) -> PyResult<Self> {
-        let approach = approach(py, "pathwise", graph, order, default_loss, deadline)?;
+        let approach = approach(py, "pathwise", graph, order, default_loss, deadline, known_cost)?;
         let recipe = Recipe::new(trace.inner().clone(), approach, tuned(py, None)?);
         recipe.learner(py)?;
         let Kept { trace, is_whole } = trace.kept(py)?.clone();

@@ -201,7 +201,7 @@ impl PolicyFamily {
 
 /// Learns the best policy for each of some ascending trade-offs; `ttamer_fast.fit_family` is the public face.
 #[pyfunction]
-#[pyo3(signature = (trace, tradeoffs, *, method = "pathwise", graph = "auto", order = None, recall = None, default_loss = None, seed = 0, deadline = false))]
+#[pyo3(signature = (trace, tradeoffs, *, method = "pathwise", graph = "auto", order = None, recall = None, default_loss = None, seed = 0, deadline = false, known_cost = false))]
 #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see ttamer_fast.fit_family")]
 pub fn fit_family(
     py: Python<'_>,
@@ -214,12 +214,14 @@ pub fn fit_family(
     default_loss: Option<f64>,
     seed: u64,
     deadline: bool,
+    known_cost: bool,
 ) -> PyResult<PolicyFamily> {
     if tradeoffs.len() > MOST_MEMBERS {
         let message = format!("`tradeoffs` must have at most {MOST_MEMBERS} entries, got {}", tradeoffs.len());
         return Err(invalid(py, message));
     }
-    let (approach, recall) = (approach(py, method, graph, order, default_loss, deadline)?, recall_of(recall));
+    let (approach, recall) =
+        (approach(py, method, graph, order, default_loss, deadline, known_cost)?, recall_of(recall));
     let recipe = Recipe::new(trace.inner().clone(), approach, tuned(py, None)?);
     let (family, decided) = detached(py, || {
         let learner = recipe.fresh()?;

@@ -34,10 +34,11 @@ pub fn approach(
     order: Option<Vec<usize>>,
     default_loss: Option<f64>,
     deadline: bool,
+    known_cost: bool,
 ) -> PyResult<Approach> {
     let method = named(py, "method", method, &Method::ALL, Method::name)?;
     let shape = named(py, "graph", graph, &Shape::ALL, Shape::name)?;
-    Ok(Approach { method, shape, order, default_loss, deadline })
+    Ok(Approach { method, shape, order, default_loss, deadline, known_cost })
 }
 
 /// The constants of learning, but for those given.
@@ -68,7 +69,7 @@ pub fn goal_of(py: Python<'_>, tradeoff: Option<f64>, max_cost: Option<f64>, max
 
 /// Learns the best policy for one goal; `ttamer_fast.fit` and `ttamer_fast.baselines` are the public face.
 #[pyfunction]
-#[pyo3(signature = (trace, *, tradeoff = None, max_cost = None, max_loss = None, method = "pathwise", graph = "auto", order = None, recall = None, default_loss = None, seed = 0, deadline = false, tuning = None))]
+#[pyo3(signature = (trace, *, tradeoff = None, max_cost = None, max_loss = None, method = "pathwise", graph = "auto", order = None, recall = None, default_loss = None, seed = 0, deadline = false, known_cost = false, tuning = None))]
 #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see fit() and baselines")]
 pub fn fit(
     py: Python<'_>,
@@ -83,10 +84,11 @@ pub fn fit(
     default_loss: Option<f64>,
     seed: u64,
     deadline: bool,
+    known_cost: bool,
     tuning: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Policy> {
     let (goal, recall) = (goal_of(py, tradeoff, max_cost, max_loss)?, recall_of(recall));
-    let approach = approach(py, method, graph, order, default_loss, deadline)?;
+    let approach = approach(py, method, graph, order, default_loss, deadline, known_cost)?;
     let recipe = Recipe::new(trace.inner().clone(), approach, tuned(py, tuning)?);
     let (policy, decided) = detached(py, || recipe.fresh()?.reach(goal, recall, seed))?;
     let kept = Arc::new(recipe.of(trace.kept(py)?.trace.clone()));
@@ -102,7 +104,7 @@ pub struct Learner {
 #[pymethods]
 impl Learner {
     #[new]
-    #[pyo3(signature = (trace, *, method = "pathwise", graph = "auto", order = None, default_loss = None, deadline = false, tuning = None))]
+    #[pyo3(signature = (trace, *, method = "pathwise", graph = "auto", order = None, default_loss = None, deadline = false, known_cost = false, tuning = None))]
     #[expect(clippy::too_many_arguments, reason = "a private entry point; callers see fit() and baselines")]
     fn new(
         py: Python<'_>,
@@ -112,9 +114,10 @@ impl Learner {
         order: Option<Vec<usize>>,
         default_loss: Option<f64>,
         deadline: bool,
+        known_cost: bool,
         tuning: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let approach = approach(py, method, graph, order, default_loss, deadline)?;
+        let approach = approach(py, method, graph, order, default_loss, deadline, known_cost)?;
         let tuning = tuned(py, tuning)?;
         let inner = detached(py, || learn::Learner::new(trace.inner().clone(), &approach, tuning))?;
         Ok(Self { inner })

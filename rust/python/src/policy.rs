@@ -6,6 +6,7 @@ use numpy::{PyArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 
+use ttamer::Circumstances;
 use ttamer::plan::unsigned;
 use ttamer::rules::{NO_PREDICTION, Observation};
 
@@ -14,11 +15,11 @@ use crate::batch::Batch;
 use crate::convert::{arrays, column, floats, vector};
 use crate::errors::{invalid, raise};
 use crate::files::{buffer, path_of, write_file};
+use crate::given::{costs_of_each, of_requests};
 use crate::names::columns_of;
 use crate::numbers::Numbers;
 use crate::origin::{Origin, unknown_origin};
 use crate::predictions::Predictions;
-use crate::remaining::of_each;
 use crate::replay::Replay;
 use crate::shapes::{check_shape, predictions};
 use crate::timing::observe_ns;
@@ -122,28 +123,30 @@ impl Policy {
 
     /// `n` requests in step.
     ///
-    /// `remaining`: seconds that all of them, or each, (n,), has left; `barred`: stages that none of them must ask; both
-    /// as in `start`. O(n); with barred stages O(n (k + size of the policy)).
-    #[pyo3(signature = (n, /, remaining = None, barred = None))]
+    /// `remaining`: seconds that all of them, or each, (n,), has left; `barred`: stages that none of them must ask; `cost`:
+    /// what the stages of all of them, or each, (n,), cost over what they cost the average request; all as in `start`. O(n);
+    /// with barred stages O(n (k + size of the policy)).
+    #[pyo3(signature = (n, /, remaining = None, barred = None, cost = None))]
     fn start_batch(
         &self,
         py: Python<'_>,
         n: i64,
         remaining: Option<&Bound<'_, PyAny>>,
         barred: Option<&Bound<'_, PyAny>>,
+        cost: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Batch> {
         let count = usize::try_from(n).map_err(|_| invalid(py, format!("`n` must be at least 0, got {n}")))?;
-        let remaining = remaining.map(|given| of_each(&self.inner, given, count)).transpose()?;
+        let given = of_requests(&self.inner, remaining, cost, count)?;
         let barred = barred.map(|given| stages_of(&self.inner, given)).transpose()?;
         let policy = Arc::clone(&self.inner);
-        let batch = match remaining {
+        let batch = match &given {
             None => ttamer::Batch::new(policy, count),
-            Some(remaining) => ttamer::Batch::within(policy, &remaining),
+            Some(given) => ttamer::Batch::given(policy, given),
         };
         let batch = batch.map_err(|error| raise(py, error))?;
         let batch = match barred {
             None => batch,
-            Some(barred) => batch.without(&barred),
+            Some(barred) => batch.without(&barred, given.as_deref()),
         };
         Ok(Batch::new(batch, Arc::clone(&self.watch)))
     }
@@ -180,9 +183,11 @@ impl Policy {
     /// for, its report is lost, and the request ends with the best answer in hand, -1 for none: `late` is True. A policy
     /// that knows time is told what is left; another one decides as without a deadline.
     ///
+    /// `cost`: what the stages of all requests, or of each, (n,), cost over what they cost the average one, as in `start`.
+    ///
     /// Raises `ValidationError` for arrays of other shapes, for a deadline that is negative or NaN, or finite without
-    /// `latency`, and for latencies that are no seconds. O(n k).
-    #[pyo3(signature = (signal, prediction = None, latency = None, deadline = f64::INFINITY))]
+    /// `latency`, for latencies that are no seconds, and for costs as `start` does. O(n k).
+    #[pyo3(signature = (signal, prediction = None, latency = None, deadline = f64::INFINITY, cost = None))]
     fn replay(
         &self,
         py: Python<'_>,
@@ -190,6 +195,7 @@ impl Policy {
         prediction: Option<&Bound<'_, PyAny>>,
         latency: Option<&Bound<'_, PyAny>>,
         deadline: f64,
+        cost: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Replay> {
         let stages = self.inner.stages();
         let k = stages.len();
@@ -200,13 +206,9 @@ impl Policy {
         let latency = latency.map(|given| floats("latency", &columns_of("latency", given, stages)?)).transpose()?;
         if let Some(latency) = &latency {
             check_shape(py, "latency", latency.shape(), k)?;
-        } else if deadline != f64::INFINITY {
-            return Err(invalid(
-                py,
-                format!("`latency` must be given with a `deadline`, got a deadline of {deadline}"),
-            ));
         }
         let signal = signal.as_slice()?;
+        let cost = cost.map(|given| costs_of_each(&self.inner, given, signal.len() / k)).transpose()?;
         let prediction = prediction.as_ref().map(Predictions::codes).transpose()?;
         let latency = latency.as_ref().map(|latency| latency.as_slice()).transpose()?;
         if self.watch.is_on() {
@@ -217,10 +219,8 @@ impl Policy {
                 self.watch.look(py, &self.inner, at % k, report)?;
             }
         }
-        let replay = detached(py, || match latency {
-            None => self.inner.replay(signal, prediction),
-            Some(latency) => self.inner.replay_within(signal, prediction, latency, deadline),
-        })?;
+        let circumstances = Circumstances { latency, deadline, cost: cost.as_deref() };
+        let replay = detached(py, || self.inner.replay_in(signal, prediction, &circumstances))?;
         Replay::new(py, replay, k)
     }
 
@@ -372,6 +372,13 @@ impl Policy {
     #[getter]
     fn knows_time(&self) -> bool {
         self.inner.knows_time()
+    }
+
+    /// Whether decisions depend on what the stages of a request cost, which it is told when it begins: those of a policy that
+    /// was fitted with `known_cost=True`.
+    #[getter]
+    fn knows_cost(&self) -> bool {
+        self.inner.knows_cost()
     }
 
     /// Seconds that each stage is expected to take, of exits since the exit before: medians on the trace that a policy was

@@ -4,7 +4,7 @@
 
 use ttamer::Policy;
 use ttamer::learn::{Approach, FitOptions, Goal, Recall, Shape, fit};
-use ttamer::rules::Observation;
+use ttamer::rules::{Given, Observation};
 use ttamer::{Kind, Table, Trace};
 
 /// Stages of the cascade.
@@ -76,7 +76,7 @@ pub fn request(policy: &Policy, signal: &[f64], prediction: &[i64]) -> usize {
 /// The same with so many seconds left at the start, and `each` fewer with every report: the answer, and how many stages
 /// have run.
 pub fn request_within(policy: &Policy, signal: &[f64], prediction: &[i64], mut left: f64, each: f64) -> (usize, usize) {
-    let (mut run, mut ran) = (policy.start_within(left), 0);
+    let (mut run, mut ran) = (policy.start_given(Given::within(left)), 0);
     while let Some(stage) = run.next() {
         left -= each;
         ran += 1;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::barred::Barred;
-use super::hand::{Answers, Losses, Requests};
-use super::known::{Known, Within};
+use super::hand::{Answers, Costs, Losses, Requests};
+use super::known::{Begin, Known};
 use super::step::{Leave, PassOver, Step, Turn, count_where};
 use crate::error::{Error, Result};
 use crate::plan::{NO_STAGE, signed, stage_number};
 use crate::policy::Policy;
 use crate::price::Price;
-use crate::rules::{Observations, Progress, Rule};
+use crate::rules::{Given, Observations, Progress, Rule};
 
 /// Up to this many stages, counting each in a pass of its own is faster than one pass with a table.
 const FEW_STAGES: usize = 16;
@@ -35,7 +35,7 @@ impl Batch {
     /// # Errors
     /// [`Error::Invalid`] for more than [`MAX_REQUESTS`], or than there is memory for.
     pub fn new(policy: Arc<Policy>, n: usize) -> Result<Self> {
-        let first = policy.begin(f64::INFINITY).progress().next;
+        let first = policy.begin(Given::NOTHING).progress().next;
         let mut next = room(n)?;
         next.resize(n, first);
         let mut waiting = vec![0; policy.stages().len()];
@@ -45,13 +45,13 @@ impl Batch {
         Ok(Self { next, waiting, known: Known::Nothing, policy })
     }
 
-    /// New requests, each with so many seconds left.
+    /// New requests, of each of which something is known.
     ///
     /// # Errors
     /// [`Error::Invalid`] for more than [`MAX_REQUESTS`], or than there is memory for.
-    pub fn within(policy: Arc<Policy>, remaining: &[f64]) -> Result<Self> {
-        let mut next = room(remaining.len())?;
-        let known = policy.rule().visit(Within { remaining });
+    pub fn given(policy: Arc<Policy>, given: &[Given]) -> Result<Self> {
+        let mut next = room(given.len())?;
+        let known = policy.rule().visit(Begin { given });
         if let Known::States { progress, .. } = &known {
             next.extend(progress.iter().map(|progress| progress.next));
         }
@@ -60,9 +60,9 @@ impl Batch {
         Ok(batch)
     }
 
-    /// The same of requests that must not ask some stages: none of them is ever next.
+    /// The same of requests that must not ask some stages: none of them is ever next. `given`: as they were begun with.
     #[must_use]
-    pub fn without(mut self, barred: &Barred) -> Self {
+    pub fn without(mut self, barred: &Barred, given: Option<&[Given]>) -> Self {
         if !barred.is_empty() {
             let policy = Arc::clone(&self.policy);
             policy.rule().visit(PassOver {
@@ -70,6 +70,7 @@ impl Batch {
                 next: &mut self.next,
                 price: policy.price(),
                 barred,
+                given,
             });
             self.recount();
         }
@@ -111,6 +112,9 @@ impl Batch {
 
     /// What each request has cost so far, in the unit of the trace (n,).
     pub fn cost(&self) -> Vec<f64> {
+        if self.policy.knows_cost() {
+            return self.policy.rule().visit(Costs(self.requests()));
+        }
         self.map(|progress| progress.cost)
     }
 
@@ -124,7 +128,7 @@ impl Batch {
     }
 
     fn map<T: Clone>(&self, of: impl Fn(&Progress) -> T) -> Vec<T> {
-        let begin = *self.policy.begin(f64::INFINITY).progress();
+        let begin = *self.policy.begin(Given::NOTHING).progress();
         match &self.known {
             Known::Nothing => vec![of(&begin); self.len()],
             Known::First(_) => vec![of(&entered(begin, self.policy.price())); self.len()],

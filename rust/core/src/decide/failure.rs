@@ -3,7 +3,7 @@
 use super::barred::Barred;
 use crate::plan::{NO_STAGE, stage_number};
 use crate::price::Price;
-use crate::rules::{Observation, Progress, Rule, UNTOLD};
+use crate::rules::{Given, Observation, Progress, Rule, UNTOLD};
 
 /// The stages that gave one request nothing.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,7 @@ impl Failures {
     pub fn go_without<R: Rule>(
         &mut self,
         barred: &Barred,
+        given: Given,
         rule: &R,
         price: &Price,
         progress: &mut Progress,
@@ -31,8 +32,8 @@ impl Failures {
     ) {
         self.barred = Some(barred.clone());
         self.stages.extend(barred.stages());
-        if let Some(entry) = rule.entry_without(barred.stages()) {
-            (*progress, *memory) = rule.begin_at(entry);
+        if let Some(begun) = rule.begin_without(barred.stages(), given) {
+            (*progress, *memory) = begun;
         }
         self.pass_over(rule, price, progress, memory);
     }

@@ -3,7 +3,7 @@
 use super::failure::Failures;
 use super::known::{First, Known};
 use crate::price::Price;
-use crate::rules::{Progress, Rule, Visitor};
+use crate::rules::{Given, Progress, Rule, Visitor};
 
 /// The requests of a batch.
 pub(super) struct Requests<'a> {
@@ -24,7 +24,7 @@ impl Requests<'_> {
         let after = |(progress, memory): &(Progress, R::Memory)| of(progress, memory, None);
         let after_first = |first: &First| (0..len).map(|row| after(&first.state(rule, price, row))).collect();
         match known {
-            Known::Nothing => vec![after(&rule.begin(f64::INFINITY)); len],
+            Known::Nothing => vec![after(&rule.begin(Given::NOTHING)); len],
             Known::First(first) => after_first(first),
             Known::States { rows, progress, memory, failures } => {
                 let mut all = rows.as_ref().map_or_else(|| vec![other; len], |(_, first)| after_first(first));
@@ -52,6 +52,17 @@ impl Visitor for Losses<'_> {
             let resort = failures.and_then(Failures::expected_loss);
             resort.unwrap_or_else(|| rule.expected_loss(progress, memory))
         })
+    }
+}
+
+/// What each request has cost.
+pub(super) struct Costs<'a>(pub(super) Requests<'a>);
+
+impl Visitor for Costs<'_> {
+    type Output = Vec<f64>;
+
+    fn visit<R: Rule>(self, rule: &R) -> Vec<f64> {
+        self.0.each(rule, 0.0, |progress, memory, _| rule.cost(progress, memory))
     }
 }
 

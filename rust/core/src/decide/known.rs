@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::failure::Failures;
 use crate::plan::NO_STAGE;
 use crate::price::Price;
-use crate::rules::{Observations, Progress, Rule, Visitor};
+use crate::rules::{Given, Observations, Progress, Rule, Visitor};
 
 /// What is known of the requests.
 #[derive(Debug)]
@@ -28,16 +28,16 @@ pub(super) enum Known {
     },
 }
 
-/// Makes the states of requests that each have so many seconds left, before any stage has reported.
-pub(super) struct Within<'a> {
-    pub(super) remaining: &'a [f64],
+/// Makes the states of requests of each of which something is known, before any stage has reported.
+pub(super) struct Begin<'a> {
+    pub(super) given: &'a [Given],
 }
 
-impl Visitor for Within<'_> {
+impl Visitor for Begin<'_> {
     type Output = Known;
 
     fn visit<R: Rule>(self, rule: &R) -> Known {
-        let states = self.remaining.iter().map(|remaining| rule.begin(*remaining));
+        let states = self.given.iter().map(|given| rule.begin(*given));
         Known::of_states::<R>(None, states.collect())
     }
 }
@@ -63,7 +63,7 @@ impl Known {
                 *self = known;
                 return;
             }
-            Known::Nothing => (None, vec![rule.begin(f64::INFINITY); next.len()]),
+            Known::Nothing => (None, vec![rule.begin(Given::NOTHING); next.len()]),
             Known::First(first) => {
                 let going_on = next.iter().enumerate().filter(|(_, next)| **next != NO_STAGE);
                 let rows: Vec<usize> = going_on.map(|(row, _)| row).collect();
@@ -86,7 +86,7 @@ impl First {
 
     /// The state of a request after that.
     pub(super) fn state<R: Rule>(&self, rule: &R, price: &Price, row: usize) -> (Progress, R::Memory) {
-        let (mut progress, mut memory) = rule.begin(f64::INFINITY);
+        let (mut progress, mut memory) = rule.begin(Given::NOTHING);
         rule.observe(&mut progress, &mut memory, self.said().at(row), price);
         (progress, memory)
     }

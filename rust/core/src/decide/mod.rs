@@ -12,5 +12,5 @@ mod step;
 
 pub use barred::Barred;
 pub use batch::{Batch, MAX_REQUESTS};
-pub use replay::Replay;
+pub use replay::{Circumstances, Replay};
 pub use run::{Run, State};

@@ -1,11 +1,11 @@
 //! A whole recorded trace at once, on all cores.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number};
 use crate::parallel;
 use crate::plan::signed;
 use crate::policy::Policy;
 use crate::price::Price;
-use crate::rules::{Observations, Rule, Visitor};
+use crate::rules::{Given, Observations, Rule, Visitor};
 
 /// Rows that one task works on; smaller traces are replayed on the calling thread.
 const CHUNK: usize = 4096;
@@ -34,41 +34,26 @@ impl Policy {
     /// # Errors
     /// [`Error::Invalid`] where the lengths are not multiples of the number of stages, or differ.
     pub fn replay(&self, signal: &[f64], prediction: Option<&[i64]>) -> Result<Replay> {
-        self.replayed(signal, prediction, None)
+        self.replayed(signal, prediction, Circumstances::default())
     }
 
-    /// The same where each request has `deadline` seconds, and stages take those of `latency` (n, k), row by row; of
-    /// exits, since the exit before. A stage that takes longer than what is left is cut off: it has run and is paid for,
-    /// its report is lost, and the request ends with what it has in hand.
+    /// The same where more is known of requests than what stages report. A stage that takes longer than what is left is cut
+    /// off: it has run and is paid for, its report is lost, and the request ends with what it has in hand.
     ///
     /// # Errors
-    /// As [`Policy::replay`]; and for latencies that are no numbers of seconds.
-    pub fn replay_within(
+    /// As [`Policy::replay`]; for latencies that are no numbers of seconds, and costs that are not finite or negative; and
+    /// for a finite deadline without latencies.
+    pub fn replay_in(
         &self,
         signal: &[f64],
         prediction: Option<&[i64]>,
-        latency: &[f64],
-        deadline: f64,
+        circumstances: &Circumstances,
     ) -> Result<Replay> {
-        if latency.len() != signal.len() {
-            let (got, wanted) = (latency.len(), signal.len());
-            return Err(Error::invalid(format!(
-                "`latency` must have the shape of `signal`, got {got} entries for {wanted}"
-            )));
-        }
-        let bad = latency.iter().enumerate().find(|(_, seconds)| !(0.0..f64::INFINITY).contains(*seconds));
-        if let Some((at, seconds)) = bad {
-            let k = self.stages().len();
-            let (row, stage) = (at / k, at % k);
-            return Err(Error::invalid(format!("`latency[{row}, {stage}]` must be 0 or more seconds, got {seconds}")));
-        }
-        if deadline.is_nan() || deadline < 0.0 {
-            return Err(Error::invalid(format!("`deadline` must be 0 or more seconds, got {deadline}")));
-        }
-        self.replayed(signal, prediction, (deadline < f64::INFINITY).then_some((latency, deadline)))
+        circumstances.check(signal.len(), self.stages().len())?;
+        self.replayed(signal, prediction, *circumstances)
     }
 
-    fn replayed(&self, signal: &[f64], prediction: Option<&[i64]>, within: Option<(&[f64], f64)>) -> Result<Replay> {
+    fn replayed(&self, signal: &[f64], prediction: Option<&[i64]>, circumstances: Circumstances) -> Result<Replay> {
         let k = self.stages().len();
         if !signal.len().is_multiple_of(k) {
             return Err(Error::invalid(format!("`signal` must have {k} columns, one per stage")));
@@ -89,7 +74,7 @@ impl Policy {
             cost: vec![0.0; n],
             late: vec![false; n],
         };
-        self.rule().visit(Work { price: self.price(), k, chunks: replay.chunks(k, signal, prediction, within) });
+        self.rule().visit(Work { price: self.price(), k, chunks: replay.chunks(k, signal, prediction, circumstances) });
         Ok(replay)
     }
 }
@@ -101,20 +86,86 @@ impl Replay {
         k: usize,
         signal: &'a [f64],
         prediction: Option<&'a [i64]>,
-        within: Option<(&'a [f64], f64)>,
+        circumstances: Circumstances<'a>,
     ) -> Vec<Chunk<'a>> {
         let mut chunks = Vec::with_capacity(self.answer.len().div_ceil(CHUNK));
         let ends = self.answer.chunks_mut(CHUNK).zip(self.last.chunks_mut(CHUNK));
         let costs = self.cost.chunks_mut(CHUNK).zip(self.late.chunks_mut(CHUNK));
         let outputs = ends.zip(self.consulted.chunks_mut(CHUNK * k)).zip(costs);
         let mut predictions = prediction.map(|prediction| prediction.chunks(CHUNK * k));
-        let mut latencies = within.map(|(latency, deadline)| (latency.chunks(CHUNK * k), deadline));
-        for (signal, (((answer, last), consulted), (cost, late))) in signal.chunks(CHUNK * k).zip(outputs) {
+        for (at, (signal, (((answer, last), consulted), (cost, late)))) in
+            signal.chunks(CHUNK * k).zip(outputs).enumerate()
+        {
             let prediction = predictions.as_mut().and_then(Iterator::next);
-            let within = latencies.as_mut().and_then(|(latency, deadline)| Some((latency.next()?, *deadline)));
-            chunks.push(Chunk { signal, prediction, within, answer, last, consulted, cost, late });
+            let circumstances = circumstances.of_chunk(at, k);
+            chunks.push(Chunk { signal, prediction, circumstances, answer, last, consulted, cost, late });
         }
         chunks
+    }
+}
+
+/// What is known of requests besides what stages report.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// Seconds that stages take (n, k), row by row; of exits, since the exit before.
+    pub latency: Option<&'a [f64]>,
+    /// Seconds that each request has.
+    pub deadline: f64,
+    /// What stages cost each request, over what they cost the average one (n,).
+    pub cost: Option<&'a [f64]>,
+}
+
+impl Default for Circumstances<'_> {
+    fn default() -> Self {
+        Self { latency: None, deadline: f64::INFINITY, cost: None }
+    }
+}
+
+impl<'a> Circumstances<'a> {
+    /// Checks that they fit so many signals of k stages.
+    fn check(&self, signals: usize, k: usize) -> Result<()> {
+        let Self { latency, deadline, cost } = *self;
+        if deadline.is_nan() || deadline < 0.0 {
+            return Err(Error::invalid(format!("`deadline` must be 0 or more seconds, got {deadline}")));
+        }
+        if latency.is_none() && deadline < f64::INFINITY {
+            return Err(Error::invalid(format!(
+                "`latency` must be given with a `deadline`, got a deadline of {deadline}"
+            )));
+        }
+        if let Some(latency) = latency {
+            if latency.len() != signals {
+                return Err(Error::invalid(format!(
+                    "`latency` must have the shape of `signal`, got {} entries for {signals}",
+                    latency.len()
+                )));
+            }
+            let bad = latency.iter().enumerate().find(|(_, seconds)| !(0.0..f64::INFINITY).contains(*seconds));
+            if let Some((at, seconds)) = bad {
+                let (row, stage) = (at / k, at % k);
+                return Err(Error::invalid(format!(
+                    "`latency[{row}, {stage}]` must be 0 or more seconds, got {seconds}"
+                )));
+            }
+        }
+        let Some(cost) = cost else { return Ok(()) };
+        let rows = signals / k;
+        if cost.len() != rows {
+            return Err(Error::invalid(format!("`cost` must have shape ({rows},), got ({},)", cost.len())));
+        }
+        match cost.iter().enumerate().find(|(_, cost)| !(0.0..f64::INFINITY).contains(*cost)) {
+            Some((row, cost)) => {
+                Err(Error::invalid(format!("`cost[{row}]` must be finite and at least 0, got {}", number(*cost))))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Those of one chunk of rows.
+    fn of_chunk(self, at: usize, k: usize) -> Self {
+        let part = |all: &'a [f64], size: usize| all.chunks(size).nth(at).unwrap_or_default();
+        let latency = self.latency.map(|latency| part(latency, CHUNK * k));
+        Self { latency, cost: self.cost.map(|cost| part(cost, CHUNK)), ..self }
     }
 }
 
@@ -122,8 +173,7 @@ impl Replay {
 struct Chunk<'a> {
     signal: &'a [f64],
     prediction: Option<&'a [i64]>,
-    /// How long stages take, and how long a request may.
-    within: Option<(&'a [f64], f64)>,
+    circumstances: Circumstances<'a>,
     answer: &'a mut [i32],
     last: &'a mut [i32],
     consulted: &'a mut [bool],
@@ -143,39 +193,53 @@ impl Visitor for Work<'_> {
 
     fn visit<R: Rule>(self, rule: &R) {
         let Self { price, k, chunks } = self;
-        parallel::for_each(chunks, |chunk| match chunk.within {
-            None => replay_chunk(rule, price, k, chunk),
-            Some((latency, deadline)) => replay_chunk_within(rule, price, k, chunk, latency, deadline),
+        parallel::for_each(chunks, |chunk| match chunk.circumstances {
+            Circumstances { latency: Some(latency), deadline, cost } if deadline < f64::INFINITY => {
+                replay_chunk_within(rule, price, k, chunk, (latency, deadline), cost);
+            }
+            Circumstances { cost: Some(cost), .. } => {
+                replay_chunk(rule, price, k, chunk, cost.iter().map(|cost| Given::costing(*cost)));
+            }
+            _ => replay_chunk(rule, price, k, chunk, std::iter::repeat(Given::NOTHING)),
         });
     }
 }
 
-fn replay_chunk<R: Rule>(rule: &R, price: &Price, k: usize, chunk: Chunk) {
+fn replay_chunk<R: Rule>(rule: &R, price: &Price, k: usize, chunk: Chunk, given: impl Iterator<Item = Given>) {
     let mut predictions = chunk.prediction.map(|prediction| prediction.chunks_exact(k));
     let ends = chunk.answer.iter_mut().zip(chunk.last);
     let outputs = ends.zip(chunk.cost).zip(chunk.consulted.chunks_exact_mut(k));
-    let (mut progress, mut memory) = rule.begin(f64::INFINITY);
-    for ((((answer, last), cost), consulted), signal) in outputs.zip(chunk.signal.chunks_exact(k)) {
+    let (mut progress, mut memory) = rule.begin(Given::NOTHING);
+    for (((((answer, last), cost), consulted), signal), given) in outputs.zip(chunk.signal.chunks_exact(k)).zip(given) {
         let row = Observations::new(signal, predictions.as_mut().and_then(Iterator::next));
-        rule.begin_again(&mut progress, &mut memory, f64::INFINITY);
+        rule.begin_again(&mut progress, &mut memory, given);
         while let Some(stage) = progress.next_stage() {
             mark(consulted, stage);
             rule.observe(&mut progress, &mut memory, row.at(stage), price);
         }
         (*answer, *last) = (signed(rule.answer(&progress, &memory)), signed(progress.last));
-        *cost = progress.cost;
+        *cost = rule.cost(&progress, &memory);
     }
 }
 
-fn replay_chunk_within<R: Rule>(rule: &R, price: &Price, k: usize, chunk: Chunk, latency: &[f64], deadline: f64) {
+fn replay_chunk_within<R: Rule>(
+    rule: &R,
+    price: &Price,
+    k: usize,
+    chunk: Chunk,
+    (latency, deadline): (&[f64], f64),
+    cost: Option<&[f64]>,
+) {
     let mut predictions = chunk.prediction.map(|prediction| prediction.chunks_exact(k));
     let ends = chunk.answer.iter_mut().zip(chunk.last).zip(chunk.late);
     let outputs = ends.zip(chunk.cost).zip(chunk.consulted.chunks_exact_mut(k));
     let inputs = chunk.signal.chunks_exact(k).zip(latency.chunks_exact(k));
-    let (mut progress, mut memory) = rule.begin(deadline);
+    let (mut progress, mut memory) = rule.begin(Given::within(deadline));
+    let mut costs = cost.map(<[f64]>::iter);
     for (((((answer, last), late), cost), consulted), (signal, latency)) in outputs.zip(inputs) {
         let row = Observations::new(signal, predictions.as_mut().and_then(Iterator::next));
-        rule.begin_again(&mut progress, &mut memory, deadline);
+        let given = costs.as_mut().and_then(Iterator::next).map_or(Given::NOTHING, |cost| Given::costing(*cost));
+        rule.begin_again(&mut progress, &mut memory, Given { remaining: deadline, ..given });
         let mut left = deadline;
         while let Some(stage) = progress.next_stage() {
             mark(consulted, stage);
@@ -190,7 +254,7 @@ fn replay_chunk_within<R: Rule>(rule: &R, price: &Price, k: usize, chunk: Chunk,
             }
         }
         (*answer, *last) = (signed(rule.answer(&progress, &memory)), signed(progress.last));
-        *cost = progress.cost;
+        *cost = rule.cost(&progress, &memory);
     }
 }
 

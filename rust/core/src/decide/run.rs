@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::plan::stage_number;
 use crate::policy::Policy;
-use crate::rules::{AnyMemory, NO_PREDICTION, Observation, Progress, Rule, UNTOLD};
+use crate::rules::{AnyMemory, Given, NO_PREDICTION, Observation, Progress, Rule, UNTOLD};
 
 use super::barred::Barred;
 use super::failure::Failures;
@@ -26,27 +26,27 @@ impl State {
 }
 
 impl Policy {
-    /// The state before any stage has run, with so many seconds left: infinite without a deadline.
+    /// The state before any stage has run.
     #[inline]
-    pub fn begin(&self, remaining: f64) -> State {
-        let (progress, memory) = self.rule().begin(remaining);
+    pub fn begin(&self, given: Given) -> State {
+        let (progress, memory) = self.rule().begin(given);
         State { progress, memory, failures: None }
     }
 
     /// The same of a request that must not ask some stages of this policy: none of them is ever next.
-    pub fn begin_without(&self, remaining: f64, barred: &Barred) -> State {
-        let mut state = self.begin(remaining);
+    pub fn begin_without(&self, given: Given, barred: &Barred) -> State {
+        let mut state = self.begin(given);
         if !barred.is_empty() {
             let failures = state.failures.get_or_insert_default();
-            failures.go_without(barred, self.rule(), self.price(), &mut state.progress, &mut state.memory);
+            failures.go_without(barred, given, self.rule(), self.price(), &mut state.progress, &mut state.memory);
         }
         state
     }
 
     /// Makes `state`, of any policy, the one before any stage of this policy has run.
     #[inline]
-    pub fn begin_again(&self, state: &mut State, remaining: f64) {
-        self.rule().begin_again(&mut state.progress, &mut state.memory, remaining);
+    pub fn begin_again(&self, state: &mut State, given: Given) {
+        self.rule().begin_again(&mut state.progress, &mut state.memory, given);
         state.failures = None;
     }
 
@@ -113,6 +113,12 @@ impl Policy {
         self.rule().answer(&state.progress, &state.memory)
     }
 
+    /// Summed cost of the stages run, in the unit of the trace. `state` must come from this policy's [`Policy::begin`].
+    #[inline]
+    pub fn cost(&self, state: &State) -> f64 {
+        self.rule().cost(&state.progress, &state.memory)
+    }
+
     /// Expected loss of the answer in hand, in the unit of the losses; that of nothing while there is none. `state` must come
     /// from this policy's [`Policy::begin`].
     pub fn expected_loss(&self, state: &State) -> f64 {
@@ -140,18 +146,18 @@ impl Policy {
     /// ```
     #[inline]
     pub fn start(&self) -> Run<'_> {
-        self.start_within(f64::INFINITY)
+        self.start_given(Given::NOTHING)
     }
 
-    /// The same of a request that has so many seconds left.
+    /// The same of a request of which something is known.
     #[inline]
-    pub fn start_within(&self, remaining: f64) -> Run<'_> {
-        Run { policy: self, state: self.begin(remaining) }
+    pub fn start_given(&self, given: Given) -> Run<'_> {
+        Run { policy: self, state: self.begin(given) }
     }
 
     /// The same of a request that must not ask some stages of this policy: none of them is ever next.
-    pub fn start_without(&self, remaining: f64, barred: &Barred) -> Run<'_> {
-        Run { policy: self, state: self.begin_without(remaining, barred) }
+    pub fn start_without(&self, given: Given, barred: &Barred) -> Run<'_> {
+        Run { policy: self, state: self.begin_without(given, barred) }
     }
 }
 
@@ -177,7 +183,7 @@ impl Run<'_> {
 
     /// Summed cost of the stages run, in the unit of the trace.
     pub fn cost(&self) -> f64 {
-        self.state.progress.cost
+        self.policy.cost(&self.state)
     }
 
     /// Expected loss of the answer in hand, in the unit of the losses; that of nothing while there is none.
@@ -185,10 +191,10 @@ impl Run<'_> {
         self.policy.expected_loss(&self.state)
     }
 
-    /// Makes this the run of a new request that has so many seconds left: infinite without a deadline.
+    /// Makes this the run of a new request.
     #[inline]
-    pub fn restart(&mut self, remaining: f64) {
-        self.policy.begin_again(&mut self.state, remaining);
+    pub fn restart(&mut self, given: Given) {
+        self.policy.begin_again(&mut self.state, given);
     }
 
     /// What the stage `next()` reports; returns the new `next()`. A NaN signal is "no information".

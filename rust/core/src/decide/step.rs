@@ -7,7 +7,7 @@ use super::failure::Failures;
 use super::known::{First, Known};
 use crate::parallel;
 use crate::price::Price;
-use crate::rules::{Observation, Observations, Progress, Rule, UNTOLD, Visitor};
+use crate::rules::{Given, Observation, Observations, Progress, Rule, UNTOLD, Visitor};
 
 /// Requests that one task works on; below this a batch is decided on the calling thread.
 pub(super) const CHUNK: usize = 16_384;
@@ -100,18 +100,21 @@ pub(super) struct PassOver<'a> {
     pub(super) next: &'a mut [u16],
     pub(super) price: &'a Price,
     pub(super) barred: &'a Barred,
+    /// What is known of each request; none: nothing.
+    pub(super) given: Option<&'a [Given]>,
 }
 
 impl Visitor for PassOver<'_> {
     type Output = ();
 
     fn visit<R: Rule>(self, rule: &R) {
-        let Self { known, next, price, barred } = self;
+        let Self { known, next, price, barred, given } = self;
         known.make_states(rule, price, next);
         let Known::States { rows, progress, memory, failures } = known else { return };
         let Some(memory) = memory.downcast_mut::<Vec<R::Memory>>() else { return };
         for (at, (progress, memory)) in progress.iter_mut().zip(memory).enumerate() {
-            failures.entry(at).or_default().go_without(barred, rule, price, progress, memory);
+            let given = given.and_then(|given| given.get(at).copied()).unwrap_or(Given::NOTHING);
+            failures.entry(at).or_default().go_without(barred, given, rule, price, progress, memory);
         }
         publish(next, rows.as_ref(), progress);
     }

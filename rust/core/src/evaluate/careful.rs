@@ -4,12 +4,19 @@ use std::ops::Range;
 
 use crate::decide::Replay;
 use crate::policy::Policy;
+use crate::rules::Given;
 use crate::trace::Trace;
 
 /// Follows `policy` on some rows of `trace`, whose latencies are recorded, for `deadline` seconds each. With something in
 /// hand a stage is begun only if its `expected` seconds (k,), and those of the exits before it, fit in what is left.
 /// O(rows · k²).
-pub fn follow(policy: &Policy, trace: &Trace, rows: Range<usize>, deadline: f64, expected: &[f64]) -> Replay {
+pub fn follow(
+    policy: &Policy,
+    trace: &Trace,
+    rows: Range<usize>,
+    relative: Option<&[f64]>,
+    (deadline, expected): (f64, &[f64]),
+) -> Replay {
     let (n, stages) = (rows.len(), trace.stages());
     let mut replay = Replay {
         answer: vec![-1; n],
@@ -23,7 +30,7 @@ pub fn follow(policy: &Policy, trace: &Trace, rows: Range<usize>, deadline: f64,
     for (row, ((((answer, last), late), cost), consulted)) in
         rows.zip(ends.zip(replay.consulted.chunks_exact_mut(stages)))
     {
-        run.restart(f64::INFINITY);
+        run.restart(relative.map_or(Given::NOTHING, |cost| Given::costing(cost[row])));
         let (mut left, mut before) = (deadline, None);
         while let Some(stage) = run.next() {
             let needed: f64 = expected[trace.run_by(before, stage)..=stage].iter().sum();

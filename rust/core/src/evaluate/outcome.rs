@@ -7,7 +7,7 @@ use super::careful;
 use super::estimate::Estimate;
 use super::objective::Objective;
 use super::terms::Terms;
-use crate::decide::Replay;
+use crate::decide::{Circumstances, Replay};
 use crate::error::{Error, Result};
 use crate::mean::sum;
 use crate::parallel;
@@ -73,8 +73,10 @@ impl Outcome {
         // Looked for in the whole trace: only if some request ends without an answer.
         let (nothing, deadline) = (OnceLock::new(), terms.deadline_on(trace)?);
         let nothing = || *nothing.get_or_init(|| terms.nothing(policy.default_loss(), trace));
+        let relative = policy.knows_cost().then(|| trace.relative_costs(&policy.price().increments()));
+        let relative = relative.as_deref();
         let pieces = parallel::map(parallel::ranges(rows, CHUNK), |rows| {
-            let replay = of_rows(policy, trace, rows.clone(), deadline, expected)?;
+            let replay = of_rows(policy, trace, rows.clone(), relative, (deadline, expected))?;
             Ok(Self::decided(trace, rows.start, nothing, replay))
         });
         let pieces: Vec<Self> = pieces.into_iter().collect::<Result<_>>()?;
@@ -318,26 +320,31 @@ fn picked<T: Copy>(list: &[T], rows: &[u32]) -> Vec<T> {
     rows.iter().map(|row| list[*row as usize]).collect()
 }
 
-/// What `policy` does on some rows: cut off by the deadline, if there is one, or begun only if `expected` to be over in
+/// What `policy` does on some rows, told what each costs over the average one, where that is given (n,): cut off by the deadline, if there is one, or begun only if `expected` to be over in
 /// time.
 fn of_rows(
     policy: &Policy,
     trace: &Trace,
     rows: Range<usize>,
-    deadline: Option<f64>,
-    expected: Option<&[f64]>,
+    relative: Option<&[f64]>,
+    (deadline, expected): (Option<f64>, Option<&[f64]>),
 ) -> Result<Replay> {
     let (Some(deadline), Some(expected)) = (deadline, expected) else {
         let signal = row_by_row(rows.clone(), trace.stages(), |v| trace.signal(v));
         let prediction =
             trace.predictions().map(|table| row_by_row(rows.clone(), table.columns(), |v| table.column(v)));
-        let Some(deadline) = deadline else { return policy.replay(&signal, prediction.as_deref()) };
+        let cost = relative.map(|cost| &cost[rows.clone()]);
+        let Some(deadline) = deadline else {
+            let circumstances = Circumstances { cost, ..Circumstances::default() };
+            return policy.replay_in(&signal, prediction.as_deref(), &circumstances);
+        };
         // Beyond any deadline is as good as infinite.
         let seconds = |row: usize| (0..trace.stages()).map(move |v| trace.seconds(v, row).min(f64::MAX));
         let latency: Vec<f64> = rows.flat_map(seconds).collect();
-        return policy.replay_within(&signal, prediction.as_deref(), &latency, deadline);
+        let circumstances = Circumstances { latency: Some(&latency), deadline, cost };
+        return policy.replay_in(&signal, prediction.as_deref(), &circumstances);
     };
-    Ok(careful::follow(policy, trace, rows, deadline, expected))
+    Ok(careful::follow(policy, trace, rows, relative, (deadline, expected)))
 }
 
 /// Some rows of k columns, row by row.

@@ -117,10 +117,14 @@ impl<'a> Mixed<'a> {
     /// The mixture that uses the budget up; `None` where there is none or it gains nothing.
     ///
     /// The larger of two means is convex in the share, so that what is within the budget here is so in each of them. The
-    /// coin is tossed on the first signal, so the first stage must be the same.
+    /// coin is tossed on the first signal, so the first stage must be the same. Where what requests cost is part of
+    /// decisions, these change with the trade-off range by range, and little is left to a coin.
     fn new(within: &'a Point, beyond: &'a Point, most: f64) -> Option<Self> {
         let gains = within.limited <= most && beyond.limited > most && beyond.free < within.free;
-        if !gains || within.draft.policy.start().next() != beyond.draft.policy.start().next() {
+        if within.draft.policy.knows_cost()
+            || !gains
+            || within.draft.policy.start().next() != beyond.draft.policy.start().next()
+        {
             return None;
         }
         let share = (most - within.limited) / (beyond.limited - within.limited);

@@ -13,6 +13,7 @@ use super::logistic::sigmoid;
 use super::options::{Approach, Shape};
 use super::order::check_order;
 use super::parts;
+use super::ranges::Ranges;
 use super::readings::{logits, weighed_sample};
 use super::scale::{self, Scale};
 use super::situations::Situations;
@@ -49,6 +50,11 @@ pub struct Calibrated {
     thinned: Option<Trace>,
     /// The blocks of time, where time is part of the decision.
     clock: Option<Clock>,
+    /// What each row's stages cost over what they cost the average one (n,), where that is part of the decision: the costs of
+    /// the trace have been divided by it.
+    relative: Option<Arc<Vec<f64>>>,
+    /// The ranges that these are in.
+    ranges: Option<Ranges>,
     shape: Shape,
     /// The only stages that may run, in their order, where that is prescribed.
     order: Option<Vec<usize>>,
@@ -95,11 +101,28 @@ impl Calibrated {
     /// [`Error::Invalid`] where `order` is empty, names a stage twice or one that is not there, or goes back from an
     /// exit to an earlier one.
     pub fn new(trace: Trace, approach: &Approach, tuning: Tuning) -> Result<Self> {
-        let Approach { shape, order, default_loss, deadline, .. } = approach;
+        let Approach { shape, order, default_loss, deadline, known_cost, .. } = approach;
         check_order(&trace, order.as_deref())?;
+        let (trace, relative) = if *known_cost {
+            let (average, relative) = trace.at_average_cost();
+            (average, Some(relative))
+        } else {
+            (trace, None)
+        };
         let clock = deadline.then(|| Clock::new(&trace, &tuning));
         let nothing = default_loss.unwrap_or(f64::INFINITY);
-        Ok(Self { clock, ..Self::build(trace, *shape, order.clone(), nothing, Arc::new(tuning)) })
+        let made = Self { clock, ..Self::build(trace, *shape, order.clone(), nothing, Arc::new(tuning)) };
+        Ok(match relative {
+            Some(relative) => made.knowing_cost(relative),
+            None => made,
+        })
+    }
+
+    /// The same where it is known of each row what its stages cost over what they cost the average one (n,), by which the
+    /// costs of the trace have been divided.
+    fn knowing_cost(self, relative: Vec<f64>) -> Self {
+        let ranges = Some(Ranges::of(&relative, self.trace.weight(), &self.tuning));
+        Self { relative: Some(Arc::new(relative)), ranges, ..self }
     }
 
     fn build(trace: Trace, shape: Shape, order: Option<Vec<usize>>, default_loss: f64, tuning: Arc<Tuning>) -> Self {
@@ -149,6 +172,8 @@ impl Calibrated {
             trace,
             thinned,
             clock: None,
+            relative: None,
+            ranges: None,
             shape,
             order,
             default_loss,
@@ -179,6 +204,8 @@ impl Calibrated {
             trace: self.trace.priced(cost),
             thinned: self.thinned.as_ref().map(|thinned| thinned.priced(cost)),
             clock: self.clock.clone(),
+            relative: self.relative.clone(),
+            ranges: self.ranges.clone(),
             shape: self.shape,
             order: self.order.clone(),
             default_loss: self.default_loss,
@@ -242,6 +269,11 @@ impl Calibrated {
         self.clock.is_some()
     }
 
+    /// The ranges of costs, where these are part of the decision.
+    pub fn ranges(&self) -> Option<&Ranges> {
+        self.ranges.as_ref()
+    }
+
     /// Whether each stage can only follow the one before.
     pub fn is_line(&self) -> bool {
         is_line(self.shape, self.trace.kind())
@@ -257,9 +289,23 @@ impl Calibrated {
         self.order.clone().unwrap_or_else(|| (0..self.trace.stages()).collect())
     }
 
-    /// The same on other rows, without time.
-    fn like(&self, trace: Trace) -> Self {
-        Self::build(trace, self.shape, self.order.clone(), self.default_loss, Arc::clone(&self.tuning))
+    /// The same on some rows, without time.
+    fn on(&self, rows: &[u32]) -> Self {
+        let trace = self.trace.select(rows);
+        let made = Self::build(trace, self.shape, self.order.clone(), self.default_loss, Arc::clone(&self.tuning));
+        match &self.relative {
+            Some(relative) => made.knowing_cost(rows.iter().map(|row| relative[*row as usize]).collect()),
+            None => made,
+        }
+    }
+
+    /// Some rows, with the costs that they have.
+    fn held(&self, rows: &[u32]) -> Trace {
+        let held = self.trace.select(rows);
+        match &self.relative {
+            Some(relative) => held.dearer(&rows.iter().map(|row| relative[*row as usize]).collect::<Vec<f64>>()),
+            None => held,
+        }
     }
 
     /// The same on a sample of at most `most` rows, made once; this one where it has no more. `of` is what gives it.
@@ -267,7 +313,7 @@ impl Calibrated {
         let Some(rows) = parts::spread(&self.trace, most) else { return self };
         let make = || match &self.original {
             Some(original) => of(original).priced(self.trace.mean_cost()),
-            None => self.like(self.trace.select(&rows)),
+            None => self.on(&rows),
         };
         made.get_or_init(|| Box::new(make()))
     }
@@ -287,8 +333,8 @@ impl Calibrated {
         self.folds.get_or_init(|| match &self.original {
             Some(original) => original.folds().iter().map(|fold| fold.priced(self.trace.mean_cost())).collect(),
             None => parallel::map(parts::parts(&self.trace, self.tuning.folds), |[rest, held]| Fold {
-                calibrated: self.like(self.trace.select(&rest)),
-                held: self.trace.select(&held),
+                calibrated: self.on(&rest),
+                held: self.held(&held),
             }),
         })
     }

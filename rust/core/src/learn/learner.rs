@@ -2,18 +2,18 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::asked::{Answered, Asked};
 use super::calibrated::Calibrated;
 use super::options::{Approach, Heuristic, Method, Recall, Shape};
 use super::select::{self, Means, Selection};
-use super::subset::chosen_stages;
 use super::tuning::Tuning;
-use super::whole::whole_rule;
 use super::{heuristics, markov};
 use crate::error::{Error, Result, number};
 use crate::evaluate::{Objective, Outcome};
 use crate::policy::{Candidate, Facts, Policy, Usual};
+use crate::price::Price;
 use crate::rules::AnyRule;
-use crate::trace::Trace;
+use crate::trace::{Cost, Trace};
 
 /// What a policy says that it was made from: names and values, in order.
 pub type Provenance = Vec<(String, String)>;
@@ -43,8 +43,8 @@ pub struct Learner {
 pub struct Draft {
     /// The policy.
     pub policy: Policy,
-    /// Among which stages, for what and whether with recall beliefs decide; none: another rule does.
-    asked: Option<(Vec<usize>, Objective, bool)>,
+    /// What beliefs decide for; none: another rule does.
+    asked: Option<Asked>,
 }
 
 /// How policies are made.
@@ -65,7 +65,7 @@ impl Learner {
     /// constant that learning cannot work with.
     pub fn new(trace: Trace, approach: &Approach, tuning: Tuning) -> Result<Self> {
         let tuning = tuning.checked()?;
-        let Approach { method, shape, order, default_loss, deadline } = approach;
+        let Approach { method, shape, order, default_loss, deadline, known_cost } = approach;
         if let Some(loss) = default_loss.filter(|loss| !(loss.is_finite() && *loss >= 0.0)) {
             return Err(Error::invalid(format!("`default_loss` must be finite and at least 0, got {}", number(loss))));
         }
@@ -83,12 +83,20 @@ impl Learner {
             if *deadline {
                 return Err(needs("`deadline`"));
             }
+            if *known_cost {
+                return Err(needs("`known_cost`"));
+            }
         }
         let completed = trace.completed()?.map(|completed| completed.trace.clone());
         let given = Arc::new(trace.clone());
         let trace = completed.unwrap_or(trace);
         if *deadline {
             check_latency(&trace)?;
+        }
+        if *known_cost && matches!(trace.cost(), Cost::Alike(_)) {
+            return Err(Error::invalid(
+                "`known_cost` needs a trace with a cost of each row, (n, k), got the same for all",
+            ));
         }
         let condensed = trace.condensed(tuning.condensed_rows);
         let way = match *method {
@@ -158,11 +166,10 @@ impl Learner {
     /// As [`Learner::policy`].
     pub fn finished(&self, draft: Draft) -> Result<Policy> {
         let Draft { policy, asked } = draft;
-        let (Way::Calibrated(calibrated), Some((stages, objective, recall))) = (&self.way, asked) else {
+        let (Way::Calibrated(calibrated), Some(asked)) = (&self.way, asked) else {
             return Ok(policy);
         };
-        let Some(rule) = whole_rule(calibrated, &stages, objective, recall) else { return Ok(policy) };
-        let rule = AnyRule::Component(rule.into());
+        let Some(rule) = asked.whole(calibrated) else { return Ok(policy) };
         Policy::new(policy.stages().to_vec(), policy.price().clone(), rule, policy.facts().clone())
     }
 
@@ -202,11 +209,10 @@ impl Learner {
     ) -> Result<Draft> {
         match selection {
             Selection::Belief { recall } => {
-                let stages = chosen_stages(calibrated, objective, recall);
-                let learned = calibrated.rule_among(&stages, objective, recall);
-                let facts = facts(Method::Pathwise, learned.graph, learned.index, known);
-                let policy = self.valued(AnyRule::Component(learned.rule.into()), facts, objective)?;
-                Ok(Draft { policy, asked: Some((stages, objective, recall)) })
+                let asked = Asked::of(calibrated, objective, recall);
+                let Answered { rule, index, graph } = asked.answered(calibrated);
+                let facts = facts(Method::Pathwise, graph, index, known);
+                Ok(Draft { policy: self.valued(rule, facts, objective)?, asked: Some(asked) })
             }
             Selection::Simple(heuristic) => self.tuned(heuristic, objective, known),
         }
@@ -218,22 +224,30 @@ impl Learner {
         Ok(Draft { policy: self.valued(rule.into(), facts, objective)?, asked: None })
     }
 
+    /// What stages cost, where costs are part of decisions: those of the average request.
+    fn price(&self) -> Price {
+        match &self.way {
+            Way::Calibrated(calibrated) if calibrated.ranges().is_some() => calibrated.trace().price(),
+            _ => self.trace.price(),
+        }
+    }
+
     /// The policy of these rules, with its mean objective on the trace among its facts. O(n k).
     fn valued(&self, rule: AnyRule, facts: Facts, objective: Objective) -> Result<Policy> {
         let trace = &self.trace;
         let of_stage = |v| Usual::of_reports(trace.signal(v), trace.prediction(v));
         let usual = self.usual.get_or_init(|| (0..trace.stages()).map(of_stage).collect());
         let facts = Facts { usual: usual.clone(), ..facts };
-        let policy = Policy::new(trace.names().to_vec(), trace.price(), rule, facts)?;
+        let policy = Policy::new(trace.names().to_vec(), self.price(), rule, facts)?;
         let value = Outcome::of_policy(&policy, trace)?.mean_objective(objective, trace.weight());
         let facts = Facts { value, ..policy.facts().clone() };
         Ok(policy.with_facts(facts))
     }
 }
 
-/// What to learn for one trade-off, and how the alternatives did. Simple rules know nothing of time.
+/// What to learn for one trade-off, and how the alternatives did. Simple rules know nothing of time, nor of what requests cost.
 fn chosen(calibrated: &Calibrated, objective: Objective, recall: Recall) -> Result<(Selection, Vec<Candidate>)> {
-    if recall == Recall::Auto && calibrated.is_free() && !calibrated.knows_time() {
+    if recall == Recall::Auto && calibrated.is_free() && !calibrated.knows_time() && calibrated.ranges().is_none() {
         select::select(calibrated.checked(), objective)
     } else {
         Ok((Selection::Belief { recall: recall != Recall::Never }, Vec::new()))

@@ -1,5 +1,6 @@
 //! From calibration traces to policies.
 
+mod asked;
 mod budget;
 mod calibrate;
 mod calibrated;
@@ -26,6 +27,7 @@ mod pairs;
 mod parts;
 mod patterned;
 mod provenance;
+mod ranges;
 mod reach;
 mod readings;
 mod recalibrated;

@@ -118,6 +118,9 @@ pub struct Approach {
     pub default_loss: Option<f64>,
     /// Whether the time that is left is part of the decision; for the default method alone.
     pub deadline: bool,
+    /// Whether what its stages cost is known of each request before it begins; for the default method alone, on a trace with
+    /// costs by row.
+    pub known_cost: bool,
 }
 
 /// What a policy is for.

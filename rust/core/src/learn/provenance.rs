@@ -24,7 +24,7 @@ pub fn provenance(trace: &Trace, tradeoff: f64, goal: &str) -> Vec<(String, Stri
     found.into_iter().map(|(name, value)| (name.into(), value)).collect()
 }
 
-/// How a fit was restricted: `graph`, `order` by stage numbers, `default_loss`, `deadline`, `recall`; those that were
+/// How a fit was restricted: `graph`, `order` by stage numbers, `default_loss`, `deadline`, `known_cost`, `recall`; those that were
 /// left open are not named.
 pub(super) fn restrictions(approach: &Approach, recall: Recall) -> Vec<(String, String)> {
     let numbers = |order: &Vec<usize>| order.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
@@ -33,6 +33,7 @@ pub(super) fn restrictions(approach: &Approach, recall: Recall) -> Vec<(String, 
         ("order", approach.order.as_ref().map(numbers)),
         ("default_loss", approach.default_loss.map(|loss| format!("{loss:?}"))),
         ("deadline", approach.deadline.then(|| true.to_string())),
+        ("known_cost", approach.known_cost.then(|| true.to_string())),
         ("recall", (recall != Recall::Auto).then(|| (recall == Recall::Always).to_string())),
     ];
     found.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect()

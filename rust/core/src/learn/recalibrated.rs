@@ -115,6 +115,7 @@ impl<'a> Subject<'a> {
         let AnyRule::Component(Component::Belief(rule)) = policy.rule() else {
             let got = match policy.rule() {
                 AnyRule::Mixture(_) => "a mixture of two",
+                AnyRule::Priced(_) => "one that knows what requests cost",
                 _ => policy.facts().method.as_str(),
             };
             return Err(Error::invalid(format!(

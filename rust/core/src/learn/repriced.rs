@@ -7,6 +7,7 @@ use super::options::Goal;
 use super::reach::Decided;
 use crate::error::{Error, Result};
 use crate::policy::Policy;
+use crate::trace::Trace;
 
 /// What of a policy depends on its goal and its prices: the names of these in its provenance.
 const DECIDED: [&str; 8] =
@@ -27,8 +28,8 @@ impl Learner {
         };
         Ok(Self {
             given: Arc::clone(&self.given),
-            trace: self.trace.priced(cost),
-            condensed: self.condensed.as_ref().map(|condensed| condensed.priced(cost)),
+            trace: self.costed(&self.trace, cost),
+            condensed: self.condensed.as_ref().map(|condensed| self.costed(condensed, cost)),
             way,
             approach: self.approach.clone(),
             default_loss: self.default_loss,
@@ -36,6 +37,12 @@ impl Learner {
             usual: Arc::clone(&self.usual),
             prices: Some(cost.to_vec()),
         })
+    }
+
+    /// A trace of these rows at prices (k,): those of the average request, where it is known what each costs over that.
+    fn costed(&self, trace: &Trace, cost: &[f64]) -> Trace {
+        let priced = trace.priced(cost);
+        if self.approach.known_cost { priced.dearer(&trace.relative_costs(trace.mean_cost())) } else { priced }
     }
 
     /// `policy`, which was decided so, under other prices (k,): the trade-off at which a loss is worth as much cost as

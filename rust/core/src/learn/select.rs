@@ -1,14 +1,13 @@
 //! Which of several rules to trust: judged on rows held back, one part after the other.
 
+use super::asked::Asked;
 use super::calibrated::{Calibrated, Fold};
 use super::heuristics;
 use super::options::{Heuristic, Method};
-use super::subset::chosen_stages;
 use crate::error::Result;
 use crate::evaluate::{Estimate, Objective, Outcome};
 use crate::parallel;
 use crate::policy::{Candidate, Facts, Policy};
-use crate::rules::AnyRule;
 use crate::trace::Trace;
 
 /// Name of the default without recall among the candidates.
@@ -43,16 +42,20 @@ pub struct Means {
     pub cost: f64,
 }
 
-/// The rules of one selection, made into a policy without a history.
-fn policy(selection: Selection, fold: &Fold, stages: &[usize], objective: Objective) -> Result<Policy> {
+/// What is wanted of each part of the rows.
+enum Wanted {
+    Belief(Asked),
+    Simple(Heuristic),
+}
+
+/// The rule that is asked for, or a simple one, made into a policy without a history.
+fn policy(asked: &Wanted, fold: &Fold, objective: Objective) -> Result<Policy> {
     let calibrated = &fold.calibrated;
     let trace = calibrated.trace();
-    let rule = match selection {
-        Selection::Belief { recall } => {
-            AnyRule::Component(calibrated.rule_among(stages, objective, recall).rule.into())
-        }
-        Selection::Simple(heuristic) => {
-            heuristics::tuned(heuristic, trace, objective, calibrated.default_loss(), calibrated.tuning())?.into()
+    let rule = match asked {
+        Wanted::Belief(asked) => asked.answered(calibrated).rule,
+        Wanted::Simple(heuristic) => {
+            heuristics::tuned(*heuristic, trace, objective, calibrated.default_loss(), calibrated.tuning())?.into()
         }
     };
     Policy::new(trace.names().to_vec(), trace.price(), rule, Facts::default())
@@ -60,13 +63,12 @@ fn policy(selection: Selection, fold: &Fold, stages: &[usize], objective: Object
 
 /// What a selection does on rows that it was not learned from, all folds after one another.
 fn held_out(calibrated: &Calibrated, selection: Selection, objective: Objective) -> Result<Outcome> {
-    let stages = match selection {
-        Selection::Belief { recall } => chosen_stages(calibrated, objective, recall),
-        Selection::Simple(_) => Vec::new(),
+    let wanted = match selection {
+        Selection::Belief { recall } => Wanted::Belief(Asked::of(calibrated, objective, recall)),
+        Selection::Simple(heuristic) => Wanted::Simple(heuristic),
     };
-    let parts = parallel::map(calibrated.folds(), |fold| {
-        Outcome::of_policy(&policy(selection, fold, &stages, objective)?, &fold.held)
-    });
+    let parts =
+        parallel::map(calibrated.folds(), |fold| Outcome::of_policy(&policy(&wanted, fold, objective)?, &fold.held));
     let parts: Vec<Outcome> = parts.into_iter().collect::<Result<_>>()?;
     Ok(Outcome::joined(calibrated.trace().stages(), &parts.iter().collect::<Vec<_>>()))
 }

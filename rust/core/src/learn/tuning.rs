@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::rules::{MAX_BLOCKS, SLOTS};
+use crate::rules::{MAX_BLOCKS, MOST_RANGES, SLOTS};
 
 /// The constants of learning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -147,6 +147,8 @@ pub struct Tuning {
     pub one_limit_rows: f64,
     /// Blocks of the time that is left, at most: decisions of each are made apart.
     pub time_blocks: usize,
+    /// Ranges of what requests cost, at most, where that is part of decisions.
+    pub cost_ranges: usize,
     /// Times that requests wait for some stages, at most, from which it is found where blocks end.
     pub time_waits: usize,
     /// Stages whose sets are all considered, at most; of more, the best are chosen first: sets double with each stage.
@@ -244,6 +246,7 @@ impl Default for Tuning {
             tied_rows: 200.0,
             one_limit_rows: 3_000.0,
             time_blocks: 32,
+            cost_ranges: 12,
             time_waits: 1 << 16,
             lattice_stages: 5,
             detour_stages: 5,
@@ -299,6 +302,7 @@ impl Tuning {
             ("belief_cells", self.belief_cells),
             ("exact_cell_rows", self.exact_cell_rows),
             ("time_blocks", self.time_blocks),
+            ("cost_ranges", self.cost_ranges),
             ("time_waits", self.time_waits),
             ("lattice_stages", self.lattice_stages),
             ("detour_stages", self.detour_stages),
@@ -309,13 +313,14 @@ impl Tuning {
         ];
         let least = |name: &str| match name {
             "pair_classes" => 0,
-            "line_members" => 3,
+            "cost_ranges" | "line_members" => 3,
             "folds" | "newton_thinning" | "shared_cuts" | "time_blocks" => 2,
             _ => 1,
         };
         let most = |name: &str| match name {
             "belief_cells" => 256,
             "time_blocks" => MAX_BLOCKS,
+            "cost_ranges" => MOST_RANGES,
             "lattice_stages" | "detour_stages" | "line_members" => SLOTS,
             "class_numbers" => 1 << 20,
             "pair_classes" => usize::from(u8::MAX),

@@ -5,7 +5,7 @@ use super::watched::{Watched, word};
 use crate::decide::State;
 use crate::plan::stage_number;
 use crate::policy::Policy;
-use crate::rules::{NO_PREDICTION, Observation};
+use crate::rules::{Given, NO_PREDICTION, Observation};
 
 /// What one stage said.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,7 @@ pub struct Walker {
 impl Walker {
     /// For requests of a policy.
     pub fn new(policy: &Policy) -> Self {
-        let state = policy.begin(f64::INFINITY);
+        let state = policy.begin(Given::NOTHING);
         Self { entry: stage_number(state.progress().next), state, place: vec![0; policy.stages().len()] }
     }
 
@@ -116,7 +116,7 @@ impl Walker {
     /// Follows the policy as long as the stages that it asks for have said something.
     fn walk(&mut self, policy: &Policy, said: &[Said]) -> Option<Belief> {
         let first = self.of(said, self.entry?)?;
-        policy.begin_again(&mut self.state, f64::INFINITY);
+        policy.begin_again(&mut self.state, Given::NOTHING);
         policy.advance(&mut self.state, first);
         let first = policy.expected_loss(&self.state);
         let mut last = first;

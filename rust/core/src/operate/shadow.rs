@@ -6,7 +6,7 @@
 use super::ended::{Ended, Ran};
 use crate::decide::Barred;
 use crate::policy::Policy;
-use crate::rules::{Observation, UNTOLD};
+use crate::rules::{Given, Observation, UNTOLD};
 
 /// How far a shadow could be followed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,8 +104,8 @@ pub fn follow(policy: &Policy, request: &Ended, ran: &[Ran], without: Option<&Ba
         return Followed::LeftOut;
     }
     let mut state = match without {
-        None => policy.begin(f64::INFINITY),
-        Some(without) => policy.begin_without(f64::INFINITY, without),
+        None => policy.begin(Given::NOTHING),
+        Some(without) => policy.begin_without(Given::NOTHING, without),
     };
     let (mut steps, mut is_in_order) = (0, true);
     while state.progress().is_waiting() {
@@ -128,7 +128,7 @@ pub fn follow(policy: &Policy, request: &Ended, ran: &[Ran], without: Option<&Ba
         is_same: steps == ran.len(),
         is_in_order,
         answer: policy.answer(&state),
-        cost: state.progress().cost,
+        cost: policy.cost(&state),
         expected_loss: policy.expected_loss(&state),
     }
 }

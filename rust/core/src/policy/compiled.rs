@@ -80,6 +80,11 @@ impl Policy {
         self.latency().is_some()
     }
 
+    /// Whether decisions depend on what a request is told that its stages cost.
+    pub fn knows_cost(&self) -> bool {
+        self.rule.knows_cost()
+    }
+
     /// Expected seconds of each stage (k,), of exits since the exit before; none where the policy knows no time.
     pub fn latency(&self) -> Option<&[f64]> {
         self.rule.latency()

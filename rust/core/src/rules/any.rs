@@ -4,8 +4,10 @@ use serde_json::Value;
 
 use super::component::Component;
 use super::dag::DagRule;
+use super::given::Given;
 use super::mixture::MixtureRule;
 use super::observation::Observation;
+use super::priced::PricedRule;
 use super::progress::Progress;
 use super::rule::{Entry, Rule, Visitor, rules};
 use super::tree::TreeRule;
@@ -25,5 +27,7 @@ rules! {
         Dag(DagRule),
         /// A coin between two components.
         Mixture(MixtureRule),
+        /// One component for each range of what requests cost.
+        Priced(PricedRule),
     }
 }

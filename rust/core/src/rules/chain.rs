@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::checks;
 use super::describe::{clock, decision, number};
+use super::given::Given;
 use super::hand::Hand;
 use super::observation::{Observation, look_at_clock};
 use super::progress::Progress;
@@ -156,7 +157,7 @@ impl Rule for ChainRule {
     }
 
     #[inline]
-    fn begin(&self, remaining: f64) -> (Progress, ChainMemory) {
+    fn begin(&self, Given { remaining, .. }: Given) -> (Progress, ChainMemory) {
         let time = self.plan.time.as_ref().filter(|_| remaining < f64::INFINITY);
         let first = time.map_or(self.plan.start, |time| time.first(remaining));
         (Progress::new(unsigned(first)), ChainMemory { hand: Hand { loss: self.default_loss }, remaining })

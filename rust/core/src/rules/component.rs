@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::belief::BeliefRule;
 use super::chain::ChainRule;
+use super::given::Given;
 use super::observation::Observation;
 use super::patience::PatienceRule;
 use super::progress::Progress;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::checks;
 use super::describe::{clock, numbers};
+use super::given::Given;
 use super::hand::Hand;
 use super::observation::{Observation, look_at_clock};
 use super::progress::Progress;
@@ -110,7 +111,7 @@ impl Rule for DagRule {
         map
     }
 
-    fn begin(&self, remaining: f64) -> (Progress, DagMemory) {
+    fn begin(&self, Given { remaining, .. }: Given) -> (Progress, DagMemory) {
         let memory = DagMemory { hand: Hand { loss: self.default_loss }, situation: 0, remaining };
         (Progress::new(unsigned(self.action(0, remaining))), memory)
     }

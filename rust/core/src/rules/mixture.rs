@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 
 use super::component::{Component, ComponentMemory};
+use super::given::Given;
 use super::observation::Observation;
 use super::prediction::tossed;
 use super::progress::Progress;
@@ -89,7 +90,7 @@ impl MixtureRule {
     /// Whether both components begin with the same stage where so many seconds are left.
     #[inline]
     fn begins_alike(&self, remaining: f64) -> bool {
-        let first_stage = |component: &Component| component.begin(remaining).0.next;
+        let first_stage = |component: &Component| component.begin(Given::within(remaining)).0.next;
         let [first, second] = &*self.components;
         remaining == f64::INFINITY || first_stage(first) == first_stage(second)
     }
@@ -108,7 +109,7 @@ impl MixtureRule {
             }
         } else if self.begins_alike(memory.remaining) {
             memory.is_first = self.toss(observation);
-            self.component(memory.is_first).begin_again(progress, &mut memory.memory, memory.remaining);
+            self.component(memory.is_first).begin_again(progress, &mut memory.memory, Given::within(memory.remaining));
         }
     }
 }
@@ -125,7 +126,7 @@ impl Rule for MixtureRule {
         self.tells_first =
             [first, second].into_iter().all(|component| component.after_first(Observation::EMPTY).is_some());
         check(
-            first.begin(f64::INFINITY).0 == second.begin(f64::INFINITY).0,
+            first.begin(Given::NOTHING).0 == second.begin(Given::NOTHING).0,
             "the components of a mixture do not begin with the same stage",
         )
     }
@@ -143,10 +144,10 @@ impl Rule for MixtureRule {
         json!({"type": "mixture", "seed": self.seed, "share": self.share, "components": components})
     }
 
-    fn begin(&self, remaining: f64) -> (Progress, MixtureMemory) {
+    fn begin(&self, Given { remaining, .. }: Given) -> (Progress, MixtureMemory) {
         // Where they do not begin alike, requests follow the component that most requests follow.
         let is_first = self.begins_alike(remaining) || self.share >= 0.5;
-        let (progress, memory) = self.component(is_first).begin(remaining);
+        let (progress, memory) = self.component(is_first).begin(Given::within(remaining));
         (progress, MixtureMemory { is_first, remaining, entry: None, memory })
     }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::describe::numbers;
+use super::given::Given;
 use super::observation::Observation;
 use super::prediction::NO_PREDICTION;
 use super::progress::Progress;
@@ -59,7 +60,7 @@ impl Rule for PatienceRule {
     }
 
     #[inline]
-    fn begin(&self, _: f64) -> (Progress, Streak) {
+    fn begin(&self, _: Given) -> (Progress, Streak) {
         let streak = Streak { prediction: NO_PREDICTION, repeats: 0, is_readable: false };
         (Progress::new(unsigned(self.walk.entry)), streak)
     }

@@ -6,7 +6,7 @@ use crate::price::Price;
 /// How far a request has come: 16 bytes, copied freely.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
-    /// Summed price of the stages run, in the unit of the trace.
+    /// Summed price of the stages run, in the unit of the trace: what they cost the average request.
     pub cost: f64,
     /// The stage to run now, or [`NO_STAGE`].
     pub next: u16,

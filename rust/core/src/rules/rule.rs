@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use serde_json::Value;
 
+use super::given::Given;
 use super::observation::{Observation, Observations};
 use super::progress::Progress;
 use crate::error::Checked;
@@ -33,16 +34,21 @@ pub trait Rule: Sized + Sync {
         None
     }
 
+    /// Whether decisions depend on what a request is told that its stages cost.
+    fn knows_cost(&self) -> bool {
+        false
+    }
+
     /// The rule for people and tools: an object whose `type` is its name.
     fn describe(&self) -> Value;
 
-    /// Before any stage has run, with so many seconds left: infinite without a deadline.
-    fn begin(&self, remaining: f64) -> (Progress, Self::Memory);
+    /// Before any stage has run.
+    fn begin(&self, given: Given) -> (Progress, Self::Memory);
 
     /// The same, in place of another request of this rule.
     #[inline]
-    fn begin_again(&self, progress: &mut Progress, memory: &mut Self::Memory, remaining: f64) {
-        (*progress, *memory) = self.begin(remaining);
+    fn begin_again(&self, progress: &mut Progress, memory: &mut Self::Memory, given: Given) {
+        (*progress, *memory) = self.begin(given);
     }
 
     /// The waiting stage reports: books its price, decides what is next. Must not be called when nothing is waiting.
@@ -79,6 +85,12 @@ pub trait Rule: Sized + Sync {
     /// Expected loss of the answer in hand, in the unit of the losses; that of nothing while there is none.
     fn expected_loss(&self, progress: &Progress, memory: &Self::Memory) -> f64;
 
+    /// Summed cost of the stages run, in the unit of the trace.
+    #[inline]
+    fn cost(&self, progress: &Progress, _memory: &Self::Memory) -> f64 {
+        progress.cost
+    }
+
     /// The stage whose answer would be returned now: the one in hand, unless nothing is better ([`NO_STAGE`]).
     #[inline]
     fn answer(&self, progress: &Progress, _memory: &Self::Memory) -> u16 {
@@ -113,7 +125,13 @@ pub trait Rule: Sized + Sync {
 
     /// Before any stage has run, at an entry that [`Rule::entry_without`] has named.
     fn begin_at(&self, _entry: Entry) -> (Progress, Self::Memory) {
-        self.begin(f64::INFINITY)
+        self.begin(Given::NOTHING)
+    }
+
+    /// Before any stage has run, of a request that must not ask the `barred` stages, where there are decisions of their own
+    /// for it.
+    fn begin_without(&self, barred: &[u16], _given: Given) -> Option<(Progress, Self::Memory)> {
+        self.entry_without(barred).map(|entry| self.begin_at(entry))
     }
 
     /// Many first reports at once: sets what is next for every request. False, and nothing is set, where
@@ -198,6 +216,12 @@ macro_rules! rules {
                 }
             }
 
+            fn knows_cost(&self) -> bool {
+                match self {
+                    $(Self::$name(rule) => rule.knows_cost()),+
+                }
+            }
+
             fn describe(&self) -> Value {
                 match self {
                     $(Self::$name(rule) => rule.describe()),+
@@ -205,20 +229,20 @@ macro_rules! rules {
             }
 
             #[inline(always)]
-            fn begin(&self, remaining: f64) -> (Progress, $memory) {
+            fn begin(&self, given: Given) -> (Progress, $memory) {
                 match self {
                     $(Self::$name(rule) => {
-                        let (progress, memory) = rule.begin(remaining);
+                        let (progress, memory) = rule.begin(given);
                         (progress, $memory::$name(memory))
                     })+
                 }
             }
 
             #[inline]
-            fn begin_again(&self, progress: &mut Progress, memory: &mut $memory, remaining: f64) {
+            fn begin_again(&self, progress: &mut Progress, memory: &mut $memory, given: Given) {
                 match (self, memory) {
-                    $((Self::$name(rule), $memory::$name(memory)) => rule.begin_again(progress, memory, remaining),)+
-                    (_, memory) => (*progress, *memory) = self.begin(remaining),
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.begin_again(progress, memory, given),)+
+                    (_, memory) => (*progress, *memory) = self.begin(given),
                 }
             }
 
@@ -290,6 +314,14 @@ macro_rules! rules {
             }
 
             #[inline]
+            fn cost(&self, progress: &Progress, memory: &$memory) -> f64 {
+                match (self, memory) {
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.cost(progress, memory),)+
+                    _ => progress.cost,
+                }
+            }
+
+            #[inline]
             fn answer(&self, progress: &Progress, memory: &$memory) -> u16 {
                 match (self, memory) {
                     $((Self::$name(rule), $memory::$name(memory)) => rule.answer(progress, memory),)+
@@ -334,6 +366,15 @@ macro_rules! rules {
                     $(Self::$name(rule) => {
                         let (progress, memory) = rule.begin_at(entry);
                         (progress, $memory::$name(memory))
+                    })+
+                }
+            }
+
+            fn begin_without(&self, barred: &[u16], given: Given) -> Option<(Progress, $memory)> {
+                match self {
+                    $(Self::$name(rule) => {
+                        let (progress, memory) = rule.begin_without(barred, given)?;
+                        Some((progress, $memory::$name(memory)))
                     })+
                 }
             }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::describe::{number, numbers};
+use super::given::Given;
 use super::observation::Observation;
 use super::progress::Progress;
 use super::rule::Rule;
@@ -61,7 +62,7 @@ impl Rule for ThresholdRule {
     }
 
     #[inline]
-    fn begin(&self, _: f64) -> (Progress, bool) {
+    fn begin(&self, _: Given) -> (Progress, bool) {
         (Progress::new(unsigned(self.walk.entry)), false)
     }
 

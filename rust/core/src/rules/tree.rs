@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::checks;
 use super::describe::numbers;
+use super::given::Given;
 use super::hand::Hand;
 use super::observation::Observation;
 use super::progress::Progress;
@@ -143,7 +144,7 @@ impl Rule for TreeRule {
         json!({"type": "tree", "parent": self.plan.parent, "index": index, "mean_loss": numbers(&self.prior)})
     }
 
-    fn begin(&self, _: f64) -> (Progress, TreeMemory) {
+    fn begin(&self, _: Given) -> (Progress, TreeMemory) {
         let stages = self.plan.parent.len();
         let mut progress = Progress::new(NO_STAGE);
         let mut memory = TreeMemory { hand: Hand { loss: self.default_loss }, open: BinaryHeap::with_capacity(stages) };

@@ -50,6 +50,15 @@ impl Cost {
         }
     }
 
+    /// What one stage costs the request in `row`.
+    #[inline]
+    pub fn at(&self, row: usize, stage: usize) -> f64 {
+        match self {
+            Self::Alike(cost) => cost[stage],
+            Self::Rows(cost) => cost.column(stage)[row],
+        }
+    }
+
     /// Summed cost of the stages `from..to`.
     pub fn of_stages(&self, from: usize, to: usize) -> Charge {
         match self {

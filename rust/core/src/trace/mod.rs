@@ -15,6 +15,7 @@ mod matching;
 mod nearest;
 mod pattern;
 mod priced;
+mod relative;
 mod sample;
 mod table;
 mod tail;

@@ -25,7 +25,7 @@ pub(super) const fn beginning(
     }
 }
 
-pub(super) const START_DOC: &CStr = c"start($self, /, remaining=None, barred=())
+pub(super) const START_DOC: &CStr = c"start($self, /, remaining=None, barred=(), cost=None)
 --
 
 A new request.
@@ -37,6 +37,9 @@ remaining : float, optional
 barred : sequence of int or str
     Stages that it must not ask, by number or name: those that are switched off, overloaded, or out of reach. `next` is
     none of them. `exact_without` says whether it is then decided as if there were no such stages.
+cost : float, optional
+    What its stages cost, over what they cost the average request: its tokens over the mean number of tokens, say. Finite, at
+    least 0; other than 1 only where the policy knows what requests cost (`fit(..., known_cost=True)`). None: 1.
 
 Returns
 -------
@@ -47,7 +50,8 @@ Run
 Raises
 ------
 ValidationError
-    If `remaining` is negative, NaN, or finite where the policy knows no time; if `barred` has what is no stage.
+    If `remaining` is negative, NaN, or finite where the policy knows no time; if `barred` has what is no stage; if `cost`
+    is negative, not finite, or other than 1 where the policy does not know what requests cost.
 
 Notes
 -----
@@ -70,7 +74,7 @@ Examples
 1
 ";
 
-pub(super) const RESTART_DOC: &CStr = c"restart($self, /, remaining=None, barred=())
+pub(super) const RESTART_DOC: &CStr = c"restart($self, /, remaining=None, barred=(), cost=None)
 --
 
 Makes this the run of a new request, as `Policy.start` does; returns its first stage.

@@ -18,8 +18,8 @@ use super::life::{clear, dealloc, traverse};
 use super::observe::{attached, changed, converted, let_go, release};
 use super::plain;
 use crate::errors::raise;
+use crate::given::seconds;
 use crate::policy::Policy;
-use crate::remaining::seconds;
 
 /// The type, made on first use.
 pub fn run_type(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
@@ -267,7 +267,7 @@ unsafe extern "C" fn get_cost(object: *mut ffi::PyObject, _: *mut c_void) -> *mu
     // SAFETY: as in `run_of`.
     unsafe {
         let (run, _) = run_of(object);
-        ffi::PyFloat_FromDouble(run.state.progress().cost)
+        ffi::PyFloat_FromDouble((*run.engine).cost(&run.state))
     }
 }
 
@@ -378,7 +378,8 @@ unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
         let progress = run.state.progress();
         let show = |stage| stage_number(stage).map_or("None".into(), |stage| stage.to_string());
         let answer = show(policy.answer(&run.state));
-        let text = format!("Run(next={}, answer={answer}, cost={})", show(progress.next), progress.cost);
+        let text =
+            format!("Run(next={}, answer={answer}, cost={})", show(progress.next), (*run.engine).cost(&run.state));
         ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast::<c_char>(), text.len() as ffi::Py_ssize_t)
     }
 }

@@ -17,8 +17,8 @@ use ttamer::rules::{NO_PREDICTION, Observation, UNTOLD};
 use super::layout::{Run, publish_next};
 use super::plain;
 use crate::errors::{invalid, raise};
+use crate::given::seconds;
 use crate::prediction::{Said, among};
-use crate::remaining::seconds;
 use crate::signal::signal;
 
 /// One report, to a run that nobody watches.

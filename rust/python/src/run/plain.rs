@@ -9,8 +9,8 @@ use pyo3::types::{PyString, PyStringMethods};
 use ttamer::rules::prediction as code;
 use ttamer::rules::{NO_PREDICTION, UNTOLD};
 
+use crate::given::is_allowed;
 use crate::known::Known;
-use crate::remaining::is_allowed;
 
 /// A signal; `None` where that takes more than is done here.
 pub(super) unsafe fn signal(given: *mut ffi::PyObject) -> Option<f64> {

@@ -3,29 +3,29 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use ttamer::Barred;
+use ttamer::{Barred, Given};
 
 use super::plain;
 use crate::barred::barred;
-use crate::remaining::seconds;
+use crate::given::{cost, seconds};
 
 /// What a request is told.
 pub(super) struct Told {
-    /// Seconds that it has left, infinite without a deadline.
-    pub(super) remaining: f64,
+    /// What is known of it.
+    pub(super) given: Given,
     /// Stages that it goes without, if any.
     pub(super) barred: Option<Barred>,
 }
 
 impl Told {
     /// Nothing.
-    pub(super) const NOTHING: Self = Self { remaining: f64::INFINITY, barred: None };
+    pub(super) const NOTHING: Self = Self { given: Given::NOTHING, barred: None };
 
     /// The state of such a request.
     pub(super) fn begin(&self, policy: &ttamer::Policy) -> ttamer::State {
         match &self.barred {
-            Some(barred) => policy.begin_without(self.remaining, barred),
-            None => policy.begin(self.remaining),
+            Some(barred) => policy.begin_without(self.given, barred),
+            None => policy.begin(self.given),
         }
     }
 
@@ -34,7 +34,7 @@ impl Told {
         if self.barred.is_some() {
             *state = self.begin(policy);
         } else {
-            policy.begin_again(state, self.remaining);
+            policy.begin_again(state, self.given);
         }
     }
 }
@@ -48,7 +48,7 @@ pub(super) unsafe fn told(
     count: ffi::Py_ssize_t,
     keywords: *mut ffi::PyObject,
 ) -> PyResult<Told> {
-    const NAMES: [&str; 2] = ["remaining", "barred"];
+    const NAMES: [&str; 3] = ["remaining", "barred", "cost"];
     // SAFETY: as for `start`.
     let (positional, named) = unsafe {
         let all = |at: usize| Bound::from_borrowed_ptr(py, *args.add(at));
@@ -58,10 +58,10 @@ pub(super) unsafe fn told(
         let values = (0..names.len()).map(|at| all(count as usize + at)).collect::<Vec<_>>();
         (positional, names.into_iter().zip(values))
     };
-    let mut found: [Option<Bound<'_, PyAny>>; 2] = [None, None];
+    let mut found: [Option<Bound<'_, PyAny>>; NAMES.len()] = [None, None, None];
     if positional.len() > NAMES.len() {
-        let given = positional.len();
-        return Err(PyTypeError::new_err(format!("{function}() takes at most 2 arguments, got {given}")));
+        let (most, given) = (NAMES.len(), positional.len());
+        return Err(PyTypeError::new_err(format!("{function}() takes at most {most} arguments, got {given}")));
     }
     for (slot, value) in found.iter_mut().zip(positional) {
         *slot = Some(value);
@@ -73,7 +73,7 @@ pub(super) unsafe fn told(
             return Err(PyTypeError::new_err(format!("{function}() got '{name}' twice")));
         }
     }
-    let [remaining, stages] = found;
+    let [remaining, stages, costing] = found;
     let in_seconds = |given: Bound<'_, PyAny>| {
         // SAFETY: it is alive, and the GIL is held.
         let plain = unsafe { plain::remaining(given.as_ptr(), policy) };
@@ -81,8 +81,13 @@ pub(super) unsafe fn told(
     };
     let remaining = remaining.map(in_seconds).transpose()?;
     let stages = stages.map(|given| barred(policy, &given)).transpose()?;
+    let cost = costing.map(|given| cost(policy, &given)).transpose()?;
+    let nothing = Given::NOTHING;
     Ok(Told {
-        remaining: remaining.filter(|seconds| !seconds.is_nan()).unwrap_or(f64::INFINITY),
+        given: Given {
+            remaining: remaining.filter(|seconds| !seconds.is_nan()).unwrap_or(nothing.remaining),
+            cost: cost.unwrap_or(nothing.cost),
+        },
         barred: stages.filter(|barred| !barred.is_empty()),
     })
 }

@@ -6,10 +6,11 @@ use super::belief::{Belief, Beliefs};
 use super::exact::{Chain, Dag, Tree};
 use super::facts::Facts;
 use super::heuristics::{Patience, Threshold};
+use super::misfit::misfit;
 use crate::error::{Error, Result};
 use crate::policy::compiled;
 use crate::price;
-use crate::rules::{self, AnyRule, MixtureRule};
+use crate::rules::{self, AnyRule, MixtureRule, PricedRule};
 
 /// A stored policy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,6 +42,7 @@ pub(super) enum Rule {
     Tree(Tree),
     Dag(Dag),
     Mixture(Box<Mixture>),
+    Priced(Box<Priced>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,12 +62,21 @@ pub(super) struct Mixture {
     components: [Component; 2],
 }
 
+/// One component for each range of what requests cost; all but the first from which cost on.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Priced {
+    from: Vec<f64>,
+    components: Vec<Component>,
+}
+
 impl Rule {
     /// What signals mean and how answers are weighed, of each belief rule in it.
     pub(super) fn beliefs(&mut self) -> Vec<&mut Beliefs> {
         let components = match self {
             Self::Component(component) => std::slice::from_mut(component.as_mut()),
             Self::Mixture(mixture) => mixture.components.as_mut_slice(),
+            Self::Priced(priced) => priced.components.as_mut_slice(),
             Self::Tree(_) | Self::Dag(_) => &mut [],
         };
         let beliefs = components.iter_mut().map(|component| match component {
@@ -93,6 +104,10 @@ impl From<&compiled::Policy> for Policy {
                 share: rule.share(),
                 components: rule.components().each_ref().map(Into::into),
             })),
+            AnyRule::Priced(rule) => Rule::Priced(Box::new(Priced {
+                from: rule.from().collect(),
+                components: rule.components().map(Into::into).collect(),
+            })),
         };
         Self { stages: policy.stages().to_vec(), price, rule, facts: policy.facts().into() }
     }
@@ -110,6 +125,16 @@ impl TryFrom<Policy> for compiled::Policy {
             Rule::Component(component) => AnyRule::Component((*component).try_into()?),
             Rule::Tree(rule) => AnyRule::Tree(rule.into()),
             Rule::Dag(rule) => AnyRule::Dag(rule.into()),
+            Rule::Priced(priced) => {
+                let Priced { from, components } = *priced;
+                let mut components = components.into_iter().map(rules::Component::try_from);
+                let cheapest = components.next().ok_or_else(|| misfit("there is no range of costs"))??;
+                let dearer = components.collect::<Result<Vec<_>>>()?;
+                if dearer.len() != from.len() {
+                    return Err(misfit("the ranges of costs do not fit the rules"));
+                }
+                AnyRule::Priced(PricedRule::new(cheapest, from.into_iter().zip(dearer).collect()))
+            }
             Rule::Mixture(mixture) => {
                 let Mixture { seed, share, components: [first, second] } = *mixture;
                 AnyRule::Mixture(MixtureRule::new(seed, share, [first.try_into()?, second.try_into()?]))

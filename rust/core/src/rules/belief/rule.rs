@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::super::given::Given;
 use super::super::observation::{Observation, Observations};
 use super::super::prediction::NO_PREDICTION;
 use super::super::progress::Progress;
@@ -328,7 +329,7 @@ impl Rule for BeliefRule {
 
     #[expect(clippy::inline_always, reason = "its result is made where it is wanted, not copied there")]
     #[inline(always)]
-    fn begin(&self, remaining: f64) -> (Progress, BeliefMemory) {
+    fn begin(&self, Given { remaining, .. }: Given) -> (Progress, BeliefMemory) {
         let block = self.block(remaining);
         let Beginning { stage, node, slot } = self.beginning(block);
         let memory = BeliefMemory {
@@ -344,9 +345,9 @@ impl Rule for BeliefRule {
     }
 
     #[inline]
-    fn begin_again(&self, progress: &mut Progress, memory: &mut BeliefMemory, remaining: f64) {
+    fn begin_again(&self, progress: &mut Progress, memory: &mut BeliefMemory, given: Given) {
         // Everything else is written before it is read.
-        memory.block = self.block(remaining);
+        memory.block = self.block(given.remaining);
         let Beginning { stage, node, slot } = self.beginning(memory.block);
         *progress = Progress::new(stage);
         (memory.node, memory.first_slot) = (node, slot);
