@@ -188,7 +188,7 @@ def test_arguments_of_start_are_those_it_says() -> None:
     policy = POLICIES["any order"]
     start: Any = policy.start
     calls: list[tuple[Callable[[], Any], str]] = [
-        (lambda: start(1.0, (), 2), r"start\(\) takes at most 2 arguments, got 3"),
+        (lambda: start(1.0, (), 2, 3), r"start\(\) takes at most 3 arguments, got 4"),
         (lambda: start(bared=[1]), r"start\(\) has no argument 'bared'"),
         (lambda: start(None, remaining=1.0), r"start\(\) got 'remaining' twice"),
         (lambda: start().restart(barred=(), bared=()), r"restart\(\) has no argument 'bared'"),

@@ -25,7 +25,7 @@ pub mod signals;
 pub mod solve;
 pub mod trace;
 
-pub use decide::{Barred, Batch, Circumstances, Replay, Run, State};
+pub use decide::{Barred, Batch, Circumstances, Given, Replay, Run, State};
 pub use error::{Error, Result};
 pub use evaluate::{BoundedMean, Estimate, Objective, Outcome, PlannedMean, Terms};
 pub use model::{Csr, Graph, Jumps, Latency, Model, Transition};
@@ -35,6 +35,5 @@ pub use policy::{
     mixture, verify,
 };
 pub use price::Price;
-pub use rules::Given;
 pub use solve::{Solution, SolveOptions, solve};
 pub use trace::{Charge, Cost, Kind, Table, Trace};

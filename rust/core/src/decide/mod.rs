@@ -14,3 +14,5 @@ pub use barred::Barred;
 pub use batch::{Batch, MAX_REQUESTS};
 pub use replay::{Circumstances, Replay};
 pub use run::{Run, State};
+
+pub use crate::rules::Given;

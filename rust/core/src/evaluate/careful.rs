@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use crate::decide::Replay;
+use crate::decide::{Given, Replay};
 use crate::policy::Policy;
-use crate::rules::Given;
 use crate::trace::Trace;
 
 /// Follows `policy` on some rows of `trace`, whose latencies are recorded, for `deadline` seconds each. With something in

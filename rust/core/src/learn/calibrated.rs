@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::calibrate::{self, Column};
 use super::clock::Clock;
 use super::deadlines::induce_within;
+use super::folds::Fold;
 use super::induction::{self, Induced, Recorded};
 use super::known::Known;
 use super::logistic::sigmoid;
@@ -45,24 +46,24 @@ type Cache<K, V> = Arc<Mutex<BTreeMap<K, Arc<V>>>>;
 
 /// Calibration and beliefs of one trace: rules for any trade-off follow cheaply.
 pub struct Calibrated {
-    trace: Trace,
+    pub(super) trace: Trace,
     /// The rows that decisions are found on, if not all.
     thinned: Option<Trace>,
     /// The blocks of time, where time is part of the decision.
     clock: Option<Clock>,
     /// What each row's stages cost over what they cost the average one (n,), where that is part of the decision: the costs of
     /// the trace have been divided by it.
-    relative: Option<Arc<Vec<f64>>>,
+    pub(super) relative: Option<Arc<Vec<f64>>>,
     /// The ranges that these are in.
     ranges: Option<Ranges>,
-    shape: Shape,
+    pub(super) shape: Shape,
     /// The only stages that may run, in their order, where that is prescribed.
-    order: Option<Vec<usize>>,
+    pub(super) order: Option<Vec<usize>>,
     /// Loss of answering with nothing; infinite: some stage has to answer.
-    default_loss: f64,
+    pub(super) default_loss: f64,
     /// What a request loses that ends without an answer, once somebody has asked.
     missed: Arc<OnceLock<f64>>,
-    tuning: Arc<Tuning>,
+    pub(super) tuning: Arc<Tuning>,
     /// From losses to what beliefs are fitted to, and to what decisions are found on.
     scale: Scale,
     /// Calibration, with recall.
@@ -72,26 +73,11 @@ pub struct Calibrated {
     logit: Arc<Vec<Vec<f64>>>,
     /// By recall and members.
     known: Cache<(bool, Vec<u16>), Known>,
-    scout: OnceLock<Box<Self>>,
-    checked: OnceLock<Box<Self>>,
-    folds: OnceLock<Vec<Fold>>,
+    pub(super) scout: OnceLock<Box<Self>>,
+    pub(super) checked: OnceLock<Box<Self>>,
+    pub(super) folds: OnceLock<Vec<Fold>>,
     /// The same under the prices of the trace, where these are others.
-    original: Option<Arc<Self>>,
-}
-
-/// Some rows to learn from, and the others to judge on.
-pub struct Fold {
-    /// Learned from most of the rows.
-    pub calibrated: Calibrated,
-    /// The rest.
-    pub held: Trace,
-}
-
-impl Fold {
-    /// The same under other prices (k,).
-    pub fn priced(&self, cost: &[f64]) -> Self {
-        Self { calibrated: self.calibrated.priced(cost), held: self.held.priced(cost) }
-    }
+    pub(super) original: Option<Arc<Self>>,
 }
 
 impl Calibrated {
@@ -120,12 +106,18 @@ impl Calibrated {
 
     /// The same where it is known of each row what its stages cost over what they cost the average one (n,), by which the
     /// costs of the trace have been divided.
-    fn knowing_cost(self, relative: Vec<f64>) -> Self {
+    pub(super) fn knowing_cost(self, relative: Vec<f64>) -> Self {
         let ranges = Some(Ranges::of(&relative, self.trace.weight(), &self.tuning));
         Self { relative: Some(Arc::new(relative)), ranges, ..self }
     }
 
-    fn build(trace: Trace, shape: Shape, order: Option<Vec<usize>>, default_loss: f64, tuning: Arc<Tuning>) -> Self {
+    pub(super) fn build(
+        trace: Trace,
+        shape: Shape,
+        order: Option<Vec<usize>>,
+        default_loss: f64,
+        tuning: Arc<Tuning>,
+    ) -> Self {
         let k = trace.stages();
         let most = (tuning.sample_signals / k).max(tuning.least_sample_rows).min(tuning.sample_rows);
         let some = parts::spread(&trace, most).map_or_else(|| trace.clone(), |rows| trace.select(&rows));
@@ -287,56 +279,6 @@ impl Calibrated {
     /// The stages that may run, in their order.
     pub fn order(&self) -> Vec<usize> {
         self.order.clone().unwrap_or_else(|| (0..self.trace.stages()).collect())
-    }
-
-    /// The same on some rows, without time.
-    fn on(&self, rows: &[u32]) -> Self {
-        let trace = self.trace.select(rows);
-        let made = Self::build(trace, self.shape, self.order.clone(), self.default_loss, Arc::clone(&self.tuning));
-        match &self.relative {
-            Some(relative) => made.knowing_cost(rows.iter().map(|row| relative[*row as usize]).collect()),
-            None => made,
-        }
-    }
-
-    /// Some rows, with the costs that they have.
-    fn held(&self, rows: &[u32]) -> Trace {
-        let held = self.trace.select(rows);
-        match &self.relative {
-            Some(relative) => held.dearer(&rows.iter().map(|row| relative[*row as usize]).collect::<Vec<f64>>()),
-            None => held,
-        }
-    }
-
-    /// The same on a sample of at most `most` rows, made once; this one where it has no more. `of` is what gives it.
-    fn on_some<'a>(&'a self, most: usize, made: &'a OnceLock<Box<Self>>, of: fn(&Self) -> &Self) -> &'a Self {
-        let Some(rows) = parts::spread(&self.trace, most) else { return self };
-        let make = || match &self.original {
-            Some(original) => of(original).priced(self.trace.mean_cost()),
-            None => self.on(&rows),
-        };
-        made.get_or_init(|| Box::new(make()))
-    }
-
-    /// The one that rules are held against each other with.
-    pub fn checked(&self) -> &Self {
-        self.on_some(self.tuning.checked_rows, &self.checked, Self::checked)
-    }
-
-    /// The one that stages are chosen with.
-    pub fn scout(&self) -> &Self {
-        self.on_some(self.tuning.scouted_rows, &self.scout, Self::scout)
-    }
-
-    /// The rows in some parts, each once held back; none where a part would be empty. The same for every call.
-    pub fn folds(&self) -> &[Fold] {
-        self.folds.get_or_init(|| match &self.original {
-            Some(original) => original.folds().iter().map(|fold| fold.priced(self.trace.mean_cost())).collect(),
-            None => parallel::map(parts::parts(&self.trace, self.tuning.folds), |[rest, held]| Fold {
-                calibrated: self.on(&rest),
-                held: self.held(&held),
-            }),
-        })
     }
 
     /// Rows that decisions are found on.

@@ -12,6 +12,7 @@ mod deadlines;
 mod dense;
 mod detours;
 mod evidence;
+mod folds;
 mod heuristics;
 mod induction;
 mod kept;
