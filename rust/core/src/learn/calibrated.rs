@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::calibrate::{self, Column};
 use super::clock::Clock;
 use super::deadlines::induce_within;
-use super::folds::Fold;
 use super::induction::{self, Induced, Recorded};
 use super::known::Known;
 use super::logistic::sigmoid;
@@ -78,6 +77,21 @@ pub struct Calibrated {
     pub(super) folds: OnceLock<Vec<Fold>>,
     /// The same under the prices of the trace, where these are others.
     pub(super) original: Option<Arc<Self>>,
+}
+
+/// Some rows to learn from, and the others to judge on.
+pub struct Fold {
+    /// Learned from most of the rows.
+    pub calibrated: Calibrated,
+    /// The rest.
+    pub held: Trace,
+}
+
+impl Fold {
+    /// The same under other prices (k,).
+    pub fn priced(&self, cost: &[f64]) -> Self {
+        Self { calibrated: self.calibrated.priced(cost), held: self.held.priced(cost) }
+    }
 }
 
 impl Calibrated {

@@ -2,25 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::calibrated::Calibrated;
+use super::calibrated::{Calibrated, Fold};
 use super::parts;
 use crate::parallel;
 use crate::trace::Trace;
-
-/// Some rows to learn from, and the others to judge on.
-pub struct Fold {
-    /// Learned from most of the rows.
-    pub calibrated: Calibrated,
-    /// The rest.
-    pub held: Trace,
-}
-
-impl Fold {
-    /// The same under other prices (k,).
-    pub fn priced(&self, cost: &[f64]) -> Self {
-        Self { calibrated: self.calibrated.priced(cost), held: self.held.priced(cost) }
-    }
-}
 
 impl Calibrated {
     /// The same on some rows, without time.

@@ -1,7 +1,6 @@
 //! Where what requests cost is cut into ranges, so that decisions can differ by it.
 
 use super::tuning::Tuning;
-use crate::mean::sum;
 
 /// Shares of the requests that are in the first and in the last range at least, where costs are cut evenly.
 const TAIL: f64 = 0.01;
@@ -62,9 +61,9 @@ fn even_cuts(sorted: &[f64], ranges: usize) -> Vec<f64> {
 
 /// The mean of the costs in `[from, until)`; none where there is no such cost.
 fn mean_between(cost: &[f64], weight: &[f64], from: f64, until: f64) -> Option<f64> {
-    let inside = |row: usize| if (from..until).contains(&cost[row]) { weight[row] } else { 0.0 };
-    let mass = sum(cost.len(), inside);
-    (mass > 0.0).then(|| sum(cost.len(), |row| inside(row) * cost[row]) / mass)
+    let inside = cost.iter().zip(weight).filter(|(cost, _)| (from..until).contains(*cost));
+    let (mass, total) = inside.fold((0.0, 0.0), |(mass, total), (cost, w)| (mass + w, total + w * cost));
+    (mass > 0.0).then(|| total / mass)
 }
 
 #[cfg(test)]

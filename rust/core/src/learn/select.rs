@@ -1,8 +1,7 @@
 //! Which of several rules to trust: judged on rows held back, one part after the other.
 
 use super::asked::Asked;
-use super::calibrated::Calibrated;
-use super::folds::Fold;
+use super::calibrated::{Calibrated, Fold};
 use super::heuristics;
 use super::options::{Heuristic, Method};
 use crate::error::Result;
