@@ -13,11 +13,14 @@
 //! it calls neither panics nor raises.
 
 mod begin;
+mod blocks;
 mod class;
 mod layout;
 mod life;
 mod observe;
 mod plain;
+#[cfg(Py_GIL_DISABLED)]
+mod spare;
 mod told;
 
 pub use class::{add_start, run_type};
