@@ -8,13 +8,13 @@ mod spare;
 mod orders;
 
 #[cfg(Py_GIL_DISABLED)]
-#[path = "../../../rust/python/src/run/blocks.rs"]
+#[path = "../../../rust/python/src/run/blocks_by_thread.rs"]
 mod blocks;
 #[cfg(Py_GIL_DISABLED)]
 mod crowd;
 
 #[cfg(Py_GIL_DISABLED)]
 mod layout {
-    /// Stands for a run: `blocks.rs` knows of it that it has an address.
+    /// Stands for a run: `blocks_by_thread.rs` knows of it that it has an address.
     pub struct Run(pub std::sync::atomic::AtomicUsize);
 }

@@ -130,7 +130,9 @@ impl Reach {
         let mut open = Array2::from_elem((sources.len(), columns.len()), false);
         for (((stage, column), choice), mut open) in sources.iter().zip(choice.iter()).zip(open.rows_mut()) {
             if known.iter().any(|(known, _)| known == stage) {
-                choice.iter().for_each(|k| open[column[*k]] = true);
+                for k in choice {
+                    open[column[*k]] = true;
+                }
             }
         }
         let stages: Vec<usize> = sources.iter().map(|(stage, _)| *stage).collect();

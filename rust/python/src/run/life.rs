@@ -6,7 +6,10 @@ use std::ptr;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::blocks;
+#[cfg(not(Py_GIL_DISABLED))]
+use super::blocks::{put, take};
+#[cfg(Py_GIL_DISABLED)]
+use super::blocks_by_thread::{put, take};
 use super::layout::{Run, TYPE};
 use super::observe::{let_go, observe, observe_watched, release};
 use super::told::Told;
@@ -21,7 +24,7 @@ pub(super) unsafe fn started(policy: *mut ffi::PyObject, told: &Told) -> *mut ff
         let py = Python::assume_attached();
         let Some(class) = TYPE.get(py) else { return ptr::null_mut() };
         let inside: &Policy = Borrowed::from_ptr(py, policy).cast_unchecked::<Policy>().get();
-        let run = if let Some(run) = blocks::take() {
+        let run = if let Some(run) = take() {
             told.begin_again(inside.inner(), &mut (*run).state);
             ffi::PyObject_Init(run.cast(), class.as_ptr().cast());
             run
@@ -57,7 +60,7 @@ pub(super) unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
         let run = object.cast::<Run>();
         let (next, owner) = ((*run).next, (*run).owner);
         let objects = if (*run).objects.is_empty() { Vec::new() } else { release(object) };
-        if !blocks::put(run) {
+        if !put(run) {
             ptr::drop_in_place(&raw mut (*run).state);
             ptr::drop_in_place(&raw mut (*run).objects);
             ffi::PyObject_GC_Del(object.cast());

@@ -13,7 +13,10 @@
 //! it calls neither panics nor raises.
 
 mod begin;
+#[cfg(not(Py_GIL_DISABLED))]
 mod blocks;
+#[cfg(Py_GIL_DISABLED)]
+mod blocks_by_thread;
 mod class;
 mod layout;
 mod life;
