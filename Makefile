@@ -6,6 +6,7 @@
 #   make doc            documentation of the core, warnings denied
 #   make instructions   instructions of an observation against their budget; needs valgrind
 #   make deny           licences, bans and duplicate versions of crates; needs cargo-deny
+#   make test-threads   threads at what a build without the GIL shares: every order of two by loom, and a hundred
 #   make test-debug     the Python tests against a build with debug assertions and overflow checks
 #   make test-lowest    the Python tests with the lowest versions of the packages that pyproject.toml allows
 #   make test-extras    the Python tests that need ONNX Runtime, or a language model
@@ -27,7 +28,7 @@ WITHOUT_OUTSIDE := env -u TTAMER_TRACES -u TTAMER_ACCEPTANCE -u TTAMER_SST2
 WORKERS ?= auto
 SIDE_BY_SIDE := -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-all lint test-rust test-python doc instructions deny fuzz mutants test-debug test-lowest \
+.PHONY: demo test test-all lint test-rust test-python doc instructions deny fuzz mutants test-threads test-debug test-lowest \
 	test-extras test-torch test-outside environments bench bench-smoke clean
 
 demo: $(VENV)/demo
@@ -45,6 +46,7 @@ lint: $(VENV)/test
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 	$(PYTHON) benches/readme.py --check
+	$(PYTHON) benches/speed_page.py --check
 
 test-rust: $(PYTHON)
 	cargo test --locked --workspace
@@ -92,6 +94,10 @@ doc: $(PYTHON)
 
 instructions: $(PYTHON)
 	$(PYTHON) benches/instructions.py
+
+test-threads:
+	cd tests/threads && RUSTFLAGS="--cfg loom" cargo test --locked -q --target-dir ../../target/threads/loom
+	cd tests/threads && RUSTFLAGS="--cfg Py_GIL_DISABLED" cargo test --locked -q --target-dir ../../target/threads/crowd
 
 deny:
 	cargo deny --locked check licenses bans sources
@@ -150,6 +156,7 @@ bench: $(VENV)/bench
 	cargo bench --locked -p ttamer --bench '*'
 	$(PYTHON) -m pytest benches --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name
 	$(PYTHON) benches/speed.py
+	$(PYTHON) benches/speed_page.py
 	$(PYTHON) benches/fit.py
 	$(PYTHON) benches/tenants.py
 	$(PYTHON) benches/records.py
@@ -177,6 +184,7 @@ bench: $(VENV)/bench
 bench-smoke: $(VENV)/test
 	$(PYTHON) -m pytest benches --benchmark-disable
 	$(PYTHON) benches/speed.py call batch replay --rounds 1
+	$(PYTHON) benches/speed_page.py --only calls batches --seconds 0 --show
 	$(PYTHON) benches/fit.py --rows 20000
 	$(PYTHON) benches/tenants.py --policies 40 --rows 500
 	$(PYTHON) benches/records.py --requests 1000 --repeats 2 --records 100000
@@ -199,7 +207,7 @@ bench-smoke: $(VENV)/test
 	$(PYTHON) benches/quality/domains.py --sizes 100 --draws 2
 	$(PYTHON) benches/quality/year.py --seeds 1 --logged 1 --drifts signals
 	$(PYTHON) benches/contest/run.py --rows 400 --folds 2 --lams 0.9
-	@echo "not run here, they take minutes: cargo bench, benches/solve.py, speed.py solve and fit; make bench does"
+	@echo "not run here, they take minutes: cargo bench, benches/solve.py, speed.py solve and fit, the rest of speed_page.py; make bench does"
 
 $(PYTHON):
 	$(BASE_PYTHON) -m venv $(VENV)

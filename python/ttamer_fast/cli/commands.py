@@ -393,14 +393,16 @@ def inspect_command(
 
 @app.command("bench")
 def bench_command(
-    policy: Annotated[Path | None, typer.Option(help="Policy file; default: fitted to the trace.")] = None,
+    policy: Annotated[Path | None, typer.Argument(help="Policy file; default: fitted to the trace.")] = None,
     trace: Annotated[Path | None, typer.Option(help="Trace file; default: a synthetic one with 6 stages.")] = None,
     max_call_ratio: Annotated[
         float | None, typer.Option(help="Exit with 1 if a call takes more than so many Python function calls.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What deciding costs on this machine: call, batch, replay."""
+    """What deciding costs on this machine, beside what limits it: call, batch, replay.
+
+    Everything is done in turns. Says so where the machine is too busy for the figures to mean anything."""
     check_limit("--max-call-ratio", max_call_ratio)
     result = measure_overhead(
         None if policy is None else Policy.load(policy), None if trace is None else trace_in(trace)[0]

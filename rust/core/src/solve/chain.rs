@@ -17,6 +17,7 @@ use ndarray::{Array2, Axis};
 use super::grid::{Columns, LossGrid, by_loss};
 use super::memory;
 use super::product::{COLUMNS, GainRows, StageGains};
+use super::reach::Reach;
 use super::stack::Stack;
 use crate::error::{Error, Result};
 use crate::model::{Graph, Model};
@@ -48,8 +49,15 @@ struct Row {
 
 /// Solves a line or a skip graph with recall.
 pub(crate) fn solve(model: &Model, default_loss: f64) -> Result<ChainTables> {
-    let stages = model.stages();
     let grid = LossGrid::of(model, default_loss);
+    let looking = if *model.graph() == Graph::Line { 0 } else { model.stages() };
+    let reach = Reach::new(&grid, looking, default_loss);
+    solve_on(model, default_loss, &grid, reach)
+}
+
+/// Solves on a grid, whatever is known of far stages in `reach`.
+pub(super) fn solve_on(model: &Model, default_loss: f64, grid: &LossGrid, mut reach: Reach) -> Result<ChainTables> {
+    let stages = model.stages();
     let most = (0..stages).map(|v| model.states(v) + 1).max().unwrap_or(1);
     let last = grid.after(stages - 1).len();
     memory::ensure(2.0 * most as f64 * last as f64, "its tables of losses in hand by states")?;
@@ -73,7 +81,7 @@ pub(crate) fn solve(model: &Model, default_loss: f64) -> Result<ChainTables> {
             next.order.iter().enumerate().map(|(t, s)| model.marginal(j)[*s] * (next.loss[t] - next.own[t])).sum();
         let parent = j.checked_sub(1);
         let solved = Stage { model, j, parent, columns: &columns, next: &next, unseen: &unseen, default_loss, line }
-            .solve(&mut stack, std::mem::take(&mut spare));
+            .solve(&mut stack, &mut reach, std::mem::take(&mut spare));
         if default_loss.is_finite() {
             at_default[j] = solved.unknown[columns.at(default_loss)];
         }
@@ -223,7 +231,7 @@ struct Solved {
 }
 
 impl Stage<'_> {
-    fn solve(&self, stack: &mut Stack, spare: Array2<f64>) -> Solved {
+    fn solve(&self, stack: &mut Stack, reach: &mut Reach, spare: Array2<f64>) -> Solved {
         let (model, width) = (self.model, self.columns.len());
         let (states, cap) = self.rows();
         // Earlier stages that may jump to j need every column of every state.
@@ -261,9 +269,9 @@ impl Stage<'_> {
         });
         if let Some(i) = self.parent {
             if pushed {
-                stack.take(model, i, self.j, self.columns, &states, &copy.view());
+                stack.take(model, (i, self.j), self.columns, &states, &copy.view(), reach);
             } else {
-                stack.prune(model, i, self.columns);
+                stack.prune(model, i, self.columns, reach);
             }
         }
         let mut all = Solved { rows: Vec::with_capacity(states.len()), gain: table, unknown: Vec::new() };

@@ -2,7 +2,7 @@
 //!
 //! | graph | recall | file |
 //! | --- | --- | --- |
-//! | line, skip | yes | `chain.rs`, with `stack.rs` for what is jumped over |
+//! | line, skip | yes | `chain.rs`, with `stack.rs` for what is jumped over, `reach.rs` for where that matters |
 //! | line, skip | no | `no_recall.rs` |
 //! | tree, forest | yes | `tree.rs` |
 //! | small general graph | yes | `dag.rs` |
@@ -14,11 +14,16 @@ mod certificate;
 mod chain;
 mod dag;
 mod grid;
+mod look;
 mod memory;
 mod no_recall;
 mod product;
+mod reach;
+mod seen;
 mod solution;
 mod stack;
+#[cfg(test)]
+mod sticky;
 mod timed;
 mod tree;
 

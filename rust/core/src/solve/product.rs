@@ -12,6 +12,9 @@ const ROWS: usize = 128;
 /// Columns of one dense product; the staircase of the table is followed in steps of this width.
 pub(crate) const COLUMNS: usize = 64;
 
+/// Rows whose running sums are taken together.
+const ABREAST: usize = 4;
+
 /// Multiply-adds that take a few tenths of a second: no task should take more.
 const LONG: usize = 1 << 30;
 
@@ -280,9 +283,60 @@ fn rows_dense(
         }
         a = b;
     }
-    for ((objective, cap), mut out) in objective.rows().into_iter().zip(cap).zip(out.rows_mut()) {
-        if let Some(out) = out.as_slice_mut() {
-            add_paid(objective.iter().copied().enumerate(), stage, point, &mut out[..*cap]);
+    let paid = Paid::new(stage, &point[..width]);
+    let columns = out.ncols();
+    let blocks = objective.axis_chunks_iter(Axis(0), ABREAST).zip(out.axis_chunks_iter_mut(Axis(0), ABREAST));
+    for ((p, mut out), cap) in blocks.zip(cap.chunks(ABREAST)) {
+        if let (Some(p), Some(out), Some(width)) = (p.to_slice(), out.as_slice_mut(), cap.last()) {
+            if cap.len() == ABREAST {
+                paid.add::<ABREAST>(p, *width, columns, out);
+            } else {
+                let rows = p.chunks_exact(states).zip(out.chunks_exact_mut(columns));
+                rows.for_each(|(p, out)| paid.add::<1>(p, *width, columns, out));
+            }
+        }
+    }
+}
+
+/// What the states of a stage bring whose own answer is in hand, for dense rows.
+struct Paid<'a> {
+    /// First column of each state.
+    from: &'a [usize],
+    /// What each brings there.
+    term: Vec<f64>,
+    /// From each column to the next.
+    step: Vec<f64>,
+}
+
+impl<'a> Paid<'a> {
+    fn new(stage: &'a StageGains, point: &[f64]) -> Self {
+        let entering = stage.from.partition_point(|from| *from < point.len());
+        let from = &stage.from[..entering];
+        let term = from.iter().zip(&stage.loss).zip(&stage.own).map(|((m, loss), own)| (point[*m] - loss) + own);
+        let step = std::iter::once(0.0).chain(point.iter().copied()).zip(point).map(|(last, x)| x - last);
+        Self { from, term: term.collect(), step: step.collect() }
+    }
+
+    /// Adds it to the first `width` of `columns` columns of `N` rows, the chances of whose states are `p`; of several at
+    /// once, so that no sum waits for another.
+    fn add<const N: usize>(&self, p: &[f64], width: usize, columns: usize, out: &mut [f64]) {
+        let states = p.len() / N;
+        let (mut mass, mut paid, mut t) = ([0.0; N], [0.0; N], 0);
+        for (m, step) in self.step.iter().enumerate().take(width) {
+            for (paid, mass) in paid.iter_mut().zip(&mass) {
+                *paid += mass * step;
+            }
+            while self.from.get(t).is_some_and(|from| *from == m) {
+                for (k, (mass, paid)) in mass.iter_mut().zip(&mut paid).enumerate() {
+                    let p = p[k * states + t];
+                    *mass += p;
+                    *paid += p * self.term[t];
+                }
+                t += 1;
+            }
+            for (k, paid) in paid.iter().enumerate() {
+                out[k * columns + m] += paid;
+            }
         }
     }
 }

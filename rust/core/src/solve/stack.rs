@@ -4,6 +4,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::grid::Columns;
 use super::product::{part, times};
+use super::reach::Reach;
 use crate::model::Model;
 use crate::model::Transition;
 use crate::parallel;
@@ -12,7 +13,7 @@ use crate::plan::STOP;
 /// Columns of `T_ij(x | s)` for all j behind the stages solved so far, side by side.
 ///
 /// A column is carried on only while it can still be the best choice of some earlier stage: after each product the
-/// extremes over s bound what any earlier stage can see of it, since that is an average over s.
+/// extremes over s bound what any earlier stage can see of it, since that is an average over s; and `reach` says more.
 #[derive(Default)]
 pub(crate) struct Stack {
     segments: Vec<Segment>,
@@ -146,11 +147,11 @@ impl Stack {
     pub(crate) fn take(
         &mut self,
         model: &Model,
-        i: usize,
-        j: usize,
+        (i, j): (usize, usize),
         columns: &Columns,
         states: &[Option<usize>],
         table: &ArrayView2<f64>,
+        reach: &mut Reach,
     ) {
         let real = states.len() - 1;
         let mut sources = self.sources(real);
@@ -160,14 +161,17 @@ impl Stack {
             range: extremes(&part(*table, 0..real, 0..columns.len())),
             view: *table,
         });
-        let choice = choose(model, i, columns, &sources);
-        let width = choice.iter().map(Vec::len).sum();
+        let mut choice = choose(model, i, columns, &sources);
         let mut place = vec![0; real];
         states.iter().enumerate().for_each(|(rank, state)| {
             if let Some(state) = state {
                 place[*state] = rank;
             }
         });
+        let left = choice.last().map_or(0, Vec::len);
+        reach.add(model, (i, j), columns, (table, &place), left);
+        narrow(model, i, columns, &sources, reach, &mut choice);
+        let width = choice.iter().map(Vec::len).sum();
         let mut kept = Array2::zeros((real, width));
         if width > 0 {
             parallel::for_each(kept.axis_iter_mut(Axis(0)).enumerate(), |(state, mut out)| {
@@ -184,7 +188,7 @@ impl Stack {
     }
 
     /// Drops what no stage before `i` can use.
-    pub(crate) fn prune(&mut self, model: &Model, i: usize, columns: &Columns) {
+    pub(crate) fn prune(&mut self, model: &Model, i: usize, columns: &Columns, reach: &mut Reach) {
         if i == 0 {
             self.segments.clear();
         }
@@ -193,7 +197,8 @@ impl Stack {
         }
         let real = self.table.nrows() - 1;
         let sources = self.sources(real);
-        let choice = choose(model, i, columns, &sources);
+        let mut choice = choose(model, i, columns, &sources);
+        narrow(model, i, columns, &sources, reach, &mut choice);
         let picked: Vec<usize> = self
             .segments
             .iter()
@@ -283,6 +288,20 @@ fn choose(model: &Model, i: usize, columns: &Columns, sources: &[Source]) -> Vec
         .zip(keep)
         .map(|(source, keep)| source.columns.iter().enumerate().filter(|(_, m)| keep[**m]).map(|(k, _)| k).collect())
         .collect()
+}
+
+/// Drops what the bounds show not to be needed.
+fn narrow(
+    model: &Model,
+    i: usize,
+    columns: &Columns,
+    sources: &[Source],
+    reach: &mut Reach,
+    choice: &mut [Vec<usize>],
+) {
+    let columns_of: Vec<(usize, &[usize])> =
+        sources.iter().map(|source| (source.stage, source.columns.as_slice())).collect();
+    reach.narrow(model, i, columns, &columns_of, choice);
 }
 
 /// Least and largest entry of each column.

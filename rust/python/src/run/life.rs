@@ -1,27 +1,19 @@
 //! How runs begin and end.
 
-use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+#[cfg(not(Py_GIL_DISABLED))]
+use super::blocks::{put, take};
+#[cfg(Py_GIL_DISABLED)]
+use super::blocks_by_thread::{put, take};
 use super::layout::{Run, TYPE};
 use super::observe::{let_go, observe, observe_watched, release};
 use super::told::Told;
 use crate::policy::Policy;
-
-/// Runs that ended, kept for the next ones: up to [`KEPT`] blocks in which `state` is still alive.
-struct Blocks(UnsafeCell<Vec<*mut Run>>);
-
-// SAFETY: only touched by `start` and `dealloc`, which run with the GIL held.
-unsafe impl Sync for Blocks {}
-
-static BLOCKS: Blocks = Blocks(UnsafeCell::new(Vec::new()));
-
-/// Runs in flight at the same time whose memory is reused.
-const KEPT: usize = 64;
 
 /// The run of a new request.
 #[inline]
@@ -32,7 +24,7 @@ pub(super) unsafe fn started(policy: *mut ffi::PyObject, told: &Told) -> *mut ff
         let py = Python::assume_attached();
         let Some(class) = TYPE.get(py) else { return ptr::null_mut() };
         let inside: &Policy = Borrowed::from_ptr(py, policy).cast_unchecked::<Policy>().get();
-        let run = if let Some(run) = (*BLOCKS.0.get()).pop() {
+        let run = if let Some(run) = take() {
             told.begin_again(inside.inner(), &mut (*run).state);
             ffi::PyObject_Init(run.cast(), class.as_ptr().cast());
             run
@@ -68,10 +60,7 @@ pub(super) unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
         let run = object.cast::<Run>();
         let (next, owner) = ((*run).next, (*run).owner);
         let objects = if (*run).objects.is_empty() { Vec::new() } else { release(object) };
-        let blocks = &mut *BLOCKS.0.get();
-        if blocks.len() < KEPT {
-            blocks.push(run);
-        } else {
+        if !put(run) {
             ptr::drop_in_place(&raw mut (*run).state);
             ptr::drop_in_place(&raw mut (*run).objects);
             ffi::PyObject_GC_Del(object.cast());

@@ -13,11 +13,17 @@
 //! it calls neither panics nor raises.
 
 mod begin;
+#[cfg(not(Py_GIL_DISABLED))]
+mod blocks;
+#[cfg(Py_GIL_DISABLED)]
+mod blocks_by_thread;
 mod class;
 mod layout;
 mod life;
 mod observe;
 mod plain;
+#[cfg(Py_GIL_DISABLED)]
+mod spare;
 mod told;
 
 pub use class::{add_start, run_type};
