@@ -9,6 +9,7 @@ mod betting;
 mod builder;
 mod calibration;
 mod certificate;
+mod columns;
 mod convert;
 mod drift;
 mod errors;

@@ -11,13 +11,13 @@ use ttamer::rules::{NO_PREDICTION, Observation};
 
 use crate::barred::barred as stages_of;
 use crate::batch::Batch;
+use crate::columns::{Said, Signals};
 use crate::convert::{arrays, column, floats, vector};
 use crate::errors::{invalid, raise};
 use crate::files::{buffer, path_of, write_file};
 use crate::names::columns_of;
 use crate::numbers::Numbers;
 use crate::origin::{Origin, unknown_origin};
-use crate::predictions::Predictions;
 use crate::remaining::of_each;
 use crate::replay::Replay;
 use crate::shapes::{check_shape, predictions};
@@ -193,10 +193,11 @@ impl Policy {
     ) -> PyResult<Replay> {
         let stages = self.inner.stages();
         let k = stages.len();
-        let signal = floats("signal", &columns_of("signal", signal, stages)?)?;
-        check_shape(py, "signal", signal.shape(), k)?;
+        let signal = Signals::of(&columns_of("signal", signal, stages)?, 2)?;
+        let signal = signal.table(k)?;
         let prediction = prediction.map(|given| columns_of("prediction", given, stages)).transpose()?;
-        let prediction = prediction.map(|given| predictions(&given, k)).transpose()?;
+        let mut prediction = prediction.map(|given| Said::of(&given, 2)).transpose()?;
+        let prediction = prediction.as_mut().map(|given| given.table(py, k)).transpose()?;
         let latency = latency.map(|given| floats("latency", &columns_of("latency", given, stages)?)).transpose()?;
         if let Some(latency) = &latency {
             check_shape(py, "latency", latency.shape(), k)?;
@@ -206,22 +207,19 @@ impl Policy {
                 format!("`latency` must be given with a `deadline`, got a deadline of {deadline}"),
             ));
         }
-        let signal = signal.as_slice()?;
-        let prediction = prediction.as_ref().map(Predictions::codes).transpose()?;
         let latency = latency.as_ref().map(|latency| latency.as_slice()).transpose()?;
         if self.watch.is_on() {
-            let rows = self.watch.take(signal.len() / k);
-            for (at, signal) in signal.iter().enumerate().take(rows * k) {
-                let said = prediction.and_then(|prediction| prediction.get(at).copied());
-                let report = Observation::new(*signal, said.unwrap_or(NO_PREDICTION));
-                self.watch.look(py, &self.inner, at % k, report)?;
+            let rows = self.watch.take(signal.shape().0);
+            for (row, stage) in (0..rows).flat_map(|row| (0..k).map(move |stage| (row, stage))) {
+                let said = prediction.map_or(NO_PREDICTION, |prediction| prediction.at(row, stage));
+                self.watch.look(py, &self.inner, stage, Observation::new(signal.at(row, stage), said))?;
             }
         }
-        let replay = detached(py, || match latency {
-            None => self.inner.replay(signal, prediction),
-            Some(latency) => self.inner.replay_within(signal, prediction, latency, deadline),
+        let endings = detached(py, || match latency {
+            None => self.inner.endings(signal, prediction),
+            Some(latency) => self.inner.endings_within(signal, prediction, latency, deadline),
         })?;
-        Replay::new(py, replay, k)
+        Ok(Replay::new(endings))
     }
 
     /// The same beliefs under other prices, decided anew.

@@ -9,8 +9,9 @@ mod known;
 mod replay;
 mod run;
 mod step;
+mod ways;
 
 pub use barred::Barred;
 pub use batch::{Batch, MAX_REQUESTS};
-pub use replay::Replay;
+pub use replay::{Endings, Replay};
 pub use run::{Run, State};
