@@ -58,6 +58,27 @@ def observing(*arguments: Any) -> Serving:
     return Serving(call, 40_000)
 
 
+def beginning(*arguments: Any) -> Serving:
+    """A first report of these arguments, which ends the request or goes on."""
+
+    def call() -> None:
+        run = POLICY.first(*arguments)
+        assert run is None or run.next is not None
+
+    return Serving(call, 40_000)
+
+
+def refused_first(*arguments: Any) -> Serving:
+    """A first report that raises."""
+
+    def call() -> None:
+        with suppress(Exception):
+            POLICY.first(*arguments)
+            raise AssertionError("it should be refused")
+
+    return Serving(call, 40_000)
+
+
 def refused(*arguments: Any, run: Any = RUN, **keywords: Any) -> Serving:
     """A call that raises."""
 
@@ -208,6 +229,16 @@ PATHS: dict[str, Serving] = {
     "objects, failing": cut("fail"),
     "objects, barred": cut("bar"),
     "objects, stopped": cut("stop"),
+    "first, ends": beginning(0.999, 1),
+    "first, goes on": beginning(0.01, 1),
+    "first, text": beginning(0.5, "positive"),
+    "first, numpy": beginning(np.float32(0.5), np.int64(3)),
+    "first, tuple": beginning(0.01, ("a", 1)),
+    "first, object that ends": beginning(0.999, Said(1)),
+    "first, object that goes on": beginning(0.01, Said(1)),
+    "first, signal refused": refused_first("high", 1),
+    "first, prediction refused": refused_first(0.5, []),
+    "first, no argument": refused_first(),
     "signal refused": refused("high", 1),
     "prediction refused": refused(0.5, []),
     "no argument": refused(),

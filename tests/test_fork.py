@@ -40,7 +40,13 @@ def batch() -> list[int]:
     return [int(stage) for stage in requests.answer[:1000]]
 
 
+def first() -> list[tuple[int, float]]:
+    runs = (POLICY.first(signal, said) for signal, said in zip([0.1, 0.99] * 50, range(100), strict=True))
+    return [(-1, 0.0) if run is None else (run.next or 0, run.cost) for run in runs]
+
+
 WORKS: dict[str, Callable[[], object]] = {
+    "first": first,
     "fit": lambda: tt.fit(ROWS, tradeoff=0.9).digest,
     "solve": lambda: tt.solve(MODEL).digest,
     "verify": lambda: tt.verify(MODEL, tt.solve(MODEL)).exact,

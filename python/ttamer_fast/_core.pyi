@@ -317,6 +317,7 @@ class Policy:
         barred: Iterable[int | str] = (),
         cost: SupportsFloat | None = None,
     ) -> Run: ...
+    def first(self, signal: SupportsFloat | None, prediction: Hashable = None, /) -> Run | None: ...
     def start_batch(
         self,
         n: int,

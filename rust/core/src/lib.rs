@@ -1,7 +1,7 @@
 //! Policies with recall for early-exit networks and model cascades.
 //!
 //! Data flows one way: a calibration trace is [`learn`]ed from, or an exact [`Model`] is [`solve()`]d; either gives an
-//! immutable [`Policy`], which decides one request ([`Run`]), many in step ([`Batch`]) or a whole trace ([`Replay`]).
+//! immutable [`Policy`], which decides one request ([`Run`]), many in step ([`Batch`]) or a whole trace ([`Endings, Replay`]).
 #![forbid(unsafe_code)]
 
 pub mod decide;
@@ -25,7 +25,7 @@ pub mod signals;
 pub mod solve;
 pub mod trace;
 
-pub use decide::{Barred, Batch, Circumstances, Given, Replay, Run, State};
+pub use decide::{Barred, Batch, Circumstances, Endings, Given, Replay, Run, State};
 pub use error::{Error, Result};
 pub use evaluate::{BoundedMean, Estimate, Objective, Outcome, PlannedMean, Terms};
 pub use model::{Csr, Graph, Jumps, Latency, Model, Transition};

@@ -8,7 +8,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use ttamer::rules::Observations;
 
-use crate::convert::{column, floats, integers};
+use crate::columns::{Said, Signals};
+use crate::convert::{column, integers};
 use crate::errors::raise;
 use crate::given::seconds_of_each;
 use crate::prediction::among;
@@ -216,19 +217,19 @@ impl Batch {
         prediction: Option<&Bound<'_, PyAny>>,
         remaining: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let signal = floats("signal", signal)?;
+        let signal = Signals::of(signal, 1)?;
         let remaining = remaining.map(|given| self.seconds(py, stage, given)).transpose()?;
-        let mut prediction = prediction.map(|given| Predictions::of(given, 1)).transpose()?;
-        let numbered = prediction.as_mut().map(|given| self.number(py, stage, given)).transpose()?.flatten();
+        let mut prediction = prediction.map(|given| Said::of(given, 1)).transpose()?;
+        let made = prediction.as_mut().and_then(Said::made);
+        let numbered = made.map(|given| self.number(py, stage, given)).transpose()?.flatten();
         {
-            let signal = signal.as_slice()?;
-            let prediction = prediction.as_ref().map(Predictions::codes).transpose()?;
+            let prediction = prediction.as_ref().map(Said::column).transpose()?;
+            let reports = Observations::of(signal.column()?, prediction).within(remaining.as_deref());
             let rows = numbered.as_ref().map(|numbered| numbered.rows.as_slice());
             if self.watch.is_on() {
                 let policy = Arc::clone(self.lock().policy());
-                let reports = Observations::new(signal, prediction);
-                let reports = (0..signal.len()).map(|at| reports.at(at));
-                self.watch.look_at_many(py, &policy, stage, reports)?;
+                let looked_at = (0..reports.len()).map(|at| reports.at(at));
+                self.watch.look_at_many(py, &policy, stage, looked_at)?;
             }
             let taken_in = py.detach(|| {
                 let mut batch = self.lock();
@@ -238,7 +239,7 @@ impl Batch {
                     let rule = "must not be compared by code that observes the batch: no report was taken in";
                     return Err(ttamer::Error::invalid(format!("`prediction` {rule}")));
                 }
-                batch.report(stage, Observations::new(signal, prediction).within(remaining.as_deref()))
+                batch.report(stage, reports)
             });
             taken_in.map_err(|error| raise(py, error))?;
         }

@@ -9,6 +9,7 @@ mod betting;
 mod builder;
 mod calibration;
 mod certificate;
+mod columns;
 mod convert;
 mod drift;
 mod errors;
@@ -56,7 +57,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<model::Model>()?;
     module.add_class::<policy::Policy>()?;
     module.add("Run", run::run_type(py)?)?;
-    run::add_start(py)?;
+    run::add_beginnings(py)?;
     module.add_function(wrap_pyfunction!(policy::mixture, module)?)?;
     module.add_function(wrap_pyfunction!(predictions::prediction_codes, module)?)?;
     module.add_class::<batch::Batch>()?;

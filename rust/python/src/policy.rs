@@ -12,6 +12,7 @@ use ttamer::rules::{NO_PREDICTION, Observation};
 
 use crate::barred::barred as stages_of;
 use crate::batch::Batch;
+use crate::columns::{Said, Signals};
 use crate::convert::{arrays, column, floats, vector};
 use crate::errors::{invalid, raise};
 use crate::files::{buffer, path_of, write_file};
@@ -19,7 +20,6 @@ use crate::given::{costs_of_each, of_requests};
 use crate::names::columns_of;
 use crate::numbers::Numbers;
 use crate::origin::{Origin, unknown_origin};
-use crate::predictions::Predictions;
 use crate::replay::Replay;
 use crate::shapes::{check_shape, predictions};
 use crate::timing::observe_ns;
@@ -199,29 +199,26 @@ impl Policy {
     ) -> PyResult<Replay> {
         let stages = self.inner.stages();
         let k = stages.len();
-        let signal = floats("signal", &columns_of("signal", signal, stages)?)?;
-        check_shape(py, "signal", signal.shape(), k)?;
+        let signal = Signals::of(&columns_of("signal", signal, stages)?, 2)?;
+        let signal = signal.table(k)?;
         let prediction = prediction.map(|given| columns_of("prediction", given, stages)).transpose()?;
-        let prediction = prediction.map(|given| predictions(&given, k)).transpose()?;
+        let mut prediction = prediction.map(|given| Said::of(&given, 2)).transpose()?;
+        let prediction = prediction.as_mut().map(|given| given.table(py, k)).transpose()?;
         let latency = latency.map(|given| floats("latency", &columns_of("latency", given, stages)?)).transpose()?;
         if let Some(latency) = &latency {
             check_shape(py, "latency", latency.shape(), k)?;
         }
-        let signal = signal.as_slice()?;
-        let cost = cost.map(|given| costs_of_each(&self.inner, given, signal.len() / k)).transpose()?;
-        let prediction = prediction.as_ref().map(Predictions::codes).transpose()?;
+        let cost = cost.map(|given| costs_of_each(&self.inner, given, signal.shape().0)).transpose()?;
         let latency = latency.as_ref().map(|latency| latency.as_slice()).transpose()?;
         if self.watch.is_on() {
-            let rows = self.watch.take(signal.len() / k);
-            for (at, signal) in signal.iter().enumerate().take(rows * k) {
-                let said = prediction.and_then(|prediction| prediction.get(at).copied());
-                let report = Observation::new(*signal, said.unwrap_or(NO_PREDICTION));
-                self.watch.look(py, &self.inner, at % k, report)?;
+            let rows = self.watch.take(signal.shape().0);
+            for (row, stage) in (0..rows).flat_map(|row| (0..k).map(move |stage| (row, stage))) {
+                let said = prediction.map_or(NO_PREDICTION, |prediction| prediction.at(row, stage));
+                self.watch.look(py, &self.inner, stage, Observation::new(signal.at(row, stage), said))?;
             }
         }
         let circumstances = Circumstances { latency, deadline, cost: cost.as_deref() };
-        let replay = detached(py, || self.inner.replay_in(signal, prediction, &circumstances))?;
-        Replay::new(py, replay, k)
+        Ok(Replay::new(detached(py, || self.inner.endings_in(signal, prediction, &circumstances))?))
     }
 
     /// The same beliefs under other prices, decided anew.

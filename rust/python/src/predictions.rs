@@ -90,7 +90,7 @@ impl<'py> Predictions<'py> {
     ///
     /// # Errors
     /// What comparing them raises.
-    pub fn numbered(mut self, k: usize) -> PyResult<Self> {
+    pub fn number(&mut self, k: usize) -> PyResult<()> {
         let objects = std::mem::take(&mut self.objects);
         let mut request = None;
         let mut shown = Vec::new();
@@ -104,7 +104,7 @@ impl<'py> Predictions<'py> {
             }
             self.write(*place, code);
         }
-        Ok(self)
+        Ok(())
     }
 
     fn append(&mut self, more: Self) -> PyResult<()> {
@@ -330,12 +330,12 @@ fn of_columns<'py>(
 #[pyo3(signature = (prediction, /, axes = 2))]
 pub fn prediction_codes<'py>(prediction: &Bound<'py, PyAny>, axes: usize) -> PyResult<Bound<'py, PyAny>> {
     let py = prediction.py();
-    let found = Predictions::of(prediction, axes)?;
+    let mut found = Predictions::of(prediction, axes)?;
     if let Codes::Array(_) = found.codes {
         return Ok(prediction.clone());
     }
     let shape = found.shape().to_vec();
     let k = shape.last().copied().unwrap_or(1);
-    let found = found.numbered(k)?;
+    found.number(k)?;
     PyArray1::from_slice(py, found.codes()?).call_method1("reshape", (shape,))
 }

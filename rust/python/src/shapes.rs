@@ -15,7 +15,8 @@ pub fn check_shape(py: Python<'_>, name: &str, shape: &[usize], k: usize) -> PyR
 
 /// Predictions (n, k), a row for each request.
 pub fn predictions<'py>(given: &Bound<'py, PyAny>, k: usize) -> PyResult<Predictions<'py>> {
-    let prediction = Predictions::of(given, 2)?;
+    let mut prediction = Predictions::of(given, 2)?;
     check_shape(given.py(), "prediction", prediction.shape(), k)?;
-    prediction.numbered(k)
+    prediction.number(k)?;
+    Ok(prediction)
 }

@@ -12,6 +12,9 @@ use crate::policy::Policy;
 use crate::price::Price;
 use crate::rules::{Given, Observations, Progress, Rule};
 
+/// Requests that are counted at once: few enough to stay near the processor.
+const CHUNK: usize = 4096;
+
 /// Up to this many stages, counting each in a pass of its own is faster than one pass with a table.
 const FEW_STAGES: usize = 16;
 
@@ -94,6 +97,9 @@ impl Batch {
 
     /// The stage each request waits for, −1 once decided (n,).
     pub fn next(&self) -> Vec<i32> {
+        if let (Known::Nothing, Some(first)) = (&self.known, self.next.first()) {
+            return vec![signed(*first); self.len()];
+        }
         self.next.iter().map(|stage| signed(*stage)).collect()
     }
 
@@ -193,8 +199,8 @@ impl Batch {
         let count = self.waiting(stage)?;
         let Observations { signal, prediction, remaining } = observations;
         let lengths = [
-            ("signal", signal.len()),
-            ("prediction", prediction.map_or(count, <[i64]>::len)),
+            ("signal", signal.shape().0),
+            ("prediction", prediction.map_or(count, |prediction| prediction.shape().0)),
             ("remaining", remaining.map_or(count, <[f64]>::len)),
         ];
         for (name, len) in lengths {
@@ -298,8 +304,18 @@ impl Batch {
 
     fn recount(&mut self) {
         if self.waiting.len() <= FEW_STAGES {
-            for (stage, count) in self.waiting.iter_mut().enumerate() {
-                *count = count_where(&self.next, |next| *next == stage as u16);
+            // Piece by piece, and no further than to the last stage that somebody waits for.
+            self.waiting.fill(0);
+            for next in self.next.chunks(CHUNK) {
+                let mut others = next.len() - count_where(next, |next| *next == NO_STAGE);
+                for (stage, count) in self.waiting.iter_mut().enumerate() {
+                    if others == 0 {
+                        break;
+                    }
+                    let found = count_where(next, |next| *next == stage as u16);
+                    *count += found;
+                    others -= found;
+                }
             }
         } else {
             self.waiting.fill(0);

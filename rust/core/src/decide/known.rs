@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::failure::Failures;
 use crate::plan::NO_STAGE;
 use crate::price::Price;
-use crate::rules::{Given, Observations, Progress, Rule, Visitor};
+use crate::rules::{Given, Kept, Observations, Progress, Rule, Visitor};
 
 /// What is known of the requests.
 #[derive(Debug)]
@@ -38,21 +38,20 @@ impl Visitor for Begin<'_> {
 
     fn visit<R: Rule>(self, rule: &R) -> Known {
         let states = self.given.iter().map(|given| rule.begin(*given));
-        Known::of_states::<R>(None, states.collect())
+        Known::of_states::<R>(None, states.unzip())
     }
 }
 
 /// What the entry stage said, of each request.
 #[derive(Debug)]
-pub(super) struct First {
-    signal: Vec<f64>,
-    prediction: Option<Vec<i64>>,
-}
+pub(super) struct First(Kept);
 
 impl Known {
     /// Of requests that are followed: all, or those of `rows`.
-    fn of_states<R: Rule>(rows: Option<(Vec<usize>, First)>, states: Vec<(Progress, R::Memory)>) -> Self {
-        let (progress, memory): (Vec<Progress>, Vec<R::Memory>) = states.into_iter().unzip();
+    fn of_states<R: Rule>(
+        rows: Option<(Vec<usize>, First)>,
+        (progress, memory): (Vec<Progress>, Vec<R::Memory>),
+    ) -> Self {
         Self::States { rows, progress, memory: Box::new(memory), failures: BTreeMap::new() }
     }
 
@@ -63,11 +62,14 @@ impl Known {
                 *self = known;
                 return;
             }
-            Known::Nothing => (None, vec![rule.begin(Given::NOTHING); next.len()]),
+            Known::Nothing => {
+                let (progress, memory) = rule.begin(Given::NOTHING);
+                (None, (vec![progress; next.len()], vec![memory; next.len()]))
+            }
             Known::First(first) => {
                 let going_on = next.iter().enumerate().filter(|(_, next)| **next != NO_STAGE);
                 let rows: Vec<usize> = going_on.map(|(row, _)| row).collect();
-                let states = rows.iter().map(|row| first.state(rule, price, *row)).collect();
+                let states = first.states(rule, price, &rows);
                 (Some((rows, first)), states)
             }
         };
@@ -76,18 +78,36 @@ impl Known {
 }
 
 impl First {
-    pub(super) fn new(said: Observations) -> Self {
-        Self { signal: said.signal.to_vec(), prediction: said.prediction.map(<[i64]>::to_vec) }
-    }
-
-    fn said(&self) -> Observations<'_> {
-        Observations::new(&self.signal, self.prediction.as_deref())
+    /// What the entry stage says of each request, and what is `next` then; none where that takes states to tell.
+    pub(super) fn told<R: Rule>(rule: &R, said: Observations, next: &mut [u16]) -> Option<Self> {
+        let mut kept = Kept::with_room(next.len(), said.prediction.is_some());
+        let (mut signals, mut predictions) = (Vec::new(), Vec::new());
+        for (piece, next) in next.chunks_mut(Kept::PIECE).enumerate() {
+            let rows = piece * Kept::PIECE..piece * Kept::PIECE + next.len();
+            let signal = said.signal.piece(0, rows.clone(), &mut signals);
+            let prediction = said.prediction.as_ref().map(|said| said.piece(0, rows, &mut predictions));
+            if !rule.after_first_of_many(signal, prediction, next) {
+                return None;
+            }
+            kept.push(signal, prediction);
+        }
+        Some(Self(kept))
     }
 
     /// The state of a request after that.
     pub(super) fn state<R: Rule>(&self, rule: &R, price: &Price, row: usize) -> (Progress, R::Memory) {
         let (mut progress, mut memory) = rule.begin(Given::NOTHING);
-        rule.observe(&mut progress, &mut memory, self.said().at(row), price);
+        rule.observe(&mut progress, &mut memory, self.0.at(row), price);
         (progress, memory)
+    }
+
+    /// Those of some requests.
+    fn states<R: Rule>(&self, rule: &R, price: &Price, rows: &[usize]) -> (Vec<Progress>, Vec<R::Memory>) {
+        let (progress, memory) = rule.begin(Given::NOTHING);
+        let mut states = (vec![progress; rows.len()], vec![memory; rows.len()]);
+        for (row, (progress, memory)) in rows.iter().zip(states.0.iter_mut().zip(&mut states.1)) {
+            rule.observe(progress, memory, self.0.at(*row), price);
+        }
+        states
     }
 }

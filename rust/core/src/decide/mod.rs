@@ -3,16 +3,19 @@
 
 mod barred;
 mod batch;
+mod circumstances;
 mod failure;
 mod hand;
 mod known;
 mod replay;
 mod run;
 mod step;
+mod ways;
 
 pub use barred::Barred;
 pub use batch::{Batch, MAX_REQUESTS};
-pub use replay::{Circumstances, Replay};
+pub use circumstances::Circumstances;
+pub use replay::{Endings, Replay};
 pub use run::{Run, State};
 
 pub use crate::rules::Given;

@@ -1,7 +1,7 @@
 //! One request.
 
 use crate::error::{Error, Result};
-use crate::plan::stage_number;
+use crate::plan::{NO_STAGE, stage_number};
 use crate::policy::Policy;
 use crate::rules::{AnyMemory, Given, NO_PREDICTION, Observation, Progress, Rule, UNTOLD};
 
@@ -106,7 +106,14 @@ impl Policy {
         }
     }
 
-    /// The stage whose answer would be returned now; [`NO_STAGE`](crate::plan::NO_STAGE) while there is none, or nothing
+    /// Whether the first report of a request without a deadline ends it with the answer of the stage that reports, where
+    /// that can be told without a state; false also where it cannot.
+    #[inline]
+    pub fn ends_at_first(&self, observation: Observation) -> bool {
+        self.tells_first() && self.rule().after_first(observation) == Some(NO_STAGE)
+    }
+
+    /// The stage whose answer would be returned now; [`NO_STAGE`] while there is none, or nothing
     /// is better. `state` must come from this policy's [`Policy::begin`].
     #[inline]
     pub fn answer(&self, state: &State) -> u16 {

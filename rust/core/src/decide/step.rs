@@ -29,22 +29,22 @@ pub(super) fn count_where<T>(items: &[T], wanted: impl Fn(&T) -> bool) -> usize 
 }
 
 /// One observation of the requests that wait for a stage.
-pub(super) struct Step<'a> {
+pub(super) struct Step<'a, 'r> {
     pub(super) known: &'a mut Known,
     pub(super) next: &'a mut [u16],
     pub(super) stage: u16,
     pub(super) price: &'a Price,
-    pub(super) observations: Observations<'a>,
+    pub(super) observations: Observations<'r>,
 }
 
-impl Visitor for Step<'_> {
+impl Visitor for Step<'_, '_> {
     type Output = ();
 
     fn visit<R: Rule>(self, rule: &R) {
         let Self { known, next, stage, price, observations } = self;
         let is_first = matches!(known, Known::Nothing) && observations.remaining.is_none();
-        if is_first && rule.after_first_of_many(observations, next) {
-            *known = Known::First(First::new(observations));
+        if is_first && let Some(first) = First::told(rule, observations, next) {
+            *known = Known::First(first);
             return;
         }
         known.make_states(rule, price, next);

@@ -5,7 +5,7 @@ use once_cell::race::OnceBox;
 use super::facts::Facts;
 use crate::error::{Checked, Error, Result, check};
 use crate::price::Price;
-use crate::rules::{AnyRule, Rule};
+use crate::rules::{AnyRule, Given, Observation, Rule};
 
 /// The largest number of stages a policy may have.
 pub const MAX_STAGES: usize = i16::MAX as usize;
@@ -17,6 +17,8 @@ pub struct Policy {
     price: Price,
     rule: AnyRule,
     facts: Facts,
+    /// Whether requests begin, and what follows a first report can be told without a state.
+    tells_first: bool,
     /// Hexadecimal digest of the bytes it is stored as, once somebody has asked; never waited for.
     pub(super) digest: OnceBox<String>,
 }
@@ -33,7 +35,8 @@ impl Policy {
     /// # Errors
     /// [`Error::Invalid`] where they do not; names the part.
     pub fn new(stages: Vec<String>, price: Price, rule: impl Into<AnyRule>, facts: Facts) -> Result<Self> {
-        let mut policy = Self { stages, price, rule: rule.into(), facts, digest: OnceBox::new() };
+        let rule = rule.into();
+        let mut policy = Self { stages, price, rule, facts, tells_first: false, digest: OnceBox::new() };
         match policy.complete() {
             Ok(()) => Ok(policy),
             Err(problem) => Err(Error::invalid(format!("policy: {problem}"))),
@@ -45,7 +48,11 @@ impl Policy {
         check((1..=MAX_STAGES).contains(&k), "the number of stages is not in 1..=32767")?;
         self.price.check(k)?;
         check([0, k].contains(&self.facts.usual.len()), "the usual reports do not fit the stages")?;
-        self.rule.complete(k, &self.price)
+        self.rule.complete(k, &self.price)?;
+        self.tells_first = self.rule.begin(Given::NOTHING).0.is_waiting()
+            && !self.rule.may_decline()
+            && self.rule.after_first(Observation::EMPTY).is_some();
+        Ok(())
     }
 
     /// The same decisions, described by other facts.
@@ -68,6 +75,12 @@ impl Policy {
     #[inline]
     pub fn rule(&self) -> &AnyRule {
         &self.rule
+    }
+
+    /// Whether [`Rule::after_first`] tells what becomes of a request, and whose its answer is.
+    #[inline]
+    pub(crate) fn tells_first(&self) -> bool {
+        self.tells_first
     }
 
     /// How the policy was made and what it is worth.

@@ -9,22 +9,46 @@ use serde_json::{Value, json};
 use super::component::{Component, ComponentMemory};
 use super::given::Given;
 use super::observation::Observation;
-use super::prediction::tossed;
+use super::prediction::{NO_PREDICTION, tossed};
 use super::progress::Progress;
 use super::rule::{Entry, Rule};
 use crate::error::{Checked, check};
 use crate::plan::NO_STAGE;
 use crate::price::Price;
-use crate::random::{mix64, uniform};
+use crate::random::mix64;
 
 /// Each request follows one of two rules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixtureRule {
     seed: u64,
     share: f64,
+    coin: Coin,
     components: Box<[Component; 2]>,
     /// Whether both components can tell what follows a first report without a memory.
     tells_first: bool,
+}
+
+/// Heads for a share of all first reports.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Coin {
+    /// The seed, mixed.
+    key: u64,
+    /// Heads are the hashes whose first 53 bits are a number below this.
+    heads: u64,
+}
+
+impl Coin {
+    fn new(seed: u64, share: f64) -> Self {
+        // A product with a power of two is exact.
+        Self { key: mix64(seed), heads: (share * (1_u64 << 53) as f64).ceil() as u64 }
+    }
+
+    #[inline]
+    fn toss(self, signal: f64, prediction: i64) -> bool {
+        // Zeros of either sign are equal, and so are all missing signals.
+        let bits = if signal.is_nan() { f64::NAN.to_bits() } else { (signal + 0.0).to_bits() };
+        mix64(mix64(self.key ^ bits) ^ tossed(prediction) as u64) >> 11 < self.heads
+    }
 }
 
 /// What a request carries under a mixture: which component it follows, and what that remembers.
@@ -42,7 +66,7 @@ impl MixtureRule {
     /// A coin of this seed; about `share` of requests, in [0, 1], follow the first of two rules that begin with the
     /// same stage.
     pub fn new(seed: u64, share: f64, components: [Component; 2]) -> Self {
-        Self { seed, share, components: Box::new(components), tells_first: false }
+        Self { seed, share, coin: Coin::new(seed, share), components: Box::new(components), tells_first: false }
     }
 
     /// Of the coin.
@@ -63,11 +87,7 @@ impl MixtureRule {
     /// Whether a request with this first report follows the first component.
     #[inline]
     fn toss(&self, observation: Observation) -> bool {
-        let Observation { signal, prediction, .. } = observation;
-        // Zeros of either sign are equal, and so are all missing signals.
-        let bits = if signal.is_nan() { f64::NAN.to_bits() } else { (signal + 0.0).to_bits() };
-        let hash = mix64(mix64(mix64(self.seed) ^ bits) ^ tossed(prediction) as u64);
-        uniform(hash) < self.share
+        self.coin.toss(observation.signal, observation.prediction)
     }
 
     #[inline]
@@ -230,17 +250,53 @@ impl Rule for MixtureRule {
     fn after_first(&self, observation: Observation) -> Option<u16> {
         if self.tells_first { self.component(self.toss(observation)).after_first(observation) } else { None }
     }
+
+    /// The coin is tossed where it matters: where the components do not go on alike.
+    fn after_first_of_many(&self, signal: &[f64], prediction: Option<&[i64]>, next: &mut [u16]) -> bool {
+        let [first, second] = &*self.components;
+        let mut other = vec![NO_STAGE; next.len()];
+        if !self.tells_first
+            || !first.after_first_of_many(signal, prediction, next)
+            || !second.after_first_of_many(signal, prediction, &mut other)
+        {
+            return false;
+        }
+        // Each place is written, and stays where the components differ: where that is cannot be foreseen.
+        let (mut differing, mut count) = (vec![0; next.len()], 0);
+        for (at, (next, other)) in next.iter().zip(&other).enumerate() {
+            if let Some(place) = differing.get_mut(count) {
+                *place = at;
+            }
+            count += usize::from(next != other);
+        }
+        for at in differing.into_iter().take(count) {
+            let said = prediction.map_or(Some(NO_PREDICTION), |prediction| prediction.get(at).copied());
+            if let (Some(next), Some(other), Some(signal), Some(said)) =
+                (next.get_mut(at), other.get(at), signal.get(at), said)
+            {
+                *next = if self.coin.toss(*signal, said) { *next } else { *other };
+            }
+        }
+        true
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::STOP;
+    use crate::random::uniform;
     use crate::rules::{ThresholdRule, Walk};
 
     fn always(entry: i32) -> Component {
         let walk = Walk { entry, successor: vec![1, STOP], mean_loss: vec![0.5, 0.25], default_loss: f64::INFINITY };
         ThresholdRule { walk, threshold: vec![f64::NEG_INFINITY; 2], reject: f64::NEG_INFINITY }.into()
+    }
+
+    /// Stops at this signal.
+    fn leaving(threshold: f64) -> Component {
+        let walk = Walk { entry: 0, successor: vec![1, STOP], mean_loss: vec![0.5, 0.25], default_loss: f64::INFINITY };
+        ThresholdRule { walk, threshold: vec![threshold; 2], reject: f64::NEG_INFINITY }.into()
     }
 
     fn coin(share: f64, seed: u64) -> MixtureRule {
@@ -257,6 +313,35 @@ mod tests {
             let rule = coin(share, 7);
             let heads = (0..20_000).filter(|i| toss(&rule, f64::from(*i) / 20_000.0, 1)).count();
             assert!((heads as f64 / 20_000.0 - share).abs() < 0.015, "{heads} at {share}");
+        }
+    }
+
+    #[test]
+    fn heads_are_the_hashes_below_the_share() {
+        for share in [0.0, 1e-300, 0.3, 0.5, 1.0 - f64::EPSILON / 2.0, 1.0, f64::NAN] {
+            let coin = Coin::new(7, share);
+            for at in 0..5000_i64 {
+                let (signal, said) = (at as f64 / 5000.0, at % 3);
+                let hash = mix64(mix64(mix64(7) ^ (signal + 0.0).to_bits()) ^ said as u64);
+                assert_eq!(coin.toss(signal, said), uniform(hash) < share, "{share}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_are_tossed_as_one_is() {
+        let mut rule = MixtureRule::new(5, 0.4, [leaving(0.3), leaving(0.8)]);
+        assert_eq!(rule.complete(2, &Price::Stage(vec![1.0, 1.0])), Ok(()));
+        let signal: Vec<f64> = (0..500).map(|at| if at % 9 == 0 { f64::NAN } else { f64::from(at) / 500.0 }).collect();
+        let said: Vec<i64> = (0..500).map(|at| at % 3).collect();
+        for prediction in [None, Some(said.as_slice())] {
+            let mut next = vec![7; 500];
+            assert!(rule.after_first_of_many(&signal, prediction, &mut next));
+            for ((next, signal), said) in next.iter().zip(&signal).zip(&said) {
+                let said = prediction.map_or(NO_PREDICTION, |_| *said);
+                assert_eq!(Some(*next), rule.after_first(Observation::new(*signal, said)));
+            }
+            assert!(next.contains(&1) && next.contains(&NO_STAGE));
         }
     }
 

@@ -42,37 +42,3 @@ impl Observation {
         Self { remaining, ..self }
     }
 }
-
-/// Reports of many requests, in columns of one length.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Observations<'a> {
-    /// One signal a request.
-    pub signal: &'a [f64],
-    /// One prediction a request, if there are any.
-    pub prediction: Option<&'a [i64]>,
-    /// Seconds that each request has left, where that is said.
-    pub remaining: Option<&'a [f64]>,
-}
-
-impl<'a> Observations<'a> {
-    /// Columns of one length that do not say how much time is left.
-    pub const fn new(signal: &'a [f64], prediction: Option<&'a [i64]>) -> Self {
-        Self { signal, prediction, remaining: None }
-    }
-
-    /// The same where so many seconds are left, if that is said.
-    #[must_use]
-    pub const fn within(self, remaining: Option<&'a [f64]>) -> Self {
-        Self { remaining, ..self }
-    }
-
-    /// The report number `at`; empty beyond the end.
-    #[inline]
-    pub fn at(&self, at: usize) -> Observation {
-        let prediction = self.prediction.and_then(|prediction| prediction.get(at).copied());
-        let signal = self.signal.get(at).copied().unwrap_or(f64::NAN);
-        let remaining = self.remaining.and_then(|remaining| remaining.get(at).copied()).unwrap_or(UNTOLD);
-        Observation::new(signal, prediction.unwrap_or(NO_PREDICTION)).within(remaining)
-    }
-}

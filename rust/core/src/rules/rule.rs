@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use serde_json::Value;
 
 use super::given::Given;
-use super::observation::{Observation, Observations};
+use super::observation::Observation;
+use super::prediction::NO_PREDICTION;
 use super::progress::Progress;
 use crate::error::Checked;
 use crate::plan::NO_STAGE;
@@ -134,13 +135,14 @@ pub trait Rule: Sized + Sync {
         self.entry_without(barred).map(|entry| self.begin_at(entry))
     }
 
-    /// Many first reports at once: sets what is next for every request. False, and nothing is set, where
-    /// [`Rule::after_first`] is `None`.
-    fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> bool {
+    /// Many first reports at once, in columns of one length: sets what is next for every request. False, and nothing is
+    /// set, where [`Rule::after_first`] is `None`.
+    fn after_first_of_many(&self, signal: &[f64], prediction: Option<&[i64]>, next: &mut [u16]) -> bool {
         let tells_first = self.after_first(Observation::EMPTY).is_some();
         if tells_first {
-            for (at, next) in next.iter_mut().enumerate() {
-                *next = self.after_first(observations.at(at)).unwrap_or(NO_STAGE);
+            for (at, (next, signal)) in next.iter_mut().zip(signal).enumerate() {
+                let said = prediction.and_then(|prediction| prediction.get(at).copied()).unwrap_or(NO_PREDICTION);
+                *next = self.after_first(Observation::new(*signal, said)).unwrap_or(NO_STAGE);
             }
         }
         tells_first
@@ -346,6 +348,12 @@ macro_rules! rules {
             fn after_first(&self, observation: Observation) -> Option<u16> {
                 match self {
                     $(Self::$name(rule) => rule.after_first(observation)),+
+                }
+            }
+
+            fn after_first_of_many(&self, signal: &[f64], prediction: Option<&[i64]>, next: &mut [u16]) -> bool {
+                match self {
+                    $(Self::$name(rule) => rule.after_first_of_many(signal, prediction, next)),+
                 }
             }
 

@@ -1,4 +1,4 @@
-//! The type `Run`: its slots, attributes and methods, and the method `Policy.start` that makes one.
+//! The type `Run`: its slots, attributes and methods, and the methods of `Policy` that make one.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::mem::offset_of;
@@ -13,6 +13,7 @@ use ttamer::plan::stage_number;
 use ttamer::rules::UNTOLD;
 
 use super::begin::{RESTART_DOC, START_DOC, beginning, restart, start};
+use super::first::{FIRST_DOC, first};
 use super::layout::{Run, TYPE, publish_next, run_of};
 use super::life::{clear, dealloc, traverse};
 use super::observe::{attached, changed, converted, let_go, release};
@@ -116,7 +117,7 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
 const DOC: &CStr = c"One request in progress: which stage to run now, and which answer is the best in hand.
 
 A run belongs to one request. `next` is the stage to run; `observe` reports its signal and prediction and returns the
-new `next`. Get one from `Policy.start`.
+new `next`. Get one from `Policy.start` or `Policy.first`.
 
 A signal of None or NaN is \"no information\"; one that is no real number is a ValidationError. A prediction is any
 hashable; None, NaN and what is masked or missing are none. Stages agree where their predictions are equal, and
@@ -129,18 +130,22 @@ Notes
 -----
 A run may be used by several threads one after the other. It is neither pickled, copied nor referred to weakly.";
 
-/// Makes `Policy.start` a method that the interpreter calls directly.
-pub fn add_start(py: Python<'_>) -> PyResult<()> {
+/// Makes `Policy.start` and `Policy.first` methods that the interpreter calls directly.
+pub fn add_beginnings(py: Python<'_>) -> PyResult<()> {
     // The type has to exist before a run is started, and then lives as long as the process.
     run_type(py)?;
-    let method = beginning(c"start", start, START_DOC);
     let class = py.get_type::<Policy>();
-    // SAFETY: the definition is never freed; the result is a new reference or null with an exception set.
-    let descriptor = unsafe {
-        let method: &'static mut ffi::PyMethodDef = Box::leak(Box::new(method));
-        Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(class.as_type_ptr(), method))?
-    };
-    class.setattr("start", descriptor)
+    for (name, method) in
+        [("start", beginning(c"start", start, START_DOC)), ("first", positional(c"first", first, FIRST_DOC))]
+    {
+        // SAFETY: the definition is never freed; the result is a new reference or null with an exception set.
+        let descriptor = unsafe {
+            let method: &'static mut ffi::PyMethodDef = Box::leak(Box::new(method));
+            Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(class.as_type_ptr(), method))?
+        };
+        class.setattr(name, descriptor)?;
+    }
+    Ok(())
 }
 
 const FAIL_DOC: &CStr = c"fail($self, remaining=None, /)

@@ -19,7 +19,7 @@ pub(super) struct Run {
     pub(super) vectorcall: ffi::vectorcallfunc,
     /// Slot `observe`: this object, borrowed.
     pub(super) observe: *mut ffi::PyObject,
-    /// Slot `next`: int or None, owned.
+    /// Slot `next`: int or None, borrowed from the policy.
     pub(super) next: *mut ffi::PyObject,
     /// The policy object, owned.
     pub(super) owner: *mut ffi::PyObject,
@@ -41,12 +41,10 @@ pub(super) struct Run {
 /// Puts the state's next stage into the slot; returns a new reference to it.
 #[inline]
 pub(super) unsafe fn publish_next(run: &mut Run) -> *mut ffi::PyObject {
-    // SAFETY: `policy` points into `owner`, which is alive; `next` is an owned reference.
+    // SAFETY: `policy` points into `owner`, which is alive and owns the numbers of its stages.
     unsafe {
-        let next = (*run.policy).number(run.state.progress().next);
-        let old = std::mem::replace(&mut run.next, ffi::Py_NewRef(next));
-        ffi::Py_DECREF(old);
-        ffi::Py_NewRef(next)
+        run.next = (*run.policy).number(run.state.progress().next);
+        ffi::Py_NewRef(run.next)
     }
 }
 

@@ -7,7 +7,7 @@
 //! * `run.observe` is a slot too and holds the run itself, which is callable (vectorcall): `run.observe(...)` and a
 //!   kept `observe = run.observe` create no bound method. The slot holds a borrowed reference: it lives exactly as
 //!   long as the object it points to;
-//! * the policy is kept alive by a Python reference, not by an atomic counter.
+//! * the policy is kept alive by a Python reference, not by an atomic counter; what `next` holds belongs to the policy.
 //!
 //! Every function here runs with the GIL held (the module does not declare support for free threading), and the core
 //! it calls neither panics nor raises.
@@ -18,6 +18,7 @@ mod blocks;
 #[cfg(Py_GIL_DISABLED)]
 mod blocks_by_thread;
 mod class;
+mod first;
 mod layout;
 mod life;
 mod observe;
@@ -26,4 +27,4 @@ mod plain;
 mod spare;
 mod told;
 
-pub use class::{add_start, run_type};
+pub use class::{add_beginnings, run_type};

@@ -69,10 +69,10 @@ pub(super) unsafe fn attached(work: impl FnOnce(Python<'_>) -> PyResult<*mut ffi
 }
 
 /// What a report says.
-struct Report<'py> {
-    observation: Observation,
+pub(super) struct Report<'py> {
+    pub(super) observation: Observation,
     /// The prediction, if it is an object that the run does not keep yet.
-    new: Option<Bound<'py, PyAny>>,
+    pub(super) new: Option<Bound<'py, PyAny>>,
 }
 
 /// One report of other types than a float and an int, or more of them, to a run that nobody watches.
@@ -170,38 +170,52 @@ pub(super) unsafe extern "C" fn observe_watched(
 }
 
 /// Runs whatever Python code the arguments bring with them.
-unsafe fn convert<'py>(
-    py: Python<'py>,
+unsafe fn convert(
+    py: Python<'_>,
     run: *mut Run,
     args: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
+) -> PyResult<Report<'_>> {
+    // SAFETY: as for `take_in`; `engine` and `policy` point into the policy object, which the run keeps alive. Objects are
+    // borrowed for as long as the references are copied.
+    unsafe {
+        let shown = || {
+            let objects = &(*run).objects;
+            objects.iter().map(|one| one.bind(py).clone()).collect()
+        };
+        let Report { observation, new } = said(py, shown, args, count.min(2))?;
+        let third = (count > 2).then(|| Bound::from_borrowed_ptr(py, *args.add(2)));
+        let remaining = third.map(|third| seconds(&*(*run).engine, &third)).transpose()?.unwrap_or(UNTOLD);
+        let observation = observation.within(remaining);
+        let watched = (*run).watched.then(|| (&*(*run).policy, (*run).state.progress().next_stage()));
+        if let Some((policy, Some(stage))) = watched {
+            policy.watch().look(py, policy.inner(), stage, observation)?;
+        }
+        Ok(Report { observation, new })
+    }
+}
+
+/// A signal and, of two arguments, a prediction, to a request that has shown these objects.
+pub(super) unsafe fn said<'py>(
+    py: Python<'py>,
+    shown: impl FnOnce() -> Vec<Bound<'py, PyAny>>,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
 ) -> PyResult<Report<'py>> {
-    // SAFETY: as for `take_in`.
-    let (first, second, third) = unsafe {
-        let further = |at: ffi::Py_ssize_t| (at < count).then(|| Bound::from_borrowed_ptr(py, *args.offset(at)));
-        (Bound::from_borrowed_ptr(py, *args), further(1), further(2))
+    // SAFETY: `args` are 1 or 2 arguments, which the caller keeps alive; the GIL is held.
+    let (first, second) = unsafe {
+        (Bound::from_borrowed_ptr(py, *args), (count > 1).then(|| Bound::from_borrowed_ptr(py, *args.add(1))))
     };
     let signal = signal(&first)?;
     let (prediction, new) = match second.map(|second| Said::of(&second)).transpose()? {
         None => (NO_PREDICTION, None),
         Some(Said::Code(code)) => (code, None),
         Some(Said::Object(object)) => {
-            // SAFETY: borrowed for as long as the references are copied.
-            let shown: Vec<Bound<'py, PyAny>> =
-                unsafe { &(*run).objects }.iter().map(|one| one.bind(py).clone()).collect();
-            let (code, is_new) = among(&shown, &object)?;
+            let (code, is_new) = among(&shown(), &object)?;
             (code, is_new.then_some(object))
         }
     };
-    // SAFETY: `engine` points into the policy object, which the run keeps alive.
-    let remaining = third.map(|third| seconds(unsafe { &*(*run).engine }, &third)).transpose()?.unwrap_or(UNTOLD);
-    let observation = Observation::new(signal, prediction).within(remaining);
-    // SAFETY: `policy` points into the policy object, which the run keeps alive.
-    let watched = unsafe { (*run).watched.then(|| (&*(*run).policy, (*run).state.progress().next_stage())) };
-    if let Some((policy, Some(stage))) = watched {
-        policy.watch().look(py, policy.inner(), stage, observation)?;
-    }
-    Ok(Report { observation, new })
+    Ok(Report { observation: Observation::new(signal, prediction), new })
 }
 
 /// What to do with a report that is converted, but whose stage has reported already.
@@ -218,7 +232,7 @@ pub(super) unsafe fn changed(py: Python<'_>, run: *mut Run) -> PyResult<*mut ffi
 }
 
 /// Keeps an object for comparison with later ones.
-unsafe fn keep(object: *mut ffi::PyObject, new: Bound<'_, PyAny>) {
+pub(super) unsafe fn keep(object: *mut ffi::PyObject, new: Bound<'_, PyAny>) {
     // SAFETY: `object` is a `Run`, which the collector gets to know with its first object.
     unsafe {
         let run = &mut *object.cast::<Run>();

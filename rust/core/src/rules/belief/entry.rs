@@ -3,9 +3,10 @@
 //! Before anything else has run, belief is a function of one signal and one prediction, so that the decision is a step
 //! function of the signal: one comparison, without calibrating first.
 
+use super::super::prediction::NO_PREDICTION;
 use super::calibration::Calibration;
 use crate::parallel;
-use crate::plan::{Intervals, Row, STOP};
+use crate::plan::{Intervals, NO_STAGE, Row, STOP};
 
 /// Most pairs of a class and a limit that the cuts of one policy are worked out for: beyond, they would take more time
 /// and memory than the policy itself, and signals are calibrated one by one instead.
@@ -34,7 +35,7 @@ impl PartialEq for EntryCuts {
 pub struct Thresholds {
     /// Least signal that stops, per class, NaN for none; the last entry is for every other prediction.
     least: Vec<f64>,
-    /// The action below it.
+    /// The action below it; [`STOP`] where every signal stops.
     pub onward: i32,
 }
 
@@ -46,6 +47,28 @@ impl Thresholds {
         // Negative predictions turn into numbers beyond every class.
         let row = (prediction as usize).min(other);
         self.least.get(row).copied().unwrap_or(f64::INFINITY)
+    }
+
+    /// What is next for each of many requests: no stage where its signal stops, else `onward`.
+    pub fn after_many(&self, signal: &[f64], prediction: Option<&[i64]>, onward: u16, next: &mut [u16]) {
+        let after = |signal: f64, least: f64| if signal >= least { NO_STAGE } else { onward };
+        let Some(prediction) = prediction else {
+            let least = self.least(NO_PREDICTION);
+            return next.iter_mut().zip(signal).for_each(|(next, signal)| *next = after(*signal, least));
+        };
+        let reports = next.iter_mut().zip(signal.iter().zip(prediction));
+        // Of few classes, a row is chosen without being looked up.
+        match *self.least {
+            [other] => reports.for_each(|(next, (signal, _))| *next = after(*signal, other)),
+            [zero, other] => reports.for_each(|(next, (signal, said))| {
+                *next = after(*signal, if *said == 0 { zero } else { other });
+            }),
+            [zero, one, other] => reports.for_each(|(next, (signal, said))| {
+                let beyond = if *said == 1 { one } else { other };
+                *next = after(*signal, if *said == 0 { zero } else { beyond });
+            }),
+            _ => reports.for_each(|(next, (signal, said))| *next = after(*signal, self.least(*said))),
+        }
     }
 }
 
@@ -98,9 +121,10 @@ impl EntryCuts {
 fn thresholds_of(intervals: &Intervals) -> Option<Thresholds> {
     let rows = intervals.table();
     let always_stops = |row: &Row| row.stop == f64::INFINITY;
-    let onward = rows.iter().find(|row| !always_stops(row))?.last;
+    let going_on = rows.iter().find(|row| !always_stops(row));
+    let onward = going_on.map_or(STOP, |row| row.last);
     let is_plain = |row: &Row| always_stops(row) || (row.len == 0 && row.last == onward);
-    if onward == STOP || !rows.iter().all(is_plain) {
+    if (onward == STOP && going_on.is_some()) || !rows.iter().all(is_plain) {
         return None;
     }
     // No signal, not even an infinite one, is at or above NaN: such a row never stops.
@@ -201,6 +225,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn many_are_decided_as_one_is() {
+        let signals = [f64::NEG_INFINITY, -1.0, 0.0, 0.3, 0.5, 0.75, 0.9, 1.0, 2.0, f64::INFINITY, f64::NAN];
+        let classes = [[0.0, 1.0], [1.0, 0.5], [-1.0, 1.0], [9.0, 1.0]];
+        for (count, limit) in (0..=classes.len()).flat_map(|count| [(count, -1.0), (count, 5.0), (count, -7.0)]) {
+            let some: Vec<[f32; 2]> = classes.into_iter().take(count).collect();
+            let falling = calibration(&[0.0, 0.5, 1.0], &[2.0, 0.0, -2.0], &some);
+            let cuts = EntryCuts::new(&falling, &intervals(limit, &[(f64::INFINITY, 1)]));
+            let Some(found) = cuts.thresholds() else { panic!("no thresholds at {limit}") };
+            let after = |action: i32| if action == STOP { NO_STAGE } else { 7 };
+            let onward = after(found.onward);
+            for prediction in [-3, 0, 1, 2, 3, 4, 99, NO_PREDICTION] {
+                let mut next = [5; 11];
+                found.after_many(&signals, Some(&[prediction; 11]), onward, &mut next);
+                // What is not a number is below every threshold.
+                let expected = signals.map(|x| if x.is_nan() { onward } else { after(cuts.action(x, prediction)) });
+                assert_eq!(next, expected, "{count} classes, limit {limit}, prediction {prediction}");
+                if prediction == NO_PREDICTION {
+                    found.after_many(&signals, None, onward, &mut next);
+                    assert_eq!(next, expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn where_everything_stops_there_is_a_threshold_too() {
+        let falling = calibration(&[0.0, 1.0], &[2.0, -2.0], &[[0.0, 1.0]]);
+        let cuts = EntryCuts::new(&falling, &intervals(f64::INFINITY, &[]));
+        assert_eq!(cuts.thresholds().map(|found| (found.least(0), found.onward)), Some((f64::NEG_INFINITY, STOP)));
+        assert_eq!([cuts.action(f64::NEG_INFINITY, 0), cuts.action(0.5, 7)], [STOP; 2]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::given::Given;
-use super::super::observation::{Observation, Observations};
+use super::super::observation::Observation;
 use super::super::prediction::NO_PREDICTION;
 use super::super::progress::Progress;
 use super::super::reach::avoids;
@@ -465,28 +465,23 @@ impl Rule for BeliefRule {
         Some(self.stage_of(self.first_action(self.timeless(), 0, observation)))
     }
 
-    fn after_first_of_many(&self, observations: Observations, next: &mut [u16]) -> bool {
-        let Observations { signal, prediction, .. } = observations;
+    fn after_first_of_many(&self, signal: &[f64], prediction: Option<&[i64]>, next: &mut [u16]) -> bool {
         let timeless = self.timeless();
-        let first = |observation: Observation| self.first_action(timeless, 0, observation);
+        let after = |observation: Observation| self.stage_of(self.first_action(timeless, 0, observation));
         let cuts = self.entry.get(usize::from(timeless) * self.roots);
-        let plain = cuts.and_then(EntryCuts::thresholds).filter(|found| found.onward == first(Observation::EMPTY));
-        match (plain, prediction) {
-            (Some(found), Some(prediction)) => {
-                let onward = self.stage_of(found.onward);
-                let after = |signal: f64, said| if signal >= found.least(said) { NO_STAGE } else { onward };
-                let reports = signal.iter().zip(prediction);
-                next.iter_mut().zip(reports).for_each(|(next, (signal, said))| *next = after(*signal, *said));
+        let Some(found) = cuts.and_then(EntryCuts::thresholds) else {
+            for (at, (next, signal)) in next.iter_mut().zip(signal).enumerate() {
+                let said = prediction.and_then(|prediction| prediction.get(at).copied()).unwrap_or(NO_PREDICTION);
+                *next = after(Observation::new(*signal, said));
             }
-            (Some(found), None) => {
-                let (onward, least) = (self.stage_of(found.onward), found.least(NO_PREDICTION));
-                let after = |signal: f64| if signal >= least { NO_STAGE } else { onward };
-                next.iter_mut().zip(signal).for_each(|(next, signal)| *next = after(*signal));
-            }
-            (None, _) => {
-                for (at, next) in next.iter_mut().enumerate() {
-                    *next = self.stage_of(first(observations.at(at)));
-                }
+            return true;
+        };
+        let (onward, missing) = (self.stage_of(found.onward), after(Observation::EMPTY));
+        found.after_many(signal, prediction, onward, next);
+        if missing != onward {
+            // A signal that is not a number is below every threshold.
+            for (next, _) in next.iter_mut().zip(signal).filter(|(_, signal)| signal.is_nan()) {
+                *next = missing;
             }
         }
         true
