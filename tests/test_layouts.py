@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -130,7 +131,12 @@ def test_replays_are_pickled_and_copied(made: tuple[str, ...]) -> None:
     policy = policy_of("models")
     signal, prediction = requests(policy)
     expected = policy.replay(signal, prediction)
-    for way in (copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))):
+    ways: list[Callable[[tt.Replay], tt.Replay]] = [
+        copy.copy,
+        copy.deepcopy,
+        lambda one: pickle.loads(pickle.dumps(one)),
+    ]
+    for way in ways:
         replay = policy.replay(signal, prediction)
         for name in made:
             getattr(replay, name)
@@ -147,13 +153,13 @@ def test_replays_of_no_rows() -> None:
 
 def test_other_shapes_are_refused() -> None:
     policy = policy_of("exits")
-    for dtype in (np.float64, np.float32):
+    for dtype in ("float64", "float32"):
         with pytest.raises(tt.ValidationError, match=r"^`signal` must have shape \(n, 4\), got \[3, 5\]$"):
             policy.replay(np.zeros((3, 5), dtype))
         with pytest.raises(tt.ValidationError, match=r"^`signal` must have 3 entries, one per request waiting"):
             policy.start_batch(3).observe(0, np.zeros(4, dtype))
         policy.start_batch(3).observe(0, np.zeros((3, 1), dtype))
-    for dtype in (np.int64, np.int32):
+    for dtype in ("int64", "int32"):
         with pytest.raises(tt.ValidationError, match=r"^`prediction` must have shape \(n, 4\), got \[3, 3\]$"):
             policy.replay(np.zeros((3, 4)), np.zeros((3, 3), dtype))
         with pytest.raises(tt.ValidationError, match=r"^`prediction` must have the shape of `signal`, got 8 entries"):
