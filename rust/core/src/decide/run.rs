@@ -1,7 +1,7 @@
 //! One request.
 
 use crate::error::{Error, Result};
-use crate::plan::stage_number;
+use crate::plan::{NO_STAGE, stage_number};
 use crate::policy::Policy;
 use crate::rules::{AnyMemory, NO_PREDICTION, Observation, Progress, Rule, UNTOLD};
 
@@ -18,6 +18,9 @@ pub struct State {
 }
 
 impl State {
+    /// Before a request begins, whatever its policy.
+    const EMPTY: Self = Self { progress: Progress::new(NO_STAGE), memory: AnyMemory::EMPTY, failures: None };
+
     /// The part that all rules share.
     #[inline]
     pub fn progress(&self) -> &Progress {
@@ -29,8 +32,9 @@ impl Policy {
     /// The state before any stage has run, with so many seconds left: infinite without a deadline.
     #[inline]
     pub fn begin(&self, remaining: f64) -> State {
-        let (progress, memory) = self.rule().begin(remaining);
-        State { progress, memory, failures: None }
+        let mut state = State::EMPTY;
+        self.begin_again(&mut state, remaining);
+        state
     }
 
     /// The same of a request that must not ask some stages of this policy: none of them is ever next.
@@ -146,7 +150,10 @@ impl Policy {
     /// The same of a request that has so many seconds left.
     #[inline]
     pub fn start_within(&self, remaining: f64) -> Run<'_> {
-        Run { policy: self, state: self.begin(remaining) }
+        // Made where it is wanted: what a request remembers is not small.
+        let mut run = Run { policy: self, state: State::EMPTY };
+        run.restart(remaining);
+        run
     }
 
     /// The same of a request that must not ask some stages of this policy: none of them is ever next.
