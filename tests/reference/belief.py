@@ -7,6 +7,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from reference.rule import NO_PREDICTION, NO_STAGE, Choice, Decisions, Fields, Report, Rule, answered
 
 LIMIT = 9.0
@@ -18,9 +20,28 @@ NOWHERE = 2**16 - 1
 CLOSE = 1e-9
 """Logits, and shares of a signal, that rounding may be worth."""
 
+CLOSE_SINGLE = 1e-6
+"""The same where the first decision, on the raw signal, is compared with logits of 32 bits."""
+
+NUMBERED = 4
+"""Answers whose weights are summed beforehand for every way in which their predictions may agree."""
+
+LARGEST = 1e30
+"""No weight of 32 bits is beyond this."""
+
 
 def limited(logit: float) -> float:
     return max(-LIMIT, min(LIMIT, logit))
+
+
+def single(x: float) -> float:
+    """As exact as 32 bits are."""
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.float32(x))
+
+
+def weight(x: float) -> float:
+    return single(max(-LARGEST, min(LARGEST, x)))
 
 
 class Calibration:
@@ -47,10 +68,10 @@ class Calibration:
             return logit[0]
         if left == len(self.signal) - 1:
             return logit[-1]
-        width = self.signal[left + 1] - self.signal[left]
-        if not math.isfinite(1.0 / width):
+        slope = single((logit[left + 1] - logit[left]) / (self.signal[left + 1] - self.signal[left]))
+        if not math.isfinite(slope):
             return logit[left]
-        return logit[left] + (signal - self.signal[left]) / width * (logit[left + 1] - logit[left])
+        return single(logit[left] + single(slope * (signal - self.signal[left])))
 
     def read(self, report: Report) -> float | None:
         """None where the signal says nothing."""
@@ -227,6 +248,7 @@ class Belief(Rule):
         heard = answered(reports)
         if len(heard) == 1 and heard[0].is_known and math.isfinite(heard[0].signal):
             (only,) = heard
+            near += [best.logit - CLOSE_SINGLE, best.logit + CLOSE_SINGLE]
             width = CLOSE * max(1.0, abs(only.signal))
             moved = [only._replace(signal=only.signal + step) for step in (-width, width)]
             near += [self._read(one) for one in moved]
@@ -244,7 +266,7 @@ class Belief(Rule):
         enters); else what failed says what it says on average.
         """
         last = reports[-1]
-        weighed = self.sets[self.situations[situation]["set"]]
+        whole = weighed = self.sets[self.situations[situation]["set"]]
         said = {report.stage: report for report in reports}
         others = [member for member in weighed["members"] if not said[member].is_failed]
         if len(others) == 1:
@@ -262,15 +284,54 @@ class Belief(Rule):
             ran = [report.stage for report in reports if not self.calibrations[report.stage].is_probe]
             latest = ran[-1] if ran else last.stage
             candidates = [latest if latest in candidates else candidates[-1]]
-        logits = {member: self._posterior(weighed, member, said) for member in candidates}
-        favour = {weighed["favoured"]: self.margin}
+        counted = said.values() if weighed is whole else [said[member] for member in weighed["members"]]
+        is_complete = all(report.is_known and report.prediction != NO_PREDICTION for report in counted)
+        posterior, number = (self._weighed, weight) if is_complete else (self._posterior, float)
+        logits = {member: posterior(weighed, member, said) for member in candidates}
+        favour = {weighed["favoured"]: number(self.margin)}
         ranks = {member: logit - favour.get(member, 0.0) for member, logit in logits.items()}
+        if is_complete:
+            ranks = {member: single(rank) for member, rank in ranks.items()}
         best = min(candidates, key=lambda member: (ranks[member], member))
         is_close = any(abs(ranks[member] - ranks[best]) < CLOSE for member in candidates if member != best)
         return Best(limited(logits[best]), best, is_close)
 
+    def _weighed(self, weighed: Fields, member: int, said: dict[int, Report]) -> float:
+        """The sum of what all members, itself among them, say about a member, where all say all they can: in 32 bits, step
+        by step, as such sums are made online.
+        """
+        members: list[int] = weighed["members"]
+        own = members.index(member)
+        lines = []
+        for at, other in enumerate(members):
+            differ, equal, _ = weighed["evidence"][own * len(members) + at]
+            lines.append((differ, equal, said[member].agrees(said[other]) or other == member, self._read(said[other])))
+        if len(members) <= NUMBERED:
+            total = weight(sum(equal[0] if agrees else differ[0] for differ, equal, agrees, _ in lines))
+            for differ, equal, agrees, logit in lines:
+                total = single(total + single(weight(equal[1] if agrees else differ[1]) * logit))
+        else:
+            total = weight(sum(differ[0] for differ, _, _, _ in lines))
+            for differ, equal, agrees, logit in lines:
+                offset = weight(equal[0] - differ[0]) if agrees else 0.0
+                slope = weight(equal[1] if agrees else differ[1])
+                total = single(total + single(offset + single(slope * logit)))
+        if any(set(pair.stages) <= set(members) for pair in self.pairs) and weighed.get("shares"):
+            total = single(total + single(self._named(weighed, member, said)))
+        return total
+
+    def _named(self, weighed: Fields, member: int, said: dict[int, Report]) -> float:
+        """What the classes that members name add to the logit of one."""
+        members: list[int] = weighed["members"]
+        shares: list[float] = weighed.get("shares", [])
+        if not shares:
+            return 0.0
+        share = shares[members.index(member)]
+        about = [pair for pair in self.pairs if member in pair.stages and set(pair.stages) <= set(members)]
+        return sum(share * pair.about(member, said) for pair in about)
+
     def _posterior(self, weighed: Fields, member: int, said: dict[int, Report]) -> float:
-        """The sum of what all members, itself among them, say about a member."""
+        """The same where signals or predictions are missing."""
         members: list[int] = weighed["members"]
         total = 0.0
         for at, other in enumerate(members):
@@ -285,9 +346,4 @@ class Belief(Rule):
             else:
                 offset, slope = equal if mine.agrees(theirs) else differ
             total += offset + slope * self._read(theirs)
-        shares: list[float] = weighed.get("shares", [])
-        if shares:
-            share = shares[members.index(member)]
-            about = [pair for pair in self.pairs if member in pair.stages and set(pair.stages) <= set(members)]
-            total += sum(share * pair.about(member, said) for pair in about)
-        return total
+        return total + self._named(weighed, member, said)

@@ -1,16 +1,25 @@
 //! The online path on a fitted 6-stage policy: one observation, a whole request, a batch, a replay.
+//!
+//! Requests come in random order, so that where each of them ends is not predicted; then in the order of where they end,
+//! which a processor predicts; then each under another of 3,000 policies, whose memory no cache holds; last, with caches
+//! that have just been emptied.
 #![expect(clippy::unwrap_used, reason = "a bench may stop on a broken set-up")]
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ttamer::Batch;
-use ttamer::Given;
+use ttamer::{Batch, Given, Policy};
 
 mod workload;
 
 use workload::{ROWS, STAGES, data, policy, request};
+
+/// Policies that take turns.
+const POLICIES: usize = 3000;
+/// Numbers that no cache holds together with anything else.
+const EVICTING: usize = 1 << 23;
 
 fn online(c: &mut Criterion) {
     let (signal, loss, prediction) = data();
@@ -40,6 +49,45 @@ fn online(c: &mut Criterion) {
             answers.sum::<usize>()
         });
     });
+    let mut order: Vec<usize> = (0..ROWS).collect();
+    order.sort_by_key(|row| (replay.last[*row], replay.answer[*row]));
+    let row = |row: usize| (&signal[row * STAGES..][..STAGES], &prediction[row * STAGES..][..STAGES]);
+    group.bench_function("observe, outcomes predictable", |b| {
+        b.iter(|| {
+            let requests = order.iter().map(|at| row(*at));
+            requests.map(|(signal, prediction)| request(&policy, black_box(signal), prediction)).sum::<usize>()
+        });
+    });
+    let bytes = policy.to_bytes().unwrap();
+    let policies: Vec<Policy> = (0..POLICIES).map(|_| Policy::from_bytes(&bytes).unwrap()).collect();
+    group.bench_function("observe, 3,000 policies in turn", |b| {
+        b.iter(|| {
+            // A step that is prime to their number goes through all of them, far apart.
+            let turns = (0..ROWS).map(|at| &policies[at * 1_013 % POLICIES]);
+            let requests = turns.zip(rows());
+            requests.map(|(policy, (signal, prediction))| request(policy, black_box(signal), prediction)).sum::<usize>()
+        });
+    });
+    let mut evicting = vec![0_u64; EVICTING];
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("request, caches cold, with the clock", |b| {
+        b.iter_custom(|requests| {
+            let mut spent = Duration::ZERO;
+            for at in 0..requests as usize {
+                for number in &mut evicting {
+                    *number += 1;
+                }
+                let (signal, prediction) = row(at % ROWS);
+                black_box((signal.iter().sum::<f64>(), prediction.iter().sum::<i64>()));
+                let begun = Instant::now();
+                black_box(request(&policy, black_box(signal), prediction));
+                spent += begun.elapsed();
+            }
+            spent
+        });
+    });
+    group.sample_size(100);
     group.throughput(Throughput::Elements(ROWS as u64));
     group.bench_function("replay, per request", |b| b.iter(|| policy.replay(&signal, Some(&prediction)).unwrap()));
     let first: Vec<f64> = signal.iter().step_by(STAGES).copied().collect();

@@ -43,7 +43,7 @@ fn belief(recall: bool) -> Component {
     let calibration = vec![
         Calibration {
             curve: curve(&[0.0, 1.0], &[0.0, -1.0]),
-            classes: Classes { number: vec![1, 0, 1], levels: vec![[0.5; 16]] },
+            classes: Classes { number: vec![1, 0, 1], levels: vec![Curve::constant(0.5).levels(&[0.5]).unwrap()] },
             mean_loss: 0.5,
             missing_logit: 0.0,
         },

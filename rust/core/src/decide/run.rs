@@ -18,6 +18,9 @@ pub struct State {
 }
 
 impl State {
+    /// Before a request begins, whatever its policy.
+    const EMPTY: Self = Self { progress: Progress::new(NO_STAGE), memory: AnyMemory::EMPTY, failures: None };
+
     /// The part that all rules share.
     #[inline]
     pub fn progress(&self) -> &Progress {
@@ -29,8 +32,9 @@ impl Policy {
     /// The state before any stage has run.
     #[inline]
     pub fn begin(&self, given: Given) -> State {
-        let (progress, memory) = self.rule().begin(given);
-        State { progress, memory, failures: None }
+        let mut state = State::EMPTY;
+        self.begin_again(&mut state, given);
+        state
     }
 
     /// The same of a request that must not ask some stages of this policy: none of them is ever next.
@@ -159,7 +163,10 @@ impl Policy {
     /// The same of a request of which something is known.
     #[inline]
     pub fn start_given(&self, given: Given) -> Run<'_> {
-        Run { policy: self, state: self.begin(given) }
+        // Made where it is wanted: what a request remembers is not small.
+        let mut run = Run { policy: self, state: State::EMPTY };
+        run.restart(given);
+        run
     }
 
     /// The same of a request that must not ask some stages of this policy: none of them is ever next.

@@ -23,7 +23,7 @@ use super::{cells, nodes, sample};
 use crate::error::Result;
 use crate::evaluate::{Objective, Terms};
 use crate::parallel;
-use crate::rules::{BeliefRule, Beliefs, Calibration, NO_PREDICTION, Node, Nothing, Pair, Reading, SLOTS};
+use crate::rules::{BeliefRule, Beliefs, Calibration, NO_PREDICTION, Node, Nothing, Pair, Reading, Readings};
 use crate::trace::{Kind, Trace};
 
 /// Rows walked by one task.
@@ -437,6 +437,7 @@ impl Calibrated {
         let node = Node::new(members, latest, self.favoured(members), &weights.evidence, &[]);
         let node = node.sharing(&weights.shares).disputed(&beliefs.pairs);
         let node = node.among(|stage| self.is_probe(stage), latest);
+        let cells = beliefs.cells(&node);
         let is_silent = members.iter().all(|stage| self.is_probe(*stage));
         let rows = self.rows();
         let column = |v: &u16| (self.logit[usize::from(*v)].as_slice(), rows.prediction(usize::from(*v)));
@@ -444,16 +445,15 @@ impl Calibrated {
         let losses: Vec<&[f64]> = rows.losses().iter_columns().collect();
         let (nothing, share) = (self.nothing(), self.tuning.belief_share);
         let walk = |row: usize| {
-            let mut hand = [Reading::NONE; SLOTS];
+            let mut hand = Readings::EMPTY;
             let mut is_complete = true;
-            for (seen, (logit, prediction)) in hand.iter_mut().zip(&columns) {
-                *seen = Reading {
-                    logit: logit[row],
-                    prediction: prediction.map_or(NO_PREDICTION, |prediction| prediction[row]),
-                };
+            for (at, (logit, prediction)) in columns.iter().enumerate() {
+                let prediction = prediction.map_or(NO_PREDICTION, |prediction| prediction[row]);
+                let seen = Reading { logit: logit[row] as f32, prediction };
                 is_complete &= seen.is_complete();
+                hand.put(at, seen);
             }
-            let (belief, stage) = beliefs.believe(&node, &hand, is_complete);
+            let (belief, stage) = beliefs.believe(&node, &cells, &hand, is_complete);
             if is_silent || nothing.beats(belief) {
                 return (belief, self.missed());
             }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::component::Component;
+use super::component::{Component, ComponentMemory};
 use super::dag::DagRule;
 use super::given::Given;
 use super::mixture::MixtureRule;
@@ -14,11 +14,16 @@ use super::tree::TreeRule;
 use crate::error::Checked;
 use crate::price::Price;
 
+impl AnyMemory {
+    /// Before a request begins, whatever its rule.
+    pub const EMPTY: Self = Self::Component(ComponentMemory::EMPTY);
+}
+
 rules! {
     /// The rule of a compiled policy.
     AnyRule,
     /// What any rule remembers of one request.
-    AnyMemory {
+    AnyMemory, first Component {
         /// One that may be part of a mixture.
         Component(Component),
         /// Observed states on a tree or forest.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::belief::BeliefRule;
+use super::belief::{BeliefMemory, BeliefRule};
 use super::chain::ChainRule;
 use super::given::Given;
 use super::observation::Observation;
@@ -13,11 +13,16 @@ use super::threshold::ThresholdRule;
 use crate::error::Checked;
 use crate::price::Price;
 
+impl ComponentMemory {
+    /// Before a request begins, whatever its rule.
+    pub(super) const EMPTY: Self = Self::Belief(BeliefMemory::EMPTY);
+}
+
 rules! {
     /// A rule that may be part of a mixture.
     Component,
     /// What such a rule remembers of one request.
-    ComponentMemory {
+    ComponentMemory, first Belief {
         /// Posterior belief from signals (section 4 of the theory).
         Belief(BeliefRule),
         /// Observed states on a line or a skip graph (section 3 of the theory).

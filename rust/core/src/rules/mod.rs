@@ -27,7 +27,7 @@ mod walk;
 pub use any::{AnyMemory, AnyRule};
 pub use belief::{
     BeliefRule, Beliefs, Calibration, Classes, Curve, Detour, Evidence, KNOTS, LOGIT_LIMIT, Levels, Line, MAX_BLOCKS,
-    Node, Nothing, PARTS, Pair, Reading, SLOTS, Tilt, Time, Without,
+    Node, Nothing, PARTS, Pair, Reading, Readings, SLOTS, Tilt, Time, Without,
 };
 pub use chain::ChainRule;
 pub use component::Component;

@@ -169,9 +169,10 @@ pub trait Visitor {
 /// One enum over rules, one over their memories, and the rule that asks the kind and hands over: nobody else who decides
 /// does.
 ///
-/// A memory of another kind of rule (of another policy) changes nothing and expects no answer.
+/// A memory of another kind of rule (of another policy) changes nothing and expects no answer. The kind named `first` is asked
+/// for first wherever a request is decided.
 macro_rules! rules {
-    ($(#[$meta:meta])* $rules:ident, $(#[$memory_meta:meta])* $memory:ident {
+    ($(#[$meta:meta])* $rules:ident, $(#[$memory_meta:meta])* $memory:ident, first $first:ident {
         $($(#[$doc:meta])* $name:ident($rule:ty)),+ $(,)?
     }) => {
         // A byte of its own for the kind: reading it costs less than one that hides in a field.
@@ -196,6 +197,32 @@ macro_rules! rules {
                 Self::$name(rule)
             }
         })+
+
+        impl $rules {
+            #[inline(never)]
+            fn begin_any_again(&self, progress: &mut Progress, memory: &mut $memory, given: Given) {
+                match (self, memory) {
+                    $((Self::$name(rule), $memory::$name(memory)) => rule.begin_again(progress, memory, given),)+
+                    (_, memory) => (*progress, *memory) = self.begin(given),
+                }
+            }
+
+            #[inline(never)]
+            fn observe_any(
+                &self,
+                progress: &mut Progress,
+                memory: &mut $memory,
+                observation: Observation,
+                price: &Price,
+            ) {
+                match (self, memory) {
+                    $((Self::$name(rule), $memory::$name(memory)) => {
+                        rule.observe(progress, memory, observation, price);
+                    })+
+                    _ => {}
+                }
+            }
+        }
 
         impl Rule for $rules {
             type Memory = $memory;
@@ -242,10 +269,10 @@ macro_rules! rules {
 
             #[inline]
             fn begin_again(&self, progress: &mut Progress, memory: &mut $memory, given: Given) {
-                match (self, memory) {
-                    $((Self::$name(rule), $memory::$name(memory)) => rule.begin_again(progress, memory, given),)+
-                    (_, memory) => (*progress, *memory) = self.begin(given),
+                if let (Self::$first(rule), $memory::$first(memory)) = (self, &mut *memory) {
+                    return rule.begin_again(progress, memory, given);
                 }
+                self.begin_any_again(progress, memory, given);
             }
 
             #[inline(always)]
@@ -256,12 +283,10 @@ macro_rules! rules {
                 observation: Observation,
                 price: &Price,
             ) {
-                match (self, memory) {
-                    $((Self::$name(rule), $memory::$name(memory)) => {
-                        rule.observe(progress, memory, observation, price);
-                    })+
-                    _ => {}
+                if let (Self::$first(rule), $memory::$first(memory)) = (self, &mut *memory) {
+                    return rule.observe(progress, memory, observation, price);
                 }
+                self.observe_any(progress, memory, observation, price);
             }
 
             fn observe_without(
@@ -325,6 +350,9 @@ macro_rules! rules {
 
             #[inline]
             fn answer(&self, progress: &Progress, memory: &$memory) -> u16 {
+                if let (Self::$first(rule), $memory::$first(memory)) = (self, memory) {
+                    return rule.answer(progress, memory);
+                }
                 match (self, memory) {
                     $((Self::$name(rule), $memory::$name(memory)) => rule.answer(progress, memory),)+
                     _ => progress.answer,

@@ -282,7 +282,7 @@ impl TryFrom<Pair> for rules::Pair {
 impl From<&rules::Calibration> for Calibration {
     fn from(known: &rules::Calibration) -> Self {
         let (signal, logit): (Vec<f64>, Vec<f32>) = known.curve.points().unzip();
-        let curves = known.classes.levels.iter().map(|levels| levels.iter().take(signal.len()).copied().collect());
+        let curves = known.classes.levels.iter().map(|levels| levels.values().take(signal.len()).collect());
         let (class, curves) = (known.classes.number.clone(), curves.collect());
         Self { signal, logit, class, curves, mean_loss: known.mean_loss, missing_logit: known.missing_logit }
     }

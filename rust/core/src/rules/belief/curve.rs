@@ -3,8 +3,16 @@
 /// Knots in every curve; unused ones are padded with infinity.
 pub const KNOTS: usize = 16;
 
-/// Values at the knots of a curve.
-pub type Levels = [f32; KNOTS];
+/// A curve from one knot up to the next: a level, and logits a unit of the signal.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Piece {
+    level: f32,
+    slope: f32,
+}
+
+/// Values at the knots of a curve, and the lines between them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Levels([Piece; KNOTS]);
 
 /// Signals that curves are linear between.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,15 +21,13 @@ struct Knots {
     at: [f64; KNOTS],
     /// The high end of the calibrated range.
     high: f64,
-    /// One over the distance to the next knot; 0 past the last one, and where that is too near for a finite slope.
-    density: [f64; KNOTS],
 }
 
-/// Where a signal is: the last knot at or below it, and the share of the way to the next one.
+/// Where a signal is: the last knot at or below it, and how far beyond that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     knot: usize,
-    share: f64,
+    beyond: f64,
 }
 
 /// Piecewise-linear, constant beyond the ends, total on every bit pattern but NaN (which the caller filters).
@@ -42,17 +48,32 @@ impl Knots {
         let is_right = |k: usize| usize::from(x >= self.at[k & (KNOTS - 1)]);
         let block = 4 * (is_right(4) + is_right(8) + is_right(12));
         let knot = (block + is_right(block + 1) + is_right(block + 2) + is_right(block + 3)) & (KNOTS - 1);
-        Place { knot, share: (x - self.at[knot]) * self.density[knot] }
+        Place { knot, beyond: x - self.at[knot] }
     }
 }
 
 impl Place {
+    /// The value there of a curve with these levels, as exact as 32 bits are.
+    #[inline]
+    #[expect(clippy::indexing_slicing, reason = "masked to the number of knots")]
+    pub(super) fn rounded(self, levels: &Levels) -> f32 {
+        let Piece { level, slope } = levels.0[self.knot & (KNOTS - 1)];
+        level + (f64::from(slope) * self.beyond) as f32
+    }
+
     /// The value there of a curve with these levels.
     #[inline]
     #[expect(clippy::indexing_slicing, reason = "masked to the number of knots")]
     pub(super) fn of(self, levels: &Levels) -> f64 {
-        let left = f64::from(levels[self.knot & (KNOTS - 1)]);
-        left + self.share * (f64::from(levels[(self.knot + 1) & (KNOTS - 1)]) - left)
+        let Piece { level, slope } = levels.0[self.knot & (KNOTS - 1)];
+        f64::from(level) + f64::from(slope) * self.beyond
+    }
+}
+
+impl Levels {
+    /// The values at the knots; beyond the last of them, that one.
+    pub fn values(&self) -> impl Iterator<Item = f32> + '_ {
+        self.0.iter().map(|piece| piece.level)
     }
 }
 
@@ -62,36 +83,37 @@ impl Curve {
     pub fn through(x: &[f64], y: &[f32]) -> Option<Self> {
         let (first, high) = (*x.first()?, *x.last()?);
         let ascending = x.iter().zip(x.iter().skip(1)).all(|(a, b)| a < b);
-        if !ascending || !x.iter().all(|v| v.is_finite()) || !(high - first).is_finite() {
+        if !ascending || x.len() > KNOTS || !x.iter().all(|v| v.is_finite()) || !(high - first).is_finite() {
             return None;
         }
-        let mut knots = Knots { at: [f64::INFINITY; KNOTS], high, density: [0.0; KNOTS] };
+        let mut knots = Knots { at: [f64::INFINITY; KNOTS], high };
         for (to, from) in knots.at.iter_mut().zip(x) {
             *to = *from;
         }
-        for (density, (left, right)) in knots.density.iter_mut().zip(x.iter().zip(x.iter().skip(1))) {
-            // A gap too narrow for a finite slope is a step: the value at the left knot holds up to the right one.
-            let found = (right - left).recip();
-            *density = if found.is_finite() { found } else { 0.0 };
-        }
-        Some(Self { knots, levels: levels(y, x.len())? })
+        Some(Self { levels: levels(&knots, y)?, knots })
     }
 
     /// The same value for every signal.
     pub fn constant(value: f32) -> Self {
         let mut at = [f64::INFINITY; KNOTS];
         at[0] = 0.0;
-        Self { knots: Knots { at, high: 0.0, density: [0.0; KNOTS] }, levels: [value; KNOTS] }
+        Self { knots: Knots { at, high: 0.0 }, levels: Levels([Piece { level: value, slope: 0.0 }; KNOTS]) }
     }
 
     /// The levels of another curve at the same knots, one value each; `None` where they do not fit or are not finite.
     pub fn levels(&self, y: &[f32]) -> Option<Levels> {
-        levels(y, self.points().count())
+        levels(&self.knots, y)
+    }
+
+    /// These levels, each as another.
+    pub(super) fn mapped(&self, levels: &Levels, of: impl Fn(f32) -> f32) -> Levels {
+        let Levels(pieces) = levels;
+        between(&self.knots, pieces.map(|piece| of(piece.level)))
     }
 
     /// The points the curve goes through.
     pub fn points(&self) -> impl Iterator<Item = (f64, f32)> + '_ {
-        self.knots.at.iter().zip(&self.levels).filter(|(x, _)| x.is_finite()).map(|(x, y)| (*x, *y))
+        self.knots.at.iter().copied().zip(self.levels.values()).filter(|(x, _)| x.is_finite())
     }
 
     /// The value at `x`; `x` must not be NaN.
@@ -113,16 +135,28 @@ impl Curve {
     }
 }
 
-/// One value for each of so many knots, the last one beyond them.
-fn levels(y: &[f32], knots: usize) -> Option<Levels> {
+/// One value for each knot, the last one beyond them.
+fn levels(knots: &Knots, y: &[f32]) -> Option<Levels> {
     let mut levels = [*y.last()?; KNOTS];
-    if knots > KNOTS || y.len() != knots || !y.iter().all(|y| y.is_finite()) {
+    if y.len() != knots.at.iter().filter(|x| x.is_finite()).count() || !y.iter().all(|y| y.is_finite()) {
         return None;
     }
     for (to, from) in levels.iter_mut().zip(y) {
         *to = *from;
     }
-    Some(levels)
+    Some(between(knots, levels))
+}
+
+/// The lines between levels at knots. A gap too narrow for a finite slope is a step: the value at the left knot holds up to
+/// the right one.
+fn between(knots: &Knots, levels: [f32; KNOTS]) -> Levels {
+    let mut pieces = levels.map(|level| Piece { level, slope: 0.0 });
+    let ends = knots.at.iter().zip(&levels).skip(1);
+    for ((piece, left), (right, level)) in pieces.iter_mut().zip(&knots.at).zip(ends) {
+        let slope = ((f64::from(*level) - f64::from(piece.level)) / (right - left)) as f32;
+        piece.slope = if slope.is_finite() { slope } else { 0.0 };
+    }
+    Levels(pieces)
 }
 
 const _: () = assert!(KNOTS == 16, "the search in `place` is written for two rounds of four");
@@ -152,7 +186,7 @@ mod tests {
                 assert_eq!(curve.at(*x0), f64::from(*y0), "knot {k} of {knots}");
                 if let (Some(x1), Some(y1)) = (x.get(k + 1), y.get(k + 1)) {
                     let middle = curve.at(f64::midpoint(*x0, *x1));
-                    assert!((middle - f64::from(f32::midpoint(*y0, *y1))).abs() < 1e-12, "after knot {k} of {knots}");
+                    assert!((middle - f64::from(f32::midpoint(*y0, *y1))).abs() < 1e-6, "after knot {k} of {knots}");
                 }
             }
         }

@@ -1,10 +1,9 @@
 //! Requests that go without some stages, barred before they begin or failed, by decisions of their own.
 
-use super::super::observation::Observation;
 use super::super::progress::Progress;
+use super::memory::BeliefMemory;
 use super::node::Node;
-use super::reading::{Reading, SLOTS};
-use super::rule::{BeliefMemory, BeliefRule};
+use super::rule::BeliefRule;
 use super::without::Without;
 use crate::error::{Checked, check};
 use crate::plan::NO_STAGE;
@@ -75,15 +74,7 @@ impl BeliefRule {
     /// Before any stage has run, at a node of one member or at none.
     pub(super) fn begin_at_node(&self, node: u16) -> (Progress, BeliefMemory) {
         let root = self.nodes.get(usize::from(node));
-        let memory = BeliefMemory {
-            first: Observation::EMPTY,
-            belief: f64::INFINITY,
-            incomplete: 0,
-            node,
-            block: self.timeless(),
-            first_slot: root.map_or(0, |root| root.slot),
-            readings: [Reading::NONE; SLOTS],
-        };
+        let memory = BeliefMemory::new(node, self.timeless(), root.map_or(0, |root| root.slot));
         (Progress::new(root.map_or(NO_STAGE, |root| root.stage)), memory)
     }
 
@@ -113,7 +104,7 @@ impl BeliefRule {
                 self.decisions.action(self.row(memory.block, usize::from(found)), memory.belief)
             };
             memory.node = found;
-            self.enter(child, progress, memory);
+            self.enter(self.step_to(child), progress, memory);
         }
         true
     }
@@ -122,9 +113,9 @@ impl BeliefRule {
     /// decisions on raw signals.
     fn first_detour(&self, node: u16, memory: &BeliefMemory) -> i32 {
         let Some(root) = self.nodes.get(usize::from(node)).filter(|_| usize::from(node) >= self.roots) else {
-            return self.first_action(memory.block, node, memory.first);
+            return self.first_action(memory.block, node, memory.first());
         };
-        let logit = self.beliefs.alone(root.stage, &self.beliefs.read(root.stage, memory.first));
+        let logit = self.beliefs.alone(root.stage, &self.beliefs.read(root.stage, memory.first()));
         self.decisions.action_sought(self.row(memory.block, usize::from(node)), logit)
     }
 
@@ -133,7 +124,7 @@ impl BeliefRule {
         let is_first = self.nodes.get(usize::from(begun)).is_some_and(|node| node.members.len() == 1);
         if is_first && usize::from(begun) >= self.roots {
             let child = self.first_detour(begun, memory);
-            self.enter(child, progress, memory);
+            self.enter(self.step_to(child), progress, memory);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::node::{Dispute, Node};
 use super::pairs::Pair;
-use super::reading::{Reading, SLOTS};
+use super::reading::{Readings, SLOTS};
 
 impl Node {
     /// The same where what named classes say counts so much for each member.
@@ -26,15 +26,12 @@ impl Node {
 
     /// What the classes that its members name add to the logit of each; `hand` is what each said.
     #[inline]
-    pub(super) fn offsets(&self, pairs: &[Pair], hand: &[Reading]) -> [f64; SLOTS] {
+    pub(super) fn offsets(&self, pairs: &[Pair], hand: &Readings) -> [f64; SLOTS] {
         let mut offsets = [0.0; SLOTS];
         for Dispute { members, pair } in &self.disputes {
             let [one, other] = members.map(usize::from);
-            let (Some(pair), Some(first), Some(second)) =
-                (pairs.get(usize::from(*pair)), hand.get(one), hand.get(other))
-            else {
-                continue;
-            };
+            let Some(pair) = pairs.get(usize::from(*pair)) else { continue };
+            let (first, second) = (hand.get(one), hand.get(other));
             if !first.is_known() || !second.is_known() {
                 continue;
             }

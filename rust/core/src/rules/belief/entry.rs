@@ -13,14 +13,14 @@ use crate::plan::{Intervals, NO_STAGE, Row, STOP};
 pub const MOST_PAIRS: usize = 1 << 18;
 
 /// Actions by signal, one row per class and one more for every other prediction.
-///
-/// The intervals are over the *negated* signal: confident requests, which stop, come first.
-#[derive(Clone, Debug, Default)]
-pub struct EntryCuts {
-    intervals: Intervals,
-    thresholds: Option<Thresholds>,
+#[derive(Clone, Debug)]
+pub enum EntryCuts {
+    /// The common case: whatever the prediction, confident signals stop and all others go to the same place.
+    Plain(Thresholds),
+    /// Over the *negated* signal: confident requests, which stop, come first.
+    Steps(Intervals),
     /// What to calibrate and decide with where there are too many cuts.
-    uncut: Option<Box<(Calibration, Intervals)>>,
+    Uncut(Box<(Calibration, Intervals)>),
 }
 
 impl PartialEq for EntryCuts {
@@ -30,16 +30,21 @@ impl PartialEq for EntryCuts {
     }
 }
 
-/// The common case: whatever the prediction, confident signals stop and all others go to the same place.
+/// The signals up from which requests stop.
 #[derive(Clone, Debug)]
 pub struct Thresholds {
     /// Least signal that stops, per class, NaN for none; the last entry is for every other prediction.
-    least: Vec<f64>,
+    least: Box<[f64]>,
     /// The action below it; [`STOP`] where every signal stops.
     pub onward: i32,
 }
 
 impl Thresholds {
+    /// The least signal that stops, per class and for every other prediction.
+    pub(super) fn all(&self) -> &[f64] {
+        &self.least
+    }
+
     /// The least signal that stops a request with this prediction; NaN for none.
     #[inline]
     pub fn least(&self, prediction: i64) -> f64 {
@@ -81,8 +86,7 @@ impl EntryCuts {
 
     /// The decisions of row 0 of `decide`, where signals are calibrated one by one.
     pub fn uncut(calibration: &Calibration, decide: Intervals) -> Self {
-        let uncut = Some(Box::new((calibration.clone(), decide)));
-        Self { intervals: Intervals::new(), thresholds: None, uncut }
+        Self::Uncut(Box::new((calibration.clone(), decide)))
     }
 
     /// The decisions of row 0 of `decide`, as a function of the signal that `calibration` calibrates.
@@ -93,28 +97,37 @@ impl EntryCuts {
             let (stop, steps) = steps_of(calibration, class as i64, decide);
             intervals.push(stop, steps);
         }
-        let thresholds = thresholds_of(&intervals);
-        Self { intervals, thresholds, uncut: None }
+        thresholds_of(&intervals).map_or(Self::Steps(intervals), Self::Plain)
     }
 
     /// The action for a signal that is a number.
     #[inline]
     pub fn action(&self, signal: f64, prediction: i64) -> i32 {
-        if let Some(found) = &self.thresholds {
-            return if signal >= found.least(prediction) { STOP } else { found.onward };
+        match self {
+            Self::Plain(found) => {
+                if signal >= found.least(prediction) {
+                    STOP
+                } else {
+                    found.onward
+                }
+            }
+            Self::Uncut(uncut) => {
+                let (calibration, decide) = &**uncut;
+                decide.action(0, calibration.read(signal, prediction))
+            }
+            Self::Steps(intervals) => {
+                let other = intervals.rows().saturating_sub(1);
+                let row = (prediction as usize).min(other);
+                // An infinite signal must not meet the limit of a row that never stops.
+                intervals.action(row, (-signal).max(f64::MIN))
+            }
         }
-        if let Some((calibration, decide)) = self.uncut.as_deref() {
-            return decide.action(0, calibration.read(signal, prediction));
-        }
-        let other = self.intervals.rows().saturating_sub(1);
-        let row = (prediction as usize).min(other);
-        // An infinite signal must not meet the limit of a row that never stops.
-        self.intervals.action(row, (-signal).max(f64::MIN))
     }
 
     /// The thresholds, where that is all there is to it.
+    #[inline]
     pub fn thresholds(&self) -> Option<&Thresholds> {
-        self.thresholds.as_ref()
+        if let Self::Plain(found) = self { Some(found) } else { None }
     }
 }
 
@@ -280,15 +293,15 @@ mod tests {
         let rising_then_falling = calibration(&[0.0, 1.0, 2.0, 4.0], &[0.0, 2.0, 2.0, -2.0], &[]);
         let decide = intervals(1.0, &[(1.5, 1), (f64::INFINITY, 2)]);
         let cuts = EntryCuts::new(&rising_then_falling, &decide);
-        let expected =
-            [(0.5, STOP), (0.75, 1), (0.5_f64.next_up(), 1), (0.75_f64.next_up(), 2), (2.25, 1), (2.5, STOP)];
-        for (x, action) in expected {
+        for (x, action) in [(0.5, STOP), (0.75, 1), (2.25, 1), (2.5, STOP)] {
             assert_eq!(
                 (cuts.action(x, 0), decide.action(0, rising_then_falling.read(x, 0))),
                 (action, action),
                 "at {x}"
             );
         }
+        // Signals are compared to the last bit, though logits are not as exact.
+        assert_eq!((cuts.action(0.5_f64.next_up(), 0), cuts.action(0.75_f64.next_up(), 0)), (1, 2));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use super::super::progress::Progress;
 use super::calibration::Calibration;
-use super::rule::{BeliefMemory, BeliefRule};
+use super::memory::BeliefMemory;
+use super::rule::BeliefRule;
 use crate::plan::NO_STAGE;
 
 impl BeliefRule {
@@ -11,7 +12,7 @@ impl BeliefRule {
         match self.nodes.get(usize::from(memory.node)) {
             _ if progress.answer == NO_STAGE => f64::INFINITY,
             Some(node) if node.members.len() == 1 || (progress.is_waiting() && node.members.len() == 2) => {
-                self.beliefs.alone(progress.answer, &self.beliefs.read(progress.answer, memory.first))
+                self.beliefs.alone(progress.answer, &self.beliefs.read(progress.answer, memory.first()))
             }
             _ => memory.belief,
         }

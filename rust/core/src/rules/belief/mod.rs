@@ -2,6 +2,7 @@
 //! with the index.
 
 mod calibration;
+mod cells;
 mod complete;
 mod curve;
 mod describe;
@@ -9,10 +10,14 @@ mod detour;
 mod disputes;
 mod entry;
 mod hand;
+mod hot;
+mod memory;
 mod node;
 mod nothing;
 mod pairs;
+mod patterns;
 mod reading;
+mod report;
 mod rule;
 mod tilt;
 mod time;
@@ -21,10 +26,11 @@ mod without;
 
 pub use calibration::{Calibration, Classes, LOGIT_LIMIT};
 pub use curve::{Curve, KNOTS, Levels};
+pub(super) use memory::BeliefMemory;
 pub use node::{Evidence, Line, Node};
 pub use nothing::Nothing;
 pub use pairs::{PARTS, Pair};
-pub use reading::{Reading, SLOTS};
+pub use reading::{Reading, Readings, SLOTS};
 pub use rule::BeliefRule;
 pub use tilt::Tilt;
 pub use time::{MAX_BLOCKS, Time};

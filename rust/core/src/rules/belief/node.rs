@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::checks;
-use super::reading::{Reading, SLOTS};
+use super::reading::{Readings, SLOTS};
 use crate::error::{Checked, check};
 
 /// `offset + slope · logit`.
@@ -79,10 +79,10 @@ impl Node {
 
     /// What its members said, in their order.
     #[inline]
-    pub(super) fn hand(&self, readings: &[Reading; SLOTS]) -> [Reading; SLOTS] {
+    pub(super) fn hand(&self, readings: &Readings) -> Readings {
         let mut hand = *readings;
-        for (hand, place) in hand.iter_mut().zip(&self.places) {
-            *hand = readings.get(usize::from(*place)).copied().unwrap_or(Reading::NONE);
+        for (at, place) in self.places.iter().enumerate() {
+            hand.put(at, readings.get(usize::from(*place)));
         }
         hand
     }

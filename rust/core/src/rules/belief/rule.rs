@@ -9,15 +9,17 @@ use super::super::progress::Progress;
 use super::super::reach::avoids;
 use super::super::rule::{Entry, Rule};
 use super::calibration::Calibration;
-use super::entry::EntryCuts;
+use super::entry::{EntryCuts, Thresholds};
+use super::hot::{Hot, Least, Step};
+use super::memory::{Beginning, BeliefMemory};
 use super::node::Node;
 use super::nothing::Nothing;
-use super::reading::{Reading, SLOTS};
+use super::reading::Reading;
 use super::time::{Finder, Time};
 use super::weigh::Beliefs;
 use super::without::Without;
 use crate::error::{Checked, check};
-use crate::plan::{Intervals, NO_STAGE, Row, STOP, unsigned};
+use crate::plan::{Intervals, NO_STAGE, Row, STOP};
 use crate::price::Price;
 
 /// Calibration, weights and limits of a fitted policy.
@@ -25,7 +27,7 @@ use crate::price::Price;
 pub struct BeliefRule {
     pub(super) beliefs: Beliefs,
     pub(super) nodes: Vec<Node>,
-    pub(super) time: Option<Time>,
+    pub(super) time: Option<Box<Time>>,
     pub(super) without: Option<Box<Without>>,
     /// How many of the nodes, the first ones, are begun with by requests that may ask all stages.
     pub(super) roots: usize,
@@ -34,55 +36,43 @@ pub struct BeliefRule {
     pub(super) nothing: Nothing,
     /// Whether some stage that may run informs and never answers.
     pub(super) has_probes: bool,
+    /// The block of decisions where time does not matter: the last.
+    pub(super) timeless: u16,
     /// By block.
     beginnings: Vec<Beginning>,
     /// Of the block that time is in, where the rule knows of time.
     finder: Option<Box<Finder>>,
     /// Decisions of roots on raw signals, block after block.
     entry: Vec<EntryCuts>,
-}
-
-/// How requests begin.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Beginning {
-    /// The stage that runs first, or [`NO_STAGE`].
-    stage: u16,
-    /// The node that it enters.
-    node: u16,
-    /// The slot that its report goes to.
-    slot: u8,
-}
-
-impl Beginning {
-    const NONE: Self = Self { stage: NO_STAGE, node: NO_STAGE, slot: 0 };
-}
-
-/// What a request remembers.
-#[derive(Clone, Copy, Debug)]
-pub struct BeliefMemory {
-    /// The first report: what it means is worked out when a second comes.
-    pub(super) first: Observation,
-    /// The belief in the best answer in hand, once a second stage has reported.
-    pub(super) belief: f64,
-    /// How many of the readings lack a signal or a prediction.
-    pub(super) incomplete: u32,
-    /// The node that is entered next; that of the last report where none is.
-    pub(super) node: u16,
-    /// The block of decisions that the time left is in.
-    pub(super) block: u16,
-    /// The slot of the first report.
-    pub(super) first_slot: u8,
-    /// What was read, by slot.
-    pub(super) readings: [Reading; SLOTS],
+    /// The nodes as reports meet them.
+    pub(super) hot: Box<[Hot]>,
+    /// How the answers of all nodes are weighed.
+    pub(super) cells: Box<[f32]>,
+    /// The least signals that stop, by prediction, of the nodes that have them.
+    pub(super) least: Least,
 }
 
 impl BeliefRule {
     /// A rule that begins at the first of `nodes`; `decisions` say for each node, on the belief in hand, up to which
     /// limit to stop and which node is next.
     pub fn new(beliefs: Beliefs, nodes: Vec<Node>, decisions: Intervals) -> Self {
-        let (nothing, beginnings, entry) = (Nothing::NEVER, Vec::new(), Vec::new());
-        let (time, without, finder, roots, has_probes) = (None, None, None, 0, false);
-        Self { beliefs, nodes, time, without, roots, decisions, nothing, has_probes, beginnings, finder, entry }
+        Self {
+            beliefs,
+            nodes,
+            time: None,
+            without: None,
+            roots: 0,
+            decisions,
+            nothing: Nothing::NEVER,
+            has_probes: false,
+            timeless: 0,
+            beginnings: Vec::new(),
+            finder: None,
+            entry: Vec::new(),
+            hot: Box::default(),
+            cells: Box::default(),
+            least: Least::default(),
+        }
     }
 
     /// The same where nothing may be answered, at this loss in the unit of the losses; `at_once`: before anything runs.
@@ -95,7 +85,7 @@ impl BeliefRule {
     #[must_use]
     pub fn within(self, time: Time, mut decisions: Intervals) -> Self {
         decisions.extend(&self.decisions);
-        Self { time: Some(time), decisions, ..self }
+        Self { timeless: time.until.len() as u16, time: Some(Box::new(time)), decisions, ..self }
     }
 
     /// How beliefs are formed.
@@ -110,7 +100,7 @@ impl BeliefRule {
 
     /// What holds where little time is left, if the rule knows of time.
     pub fn time(&self) -> Option<&Time> {
-        self.time.as_ref()
+        self.time.as_deref()
     }
 
     /// Stop or go to which node where time does not matter, one row per node, on the belief in hand.
@@ -126,7 +116,7 @@ impl BeliefRule {
     /// The block of decisions where time does not matter: the last.
     #[inline]
     pub(super) fn timeless(&self) -> u16 {
-        self.time.as_ref().map_or(0, |time| time.until.len() as u16)
+        self.timeless
     }
 
     /// The block of decisions for so many seconds left.
@@ -184,6 +174,12 @@ impl BeliefRule {
         cuts.map_or(STOP, |cuts| cuts.action(observation.signal, observation.prediction))
     }
 
+    /// The first decisions of a root, where they are thresholds.
+    pub(super) fn thresholds(&self, block: u16, root: usize) -> Option<&Thresholds> {
+        let cuts = self.entry.get(usize::from(block) * self.roots + root).filter(|_| root < self.roots);
+        cuts.and_then(EntryCuts::thresholds)
+    }
+
     /// So many seconds are left, if that is said.
     #[inline]
     fn look_at_clock(&self, memory: &mut BeliefMemory, remaining: f64) {
@@ -194,78 +190,26 @@ impl BeliefRule {
 
     /// Works out the first report, which the second is about to join.
     #[inline]
-    fn catch_up(&self, progress: &Progress, memory: &mut BeliefMemory) {
-        let first = self.beliefs.read(progress.answer, memory.first);
+    pub(super) fn catch_up(&self, progress: &Progress, memory: &mut BeliefMemory) {
+        let first = self.beliefs.read(progress.answer, memory.first());
         memory.incomplete = u32::from(!first.is_complete());
-        if let Some(slot) = memory.readings.get_mut(usize::from(memory.first_slot)) {
-            *slot = first;
-        }
+        memory.readings.put(usize::from(memory.first_slot), first);
     }
 
     /// Works out the first report, which the second will not join.
     fn hold_first(&self, progress: &Progress, memory: &mut BeliefMemory) {
         self.catch_up(progress, memory);
-        let first = memory.readings.get(usize::from(memory.first_slot)).copied().unwrap_or(Reading::NONE);
-        memory.belief = self.beliefs.alone(progress.answer, &first);
+        memory.belief = self.beliefs.alone(progress.answer, &memory.readings.get(usize::from(memory.first_slot)));
     }
 
-    /// The stage of `node` reports: remember and weigh, without deciding.
-    #[inline]
-    fn weigh(&self, node: &Node, progress: &mut Progress, memory: &mut BeliefMemory, observation: Observation) {
-        let reading = self.beliefs.read(node.stage, observation);
-        if let Some(slot) = memory.readings.get_mut(usize::from(node.slot)) {
-            *slot = reading;
-        }
-        memory.incomplete += u32::from(!reading.is_complete());
-        let is_complete = memory.incomplete == 0;
-        (memory.belief, progress.answer) = if node.places.is_empty() {
-            self.believe(node, &memory.readings, is_complete)
-        } else {
-            self.believe(node, &node.hand(&memory.readings), is_complete)
-        };
-    }
-
-    /// The belief in the best answer in hand and whose it is.
+    /// Goes on to a node, or ends.
     #[expect(clippy::inline_always, reason = "one hot caller; the call itself is a tenth of the work")]
     #[inline(always)]
-    fn believe(&self, node: &Node, hand: &[Reading; SLOTS], is_complete: bool) -> (f64, u16) {
-        if !is_complete && let Some(found) = self.believe_without_failed(node, hand) {
-            return found;
-        }
-        self.beliefs.believe(node, hand, is_complete)
-    }
-
-    /// The same without the members that failed, if some have and it is known how to weigh the others by themselves.
-    #[cold]
-    fn believe_without_failed(&self, node: &Node, hand: &[Reading; SLOTS]) -> Option<(f64, u16)> {
-        let answered = || node.members.iter().zip(hand).filter(|(_, reading)| !reading.is_failed());
-        if answered().count() == node.members.len() {
-            return None;
-        }
-        let mut others = [Reading::NONE; SLOTS];
-        for (other, (_, reading)) in others.iter_mut().zip(answered()) {
-            *other = *reading;
-        }
-        let members: Vec<u16> = answered().map(|(member, _)| *member).collect();
-        if let [only] = *members {
-            let [reading, ..] = &others;
-            return Some((self.beliefs.alone(only, reading), only));
-        }
-        let weighs = |other: &&Node| other.members == members && (self.beliefs.recall || other.stage == node.stage);
-        let smaller = self.nodes.iter().find(weighs)?;
-        let is_complete = answered().all(|(_, reading)| reading.is_complete());
-        Some(self.beliefs.believe(smaller, &others, is_complete))
-    }
-
-    /// Goes to a node; ends with what is no node.
-    #[expect(clippy::inline_always, reason = "one hot caller; the call itself is a tenth of the work")]
-    #[inline(always)]
-    pub(super) fn enter(&self, child: i32, progress: &mut Progress, memory: &mut BeliefMemory) {
-        let child = unsigned(child);
-        progress.next = NO_STAGE;
-        if let Some(node) = self.nodes.get(usize::from(child)) {
-            memory.node = child;
-            progress.next = node.stage;
+    #[expect(clippy::unused_self, reason = "reads as what a rule does")]
+    pub(super) fn enter(&self, Step { node, stage }: Step, progress: &mut Progress, memory: &mut BeliefMemory) {
+        progress.next = stage;
+        if stage != NO_STAGE {
+            memory.node = node;
         }
     }
 
@@ -312,6 +256,7 @@ impl Rule for BeliefRule {
         self.finder = self.time.as_ref().map(|time| Box::new(Finder::new(&time.until)));
         self.roots = if self.time.is_some() { beginning } else { 1 };
         self.entry = self.cut();
+        self.lay_out();
         Ok(())
     }
 
@@ -332,16 +277,7 @@ impl Rule for BeliefRule {
     fn begin(&self, Given { remaining, .. }: Given) -> (Progress, BeliefMemory) {
         let block = self.block(remaining);
         let Beginning { stage, node, slot } = self.beginning(block);
-        let memory = BeliefMemory {
-            first: Observation::EMPTY,
-            belief: f64::INFINITY,
-            incomplete: 0,
-            node,
-            block,
-            first_slot: slot,
-            readings: [Reading::NONE; SLOTS],
-        };
-        (Progress::new(stage), memory)
+        (Progress::new(stage), BeliefMemory::new(node, block, slot))
     }
 
     #[inline]
@@ -355,23 +291,14 @@ impl Rule for BeliefRule {
 
     #[inline]
     fn observe(&self, progress: &mut Progress, memory: &mut BeliefMemory, observation: Observation, _: &Price) {
-        let Some(node) = self.nodes.get(usize::from(memory.node)) else { return };
-        let members = node.members.len();
-        if members == 2 {
-            self.catch_up(progress, memory);
-        }
-        progress.pay(node.price);
+        let Some(hot) = self.hot.get(usize::from(memory.node)) else { return };
+        progress.pay(hot.price);
         self.look_at_clock(memory, observation.remaining);
-        let child = if members == 1 {
-            // Most requests end here: what the signal means is worked out only if it is asked for.
-            memory.first = observation;
-            progress.answer = node.stage;
-            self.first_action(memory.block, memory.node, observation)
+        if hot.count == 1 {
+            self.observe_first(hot, progress, memory, observation);
         } else {
-            self.weigh(node, progress, memory, observation);
-            self.decisions.action(self.row(memory.block, usize::from(memory.node)), memory.belief)
-        };
-        self.enter(child, progress, memory);
+            self.observe_another(hot, progress, memory, observation);
+        }
     }
 
     fn fail(&self, progress: &mut Progress, memory: &mut BeliefMemory, missing: &[u16], remaining: f64, _: &Price) {
@@ -384,14 +311,12 @@ impl Rule for BeliefRule {
         if node.members.len() == 2 {
             self.hold_first(progress, memory);
         }
-        if let Some(slot) = memory.readings.get_mut(usize::from(node.slot)) {
-            *slot = Reading::FAILED;
-        }
+        memory.readings.put(usize::from(node.slot), Reading::FAILED);
         memory.incomplete += 1;
         progress.pay(node.price);
         let belief = if progress.answer == NO_STAGE { self.empty_handed(node.stage) } else { memory.belief };
         let row = self.row(memory.block, usize::from(memory.node));
-        self.enter(self.decisions.action(row, belief), progress, memory);
+        self.enter(self.step_to(self.decisions.action(row, belief)), progress, memory);
     }
 
     fn stop(&self, progress: &mut Progress, memory: &mut BeliefMemory, price: &Price) {

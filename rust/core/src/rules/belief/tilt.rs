@@ -1,7 +1,7 @@
 //! Beliefs for requests of another domain: a line on top of what each stage's signals meant.
 
 use super::calibration::{Calibration, Classes, LOGIT_LIMIT};
-use super::curve::Levels;
+use super::curve::{Curve, Levels};
 use super::rule::BeliefRule;
 
 /// What a logit becomes: `offset + slope · logit`.
@@ -19,8 +19,8 @@ impl Tilt {
         (self.offset + self.slope * logit).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
     }
 
-    fn of_levels(self, levels: &Levels) -> Levels {
-        levels.map(|level| self.of(level.into()) as f32)
+    fn of_levels(self, curve: &Curve, levels: &Levels) -> Levels {
+        curve.mapped(levels, |level| self.of(level.into()) as f32)
     }
 }
 
@@ -29,9 +29,10 @@ impl Calibration {
     #[must_use]
     pub fn tilted(&self, all: Tilt, of_class: &[(usize, Tilt)]) -> Self {
         let Classes { number, levels } = &self.classes;
-        let (mut number, mut levels) = (number.clone(), levels.iter().map(|it| all.of_levels(it)).collect::<Vec<_>>());
+        let (mut number, mut levels) =
+            (number.clone(), levels.iter().map(|it| all.of_levels(&self.curve, it)).collect::<Vec<_>>());
         for (class, tilt) in of_class {
-            let tilted = tilt.of_levels(self.classes.of(*class as i64).unwrap_or(self.curve.own()));
+            let tilted = tilt.of_levels(&self.curve, self.classes.of(*class as i64).unwrap_or(self.curve.own()));
             number.resize(number.len().max(class + 1), 0);
             let shared = number.clone();
             let Some(number) = number.get_mut(*class) else { continue };
@@ -44,7 +45,7 @@ impl Calibration {
             }
         }
         let mut curve = self.curve.clone();
-        curve.levels = all.of_levels(self.curve.own());
+        curve.levels = all.of_levels(&self.curve, self.curve.own());
         Self { curve, classes: Classes { number, levels }, ..*self }
     }
 }
