@@ -297,8 +297,9 @@ class Belief(Rule):
         return Best(limited(logits[best]), best, is_close)
 
     def _weighed(self, weighed: Fields, member: int, said: dict[int, Report]) -> float:
-        """The sum of what all members, itself among them, say about a member, where all say all they can: in 32 bits, step
-        by step, as such sums are made online.
+        """The sum of what all members, itself among them, say about a member, where all say all they can.
+
+        It is made in 32 bits, step by step, as such sums are made online.
         """
         members: list[int] = weighed["members"]
         own = members.index(member)

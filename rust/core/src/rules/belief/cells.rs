@@ -7,7 +7,6 @@
 use super::node::{Line, Node};
 use super::patterns::{self, NUMBERED};
 use super::reading::{Readings, SLOTS};
-use super::weigh::Beliefs;
 
 /// No weight is beyond this: sums of so many of them stay finite.
 const LARGEST: f64 = 1e30;
@@ -17,18 +16,18 @@ fn rounded(weight: f64) -> f32 {
 }
 
 /// Appends the cells of a situation of two or more members.
-pub(super) fn push(node: &Node, beliefs: &Beliefs, cells: &mut Vec<f32>) {
+pub(super) fn push(node: &Node, recall: bool, margin: f64, cells: &mut Vec<f32>) {
     let m = node.members.len();
     let line = |own: usize, other: usize, is_equal: bool| {
         let lines = node.evidence.get(own * m + other);
         lines.map_or(Line::default(), |[differ, equal, _]| if is_equal { *equal } else { *differ })
     };
     // What is subtracted before answers are compared; without end of those that may not be given.
-    let may_answer = candidates(node, beliefs.recall);
+    let may_answer = candidates(node, recall);
     let bias = |at: usize| match node.members.get(at) {
         Some(stage) if may_answer >> at & 1 == 1 => {
             if *stage == node.favoured {
-                rounded(beliefs.margin)
+                rounded(margin)
             } else {
                 0.0
             }

@@ -11,6 +11,7 @@ mod disputes;
 mod entry;
 mod hand;
 mod hot;
+mod layout;
 mod memory;
 mod node;
 mod nothing;

@@ -66,7 +66,7 @@ impl Beliefs {
     pub fn cells(&self, node: &Node) -> Vec<f32> {
         let mut found = Vec::new();
         if node.members.len() > 1 {
-            cells::push(node, self, &mut found);
+            cells::push(node, self.recall, self.margin, &mut found);
         }
         found
     }
