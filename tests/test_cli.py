@@ -12,8 +12,9 @@ import pytest
 import ttamer_fast as tt
 from conftest import make_trace
 from ttamer_fast.cli import main
-from ttamer_fast.cli.policy_text import _recall_text
+from ttamer_fast.cli.policy_text import _decision_text, _recall_text
 from ttamer_fast.cli.showing import finite
+from ttamer_fast.evaluation.difference import _limits
 
 
 @pytest.fixture
@@ -84,6 +85,13 @@ def test_a_family_is_fitted_and_inspected(
     Path(output).write_bytes(damaged)
     assert main(["inspect", output]) == 2
     assert "damaged family file" in capsys.readouterr().err
+
+
+def test_stopping_beyond_a_limit_is_said_so() -> None:
+    row: dict[str, Any] = {"stage": 0, "stop": 0.1, "next": [[0.2, 1], [0.3, -1], ["inf", 1]]}
+    assert _decision_text(row) == "after 0: stop up to 0.1; run 1 up to 0.2; stop up to 0.3; run 1 up to inf"
+    limits = _limits(("small", "large"), {"type": "belief", "decisions": [row]})
+    assert limits == {"after small": "stop up to 0.1; large 0.2; stop 0.3; large"}
 
 
 def test_every_baseline_can_be_inspected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

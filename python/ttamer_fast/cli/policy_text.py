@@ -95,7 +95,8 @@ def _decision_text(row: dict[str, Any]) -> str:
     if "state" in row:
         where += " in an unknown state" if row["state"] is None else f" in state {row['state']}"
     steps = [f"stop up to {float(row['stop']):.4g}"]
-    steps += [f"run {stage} up to {float(limit):.4g}" for limit, stage in row["next"]]
+    # -1: to stop, which may be best between limits too.
+    steps += [f"{f'run {stage}' if stage >= 0 else 'stop'} up to {float(limit):.4g}" for limit, stage in row["next"]]
     return f"{where}: {'; '.join(steps)}"
 
 

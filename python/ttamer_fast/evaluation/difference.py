@@ -279,9 +279,8 @@ def _limits(stages: tuple[str, ...], rule: dict[str, Any]) -> dict[str, str]:
         name += f" in state {row['state']}" if "state" in row else ""
         steps = [f"stop up to {_short(row['stop'])}"]
         # The last step has no limit.
-        steps += [
-            stages[stage] if limit == "inf" else f"{stages[stage]} {_short(limit)}" for limit, stage in row["next"]
-        ]
+        onward = [("stop" if stage < 0 else stages[stage], limit) for limit, stage in row["next"]]
+        steps += [then if limit == "inf" else f"{then} {_short(limit)}" for then, limit in onward]
         found[name] = "; ".join(steps)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -69,7 +70,11 @@ def _parts(rule: dict[str, Any], headline: str) -> tuple[list[dict[str, Any]], l
     ranges = cost_ranges(rule)
     average = next(at for at, (_, high) in enumerate(ranges) if high > 1.0)
     shown = sorted({0, average, len(ranges) - 1})
-    titles = [f"{headline}: {ranges[at][0]:.3g} to {ranges[at][1]:.3g} times the average cost" for at in shown]
+    until = ["" if ranges[at][1] == math.inf else f" to {ranges[at][1]:.3g}" for at in shown]
+    titles = [
+        f"{headline}: from {ranges[at][0]:.3g}{end} times the average cost"
+        for at, end in zip(shown, until, strict=True)
+    ]
     return [rule["components"][at] for at in shown], titles
 
 
