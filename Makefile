@@ -6,7 +6,7 @@
 #   make doc            documentation of the core, warnings denied
 #   make instructions   instructions of an observation against their budget; needs valgrind
 #   make deny           licences, bans and duplicate versions of crates; needs cargo-deny
-#   make test-threads   threads at what a build without the GIL shares: every order of two by loom, and a hundred
+#   make test-threads   threads at what a build without the GIL shares: every order of two by loom, and a hundred at once
 #   make test-debug     the Python tests against a build with debug assertions and overflow checks
 #   make test-lowest    the Python tests with the lowest versions of the packages that pyproject.toml allows
 #   make test-extras    the Python tests that need ONNX Runtime, or a language model

@@ -61,21 +61,21 @@ class Opening:
         """The driver of the request for `x` that begins now and has so many seconds, inf for no deadline; `rows` as of
         a :class:`Driver`."""
         cost = None if self._costing is None else self._costing.of(x)
-        return Driver(self._policy, self._identity, self.barred(clock), self.slowdown, seconds, rows, cost)
+        return self._one(cost, clock, seconds, rows)
 
     def many(self, xs: Any, clock: Clock, seconds: float, n: int) -> BatchDriver[Any] | OneDriver[Any]:
         """The same of the n requests of a batch, in step."""
         cost = None if self._costing is None else self._costing.of_each(xs, n)
-        barred = self.barred(clock)
         if n == 1:
-            only = None if cost is None else cost.item()
-            driver: Driver[Any] = Driver(self._policy, self._identity, barred, self.slowdown, seconds, 1, only)
-            return OneDriver(driver, self._identity)
-        return BatchDriver(self._policy, self._identity, n, barred, self.slowdown, seconds, cost)
+            return OneDriver(self._one(None if cost is None else cost.item(), clock, seconds, 1), self._identity)
+        return BatchDriver(self._policy, self._identity, n, self.barred(clock), self.slowdown, seconds, cost)
 
     def again(self, driver: Driver[Any], clock: Clock, seconds: float) -> None:
         """A request that has waited before its first stage begins now."""
         driver.begin_again(self.barred(clock), seconds)
+
+    def _one(self, cost: float | None, clock: Clock, seconds: float, rows: int) -> Driver[Any]:
+        return Driver(self._policy, self._identity, self.barred(clock), self.slowdown, seconds, rows, cost)
 
     def barred(self, clock: Clock) -> Mapping[int, str]:
         """Which stages are not to be tried now, and why."""

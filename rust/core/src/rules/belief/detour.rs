@@ -104,7 +104,7 @@ impl BeliefRule {
                 self.decisions.action(self.row(memory.block, usize::from(found)), memory.belief)
             };
             memory.node = found;
-            self.enter(self.step_to(child), progress, memory);
+            self.enter(child, progress, memory);
         }
         true
     }
@@ -124,7 +124,7 @@ impl BeliefRule {
         let is_first = self.nodes.get(usize::from(begun)).is_some_and(|node| node.members.len() == 1);
         if is_first && usize::from(begun) >= self.roots {
             let child = self.first_detour(begun, memory);
-            self.enter(self.step_to(child), progress, memory);
+            self.enter(child, progress, memory);
         }
     }
 }

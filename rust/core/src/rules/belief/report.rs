@@ -29,7 +29,7 @@ impl BeliefRule {
         progress.answer = hot.stage;
         if !hot.is_plain || memory.block != self.timeless || signal.is_nan() {
             let action = self.first_action(memory.block, memory.node, observation);
-            self.enter(self.step_to(action), progress, memory);
+            self.enter(action, progress, memory);
         } else if signal >= self.least_of(hot, prediction) {
             progress.next = NO_STAGE;
         } else {
@@ -95,7 +95,7 @@ impl BeliefRule {
         memory.incomplete += u32::from(!reading.is_complete());
         (memory.belief, progress.answer) = self.weigh(hot, memory);
         let action = self.decisions.action(self.row(memory.block, usize::from(memory.node)), memory.belief);
-        self.enter(self.step_to(action), progress, memory);
+        self.enter(action, progress, memory);
     }
 
     /// The belief in the best answer in hand and whose it is.

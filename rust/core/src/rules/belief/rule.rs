@@ -202,11 +202,11 @@ impl BeliefRule {
         memory.belief = self.beliefs.alone(progress.answer, &memory.readings.get(usize::from(memory.first_slot)));
     }
 
-    /// Goes on to a node, or ends.
+    /// Goes where an action leads: on to a node, or to the end.
     #[expect(clippy::inline_always, reason = "one hot caller; the call itself is a tenth of the work")]
     #[inline(always)]
-    #[expect(clippy::unused_self, reason = "reads as what a rule does")]
-    pub(super) fn enter(&self, Step { node, stage }: Step, progress: &mut Progress, memory: &mut BeliefMemory) {
+    pub(super) fn enter(&self, action: i32, progress: &mut Progress, memory: &mut BeliefMemory) {
+        let Step { node, stage } = self.step_to(action);
         progress.next = stage;
         if stage != NO_STAGE {
             memory.node = node;
@@ -316,7 +316,7 @@ impl Rule for BeliefRule {
         progress.pay(node.price);
         let belief = if progress.answer == NO_STAGE { self.empty_handed(node.stage) } else { memory.belief };
         let row = self.row(memory.block, usize::from(memory.node));
-        self.enter(self.step_to(self.decisions.action(row, belief)), progress, memory);
+        self.enter(self.decisions.action(row, belief), progress, memory);
     }
 
     fn stop(&self, progress: &mut Progress, memory: &mut BeliefMemory, price: &Price) {
